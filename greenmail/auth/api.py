@@ -1,0 +1,74 @@
+"""What the protocols ask of user databases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+
+class Secret:
+    """A password or key that never shows itself in a log, a traceback or a debugger's list of variables."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """The octets; to be handed to a verifier and to nothing else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user who may log in: where the mail is and who owns it."""
+
+    name: str  # after `username-format` and `default-domain`: the name in logs, paths and the register
+    home: str = ""
+    uid: int | None = None
+    gid: int | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)  # passwd-file's extra fields, without `userdb_`
+
+
+class Denial(Enum):
+    """Why a login failed. Clients are told of FAILED and UNAVAILABLE only; the log knows all."""
+
+    UNKNOWN = "unknown user"
+    MISMATCH = "password mismatch"
+    NO_LOGIN = "login is disabled for this user"
+    NETWORK = "not allowed from this address"
+    OWNER = "mail belongs to another uid or gid than this server runs as"
+    INVALID_NAME = "user name is not allowed"
+    UNAVAILABLE = "user database or password pool is not available"
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A login that failed; `text` is for the log."""
+
+    denial: Denial
+    user: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to log in with a password, by whatever command or mechanism."""
+
+    login: str  # as the client gave it, decoded from UTF-8
+    password: Secret
+    address: str  # the client's IP address
+    protocol: str  # "imap" or "pop3"
+    mechanism: str  # "PLAIN", "LOGIN", "USER" ...: for the log
+    secure: bool
+    authorize_as: str = ""  # SASL authorization identity, RFC 4616 2; empty: the same as `login`
+
+
+class Authenticator(Protocol):
+    """Checks passwords against the configured user databases."""
+
+    def check(self, attempt: Attempt) -> User | Denied:
+        """The user, or why not. Takes equally long for an unknown user and a wrong password."""

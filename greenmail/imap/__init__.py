@@ -1,0 +1,1 @@
+"""The IMAP engine: frames in, bytes out, no sockets."""

@@ -1,0 +1,1 @@
+"""IMAP commands, one module for each group of RFC sections."""

@@ -1,0 +1,1 @@
+"""One module for each extension beyond IMAP4rev2."""

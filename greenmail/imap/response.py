@@ -1,0 +1,62 @@
+"""Completions, and response codes next to their RFCs. Codes are written without brackets.
+
+`NO` texts with the codes below come from `errors.Refused`; what a store's refusal looks like is in `REASON_CODES`.
+"""
+
+from dataclasses import dataclass
+
+from greenmail.errors import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """The tagged OK of a command; `code` without brackets, already rendered: `b"READ-WRITE"`."""
+
+    text: str
+    code: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """A tagged NO of a command that nevertheless did a part of its work and wrote it, for example `EXPUNGEISSUED`."""
+
+    text: str
+    code: bytes = b""
+
+
+Completion = Ok | No
+
+# RFC 5530 3 unless noted.
+ALREADYEXISTS = "ALREADYEXISTS"
+AUTHENTICATIONFAILED = "AUTHENTICATIONFAILED"
+CANNOT = "CANNOT"
+EXPUNGEISSUED = "EXPUNGEISSUED"
+HASCHILDREN = "HASCHILDREN"  # RFC 9051 7.1
+INUSE = "INUSE"
+LIMIT = "LIMIT"
+NONEXISTENT = "NONEXISTENT"
+NOPERM = "NOPERM"
+OVERQUOTA = "OVERQUOTA"
+PRIVACYREQUIRED = "PRIVACYREQUIRED"
+SERVERBUG = "SERVERBUG"
+TOOBIG = "TOOBIG"  # RFC 4469 4.2
+TRYCREATE = "TRYCREATE"  # RFC 9051 7.1
+UNAVAILABLE = "UNAVAILABLE"
+UNKNOWN_CTE = "UNKNOWN-CTE"  # RFC 9051 7.1
+
+REASON_CODES: dict[Reason, str] = {
+    Reason.NOT_FOUND: NONEXISTENT,
+    Reason.EXISTS: ALREADYEXISTS,
+    Reason.GONE: NONEXISTENT,
+    Reason.EXPUNGED: EXPUNGEISSUED,
+    Reason.READ_ONLY: NOPERM,
+    Reason.NO_PERMISSION: NOPERM,
+    Reason.IN_USE: INUSE,
+    Reason.OVER_QUOTA: OVERQUOTA,
+    Reason.NO_SPACE: UNAVAILABLE,
+    Reason.LIMIT: LIMIT,
+    Reason.CANNOT: CANNOT,
+    Reason.HAS_CHILDREN: HASCHILDREN,
+    Reason.CORRUPT: UNAVAILABLE,
+    Reason.UNAVAILABLE: UNAVAILABLE,
+}

@@ -1,0 +1,103 @@
+"""One client's protocol state, and what the shell hands to every session."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from greenmail.auth.api import Authenticator, User
+from greenmail.imap.view import View
+from greenmail.runtime import Runtime, Wire
+from greenmail.storage.api import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound of an IMAP session; octets and seconds. Named as the settings are."""
+
+    max_line: int = 65536
+    max_line_anonymous: int = 8192
+    max_command_size: int = 1 << 20
+    max_request_size: int = 52428800
+    max_drain: int = 52428800 + (1 << 20)  # octets of refused literals that are read and thrown away before BYE
+    max_depth: int = 50
+    max_bad_commands: int = 20  # BADs in a row before BYE
+    max_auth_failures: int = 3
+    auth_failure_delay: float = 2.0
+    timeout_anonymous: float = 60.0
+    timeout_authenticated: float = 1800.0
+    timeout_idle: float = 1800.0
+    idle_keepalive: float = 120.0
+
+
+class Register(Protocol):
+    """Who is logged in where, over all workers (the parent's register)."""
+
+    def login(self, user: str, address: str, protocol: str) -> str | None:
+        """Enter a session; None, or why the user may not have another one."""
+
+    def logout(self, user: str, address: str, protocol: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a worker's IMAP sessions share."""
+
+    runtime: Runtime
+    authenticator: Authenticator
+    open_account: Callable[[User], Account]
+    register: Register
+    mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
+    limits: Limits = field(default_factory=Limits)
+    literal_minus: bool = False  # LITERAL- instead of LITERAL+: RFC 7888 5
+    time_zone: str = ""  # name for zoneinfo; empty: the system's
+    server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
+    normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
+
+
+class Session:
+    """Connection state is derived from `account`, `view` and `logging_out`, RFC 9051 3; it is stored nowhere else."""
+
+    def __init__(self, wire: Wire, services: Services, sid: str) -> None:
+        self.wire = wire
+        self.out = wire  # untagged responses go here: session.out.write(bytes)
+        self.services = services
+        self.limits = services.limits
+        self.sid = sid  # session id for the log
+        self.account: Account | None = None
+        self.user: User | None = None
+        self.view: View | None = None
+        self.logging_out = False
+        self.enabled: set[str] = set()  # upper case: "IMAP4REV2", "CONDSTORE", ...
+        self.saved: list[int] | None = None  # SEARCHRES: UIDs of "$", RFC 5182 2.1
+        self.auth_failures = 0
+        self.bad_commands = 0
+        self.reader: Any = None  # the framing.Reader of this connection; commands that continue (IDLE, AUTHENTICATE) read from it
+        self.client_id: Mapping[str, str | None] = {}
+        self.figures = Figures()
+
+    @property
+    def rev2(self) -> bool:
+        """ENABLE IMAP4rev2 was given: RFC 9051 6.3.1 and Appendix E."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Mailbox names and quoted strings are UTF-8: RFC 9051 5.1 after ENABLE, RFC 9755 3."""
+        return "IMAP4REV2" in self.enabled or "UTF8=ACCEPT" in self.enabled
+
+    def blocking(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run one piece of long work in the pool."""
+        return self.services.runtime.blocking(function, *args)
+
+    def breathe(self) -> None:
+        self.services.runtime.breathe()
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the logout line of the log says."""
+
+    commands: int = 0
+    fetched: int = 0
+    appended: int = 0
+    expunged: int = 0

@@ -1,0 +1,1 @@
+"""The POP3 engine: lines in, bytes out, no sockets."""

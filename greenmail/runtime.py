@@ -1,0 +1,99 @@
+"""What the shell hands down to the layers below it, which import neither gevent nor sockets.
+
+`Runtime` is made once a worker; `Wire` once a connection. `direct()` is the runtime of tests and of the
+command line: everything runs at once, in the caller.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+
+class Lock(Protocol):
+    """A mutual exclusion between green threads of one worker; not reentrant."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Waiting and working, as the process at hand does it."""
+
+    blocking: Callable[..., Any]  # blocking(function, *args): run long work in the pool, give back its result
+    lock: Callable[[], Lock]  # a new green lock
+    sleep: Callable[[float], None]  # seconds; lets every other green thread run
+    breathe: Callable[[], None]  # between chunks: yields only if 2 ms passed since this green thread was resumed
+    now: Callable[[], float]  # seconds since 1970, the wall clock
+
+
+class Wake(Enum):
+    """Why `Watch.wait` came back."""
+
+    INPUT = "the client sent something, or closed the connection"
+    CHANGED = "the watched mailbox may have changed: look"
+    TIMEOUT = "nothing happened"
+
+
+class Watch(Protocol):
+    """A registration for news of one mailbox (inotify, other green threads), or of none."""
+
+    def wait(self, timeout: float) -> Wake:
+        """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting."""
+
+    def close(self) -> None:
+        """End the registration."""
+
+
+class Wire(Protocol):
+    """One client's connection, as an engine sees it."""
+
+    peer: str  # the client's IP address
+    peer_port: int
+    local: str  # the server's IP address
+    local_port: int
+    trusted: bool  # in `secure-networks`, or `allow-plain-text`: counts as TLS for passwords
+    timeout: float  # seconds that `receive` waits for the client
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is in use."""
+
+    def write(self, data: bytes) -> None:
+        """Gather `data`; sends when 64 KiB have come together. Raises Disconnected if the client does not read."""
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+
+    def receive(self) -> bytes:
+        """The next octets from the client, at most 64 KiB, after a flush.
+
+        Raises Disconnected at the end of the stream, or when `timeout` is over.
+        """
+
+    def start_tls(self) -> None:
+        """Send what was gathered, throw away every octet received so far, and shake hands. Raises Disconnected."""
+
+    @property
+    def can_start_tls(self) -> bool:
+        """A certificate is configured and TLS is not yet in use."""
+
+    def watch(self, mailbox: Any) -> Watch:
+        """Register for news of `mailbox` (a `storage.api.Mailbox`), or of nothing if it is None."""
+
+
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+def _nothing() -> None:
+    return None
+
+
+def direct() -> Runtime:
+    """The runtime of tests and of the command line: no green threads, no pool."""
+    return Runtime(blocking=_call, lock=threading.Lock, sleep=time.sleep, breathe=_nothing, now=time.time)

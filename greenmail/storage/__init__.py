@@ -1,0 +1,1 @@
+"""Mail stores. No protocol word in here: IMAP and POP3 both sit on top."""

@@ -1,0 +1,326 @@
+"""What the protocols ask of a mail store, and the few types they share with it.
+
+Vocabulary: an *account* is one user's store; a *mailbox* holds messages; its `Table` has one row a message. A
+mailbox object is shared by all sessions of a worker that have that mailbox open; each session has its own view of it
+(`imap.view`, `pop3.session`). Names are Unicode with the account's separator; `INBOX` is spelled so.
+
+A method may let other green threads run (it may wait for a lock or for the pool) unless its docstring says "at once".
+Row numbers are therefore good only until the next call; a UID is good for ever.
+Every method may raise StorageError; reasons named in a docstring are the expected ones.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+ANSWERED = "\\Answered"
+FLAGGED = "\\Flagged"
+DELETED = "\\Deleted"
+SEEN = "\\Seen"
+DRAFT = "\\Draft"
+SYSTEM_FLAGS = (ANSWERED, FLAGGED, DELETED, SEEN, DRAFT)  # RFC 9051 2.3.2, in the order we list them
+
+Flags = frozenset[str]  # canonical spelling: SYSTEM_FLAGS as above, keywords as the mailbox first heard them
+
+
+class Table:
+    """The live messages of one mailbox: parallel columns, ascending UID. Only the store changes it.
+
+    `flags` holds indexes into `flag_sets`, the distinct sets of flags: there are few of them, so a question about
+    flags is asked once a set and not once a message.
+    """
+
+    __slots__ = ("_sets", "dates", "flag_sets", "flags", "modseqs", "sizes", "uids")
+
+    def __init__(self) -> None:
+        self.uids: array[int] = array("I")
+        self.flags: array[int] = array("I")
+        self.modseqs: array[int] = array("Q")
+        self.sizes: array[int] = array("q")  # RFC822.SIZE in octets, with CRLF line ends; -1: not known yet
+        self.dates: array[int] = array("q")  # INTERNALDATE in seconds since 1970; -1: not known yet
+        self.flag_sets: list[Flags] = [frozenset()]
+        self._sets: dict[Flags, int] = {frozenset(): 0}
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def row(self, uid: int) -> int:
+        """The row of `uid`, or -1."""
+        row = bisect_left(self.uids, uid)
+        return row if row < len(self.uids) and self.uids[row] == uid else -1
+
+    def intern(self, flags: Flags) -> int:
+        """The index of `flags` in `flag_sets`, which grows if the set is new."""
+        number = self._sets.get(flags)
+        if number is None:
+            number = self._sets[flags] = len(self.flag_sets)
+            self.flag_sets.append(flags)
+        return number
+
+    def flags_of(self, row: int) -> Flags:
+        return self.flag_sets[self.flags[row]]
+
+
+class FlagAction(Enum):
+    REPLACE = "FLAGS"
+    ADD = "+FLAGS"
+    REMOVE = "-FLAGS"
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """A change relative to the letters on disk at the moment it is carried out, RFC 9051 6.4.6."""
+
+    action: FlagAction
+    flags: Flags  # any spelling; \\Recent is not in it
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `Mailbox.store` did."""
+
+    changed: list[int]  # UIDs whose flags are different now, ascending
+    modified: list[int]  # UIDs left alone because of `unchanged_since`, RFC 7162 3.1.3
+    missing: list[int]  # UIDs that are not there any more
+    ignored: Flags = frozenset()  # keywords that this mailbox could not take up
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened in a mailbox after some mod-sequence."""
+
+    changed: list[int]  # UIDs of messages that are new or whose flags changed, ascending
+    expunged: list[int] | None  # UIDs that went away, ascending; None: too long ago, compare all UIDs
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The last known row of one message, also of one that was expunged lately."""
+
+    uid: int
+    flags: Flags
+    modseq: int
+    size: int  # -1: never known
+    date: int  # -1: never known
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """STATUS, without opening a message: RFC 9051 6.3.11, RFC 7162 3.1.7."""
+
+    messages: int
+    recent: int
+    unseen: int
+    deleted: int
+    size: int  # octets of all messages
+    uidnext: int
+    uidvalidity: int
+    modseq: int
+    mailbox_id: str
+
+
+class CacheKind(Enum):
+    """What is kept of a message so that its file need not be read again. The bytes are their writer's business."""
+
+    ENVELOPE = 1
+    BODYSTRUCTURE = 2
+    BODY = 3
+    PARTS = 4
+    HEADERS = 5
+    SORT = 6
+    PREVIEW = 7
+    SAVE_DATE = 8
+
+
+class Content(Protocol):
+    """The octets of one message, as sent: every line end is CRLF, whatever the file has."""
+
+    size: int  # octets
+
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        """Octets `start` up to but not including `end`, cut at the message's end. Costs the slice, not the message."""
+
+    def header(self) -> bytes:
+        """The header with the empty line that ends it; all of it if there is no such line. Reads no body."""
+
+    def close(self) -> None:
+        """Give back the file. Nothing can be read afterwards."""
+
+
+class Upload(Protocol):
+    """A message on its way into a mailbox: already in its `tmp/`, not yet in the mailbox."""
+
+    flags: Flags
+    date: int | None  # INTERNALDATE in seconds since 1970; None: now
+
+    def write(self, data: bytes) -> None:
+        """The next octets; at most 64 KiB at once. Raises NO_SPACE, OVER_QUOTA."""
+
+    def abort(self) -> None:
+        """Remove it; does nothing if the message was saved or aborted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaildropItem:
+    """One message as POP3 lists it; `formats.md` 8."""
+
+    uid: int
+    order: int | None  # uidlist field O
+    uidl: str | None  # uidlist field P ("" there has become the base name here), or Courier's list
+    base_name: str
+    guid: str
+
+
+class Held(Protocol):
+    """A lock that is held until `release`."""
+
+    def release(self) -> None: ...
+
+
+class Mailbox(Protocol):
+    """An open mailbox. `table` is as fresh as the last `look`; every mutation looks first, under the lock.
+
+    A mutation is on disk, as durable as `formats.md` 1.6 asks, when the method returns.
+    """
+
+    name: str
+    table: Table
+    uidvalidity: int
+    uidnext: int
+    modseq: int  # the highest mod-sequence, RFC 7162 3.1.2.1
+    first_recent: int  # UIDs from here on are \\Recent to whoever claims them
+    mailbox_id: str  # 32 hex digits
+    keywords: tuple[str, ...]  # every keyword known here, in the order of first use
+    can_add_keywords: bool
+    read_only: bool  # this process may not write here
+    tracks_modseq: bool  # False: no mod-sequences are offered here (NOMODSEQ)
+
+    def look(self) -> None:
+        """Take up what anyone changed on disk. Some 5 µs if nothing did. Raises GONE."""
+
+    def changes(self, since: int) -> Changes:
+        """What happened after mod-sequence `since`, as far as `look` has seen it; at once, no disk."""
+
+    def last_row(self, uid: int) -> Row | None:
+        """The row of `uid`, or what is remembered of it if it was expunged lately; at once."""
+
+    def claim_recent(self) -> int:
+        """Take every \\Recent message for the caller and move `new/` to `cur/`; the first UID that was \\Recent.
+
+        Only one caller of all workers gets each: afterwards `first_recent` is `uidnext`. RFC 3501 2.3.2.
+        """
+
+    def counters(self) -> Counters:
+        """As of the last `look`; from counters, not by counting."""
+
+    def fill(self, uids: Sequence[int], sizes: bool = False, dates: bool = False) -> None:
+        """Make `table.sizes` and `table.dates` known for `uids`; files are read or stat'ed in the pool where needed."""
+
+    def content(self, uid: int) -> Content:
+        """Raises EXPUNGED if the message is gone (made sure of, `formats.md` 1.9)."""
+
+    def cached(self, uid: int, kind: CacheKind) -> bytes | None:
+        """What `cache` was given for this message by anyone, or None; at once."""
+
+    def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
+        """Keep `data`; may be lost, never changed."""
+
+    def store(self, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None) -> Stored:
+        """Change flags, in batches; each batch is a change of its own."""
+
+    def expunge(self, uids: Sequence[int] | None) -> list[int]:
+        """Remove messages that are \\Deleted on disk now, only those among `uids` if given; the UIDs removed, ascending."""
+
+    def upload(self) -> Upload:
+        """Begin a message."""
+
+    def save(self, uploads: Sequence[Upload]) -> list[int]:
+        """Make `uploads` messages, all or none, in this order; their UIDs. RFC 3502."""
+
+    def copy(self, uids: Sequence[int], target: "Mailbox") -> list[tuple[int, int]]:
+        """Copy flags, date and all, all or none; pairs of source and target UID. Messages that are gone are left out."""
+
+    def move(self, uids: Sequence[int], target: "Mailbox") -> list[tuple[int, int]]:
+        """Copy, then remove what was copied; pairs of source and target UID. RFC 6851."""
+
+    def maildrop(self) -> list[MaildropItem]:
+        """Every message for POP3, in POP3 order: by `order`, those without it behind in UID order."""
+
+    def lock_maildrop(self) -> Held:
+        """The exclusive POP3 session, RFC 1939 3. Raises IN_USE."""
+
+    def watched(self) -> tuple[str, ...]:
+        """Paths whose events mean "look": directories `new` and `cur`, and the journal."""
+
+    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Have `notify` called (at once, it must not wait) when this process changes the mailbox; gives the canceller."""
+
+    def close(self) -> None:
+        """Give back this reference to the shared object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One line of LIST, without what the client's pattern adds."""
+
+    name: str
+    selectable: bool  # False: only there because something is below it
+    has_children: bool
+    special_use: tuple[str, ...] = ()  # "\\Sent", ...: RFC 6154
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """RFC 2342 5: a prefix (ends in the separator, or is empty) and its separator."""
+
+    prefix: str
+    separator: str
+
+
+class Account(Protocol):
+    """One user's mail. Shared by all sessions of that user in a worker."""
+
+    user: str
+    separator: str
+    personal: Namespace
+    other_users: tuple[Namespace, ...]
+    shared: tuple[Namespace, ...]
+
+    def folders(self) -> list[Folder]:
+        """All mailboxes and the missing parents of mailboxes, sorted, INBOX first."""
+
+    def open(self, name: str) -> Mailbox:
+        """A reference to the mailbox, looked at. Raises NOT_FOUND, CANNOT."""
+
+    def create(self, name: str, special_use: Iterable[str] = ()) -> str:
+        """Make a mailbox; a trailing separator is dropped. Its mailbox_id. Raises EXISTS, CANNOT."""
+
+    def delete(self, name: str) -> None:
+        """Raises NOT_FOUND, CANNOT (INBOX), HAS_CHILDREN (a name that is only a parent)."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename with all children; INBOX: move its messages, RFC 9051 6.3.6. Raises NOT_FOUND, EXISTS, CANNOT."""
+
+    def subscriptions(self) -> list[str]:
+        """Subscribed names in the order of the file, whether they exist or not."""
+
+    def subscribe(self, name: str) -> None:
+        """Raises NOT_FOUND if there is no such mailbox."""
+
+    def unsubscribe(self, name: str) -> None:
+        """Does nothing if not subscribed."""
+
+    def watched(self) -> tuple[str, ...]:
+        """Paths whose events mean that the list of mailboxes may have changed."""
+
+    def close(self) -> None:
+        """Give back this reference to the shared object."""
+
+
+def any_flag_sets(table: Table, wanted: str) -> list[bool]:
+    """For each of `table.flag_sets`, whether `wanted` is in it; compared without case. RFC 9051 2.3.2."""
+    folded = wanted.casefold()
+    return [any(flag.casefold() == folded for flag in flags) for flags in table.flag_sets]
