@@ -1,0 +1,50 @@
+# Two commands do it all on a fresh Debian or Ubuntu with Python 3.11 or newer: `make run` and `make test`.
+# Every path is relative, so that a checkout below "My Documents" works too.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/.ready
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: run test check lint format types interop bench fuzz docs rfc transcripts clean
+
+run: $(READY)
+	@$(PY) tools/demo.py demo
+	@exec $(PY) -m greenmail -c demo/imap.yaml
+
+test: $(READY)
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
+
+check: $(READY) lint types
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not interop" $(PYTEST)
+
+lint: $(READY)
+	$(PY) -m ruff format --check greenmail tests tools setup.py
+	$(PY) -m ruff check greenmail tests tools setup.py
+
+format: $(READY)
+	$(PY) -m ruff format greenmail tests tools setup.py
+	$(PY) -m ruff check --fix greenmail tests tools setup.py
+
+types: $(READY)
+	$(PY) -m mypy
+
+interop: $(READY)
+	$(PY) -m pytest -m interop -rs $(PYTEST)
+
+bench: $(READY)
+	$(PY) -m bench $(BENCH)
+
+fuzz: $(READY)
+	$(PY) -m pytest tests/fuzz --hypothesis-profile=long $(PYTEST)
+
+docs rfc: $(READY)
+	$(PY) tools/rfc_index.py docs/rfc-index.md
+	$(PY) tools/commands_page.py docs/imap.md
+
+$(READY): setup.py pyproject.toml tools/venv.sh
+	@sh tools/venv.sh "$(PYTHON)"
+	@touch $(READY)
+
+clean:
+	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
