@@ -1,0 +1,91 @@
+"""What happened lately in a mailbox: which messages changed, which went away, at which mod-sequence. RFC 7162 3.1.
+
+Both lists are bounded. Of changes, what is forgotten can be found again in the table's column of mod-sequences; of
+expunges it cannot: a question from before `expunged_floor` has no answer, and the asker compares all UIDs.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from greenmail.storage.api import Changes, Row, Table
+
+EXPUNGED_LIMIT = 10_000  # ranges of UIDs
+CHANGED_LIMIT = 20_000
+ROWS_LIMIT = 10_000
+
+Range = tuple[int, int]  # first and last UID
+
+
+def ranges(uids: Iterable[int]) -> list[Range]:
+    """Ascending `uids` as ranges without gaps."""
+    found: list[Range] = []
+    for uid in uids:
+        if found and found[-1][1] == uid - 1:
+            found[-1] = (found[-1][0], uid)
+        else:
+            found.append((uid, uid))
+    return found
+
+
+class History:
+    """`floor`: the mod-sequence since which every change and expunge is known here."""
+
+    def __init__(self, floor: int = 0) -> None:
+        self.expunged_floor = floor
+        self.expunged: list[tuple[int, int, int]] = []  # mod-sequence (ascending), first and last UID
+        self._changed_floor = floor
+        self._changed: list[tuple[int, int]] = []  # mod-sequence (ascending), UID
+        self._rows: OrderedDict[int, Row] = OrderedDict()
+
+    def note_changed(self, uids: Sequence[int], modseq: int) -> None:
+        """These messages are new, or their flags changed, at `modseq`."""
+        self._changed.extend((modseq, uid) for uid in uids)
+        if len(self._changed) > CHANGED_LIMIT:
+            keep = CHANGED_LIMIT // 2
+            self._changed_floor = self._changed[-keep - 1][0]
+            del self._changed[:-keep]
+
+    def note_expunged(self, rows: Sequence[Row], modseq: int) -> None:
+        """These messages, ascending, went away at `modseq`."""
+        self.add_ranges(ranges(row.uid for row in rows), modseq)
+        for row in rows:
+            self._rows[row.uid] = row
+        while len(self._rows) > ROWS_LIMIT:
+            self._rows.popitem(last=False)
+
+    def add_ranges(self, gone: Sequence[Range], modseq: int) -> None:
+        """As `note_expunged`, where nothing is known of the messages but their UIDs."""
+        self.expunged.extend((modseq, first, last) for first, last in gone)
+        surplus = len(self.expunged) - EXPUNGED_LIMIT
+        if surplus > 0:
+            self.expunged_floor = max(self.expunged_floor, self.expunged[surplus - 1][0])
+            del self.expunged[:surplus]
+
+    def row(self, uid: int) -> Row | None:
+        """What is remembered of an expunged message."""
+        return self._rows.get(uid)
+
+    def changes(self, since: int, table: Table) -> Changes:
+        """What happened after `since`. Costs what happened, or one pass over the table for a distant past."""
+        return Changes(self._changed_after(since, table), self._expunged_after(since))
+
+    def _changed_after(self, since: int, table: Table) -> list[int]:
+        if since < self._changed_floor:
+            return [table.uids[row] for row, modseq in enumerate(table.modseqs) if modseq > since]
+        start = bisect_right(self._changed, since, key=_modseq_of_change)
+        return sorted({uid for _, uid in self._changed[start:] if table.row(uid) >= 0})
+
+    def _expunged_after(self, since: int) -> list[int] | None:
+        if since < self.expunged_floor:
+            return None
+        start = bisect_right(self.expunged, since, key=_modseq_of_expunge)
+        return sorted({uid for _, first, last in self.expunged[start:] for uid in range(first, last + 1)})
+
+
+def _modseq_of_change(entry: tuple[int, int]) -> int:
+    return entry[0]
+
+
+def _modseq_of_expunge(entry: tuple[int, int, int]) -> int:
+    return entry[0]
