@@ -1,0 +1,389 @@
+"""What the server counts, for Prometheus. The only importer of prometheus_client.
+
+Any layer may call the functions under "Counting"; they cost about a microsecond, never wait and never raise. Before
+`start`, so in tests and on the command line, they do nothing.
+
+Several processes count together through one directory of value files (prometheus_client's multiprocess mode). That
+mode is fixed when prometheus_client is *imported*: too late means empty output without an error. Therefore the import
+stands in `start`, behind the directory, and `start` refuses if someone was faster.
+
+Value files are named by slot ("parent", "admin", "w0", "w1" ...), not by pid. When the process of a slot has ended the
+parent calls `fold`: its counters are added to those of slot "dead", its gauges go away. Both ends of that take the
+flock on `lock` in the directory, so no scrape sees a process twice or not at all, and no counter ever falls.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import os
+import platform
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from greenmail import __version__
+
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_DEAD = "dead"
+_LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_SIZES = {"counter": 1 << 18, "histogram": 1 << 20, "gauge_livesum": 1 << 16, "gauge_livemax": 1 << 16}
+_MAX_NAMES = 150  # distinct command names; the engines know fewer, so this is a net under their mistakes
+
+PROTOCOLS = ("imap", "pop3")
+POOLS = ("work", "password")
+LOGIN_RESULTS = ("ok", "failed", "refused", "unavailable")
+
+# kind, attribute, name, help, labels
+_TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
+    ("counter", "connections", "greenmail_connections", "Connections accepted.", ("protocol", "tls")),
+    ("gauge", "open", "greenmail_open_connections", "Connections that are open now.", ("protocol",)),
+    ("counter", "refused", "greenmail_refused", "Connections and logins refused by a limit.", ("protocol", "limit")),
+    ("counter", "handshakes", "greenmail_tls_handshakes", "TLS handshakes.", ("protocol", "result")),
+    ("counter", "logins", "greenmail_logins", "Attempts to log in.", ("protocol", "result")),
+    ("counter", "commands", "greenmail_commands", "Commands answered.", ("protocol", "command", "result")),
+    ("latency", "seconds", "greenmail_command_duration_seconds", "Time from a whole command to the end of its answer.",
+     ("protocol", "command")),
+    ("counter", "received", "greenmail_received_bytes", "Octets received from clients, after decryption.",
+     ("protocol",)),
+    ("counter", "sent", "greenmail_sent_bytes", "Octets sent to clients, before encryption.", ("protocol",)),
+    ("gauge", "idle", "greenmail_idle_sessions", "Sessions that wait for news.", ()),
+    ("gauge", "watches", "greenmail_watches", "Paths watched by inotify.", ()),
+    ("gauge", "polled", "greenmail_polled_mailboxes", "Mailboxes looked at by time, for lack of events.", ()),
+    ("counter", "fallbacks", "greenmail_watch_fallbacks", "Watches that could not be had or were lost.", ("reason",)),
+    ("gauge", "queue", "greenmail_pool_queue", "Tasks that wait for a thread.", ("pool",)),
+    ("latency", "wait", "greenmail_pool_wait_seconds", "Time a task waited for a thread.", ("pool",)),
+    ("counter", "rejected", "greenmail_pool_rejected", "Tasks turned away because the queue was full.", ("pool",)),
+    ("setting", "pool_size", "greenmail_worker_pool_size", "Threads for blocking tasks in each worker.", ()),
+    ("lag", "lag", "greenmail_hub_lag_seconds", "How late a timer of the event loop ran.", ()),
+    ("counter", "rebuilds", "greenmail_index_rebuilds", "Mailbox indexes made anew from the Maildir.", ("reason",)),
+    ("counter", "restarts", "greenmail_process_restarts", "Processes that ended unasked and were started again.",
+     ("process",)),
+    ("counter", "unregistered", "greenmail_register_timeouts", "Logins that went on without an answer of the register.",
+     ()),
+    ("setting", "expiry", "greenmail_certificate_expiry_timestamp_seconds", "When the certificate ends, Unix time.",
+     ("path",)),
+    ("setting", "started", "greenmail_start_timestamp_seconds", "When the server was started, Unix time.", ()),
+    ("setting", "build", "greenmail_build_info", "Always 1; the version is in the labels.", ("version", "python")),
+)  # fmt: skip
+
+
+def _client(part: str = "") -> Any:
+    """prometheus_client or a module of it; imported when `start` has set the directory, see the module's docstring."""
+    return importlib.import_module(f"prometheus_client.{part}" if part else "prometheus_client")
+
+
+def _allocate(directory: Path, kind: str, slot: str) -> None:
+    """Make a value file with all its blocks.
+
+    The files are mapped; writing to a hole of a full file system would end the process with SIGBUS.
+    """
+    path = directory / f"{kind}_{slot}.db"
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_size == 0:
+            os.posix_fallocate(descriptor, 0, _SIZES[kind])
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+class _Board:
+    """The metric objects of a started process, and their children by label values."""
+
+    def __init__(self, directory: str, slot: str) -> None:
+        client = _client()
+        values = _client("values")
+        self.directory = directory
+        self.slot = slot
+        values.ValueClass = values.MultiProcessValue(lambda: self.slot)
+        self.objects: dict[str, Any] = {}
+        self.children: dict[tuple[str, ...], Any] = {}
+        self.names: set[str] = set()
+        for kind, attribute, name, text, labels in _TABLE:
+            match kind:
+                case "counter":
+                    made: Any = client.Counter(name, text, labels, registry=None)
+                case "gauge":
+                    made = client.Gauge(name, text, labels, registry=None, multiprocess_mode="livesum")
+                case "setting":
+                    made = client.Gauge(name, text, labels, registry=None, multiprocess_mode="livemax")
+                case _:
+                    buckets = _LAGS if kind == "lag" else _LATENCIES
+                    made = client.Histogram(name, text, labels, registry=None, buckets=buckets)
+            self.objects[attribute] = made
+
+    def child(self, attribute: str, *labels: str) -> Any:
+        """The child of a metric object; made at its first use."""
+        key = (attribute, *labels)
+        child = self.children.get(key)
+        if child is None:
+            parent = self.objects[attribute]
+            child = self.children[key] = parent.labels(*labels) if labels else parent
+        return child
+
+    def name(self, name: str) -> str:
+        """A label value for a command name: bounded, whatever a caller hands in."""
+        if name in self.names:
+            return name
+        if not name or len(name) > 32 or not name.isascii() or len(self.names) >= _MAX_NAMES:
+            return "other"
+        self.names.add(name)
+        return name
+
+
+_board: _Board | None = None
+
+
+# --- Processes: called by greenmail.net ------------------------------------------------------------------------------
+
+
+def start(directory: str, slot: str = "parent") -> None:
+    """Begin to count, into value files in `directory`, which must exist, be empty and be ours.
+
+    Raises RuntimeError if prometheus_client was imported before.
+    """
+    global _board  # the one module global of conventions 2
+    if _board is not None:
+        raise RuntimeError("metrics were started before")
+    if "prometheus_client" in sys.modules:
+        raise RuntimeError(f"prometheus_client was imported before {_VARIABLE} was set: only greenmail.metrics may")
+    os.environ[_VARIABLE] = directory
+    for kind in _SIZES:
+        _allocate(Path(directory), kind, slot)
+    board = _board = _Board(directory, slot)
+    os.close(os.open(Path(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666))
+    for protocol in PROTOCOLS:
+        for attribute in ("received", "sent", "open"):
+            board.child(attribute, protocol)
+        for tls in ("yes", "no"):
+            board.child("connections", protocol, tls)
+        for result in LOGIN_RESULTS:
+            board.child("logins", protocol, result)
+    for pool in POOLS:
+        for attribute in ("queue", "wait", "rejected"):
+            board.child(attribute, pool)
+    board.child("started").set(time.time())
+    board.child("build", __version__, platform.python_version()).set(1)
+
+
+def started() -> bool:
+    """Whether this process counts."""
+    return _board is not None
+
+
+def use_slot(slot: str) -> None:
+    """In a child right after the fork: count into the files of `slot`. Raises OSError if there is no space for them."""
+    if _board is not None:
+        for kind in _SIZES:
+            _allocate(Path(_board.directory), kind, slot)
+        _board.slot = slot
+        # Opens the files of the new slot now, while nothing can wait for us.
+        _board.child("restarts", "worker").inc(0)
+
+
+@contextlib.contextmanager
+def _locked(directory: str, wait: float) -> Iterator[bool]:
+    """The flock between `fold` and `render`; False if it could not be had in `wait` seconds."""
+    descriptor = os.open(Path(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    try:
+        end = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    yield False
+                    return
+                time.sleep(0.002)  # the holder only reads or writes a few small files
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def fold(slot: str) -> bool:
+    """Add the counters of a slot whose process has ended to those of the dead, and remove its files.
+
+    False if a scrape holds the directory: call again. A damaged file (its writer was killed) is left out.
+    """
+    if _board is None:
+        return True
+    directory = Path(_board.directory)
+    with _locked(_board.directory, 0.25) as held:
+        if not held:
+            return False
+        for kind in ("counter", "histogram"):
+            _add_to_dead(directory, kind, slot)
+        for source in directory.glob(f"gauge_*_{slot}.db"):
+            source.unlink()
+    return True
+
+
+def _add_to_dead(directory: Path, kind: str, slot: str) -> None:
+    source = directory / f"{kind}_{slot}.db"
+    if not source.exists():
+        return
+    maps = _client("mmap_dict").MmapedDict
+    try:
+        rows = [(key, value) for key, value, _, _ in maps.read_all_values_from_file(str(source))]
+    except (RuntimeError, ValueError, struct.error):
+        rows = []  # its writer was killed in the middle of a record
+    try:
+        _allocate(directory, kind, _DEAD)
+    except OSError:
+        return  # no space: the file stays, and the next process of this slot goes on with its counters
+    sums = maps(str(directory / f"{kind}_{_DEAD}.db"))
+    for key, value in rows:
+        sums.write_value(key, sums.read_value(key)[0] + value, 0.0)
+    sums.close()
+    source.unlink()
+
+
+def render(accept: str = "") -> tuple[bytes, str]:
+    """The page of /metrics and its content type. In the admin process."""
+    if _board is None:
+        return b"", "text/plain"
+    registry = _client().CollectorRegistry()
+    _client("multiprocess").MultiProcessCollector(registry, _board.directory)
+    encoder, content_type = _client("exposition").choose_encoder(accept)
+    with _locked(_board.directory, 2.0):
+        return encoder(registry), content_type
+
+
+# --- Counting: called by anyone --------------------------------------------------------------------------------------
+
+
+def connection_opened(protocol: str, tls: bool) -> None:
+    """A client was accepted; `tls` says whether the port is for implicit TLS."""
+    if _board is not None:
+        _board.child("connections", protocol, "yes" if tls else "no").inc()
+        _board.child("open", protocol).inc()
+
+
+def connection_closed(protocol: str, received: int, sent: int) -> None:
+    """A client went away, or a session reports octets that were not reported yet (see `octets`)."""
+    if _board is not None:
+        _board.child("open", protocol).dec()
+        octets(protocol, received, sent)
+
+
+def octets(protocol: str, received: int, sent: int) -> None:
+    """Octets since the last report of the same connection."""
+    if _board is not None:
+        if received:
+            _board.child("received", protocol).inc(received)
+        if sent:
+            _board.child("sent", protocol).inc(sent)
+
+
+def refused(protocol: str, limit: str) -> None:
+    """A limit turned a client away: "connections", "user", "address", "failures", "bad-commands"."""
+    if _board is not None:
+        _board.child("refused", protocol, limit).inc()
+
+
+def handshake(protocol: str, result: str) -> None:
+    """A TLS handshake ended: "ok", "timeout", "failed" or "closed"."""
+    if _board is not None:
+        _board.child("handshakes", protocol, result).inc()
+
+
+def login(protocol: str, result: str) -> None:
+    """An attempt to log in ended, with one of LOGIN_RESULTS."""
+    if _board is not None:
+        _board.child("logins", protocol, result if result in LOGIN_RESULTS else "failed").inc()
+
+
+def command(protocol: str, name: str, result: str, seconds: float) -> None:
+    """A command was answered. `name` is a known command in upper case, or "" for one that is not;
+
+    `result` is "ok", "no" or "bad" (IMAP), "ok" or "err" (POP3).
+    """
+    if _board is not None:
+        name = _board.name(name)
+        _board.child("commands", protocol, name, result).inc()
+        _board.child("seconds", protocol, name).observe(seconds)
+
+
+def idle(change: int) -> None:
+    """A session began (+1) or ended (-1) to wait for news."""
+    if _board is not None:
+        _board.child("idle").inc(change)
+
+
+def watches(number: int) -> None:
+    """How many paths this worker watches."""
+    if _board is not None:
+        _board.child("watches").set(number)
+
+
+def polled(number: int) -> None:
+    """How many mailboxes this worker looks at by time."""
+    if _board is not None:
+        _board.child("polled").set(number)
+
+
+def watch_fallback(reason: str) -> None:
+    """A watch could not be had or was lost: "limit", "unsupported", "error", "overflow"."""
+    if _board is not None:
+        _board.child("fallbacks", reason).inc()
+
+
+def pool_queue(pool: str, number: int) -> None:
+    """How many tasks of this worker wait for a thread of `pool`."""
+    if _board is not None:
+        _board.child("queue", pool).set(number)
+
+
+def pool_wait(pool: str, seconds: float) -> None:
+    """How long a task waited for a thread of `pool`."""
+    if _board is not None:
+        _board.child("wait", pool).observe(seconds)
+
+
+def pool_rejected(pool: str) -> None:
+    """The queue of `pool` was full."""
+    if _board is not None:
+        _board.child("rejected", pool).inc()
+
+
+def pool_size(number: int) -> None:
+    """`worker-pool-size`, as it is."""
+    if _board is not None:
+        _board.child("pool_size").set(number)
+
+
+def hub_lag(seconds: float) -> None:
+    """How late a timer of this worker's event loop ran."""
+    if _board is not None:
+        _board.child("lag").observe(seconds)
+
+
+def index_rebuild(reason: str) -> None:
+    """A mailbox index was made anew: "missing", "damaged", "foreign"; one of few words."""
+    if _board is not None:
+        _board.child("rebuilds", reason).inc()
+
+
+def process_restart(process: str) -> None:
+    """A "worker" or "admin" process ended unasked."""
+    if _board is not None:
+        _board.child("restarts", process).inc()
+
+
+def register_timeout() -> None:
+    """The register did not answer; the login went on."""
+    if _board is not None:
+        _board.child("unregistered").inc()
+
+
+def certificate_expiry(path: str, timestamp: float) -> None:
+    """When the certificate at `path` ends, in seconds since 1970."""
+    if _board is not None:
+        _board.child("expiry", path).set(timestamp)
