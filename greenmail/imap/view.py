@@ -1,24 +1,58 @@
 """What one client has been told about its selected mailbox.
 
 The view is the only translator between message sequence numbers (the client's) and UIDs (everybody's). It changes
-only in `news`, where the client is told: RFC 9051 7.5.1, RFC 2180 4.
+only in `news`, which gives back in one value what the client has to be told: RFC 9051 7.5.1, RFC 2180 4.
+
+A session may lose the processor while it claims \\Recent messages and while it writes. So `news` claims first, then
+reads the mailbox and changes the view in one step in which nobody else runs, and the caller writes the value in one
+piece before anything else: the view and the octets sent always agree.
 """
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from greenmail.storage.api import Flags, Mailbox
 
+RECENT = "\\Recent"  # RFC 3501 2.3.2; not in RFC 9051
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A message whose flags the client does not know: `* seq FETCH`."""
+
+    seq: int
+    uid: int
+    flags: Flags
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the client must be told, in this order; every number is right at the moment it is read."""
+
+    expunged: tuple[tuple[int, int], ...] = ()  # (seq, uid), highest first: each EXPUNGE renumbers what follows it
+    exists: int | None = None  # the number of messages, if it grew
+    recent: int = 0  # how many of them are \\Recent here; said when `exists` is
+    changed: tuple[Changed, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.expunged or self.changed) or self.exists is not None
+
+
+NO_NEWS = News()
+
 
 class View:
-    """`uids[n - 1]` is the UID of message sequence number n."""
+    """`uids[n - 1]` is the UID of message sequence number n. Made behind a `look`, and behind `claim_recent`."""
 
-    def __init__(self, mailbox: Mailbox, read_only: bool, first_recent: int) -> None:
+    def __init__(self, mailbox: Mailbox, read_only: bool, first_recent: int, shows_recent: bool = True) -> None:
         self.mailbox = mailbox
         self.read_only = read_only
+        self.shows_recent = shows_recent  # False after ENABLE IMAP4rev2, which knows no \\Recent
         self.uids: array[int] = array("I", mailbox.table.uids)
-        self.recent: set[int] = set(self.uids[bisect_left(self.uids, first_recent) :])
+        self.recent: set[int] = set(self.uids[bisect_left(self.uids, first_recent) :]) if shows_recent else set()
         self.told = mailbox.modseq  # the client knows everything up to this mod-sequence ...
         self.answered: dict[int, int] = {}  # ... and these UIDs up to these: own STOREs, answered or silent
         self.pending: set[int] = set()  # expunged, and the client not told yet
@@ -40,86 +74,95 @@ class View:
 
     @property
     def largest_uid(self) -> int:
+        """The UID of the last message the client knows, 0 if it knows none: what "*" stands for."""
         return self.uids[-1] if self.uids else 0
 
     def flags(self, uid: int) -> Flags:
         """The flags of `uid` as known now, with \\Recent if it is; empty if nothing is known."""
         row = self.mailbox.last_row(uid)
         flags = row.flags if row else frozenset()
-        return flags | {"\\Recent"} if uid in self.recent else flags
+        return flags | {RECENT} if uid in self.recent else flags
+
+    def gone(self, uids: Iterable[int]) -> list[int]:
+        """Those of `uids` that are no longer in the mailbox, as of the last look."""
+        table = self.mailbox.table
+        return [uid for uid in uids if table.row(uid) < 0]
+
+    def forget_recent(self) -> None:
+        """\\Recent does not exist for this client: ENABLE IMAP4rev2."""
+        self.shows_recent = False
+        self.recent.clear()
+
+    def knows_now(self, uid: int) -> bool:
+        """Whether the client has been told all about `uid` that is known here."""
+        row = self.mailbox.last_row(uid)
+        return row is not None and row.modseq <= max(self.told, self.answered.get(uid, 0))
 
     def mark(self, uids: Iterable[int], modseq: int) -> None:
         """The client knows what these messages are like at `modseq`: do not tell it again."""
         for uid in uids:
-            self.answered[uid] = modseq
+            self.answered[uid] = max(modseq, self.answered.get(uid, 0))
 
-    def news(self, may_expunge: bool, tell: "Teller") -> None:
-        """Tell everything that `mailbox.look` has found since the last time.
+    def news(self, may_expunge: bool) -> News:
+        """Everything that `mailbox.look` has found since the last time; EXPUNGEs wait if they may not be sent.
 
-        EXPUNGE first and highest sequence number first, then EXISTS and RECENT, then FETCH: so that every number is
-        right at the moment it is read.
+        The caller sends it, all and at once: from here on the client counts as told.
+        May wait for `claim_recent`, and raise GONE then with nothing changed.
         """
+        if self.mailbox.modseq == self.told and not (self.pending and may_expunge):
+            return NO_NEWS
+        first_claimed = self._claim()
+        # From here to the end nobody else runs.
         mailbox = self.mailbox
-        if mailbox.modseq == self.told and not (self.pending and may_expunge):
-            return
         changes = mailbox.changes(self.told)
-        gone = changes.expunged if changes.expunged is not None else self._missing()
+        gone = changes.expunged if changes.expunged is not None else self.gone(self.uids)
         self.pending.update(uid for uid in gone if self.seq(uid))
-        if may_expunge and self.pending:
-            self._tell_expunged(tell)
-        self._tell_exists(tell)
-        for uid in changes.changed:
-            self._tell_changed(uid, tell)
+        expunged = self._drop_pending() if may_expunge and self.pending else ()
+        known = len(self.uids)
+        exists = self._take_new(first_claimed)
+        changed = tuple(self._changed(uid, known) for uid in changes.changed)
         self.answered.clear()
         self.told = mailbox.modseq
+        return News(expunged, exists, len(self.recent), tuple(item for item in changed if item))
 
-    def _missing(self) -> list[int]:
-        live = set(self.mailbox.table.uids)
-        return [uid for uid in self.uids if uid not in live]
+    def _claim(self) -> int:
+        """The first UID that is \\Recent here among those the client does not know yet. RFC 3501 2.3.2."""
+        mailbox = self.mailbox
+        uids = mailbox.table.uids
+        if self.read_only or not uids or mailbox.first_recent > uids[-1]:
+            return mailbox.first_recent
+        return mailbox.claim_recent()
 
-    def _tell_expunged(self, tell: "Teller") -> None:
+    def _drop_pending(self) -> tuple[tuple[int, int], ...]:
         """RFC 9051 7.5.1: each EXPUNGE renumbers what follows, so the highest goes first."""
-        uids = sorted(self.pending, reverse=True)
-        numbers = [self.seq(uid) for uid in uids]
-        tell.expunged([(seq, uid) for seq, uid in zip(numbers, uids, strict=True) if seq])
-        for seq in numbers:
-            if seq:
-                del self.uids[seq - 1]
-        self.recent -= self.pending
-        self.pending.clear()
-
-    def _tell_exists(self, tell: "Teller") -> None:
         table = self.mailbox.table
-        new = table.uids[bisect_right(table.uids, self.largest_uid) :] if len(table) else array("I")
-        if not new:
-            return
-        if not self.read_only and self.mailbox.first_recent <= new[-1]:
-            first = self.mailbox.claim_recent()
-            new = table.uids[bisect_right(table.uids, self.largest_uid) :]
-            self.recent.update(uid for uid in new if uid >= first)
-        elif self.read_only:
-            self.recent.update(uid for uid in new if uid >= self.mailbox.first_recent)
-        self._fresh = len(self.uids)
-        self.uids.extend(new)
-        tell.exists(len(self.uids), len(self.recent))
+        uids = sorted((uid for uid in self.pending if table.row(uid) < 0), reverse=True)
+        self.pending.clear()  # one that came back with its old UID is not expunged any more
+        found = tuple((seq, uid) for uid in uids if (seq := self.seq(uid)))
+        if len(found) > 64:  # one pass instead of one move of the tail for each
+            doomed = {uid for _, uid in found}
+            self.uids = array("I", (uid for uid in self.uids if uid not in doomed))
+        else:
+            for seq, _ in found:
+                del self.uids[seq - 1]
+        self.recent.difference_update(uids)
+        return found
 
-    def _tell_changed(self, uid: int, tell: "Teller") -> None:
+    def _take_new(self, first_claimed: int) -> int | None:
+        """Take up messages that the client does not know; how many it has then, or None if there are no new ones."""
+        uids = self.mailbox.table.uids
+        new = uids[bisect_right(uids, self.largest_uid) :]
+        if not new:
+            return None
+        if self.shows_recent:
+            self.recent.update(new[bisect_left(new, first_claimed) :])
+        self.uids.extend(new)
+        return len(self.uids)
+
+    def _changed(self, uid: int, known: int) -> Changed | None:
+        """None for what the client knows, for messages just announced (it asks for them), and for those expunged."""
         row = self.mailbox.last_row(uid)
         seq = self.seq(uid)
-        if row is None or not seq or uid in self.pending or self.answered.get(uid, 0) >= row.modseq:
-            return
-        tell.changed(seq, uid, self.flags(uid), row.modseq)
-
-
-class Teller:
-    """Where news goes: `execute` renders them as untagged responses, IDLE likewise, extensions otherwise."""
-
-    def __init__(
-        self,
-        expunged: Callable[[list[tuple[int, int]]], None],
-        exists: Callable[[int, int], None],
-        changed: Callable[[int, int, Flags, int], None],
-    ) -> None:
-        self.expunged = expunged  # (seq, uid) pairs, highest first
-        self.exists = exists  # messages, recent
-        self.changed = changed  # seq, uid, flags, modseq
+        if row is None or not 0 < seq <= known or uid in self.pending or self.answered.get(uid, 0) >= row.modseq:
+            return None
+        return Changed(seq, uid, self.flags(uid), row.modseq)
