@@ -1,0 +1,116 @@
+"""GreenMail as a process of its own, on free ports of the loopback."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.pki import make_certificate
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A running GreenMail; users and their Maildirs are those of `start`."""
+
+    directory: Path
+    process: subprocess.Popen[bytes]
+    imap: int
+    imaps: int
+    pop3: int
+    pop3s: int
+    metrics: int
+    cert: Path
+    log: Path
+    config: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def logged(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def scrape(self) -> str:
+        """The metrics page."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the server; its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> None:
+    """Return when something accepts on `port`; fail with the log if the process ends first."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"server did not start: {log.read_text(errors='replace')[-4000:]}")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def start(
+    directory: Path, mail_path: str, passwd: str = "alice:{PLAIN}secret\n", workers: int = 2, **settings: Any
+) -> Iterator[Server]:
+    """Serve `mail_path` to the users of `passwd`, lines of a passwd-file. In names of settings `_` stands for `-`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    cert, key = make_certificate(directory)
+    (directory / "passwd").write_text(passwd, encoding="utf-8")
+    (directory / "run").mkdir(exist_ok=True)
+    ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s", "metrics")}
+    listener = {
+        name: {"bind": [f"127.0.0.1:{ports[name]}"], "protocol": name[:4], "tls": {"implicit": name.endswith("s")}}
+        for name in ("imap", "imaps", "pop3", "pop3s")
+    }
+    wanted: dict[str, Any] = {
+        "cert-path": str(cert),
+        "key-path": str(key),
+        "passwd-file": str(directory / "passwd"),
+        "mail-path": mail_path,
+        "run-path": str(directory / "run"),
+        "metrics-bind": f"127.0.0.1:{ports['metrics']}",
+        "processes": workers,
+        "server": {"listener": listener},
+    }
+    wanted.update({name.replace("_", "-"): value for name, value in settings.items()})
+    config = directory / "imap.yaml"
+    config.write_text(json.dumps(wanted), encoding="utf-8")  # JSON is YAML
+    log = directory / "log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "greenmail", "-c", str(config)],
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(directory, process, cert=cert, log=log, config=config, settings=wanted, **ports)
+    try:
+        for port in ports.values():
+            wait_for_port(port, process, log)
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in server.logged(), server.logged()[-6000:]
