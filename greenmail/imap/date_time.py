@@ -1,0 +1,138 @@
+"""Dates of RFC 9051 9: INTERNALDATE and the days of SEARCH, in the server's time zone.
+
+Nothing here depends on the locale: month names come from a table. Seconds count since 1970 in UTC.
+"""
+
+import os
+import re
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from greenmail.imap.cursor import Cursor
+
+MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_NUMBERS = {name.upper(): number for number, name in enumerate(MONTHS, 1)}
+
+_DATE_TEXT = re.compile(rb"([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})")
+_DATE_TIME = re.compile(
+    rb'"( [0-9]|[0-9]{2})-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"'
+)
+_LATEST = 253402214400  # 9999-12-31 00:00 UTC: the last day that every zone can show
+_LOCALTIME = "/etc/localtime"
+
+
+def load_zone(name: str) -> tzinfo:
+    """The IANA time zone of that name; the system's if it is empty. Raises ValueError if there is none.
+
+    The system's is what TZ names, else what /etc/localtime holds, else UTC; tzset(3) says the same.
+    """
+    if name:
+        return _named(name)
+    wanted = os.environ.get("TZ", "").removeprefix(":")
+    if wanted:
+        try:
+            return _named(wanted)
+        except ValueError:
+            return UTC  # as the C library does with a name that it does not know
+    try:
+        with open(_LOCALTIME, "rb") as file:
+            return ZoneInfo.from_file(file, key="localtime")
+    except (OSError, ValueError):
+        return UTC
+
+
+def _named(name: str) -> tzinfo:
+    """Raises ValueError for every kind of wrong name: ZoneInfo raises also KeyError and OSError."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError) as error:
+        raise ValueError(f"there is no time zone {name!r}") from error
+
+
+def date_time(cur: Cursor) -> int:
+    """date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE — RFC 9051 9.
+
+    Seconds since 1970; an earlier moment is 0, since stores keep dates as file times and -1 means "not known".
+    """
+    found = _DATE_TIME.match(cur.text, cur.pos)
+    if found is None:
+        raise cur.wrong("expected a date and time")
+    day, month, year, hour, minute, second, sign, east, rest = found.groups()
+    midnight = _date(cur, day, month, year)
+    if int(hour) > 23 or int(minute) > 59 or int(second) > 60 or int(east) > 23 or int(rest) > 59:
+        raise cur.wrong("there is no such time")
+    cur.pos = found.end()
+    offset = (int(east) * 60 + int(rest)) * 60
+    seconds = (midnight.toordinal() - _EPOCH) * 86400 + int(hour) * 3600 + int(minute) * 60 + int(second)
+    return max(0, seconds - (offset if sign == b"+" else -offset))
+
+
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+def _date(cur: Cursor, day: bytes, month: bytes, year: bytes) -> date:
+    number = _NUMBERS.get(month.upper())
+    if number is None:
+        raise cur.wrong("expected a month such as Jan")
+    try:
+        return date(int(year), number, int(day))
+    except ValueError:
+        raise cur.wrong("there is no such day") from None
+
+
+def search_date(cur: Cursor) -> date:
+    """date = date-text / DQUOTE date-text DQUOTE — RFC 9051 9."""
+    if not cur.take(b'"'):
+        return date_text(cur)
+    day = date_text(cur)
+    cur.expect(b'"')
+    return day
+
+
+def date_text(cur: Cursor) -> date:
+    """date-text = date-day "-" date-month "-" date-year — RFC 9051 9."""
+    found = _DATE_TEXT.match(cur.text, cur.pos)
+    if found is None:
+        raise cur.wrong("expected a date such as 1-Feb-1994")
+    day, month, year = found.groups()
+    value = _date(cur, day, month, year)
+    cur.pos = found.end()
+    return value
+
+
+def format_date_time(seconds: int, zone: tzinfo) -> bytes:
+    """date-time, with its quotes: b'"17-Jul-1996 02:44:25 -0700"'. RFC 9051 7.5.2 INTERNALDATE.
+
+    An offset with odd seconds (before the zone had a standard time) is cut to minutes, and the clock with it: the
+    moment stays the same.
+    """
+    seconds = min(max(seconds, 0), _LATEST)
+    offset = datetime.fromtimestamp(seconds, zone).utcoffset() or timedelta(0)
+    minutes = int(offset.total_seconds() // 60)
+    local = datetime.fromtimestamp(seconds + minutes * 60, UTC)
+    sign, size = (b"-", -minutes) if minutes < 0 else (b"+", minutes)
+    clock = b"%2d-%b-%04d %02d:%02d:%02d" % (
+        local.day,
+        MONTHS[local.month - 1],
+        local.year,
+        local.hour,
+        local.minute,
+        local.second,
+    )
+    return b'"%b %b%02d%02d"' % (clock, sign, size // 60, size % 60)
+
+
+def start_of_day(day: date, zone: tzinfo) -> int:
+    """The first second of `day` in `zone`, in seconds since 1970; where a day begins at one o'clock, that second."""
+    try:
+        return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
+    except (OverflowError, ValueError):
+        return (day.toordinal() - _EPOCH) * 86400  # at the two ends of the calendar
+
+
+def day_range(day: date, zone: tzinfo) -> tuple[int, int]:
+    """First second of `day` in `zone`, and first second of the next: ON is first <= t < next, RFC 9051 6.4.4."""
+    if day == date.max:
+        first = start_of_day(day, zone)
+        return first, first + 86400
+    return start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)
