@@ -1,0 +1,172 @@
+"""`runtime.Runtime` on gevent: pools of native threads, green locks, and giving way to others.
+
+Three clocks matter here. A hop to a pool costs 20 µs. A green thread keeps the event loop until it waits, and a send
+that finds room in the kernel does not wait: so `breathe` measures how long the present green thread has run. And a
+zero sleep lets other green threads run but no input in: so a pause is always a real one.
+"""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.lock import BoundedSemaphore
+from gevent.threadpool import ThreadPool
+
+from greenmail import metrics
+from greenmail.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+TURN = 0.002  # seconds that a green thread may run before `breathe` pauses it
+PAUSE = 0.0001  # the shortest sleep that lets input in
+LAG_INTERVAL = 0.5
+PASSWORD_QUEUE = 64  # passwords that wait for a thread; beyond it a login is refused rather than delayed
+
+
+class Saturated:
+    """What a bounded pool answers instead of a result when its queue is full."""
+
+    def __repr__(self) -> str:
+        return "SATURATED"
+
+
+SATURATED = Saturated()
+
+
+class Clock:
+    """When the present green thread was resumed.
+
+    One value for all green threads is enough: whoever runs has come out of a wait last, and every wait of the shell
+    ends with `resumed`.
+    """
+
+    __slots__ = ("_since",)
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def resumed(self) -> None:
+        """Say that the caller has just been switched to."""
+        self._since = time.monotonic()
+
+    def breathe(self) -> None:
+        """Let others run, input included, if the caller has run for 2 ms."""
+        if time.monotonic() - self._since >= TURN:
+            gevent.sleep(PAUSE)
+            self._since = time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let others run for `seconds`; a zero would not let input in, so there is a shortest pause."""
+        gevent.sleep(max(seconds, PAUSE))
+        self._since = time.monotonic()
+
+
+class GreenLock:
+    """Mutual exclusion between green threads; first come, first served; not reentrant."""
+
+    __slots__ = ("_clock", "_semaphore")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._semaphore = BoundedSemaphore(1)
+
+    def __enter__(self) -> "GreenLock":
+        if not self._semaphore.acquire(blocking=False):
+            self._semaphore.acquire()
+            self._clock.resumed()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._semaphore.release()
+
+
+class Pool:
+    """Native threads for long work. `size` run, `queue` may wait (None: any number)."""
+
+    def __init__(self, name: str, size: int, clock: Clock, queue: int | None = None) -> None:
+        self._name = name
+        self._clock = clock
+        self._threads = ThreadPool(size)
+        self._home = threading.get_ident()
+        self._limit = None if queue is None else size + queue
+        self._asked = 0  # tasks that were handed in and are not finished
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """The result of `function`, run on a thread of the pool; what it raises is raised here.
+
+        Called on a thread of the pool it runs at once, there. Gives SATURATED if the queue is full.
+        """
+        if threading.get_ident() != self._home:
+            return function(*args)
+        if self._limit is not None and self._asked >= self._limit:
+            metrics.pool_rejected(self._name)
+            return SATURATED
+        self._asked += 1
+        metrics.pool_queue(self._name, max(0, self._asked - self._threads.maxsize))
+        try:
+            result, error, waited = self._threads.spawn(_guarded, function, args, time.monotonic()).get()
+        finally:
+            self._asked -= 1
+            metrics.pool_queue(self._name, max(0, self._asked - self._threads.maxsize))
+            self._clock.resumed()
+        metrics.pool_wait(self._name, waited)
+        if error is not None:
+            raise error
+        return result
+
+    def close(self) -> None:
+        """End the threads; what runs is left to finish."""
+        self._threads.kill()
+
+
+def _guarded(
+    function: Callable[..., Any], args: tuple[Any, ...], asked: float
+) -> tuple[Any, BaseException | None, float]:
+    """On the pool's thread: the result or the exception as a value, or gevent would print a traceback for each."""
+    waited = time.monotonic() - asked
+    try:
+        return function(*args), None, waited
+    except BaseException as error:  # carried over to the caller, whatever it is, and raised there
+        return None, error, waited
+
+
+class Work:
+    """A worker's runtime: made once, after the fork."""
+
+    def __init__(self, pool_size: int, password_threads: int = 1) -> None:
+        self.clock = Clock()
+        self.pool = Pool("work", pool_size, self.clock)
+        self.passwords = Pool("password", password_threads, self.clock, PASSWORD_QUEUE)
+        self.runtime = Runtime(
+            blocking=self.pool.run,
+            lock=self.lock,
+            sleep=self.clock.sleep,
+            breathe=self.clock.breathe,
+            now=time.time,
+        )
+        metrics.pool_size(pool_size)
+        self._lag = gevent.spawn(_measure_lag)
+
+    def lock(self) -> GreenLock:
+        """A new green lock."""
+        return GreenLock(self.clock)
+
+    def close(self) -> None:
+        """Stop measuring and end the pools' threads."""
+        self._lag.kill()
+        self.pool.close()
+        self.passwords.close()
+
+
+def _measure_lag() -> None:
+    """How late a timer runs is how long an event of any connection had to wait."""
+    while True:
+        begun = time.monotonic()
+        gevent.sleep(LAG_INTERVAL)
+        metrics.hub_lag(max(0.0, time.monotonic() - begun - LAG_INTERVAL))
