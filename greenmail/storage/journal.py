@@ -1,0 +1,137 @@
+"""`greenmail.log`: what happened in a mailbox since the snapshot, one record a change.
+
+    journal = "GMLOG001" *record
+    record = length crc32 payload
+
+`length` and `crc32` (of the payload) are little-endian 32 bit; a payload is a JSON object. The first record is the
+header: `ident` (random, names this journal), `previous` (the ident of the journal that this one continues, or "").
+
+Only the holder of the mailbox's locks appends, and only when it has read everything before; so the records of all
+processes stand in one order. A crash leaves at most one broken record, at the end: readers stop before it, the next
+lock holder cuts it off. A journal ends by being replaced (rename) or removed; its readers see st_nlink 0, read the rest
+through the descriptor they have, and go on in the file that has their ident as `previous`, or take the snapshot anew.
+There is no fsync: what is lost in a power cut is found again by listing the Maildir.
+"""
+
+import errno
+import json
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from greenmail.storage import filesystem
+
+MAGIC = b"GMLOG001"
+_HEAD = struct.Struct("<II")
+MAX_RECORD = 64 << 20
+
+Batch = dict[str, Any]
+
+
+def new_ident() -> str:
+    return secrets.token_hex(16)
+
+
+def pack(batch: Batch) -> bytes:
+    """One record."""
+    payload = json.dumps(batch, separators=(",", ":")).encode()
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def unpack(data: bytes) -> tuple[list[Batch], int]:
+    """The whole records at the start of `data`, and how many octets they take."""
+    batches: list[Batch] = []
+    place = 0
+    while len(data) - place >= _HEAD.size:
+        length, crc = _HEAD.unpack_from(data, place)
+        end = place + _HEAD.size + length
+        if length > MAX_RECORD or end > len(data):
+            break
+        payload = data[place + _HEAD.size : end]
+        if zlib.crc32(payload) != crc:
+            break
+        batches.append(json.loads(payload))
+        place = end
+    return batches, place
+
+
+class Journal:
+    """An open journal, read up to `offset`."""
+
+    def __init__(self, fd: int, header: Batch, offset: int) -> None:
+        self._fd = fd
+        self.ident: str = header["ident"]
+        self.previous: str = header["previous"]
+        self.start = offset  # where the header ends
+        self.offset = offset
+        self.records = 0
+
+    def state(self) -> tuple[bool, bool]:
+        """(there is more to read, it was replaced or removed); one fstat."""
+        found = os.fstat(self._fd)
+        return found.st_size != self.offset, found.st_nlink == 0
+
+    def read(self) -> list[Batch]:
+        """The whole records that follow."""
+        size = os.fstat(self._fd).st_size
+        if size <= self.offset:
+            return []
+        batches, taken = unpack(os.pread(self._fd, size - self.offset, self.offset))
+        self.offset += taken
+        self.records += len(batches)
+        return batches
+
+    def seek(self, offset: int) -> bool:
+        """Go on reading at `offset`; False if the file is shorter than that."""
+        self.offset = max(offset, self.start)
+        return os.fstat(self._fd).st_size >= offset
+
+    def append(self, batches: Iterable[Batch]) -> None:
+        """Write records behind everything there is. The caller holds the locks and has read to the end.
+
+        A broken record at the end is cut off first. Raises OSError; what was written of the records is cut off then.
+        """
+        if os.fstat(self._fd).st_size > self.offset:
+            filesystem.truncate(self._fd, self.offset)
+        written = list(batches)
+        data = b"".join(pack(batch) for batch in written)
+        try:
+            filesystem.write_all(self._fd, data)
+        except OSError:
+            filesystem.truncate(self._fd, self.offset)
+            raise
+        self.offset += len(data)
+        self.records += len(written)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def open_journal(path: str) -> Journal | None:
+    """The journal at `path`, at its first record; None if there is none, or none that can be read."""
+    for flags in (os.O_RDWR | os.O_APPEND, os.O_RDONLY):
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC)
+            break
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                return None
+    else:
+        return None
+    data = os.pread(fd, 4096, 0)
+    batches, _ = unpack(data[len(MAGIC) :]) if data.startswith(MAGIC) else ([], 0)
+    if not batches or "ident" not in batches[0] or "previous" not in batches[0]:
+        os.close(fd)
+        return None
+    return Journal(fd, batches[0], len(MAGIC) + len(pack(batches[0])))
+
+
+def create(path: str, ident: str, previous: str, mode: int) -> None:
+    """Put a new journal in the place of the one at `path`. Raises OSError."""
+    header = pack({"ident": ident, "previous": previous})
+    filesystem.replace_file(path, MAGIC + header, mode)
