@@ -49,10 +49,17 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A word of the CAPABILITY answer, RFC 9051 7.2.2, and when it is true."""
+    """A word of the CAPABILITY answer, RFC 9051 7.2.2, and when it is true.
+
+    If the word depends on the settings, `render` gives the words that stand for `name`: AUTH=PLAIN AUTH=LOGIN.
+    """
 
     name: str
     when: Callable[[Session], bool]
+    render: Callable[[Session], tuple[str, ...]] | None = None
+
+    def words(self, session: Session) -> tuple[str, ...]:
+        return (self.name,) if self.render is None else self.render(session)
 
 
 def always(session: Session) -> bool:

@@ -1,8 +1,43 @@
-"""Every feature of the engine, and the tables computed from them."""
+"""Every feature of the engine, and the tables computed from them.
 
-from greenmail.imap.command import Command, Feature
+The modules that FEATURES comes from need the tables while they parse (`FETCH_ATTS` in FETCH, and so on). They import
+this module inside the function, since at their top the import would be circular:
+
+    from greenmail.imap import registry  # not at the top: it imports this module
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from greenmail.imap.command import Capability, Command, Feature
+from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`.
 FEATURES: tuple[Feature, ...] = ()
 
-COMMANDS: dict[str, Command] = {command.name: command for feature in FEATURES for command in feature.commands}
+
+def _joined(tables: Callable[[Feature], Mapping[str, Any]]) -> dict[str, Any]:
+    """One table of all features. A name that two of them bring is a mistake in the code."""
+    joined: dict[str, Any] = {}
+    for feature in FEATURES:
+        for name, value in tables(feature).items():
+            assert name not in joined, f"{name} is in two features, the second is {feature.name}"
+            joined[name] = value
+    return joined
+
+
+COMMANDS: Mapping[str, Command] = _joined(lambda feature: {command.name: command for command in feature.commands})
+CAPABILITIES: Mapping[str, Capability] = _joined(lambda feature: {item.name: item for item in feature.capabilities})
+ENABLES: Mapping[str, Feature] = _joined(lambda feature: dict.fromkeys(feature.enables, feature))
+FETCH_ATTS: Mapping[str, Any] = _joined(lambda feature: feature.fetch_atts)
+SEARCH_KEYS: Mapping[str, Any] = _joined(lambda feature: feature.search_keys)
+STATUS_ATTS: Mapping[str, Any] = _joined(lambda feature: feature.status_atts)
+SELECT_PARAMS: Mapping[str, Any] = _joined(lambda feature: feature.select_params)
+
+
+def capabilities(session: Session) -> bytes:
+    """capability-data without "CAPABILITY": what is true for this session now. RFC 9051 7.2.2.
+
+    A capability's name may depend on the services (AUTH=..., APPENDLIMIT=...): see `Capability.words`.
+    """
+    return " ".join(word for item in CAPABILITIES.values() if item.when(session) for word in item.words(session)).encode()

@@ -1,0 +1,175 @@
+"""The IMAP engine with everything below it, in memory: stores, users, connections."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from harness import corpus
+from harness.green import Scheduler
+from harness.wire import MemoryWire
+
+from greenmail.auth.api import Attempt, Denial, Denied, User
+from greenmail.imap.execute import serve
+from greenmail.imap.session import Limits, Services, Session
+from greenmail.storage.api import Account, FlagAction, FlagChange
+from greenmail.storage.memory import MemoryStore
+
+USER, PASSWORD = "alice", "secret"
+
+
+class Users:
+    """Names and passwords, as an Authenticator; it remembers what it was asked."""
+
+    def __init__(self, passwords: dict[str, str]) -> None:
+        self.passwords = passwords
+        self.attempts: list[Attempt] = []
+
+    def check(self, attempt: Attempt) -> User | Denied:
+        self.attempts.append(attempt)
+        expected = self.passwords.get(attempt.login)
+        if expected is None:
+            return Denied(Denial.UNKNOWN, attempt.login, "unknown user")
+        if attempt.password.reveal() != expected.encode():
+            return Denied(Denial.MISMATCH, attempt.login, "password mismatch")
+        return User(attempt.login)
+
+
+@dataclass
+class Seats:
+    """Who is logged in: a Register for one process."""
+
+    most: int = 50
+    entries: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def login(self, user: str, address: str, protocol: str) -> str | None:
+        if sum(entry[0] == user for entry in self.entries) >= self.most:
+            return "Too many connections of this user."
+        self.entries.append((user, address, protocol))
+        return None
+
+    def logout(self, user: str, address: str, protocol: str) -> None:
+        self.entries.remove((user, address, protocol))
+
+
+class Backend:
+    """A store for tests: `account` is what sessions open, `outside` how another process sees the same mail."""
+
+    def __init__(self, account: Account, outside: Account) -> None:
+        self.account = account
+        self.outside = outside
+
+
+def memory_backend(scheduler: Scheduler, directory: Path | None = None) -> Backend:
+    account = MemoryStore(now=scheduler.clock.now).open_account(USER)
+    return Backend(account, account)
+
+
+class Engine:
+    """Connections to one account, run by `scheduler`."""
+
+    def __init__(self, scheduler: Scheduler, backend: Backend, **settings: Any) -> None:
+        self.scheduler = scheduler
+        self.backend = backend
+        self.users = Users({USER: PASSWORD})
+        self.seats = Seats()
+        self.services = configured(
+            Services(
+                runtime=scheduler.runtime(),
+                authenticator=self.users,
+                open_account=lambda user: backend.account,
+                register=self.seats,
+                server_id={"name": "GreenMail"},
+            ),
+            settings,
+        )
+        self.sessions: list[Session] = []
+        self._generated = 0
+
+    def connect(self, secure: bool = True, **options: Any) -> MemoryWire:
+        """A new connection; its greeting comes with the next `run`."""
+        wire = MemoryWire(self.scheduler, secure, **options)
+        session = Session(wire, self.services, f"s{len(self.sessions) + 1}")
+        self.sessions.append(session)
+        self.scheduler.spawn(serving(session, wire))
+        return wire
+
+    def talk(self, wire: MemoryWire, data: bytes) -> bytes:
+        """Send, run everybody until nobody can go on, and give what came back."""
+        wire.feed(data)
+        self.scheduler.run()
+        return wire.take()
+
+    def login(self, secure: bool = True) -> MemoryWire:
+        """A connection that is logged in, with nothing unread."""
+        wire = self.connect(secure)
+        answer = self.talk(wire, f"login LOGIN {USER} {PASSWORD}\r\n".encode())
+        assert b"login OK" in answer, answer
+        return wire
+
+    def select(self, mailbox: str = "INBOX") -> MemoryWire:
+        """A connection that has selected `mailbox`, with nothing unread."""
+        wire = self.login()
+        answer = self.talk(wire, f"select SELECT {mailbox}\r\n".encode())
+        assert b"select OK" in answer, answer
+        return wire
+
+    def fill(self, mailbox: str, number: int) -> list[int]:
+        """Put generated messages into a mailbox, which is made if it is missing."""
+        ensure(self.backend.outside, mailbox)
+        numbers = range(self._generated + 1, self._generated + number + 1)
+        self._generated += number
+        return deliver(self.backend.outside, mailbox, [(corpus.message(k), corpus.date(k)) for k in numbers])
+
+
+def serving(session: Session, wire: MemoryWire) -> Callable[[], None]:
+    """The life of one connection: the shell's part is to close it at the end."""
+
+    def life() -> None:
+        serve(session)
+        if not wire.refuses_writes:
+            wire.flush()
+        wire.closed = True
+
+    return life
+
+
+def ensure(account: Account, mailbox: str) -> None:
+    if mailbox not in [folder.name for folder in account.folders() if folder.selectable]:
+        account.create(mailbox)
+
+
+def deliver(account: Account, name: str, messages: list[tuple[bytes, int]], flags: frozenset[str] = frozenset()) -> list[int]:
+    """Put messages, given as octets and date, into a mailbox; their UIDs."""
+    if not messages:
+        return []
+    mailbox = account.open(name)
+    uploads = []
+    for data, date in messages:
+        upload = mailbox.upload()
+        upload.write(data)
+        upload.flags, upload.date = flags, date
+        uploads.append(upload)
+    uids = mailbox.save(uploads)
+    mailbox.close()
+    return uids
+
+
+def change_flags(account: Account, name: str, uids: list[int], action: str, flags: frozenset[str]) -> None:
+    mailbox = account.open(name)
+    mailbox.store(uids, FlagChange(FlagAction(action.upper()), flags))
+    mailbox.close()
+
+
+def remove(account: Account, name: str, uids: list[int]) -> None:
+    mailbox = account.open(name)
+    mailbox.store(uids, FlagChange(FlagAction.ADD, frozenset({"\\Deleted"})))
+    mailbox.expunge(uids)
+    mailbox.close()
+
+
+def configured(services: Services, settings: dict[str, Any]) -> Services:
+    """`services` with settings by their names, those of `Limits` too."""
+    limits = {key: value for key, value in settings.items() if key in {item.name for item in fields(Limits)}}
+    others = {key: value for key, value in settings.items() if key not in limits}
+    return replace(services, limits=replace(services.limits, **limits), **others)

@@ -1,0 +1,109 @@
+"""A connection in memory: what the shell gives to an engine, with the client's end for a test."""
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.green import Scheduler
+
+from greenmail.errors import Disconnected
+from greenmail.runtime import Wake
+
+
+class MemoryWire:
+    """See `runtime.Wire` for the engine's end. `feed`, `hang_up` and `take` are the client's."""
+
+    def __init__(self, scheduler: Scheduler, secure: bool = True, chunk: int = 65536) -> None:
+        self._scheduler = scheduler
+        self.peer, self.peer_port = "192.0.2.7", 40000
+        self.local, self.local_port = "192.0.2.1", 143
+        self.trusted = False
+        self.timeout = 60.0
+        self.secure = secure
+        self.can_start_tls = not secure
+        self.chunk = chunk  # the most that `receive` gives at once
+        self.refuses_writes = False  # the client went away while the server sends
+        self.closed = False  # the server closed it
+        self._input = bytearray()
+        self._ended = False
+        self._gathered = bytearray()
+        self._sent = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        self._input += data
+
+    def hang_up(self) -> None:
+        """The client closes its side."""
+        self._ended = True
+
+    def take(self) -> bytes:
+        """What was sent since the last time. What was written and not sent does not count."""
+        sent = bytes(self._sent)
+        self._sent.clear()
+        return sent
+
+    @property
+    def has_input(self) -> bool:
+        return bool(self._input) or self._ended
+
+    def write(self, data: bytes) -> None:
+        if self.refuses_writes:
+            raise Disconnected
+        self._gathered += data
+        if len(self._gathered) >= 65536:
+            self.flush()
+        self._scheduler.pause()
+
+    def flush(self) -> None:
+        if self.refuses_writes:
+            raise Disconnected
+        self._sent += self._gathered
+        self._gathered.clear()
+
+    def receive(self) -> bytes:
+        self.flush()
+        clock = self._scheduler.clock
+        deadline = clock.now() + self.timeout
+        self._scheduler.wait(lambda: self.has_input or clock.now() >= deadline)
+        if self._input:
+            data = bytes(self._input[: self.chunk])
+            del self._input[: self.chunk]
+            return data
+        raise Disconnected("connection closed by peer" if self._ended else "timed out")
+
+    def start_tls(self) -> None:
+        self.flush()
+        self._input.clear()
+        self.secure, self.can_start_tls = True, False
+
+    def watch(self, mailbox: Any) -> "MemoryWatch":
+        return MemoryWatch(self, self._scheduler, mailbox)
+
+
+class MemoryWatch:
+    """See `runtime.Watch`."""
+
+    def __init__(self, wire: MemoryWire, scheduler: Scheduler, mailbox: Any) -> None:
+        self._wire = wire
+        self._scheduler = scheduler
+        self._changed = False
+        self._cancel: Callable[[], None] | None = mailbox.subscribe(self._notify) if mailbox is not None else None
+
+    def _notify(self) -> None:
+        self._changed = True
+
+    def wait(self, timeout: float) -> Wake:
+        self._wire.flush()
+        clock = self._scheduler.clock
+        deadline = clock.now() + timeout
+        self._scheduler.wait(lambda: self._wire.has_input or self._changed or clock.now() >= deadline)
+        if self._wire.has_input:
+            return Wake.INPUT
+        if self._changed:
+            self._changed = False
+            return Wake.CHANGED
+        return Wake.TIMEOUT
+
+    def close(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+            self._cancel = None
