@@ -1,6 +1,7 @@
 """Dovecot 2.3, started on what GreenMail wrote, sees the same mailbox: checks 14-25 of `formats.md` 9."""
 
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -134,7 +135,7 @@ def test_check_16_the_time_of_dovecot_keywords_grows_by_a_second_each_time(site:
         for number in range(3):
             client.ok(f"UID STORE 6 +FLAGS (fresh{number})")
             seconds.append(int(path.stat().st_mtime))
-    assert all(later > earlier for earlier, later in zip(seconds, seconds[1:], strict=False)), seconds
+    assert all(later > earlier for earlier, later in itertools.pairwise(seconds)), seconds
 
 
 def test_check_17_the_27th_keyword_is_kept_outside_the_letters(site: Site) -> None:

@@ -1,0 +1,329 @@
+"""Mail programs of Debian, unmodified, doing their ordinary work over TLS."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.interop_site import Site, make_box, need
+from support.wire_client import parse
+
+pytestmark = [pytest.mark.interop]
+
+
+def run(site: Site, *words: object, text: str = "", ok: tuple[int, ...] = (0,), **more: str) -> str:
+    """Run a program with its own home; what it printed."""
+    environment = {**os.environ, "HOME": str(site.home), "LC_ALL": "C.UTF-8", **more}
+    done = subprocess.run(
+        [str(word) for word in words], input=text, capture_output=True, text=True, timeout=90, env=environment,
+        cwd=site.home, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode in ok, f"{words[0]} ended with {done.returncode}: {said}\n{site.server.logged()[-3000:]}"
+    return said
+
+
+def config(site: Site, name: str, text: str) -> Path:
+    path = site.home / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def messages(site: Site, name: str) -> int:
+    with site.imap() as client:
+        (answer,) = client.ok(f'STATUS "{name}" (MESSAGES)')
+        return int(parse(answer)[-1][1])
+
+
+def test_curl_lists_fetches_appends_and_searches(site: Site) -> None:
+    curl = need("curl", "curl")
+    user = ("--user", "alice:secret", "--silent", "--show-error", "--cacert", site.server.cert)
+    imaps = f"imaps://localhost:{site.server.imaps}"
+    assert '"/" INBOX' in run(site, curl, *user, f"{imaps}/").replace('"INBOX"', "INBOX")
+    assert "Body of message 2." in run(site, curl, *user, f"{imaps}/INBOX;MAILINDEX=2")
+    assert "SEARCH 5" in run(site, curl, *user, f"{imaps}/INBOX?SUBJECT%20%22message%205%22")
+    letter = config(site, "letter", "Subject: by curl\r\n\r\nhello\r\n")
+    run(site, curl, *user, "-T", letter, f"{imaps}/Sent")
+    assert messages(site, "Sent") == 1
+    plain = f"imap://localhost:{site.server.imap}"
+    assert "Body of message 1." in run(site, curl, *user, "--ssl-reqd", f"{plain}/INBOX;MAILINDEX=1")
+    assert "1 " in run(site, curl, *user, f"pop3s://localhost:{site.server.pop3s}/")
+    assert "..dots" in run(site, curl, *user, "--ssl-reqd", f"pop3://localhost:{site.server.pop3}/3")
+    run(site, curl, "--silent", "--cacert", site.server.cert, "--user", "alice:wrong", f"{imaps}/", ok=(67,))
+
+
+@pytest.mark.parametrize("program", ["mutt", "neomutt"])
+def test_mutt_opens_the_inbox_tags_and_saves(site: Site, program: str) -> None:
+    mutt = need(program, program)
+    keys = "<tag-pattern>~s 'message [12]$'<enter><tag-prefix><save-message>=Archive<enter>y<flag-message><quit>"
+    rc = config(
+        site,
+        "muttrc",
+        f"""\
+set folder="imaps://alice:secret@localhost:{site.server.imaps}/"
+set spoolfile="+INBOX"
+set ssl_force_tls=yes
+set certificate_file="{site.server.cert}"
+unset ssl_verify_host
+set sort=date
+set quit=yes
+set delete=yes
+set confirmappend=no
+set mark_old=no
+set record=""
+set wait_key=no
+unset help
+push "{keys}"
+""",
+    )
+    inner = f"{mutt} -n -F {rc}"
+    run(site, need("script", "bsdutils"), "-qec", inner, "/dev/null", TERM="xterm", text="yyyyyyq\n")
+    assert messages(site, "Archive") == 2
+    assert messages(site, "INBOX") == 8
+
+
+def test_mbsync_syncs_both_ways_and_then_has_nothing_to_do(site: Site) -> None:
+    mbsync = need("mbsync", "isync")
+    local = site.home / "Mail"
+    local.mkdir()
+    rc = config(
+        site,
+        "mbsyncrc",
+        f"""\
+IMAPAccount green
+Host localhost
+Port {site.server.imaps}
+User alice
+Pass secret
+SSLType IMAPS
+CertificateFile {site.server.cert}
+
+IMAPStore far
+Account green
+
+MaildirStore near
+Path {local}/
+Inbox {local}/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Expunge Both
+SyncState *
+""",
+    )
+    run(site, mbsync, "-c", rc, "-a")
+    inbox = local / "INBOX"
+    assert len(list((inbox / "new").iterdir()) + list((inbox / "cur").iterdir())) == 10
+    new = inbox / "cur" / "1704200000.local.host:2,S"
+    new.write_text("Subject: written here\n\nlocal\n")
+    first = min((inbox / "new").iterdir())
+    first.rename(inbox / "cur" / f"{first.name.split(':')[0]}:2,FS")
+    run(site, mbsync, "-c", rc, "-a")
+    assert messages(site, "INBOX") == 11
+    with site.imap() as client:
+        client.ok("SELECT INBOX")
+        assert any("\\Flagged" in m["FLAGS"] for m in client.fetch("1:* (FLAGS)").values())
+    before = sorted(path.name for path in inbox.rglob("*"))
+    said = run(site, mbsync, "-c", rc, "-V", "-a")
+    assert sorted(path.name for path in inbox.rglob("*")) == before
+    assert "+0 *0 #0 -0" in said or "+0 *0 #0" in said, said
+
+
+def test_offlineimap_syncs(site: Site) -> None:
+    offlineimap = need("offlineimap", "offlineimap3")
+    rc = config(
+        site,
+        "offlineimaprc",
+        f"""\
+[general]
+accounts = green
+ui = basic
+metadata = {site.home}/meta
+[Account green]
+localrepository = local
+remoterepository = remote
+[Repository local]
+type = Maildir
+localfolders = {site.home}/Mail
+[Repository remote]
+type = IMAP
+remotehost = localhost
+remoteport = {site.server.imaps}
+remoteuser = alice
+remotepass = secret
+ssl = yes
+sslcacertfile = {site.server.cert}
+""",
+    )
+    run(site, offlineimap, "-c", rc, "-o")
+    inbox = site.home / "Mail" / "INBOX"
+    assert len(list((inbox / "new").iterdir()) + list((inbox / "cur").iterdir())) == 10
+    (inbox / "cur" / "1704200000.1.host:2,S").write_text("Subject: written here\nMessage-ID: <o@l>\n\nlocal\n")
+    run(site, offlineimap, "-c", rc, "-o")
+    assert messages(site, "INBOX") == 11
+    run(site, offlineimap, "-c", rc, "-o")
+    assert messages(site, "INBOX") == 11
+
+
+@pytest.mark.parametrize("protocol", ["IMAP", "POP3"])
+def test_fetchmail_takes_the_mail_to_a_local_program(site: Site, protocol: str) -> None:
+    fetchmail = need("fetchmail", "fetchmail")
+    port = site.server.imaps if protocol == "IMAP" else site.server.pop3s
+    sink = site.home / "sink"
+    rc = config(
+        site,
+        "fetchmailrc",
+        f"""\
+poll localhost protocol {protocol} port {port}
+  user "alice" password "secret" is "alice" here
+  ssl sslcertfile "{site.server.cert}" sslcertck
+  keep
+  mda "cat >> {sink}"
+""",
+    )
+    arguments = (fetchmail, "-f", rc, "--nodetach", "--nosyslog", "-i", site.home / "ids", "--pidfile", site.home / "p")
+    run(site, *arguments, *(("-U",) if protocol == "POP3" else ()), USER="alice", LOGNAME="alice")
+    text = sink.read_text()
+    assert all(f"Body of message {number}." in text for number in range(1, 11))
+    run(site, *arguments, *(("-U",) if protocol == "POP3" else ()), ok=(1,), USER="alice", LOGNAME="alice")
+
+
+@pytest.mark.parametrize("kind", ["IMAP", "POP3"])
+def test_getmail_fetches_each_message_once(site: Site, kind: str) -> None:
+    getmail = need("getmail", "getmail6")
+    make_box(site.home / "got")
+    port = site.server.imaps if kind == "IMAP" else site.server.pop3s
+    rc = config(
+        site,
+        ".getmail/getmailrc",
+        f"""\
+[retriever]
+type = Simple{kind}SSLRetriever
+server = localhost
+port = {port}
+username = alice
+password = secret
+ca_certs = {site.server.cert}
+[destination]
+type = Maildir
+path = {site.home}/got/
+[options]
+read_all = false
+delete = false
+""",
+    )
+    for _ in range(2):
+        run(site, getmail, f"--getmaildir={rc.parent}", "--rcfile=getmailrc")
+        assert len(list((site.home / "got" / "new").iterdir())) == 10
+
+
+def test_imapfilter_moves_what_its_rules_say(site: Site) -> None:
+    imapfilter = need("imapfilter", "imapfilter")
+    rc = config(
+        site,
+        "filter.lua",
+        f"""\
+options.timeout = 30
+options.certificates = false
+options.info = false
+account = IMAP {{
+  server = 'localhost', port = {site.server.imaps}, username = 'alice', password = 'secret', ssl = 'auto'
+}}
+results = account.INBOX:contain_subject('message 4') + account.INBOX:contain_body('Body of message 9')
+results:move_messages(account['Archive'])
+account.INBOX:is_unseen():mark_flagged()
+account:create_mailbox('Filtered')
+""",
+    )
+    run(site, imapfilter, "-c", rc, text="a\n")
+    assert messages(site, "Archive") == 2
+    assert messages(site, "INBOX") == 8
+    assert messages(site, "Filtered") == 0
+
+
+def test_imapflow_does_a_days_work(site: Site) -> None:
+    node = need("node", "nodejs")
+    script = Path(__file__).parent / "node" / "imapflow.mjs"
+    if not (script.parent / "node_modules" / "imapflow").exists():
+        pytest.skip("imapflow is not installed (npm install in tests/interop/node)")
+    said = run(site, node, script, site.server.imaps, site.server.cert)
+    assert said.strip().endswith("all done"), said
+
+
+def test_maildrop_delivers_while_a_client_idles(site: Site) -> None:
+    maildrop = need("maildrop", "maildrop")
+    rules = config(site, "mailfilter", f'to "{site.maildir}"\n')
+    with site.imap() as client:
+        client.ok("SELECT INBOX")
+        client.send(b"i1 IDLE\r\n")
+        assert client.line().startswith(b"+")
+        letter = "From: x@example.org\nSubject: by maildrop\n\nhello\n"
+        delivery = threading.Thread(target=run, args=(site, maildrop, rules), kwargs={"text": letter})
+        began = time.monotonic()
+        delivery.start()
+        while not (line := client.line()).endswith(b"EXISTS"):
+            assert time.monotonic() - began < 20
+        delivery.join()
+        assert line == b"* 11 EXISTS"
+        client.send(b"DONE\r\n")
+        while not client.line().startswith(b"i1 OK"):
+            pass
+        letters = client.fetch("11 (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])", uid=False)
+        assert "by maildrop" in letters[11]["BODY[HEADER.FIELDS (SUBJECT)]"]
+
+
+def test_openssl_speaks_to_all_four_ports(site: Site) -> None:
+    openssl = need("openssl", "openssl")
+    for port, upgrade, greeting in (
+        (site.server.imaps, (), "* OK"),
+        (site.server.imap, ("-starttls", "imap"), ""),
+        (site.server.pop3s, (), "+OK"),
+        (site.server.pop3, ("-starttls", "pop3"), ""),
+    ):
+        said = run(
+            site, openssl, "s_client", "-connect", f"localhost:{port}", "-CAfile", site.server.cert, "-verify_return_error",
+            *upgrade, ok=(0, 1), text="",
+        )  # fmt: skip
+        assert "Verify return code: 0 (ok)" in said and greeting in said, said
+
+
+def test_alpine_reads_the_inbox(site: Site) -> None:
+    alpine = need("alpine", "alpine")
+    rc = config(
+        site,
+        ".pinerc",
+        f"inbox-path={{localhost:{site.server.imaps}/ssl/novalidate-cert/user=alice}}INBOX\n"
+        "feature-list=quit-without-confirm\n",
+    )
+    password = config(site, ".pine-passfile", "")
+    password.unlink()
+    # Alpine asks for the password on its terminal, shows the index, and is told to quit.
+    tmux = shutil.which("tmux")
+    if tmux is None:
+        pytest.skip("tmux is not installed (Debian: tmux)")
+    name = f"alpine{site.server.imaps}"
+    run(site, tmux, "-L", name, "new-session", "-d", "-x", "100", "-y", "30", f"{alpine} -p {rc} -i", TERM="xterm")
+    try:
+        screen = ""
+        sent = False
+        deadline = time.monotonic() + 40
+        while "message 10" not in screen:
+            assert time.monotonic() < deadline, screen
+            time.sleep(0.2)  # a terminal program has no event to wait for
+            screen = run(site, tmux, "-L", name, "capture-pane", "-p")
+            if "PASSWORD" in screen.upper() and not sent:
+                sent = True
+                run(site, tmux, "-L", name, "send-keys", "secret", "Enter")
+            elif "folder collection" in screen or "[Press" in screen or "greeting" in screen.lower():
+                run(site, tmux, "-L", name, "send-keys", "e")
+    finally:
+        run(site, tmux, "-L", name, "kill-server", ok=(0, 1))
