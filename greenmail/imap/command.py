@@ -82,3 +82,5 @@ class Feature:
     search_keys: Mapping[str, Any] = field(default_factory=dict)  # name -> imap.search_key.SearchKey
     status_atts: Mapping[str, Any] = field(default_factory=dict)  # name -> commands.status.StatusAtt
     select_params: Mapping[str, Any] = field(default_factory=dict)  # name -> commands.select.SelectParam
+    fetch_modifiers: Mapping[str, Any] = field(default_factory=dict)  # name -> imap.fetch_att.FetchModifier
+    search_return_opts: Mapping[str, Any] = field(default_factory=dict)  # name -> imap.esearch.ReturnOpt

@@ -134,7 +134,7 @@ def fetch_att(cur: Cursor, table: Mapping[str, FetchAtt]) -> Item:
 
 
 def fetch_atts(cur: Cursor, table: Mapping[str, FetchAtt], macros: Mapping[bytes, tuple[str, ...]]) -> tuple[Item, ...]:
-    """("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"), in the order asked, without repeats."""
+    """("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"): in the order asked, no repeats."""
     if cur.peek() != b"(":
         start = cur.pos
         macro = macros.get((cur.try_match(_NAME) or b"").upper())

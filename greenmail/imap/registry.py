@@ -33,6 +33,8 @@ FETCH_ATTS: Mapping[str, Any] = _joined(lambda feature: feature.fetch_atts)
 SEARCH_KEYS: Mapping[str, Any] = _joined(lambda feature: feature.search_keys)
 STATUS_ATTS: Mapping[str, Any] = _joined(lambda feature: feature.status_atts)
 SELECT_PARAMS: Mapping[str, Any] = _joined(lambda feature: feature.select_params)
+FETCH_MODIFIERS: Mapping[str, Any] = _joined(lambda feature: feature.fetch_modifiers)
+SEARCH_RETURN_OPTS: Mapping[str, Any] = _joined(lambda feature: feature.search_return_opts)
 
 
 def capabilities(session: Session) -> bytes:
