@@ -1,0 +1,351 @@
+"""The one place where the mail store changes the file system.
+
+Every change (and every read whose failure matters) that a storage module makes goes through one `Files`, and every
+system call of a `Files` goes through one function, `call(name, function, *args)`. The server uses a plain call; a test
+passes its own to record the calls, to fail one of them, or to stop between any two.
+
+Durability. What the file system promises after a power cut is only what was synced, in this order:
+
+* `replace_file`: write all to a new temporary file, fsync it, rename it over the old one, fsync the directory. Whoever
+  reads it, also after a power cut, sees the old file or the new one, whole. Without the first fsync the new name could
+  hold an empty file; without the last one the old file could come back after we answered.
+* `append`: write behind the end, fdatasync (it carries the new size along). After a power cut a part of the last
+  write may be there: readers ignore what follows the last line end.
+* a message: fsync the file in `tmp/`, rename it, `fsync_directory` of the target (`formats.md` 1.6).
+* a new directory: fsync it and its parent.
+
+A descriptor whose fsync failed is not trusted again: the kernel may have dropped the pages, and a second fsync would
+succeed. Callers raise, and write anew.
+
+Paths and names are bytes everywhere in the storage: a Maildir may hold any octets.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from greenmail.errors import Reason, StorageError
+
+log = logging.getLogger(__name__)
+
+Call = Callable[..., Any]  # call(name, function, *args): carry out function(*args), known as `name`
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Mode and group of what is made in some directory, `formats.md` 2.8."""
+
+    file_mode: int
+    directory_mode: int
+    gid: int | None  # None: the group that the kernel gives is right
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name of a directory."""
+
+    name: bytes
+    is_directory: bool  # itself, not through a symbolic link
+    is_symlink: bool
+
+
+def ownership(directory: os.stat_result) -> Ownership:
+    """What new files and directories in `directory` look like: its own bits, never less than the owner's rights.
+
+    The group is handed on when it matters (group and others have different rights) and the kernel does not do it
+    (the directory is not setgid).
+    """
+    mode = directory.st_mode
+    group_matters = (mode >> 3) & 7 != mode & 7
+    gid = directory.st_gid if group_matters and not mode & stat.S_ISGID else None
+    return Ownership((mode & 0o666) | 0o600, (mode & 0o777) | 0o700, gid)
+
+
+_REASONS = {
+    errno.ENOSPC: (Reason.NO_SPACE, "no space left on the device"),
+    errno.EDQUOT: (Reason.OVER_QUOTA, "disk quota exceeded"),
+    errno.EROFS: (Reason.READ_ONLY, "the file system is read-only"),
+    errno.EACCES: (Reason.NO_PERMISSION, "permission denied"),
+    errno.EPERM: (Reason.NO_PERMISSION, "permission denied"),
+    errno.ENAMETOOLONG: (Reason.CANNOT, "the name is too long"),
+    errno.ELOOP: (Reason.CANNOT, "the path is a symbolic link"),
+    errno.EILSEQ: (Reason.CANNOT, "the file system cannot hold this name"),
+    errno.EINVAL: (Reason.CANNOT, "the file system refuses it"),
+    errno.EMLINK: (Reason.LIMIT, "too many links"),
+    errno.EFBIG: (Reason.LIMIT, "the file is too large"),
+    errno.ENOENT: (Reason.NOT_FOUND, "it is not there"),
+    errno.ENOTDIR: (Reason.NOT_FOUND, "it is not there"),
+    errno.EEXIST: (Reason.EXISTS, "it exists already"),
+    errno.ENOTEMPTY: (Reason.EXISTS, "it exists already"),
+}
+
+
+def refusal(error: OSError, what: str) -> StorageError:
+    """`error` as the store's answer; `what` says for the user what could not be done, without paths.
+
+    What is not in the table (EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT, ...) is UNAVAILABLE: it may go by.
+    """
+    known = _REASONS.get(error.errno or 0)
+    if known is None:
+        log.error("storage what=%r errno=%s error=%s", what, errno.errorcode.get(error.errno or 0, error.errno), error)
+        return StorageError(Reason.UNAVAILABLE, f"{what}: the server's disk or memory does not answer, try again later")
+    return StorageError(known[0], f"{what}: {known[1]}")
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Within it, an OSError that nobody handled becomes `refusal(error, what)`."""
+    try:
+        yield
+    except OSError as error:
+        raise refusal(error, what) from error
+
+
+def plain_call(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Carry it out: the `Call` of the server."""
+    return function(*args)
+
+
+class Files:
+    """System calls on files. All raise OSError as they come; see `refusal`."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call = plain_call) -> None:
+        self._call = call
+
+    # One system call each.
+
+    def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:
+        """A descriptor, close-on-exec. `mode` is subject to the umask: see `create_exclusive`."""
+        descriptor: int = self._call("open", os.open, path, flags | os.O_CLOEXEC, mode)
+        return descriptor
+
+    def close(self, descriptor: int) -> None:
+        self._call("close", os.close, descriptor)
+
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
+        """The number of octets written, perhaps fewer than asked: see `write_all`."""
+        written: int = self._call("write", os.write, descriptor, data)
+        return written
+
+    def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
+        written: int = self._call("pwrite", os.pwrite, descriptor, data, offset)
+        return written
+
+    def pread(self, descriptor: int, length: int, offset: int) -> bytes:
+        data: bytes = self._call("pread", os.pread, descriptor, length, offset)
+        return data
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        self._call("ftruncate", os.ftruncate, descriptor, size)
+
+    def fsync(self, descriptor: int) -> None:
+        self._call("fsync", os.fsync, descriptor)
+
+    def fdatasync(self, descriptor: int) -> None:
+        self._call("fdatasync", os.fdatasync, descriptor)
+
+    def chmod(self, descriptor: int, mode: int) -> None:
+        self._call("fchmod", os.fchmod, descriptor, mode)
+
+    def chown(self, descriptor: int, gid: int) -> None:
+        self._call("fchown", os.fchown, descriptor, -1, gid)
+
+    def rename(self, source: bytes, target: bytes) -> None:
+        self._call("rename", os.rename, source, target)
+
+    def link(self, source: bytes, target: bytes) -> None:
+        self._call("link", os.link, source, target)
+
+    def unlink(self, path: bytes) -> None:
+        self._call("unlink", os.unlink, path)
+
+    def mkdir(self, path: bytes, mode: int) -> None:
+        """Subject to the umask: see `make_directory`."""
+        self._call("mkdir", os.mkdir, path, mode)
+
+    def rmdir(self, path: bytes) -> None:
+        self._call("rmdir", os.rmdir, path)
+
+    def set_mtime(self, path: bytes | int, mtime_ns: int) -> None:
+        """Set both times of a file, given by path or descriptor."""
+        self._call("utime", _utime, path, mtime_ns)
+
+    def touch(self, path: bytes | int) -> None:
+        """Set both times of a file to now."""
+        self._call("utime", os.utime, path)
+
+    def flock(self, descriptor: int, operation: int) -> None:
+        self._call("flock", fcntl.flock, descriptor, operation)
+
+    def stat(self, path: bytes) -> os.stat_result:
+        result: os.stat_result = self._call("stat", os.stat, path)
+        return result
+
+    def lstat(self, path: bytes) -> os.stat_result:
+        result: os.stat_result = self._call("lstat", os.lstat, path)
+        return result
+
+    def fstat(self, descriptor: int) -> os.stat_result:
+        result: os.stat_result = self._call("fstat", os.fstat, descriptor)
+        return result
+
+    def listdir(self, path: bytes) -> list[bytes]:
+        names: list[bytes] = self._call("listdir", os.listdir, path)
+        return names
+
+    def scan(self, path: bytes) -> list[Entry]:
+        """The entries of a directory with their kinds, in no order."""
+        entries: list[Entry] = self._call("scandir", _scan, path)
+        return entries
+
+    # Made of several.
+
+    def write_all(self, descriptor: int, data: bytes) -> None:
+        """Write until all is written: a short write is followed by the rest, or by the error that explains it."""
+        written = self.write(descriptor, data)
+        while written < len(data):
+            written += self.write(descriptor, memoryview(data)[written:])
+
+    def create_exclusive(self, path: bytes, owner: Ownership) -> int:
+        """A descriptor of a new empty file, open for reading and writing; FileExistsError if there is one.
+
+        Mode and group are those of `owner` whatever the umask is. If we may not give the file to its group, the
+        group gets no rights rather than the wrong group.
+        """
+        descriptor = self.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, owner.file_mode)
+        try:
+            self._own(descriptor, owner.file_mode, owner.gid)
+        except OSError:
+            self.close(descriptor)
+            self.unlink(path)
+            raise
+        return descriptor
+
+    def _own(self, descriptor: int, mode: int, gid: int | None) -> None:
+        made = self.fstat(descriptor)
+        if gid is not None and made.st_gid != gid:
+            try:
+                self.chown(descriptor, gid)
+            except PermissionError:
+                log.warning("chgrp gid=%s error=%r", gid, "not permitted; the group gets no rights")
+                mode &= ~0o070
+            made = self.fstat(descriptor)
+        # A setgid bit that a directory inherited stays.
+        if stat.S_IMODE(made.st_mode) & 0o777 != mode:
+            self.chmod(descriptor, mode | (made.st_mode & stat.S_ISGID))
+
+    def make_directory(self, path: bytes, owner: Ownership) -> None:
+        """A new directory with mode and group of `owner`; FileExistsError if there is one. Not synced."""
+        self.mkdir(path, owner.directory_mode)
+        descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            self._own(descriptor, owner.directory_mode, owner.gid)
+        finally:
+            self.close(descriptor)
+
+    def fsync_directory(self, path: bytes) -> None:
+        """Make durable which names are in the directory."""
+        descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.fsync(descriptor)
+        finally:
+            self.close(descriptor)
+
+    def read_file(self, path: bytes) -> bytes:
+        """All of a file."""
+        descriptor = self.open(path, os.O_RDONLY)
+        try:
+            return self.read_from(descriptor, 0)
+        finally:
+            self.close(descriptor)
+
+    def read_from(self, descriptor: int, offset: int) -> bytes:
+        """All of an open file from `offset` to its end."""
+        pieces = []
+        while piece := self.pread(descriptor, 1 << 20, offset):
+            pieces.append(piece)
+            offset += len(piece)
+        return b"".join(pieces)
+
+    def replace_file(
+        self, path: bytes, data: bytes, owner: Ownership, temporary: bytes = b"", mtime: int | None = None
+    ) -> os.stat_result:
+        """Durably put a file with `data` in the place of `path`, new or not; the new file's stat.
+
+        It is written as `temporary` (`path`.tmp if empty), of which a leftover is removed: the caller holds the lock
+        that makes it a leftover. `mtime` in whole seconds. If it fails the old file stands, or (only if the last
+        sync fails) the new one.
+        """
+        temporary = temporary or path + b".tmp"
+        try:
+            descriptor = self.create_exclusive(temporary, owner)
+        except FileExistsError:
+            self.unlink(temporary)
+            descriptor = self.create_exclusive(temporary, owner)
+        try:
+            try:
+                self.write_all(descriptor, data)
+                if mtime is not None:
+                    self.set_mtime(descriptor, mtime * 1_000_000_000)
+                self.fsync(descriptor)
+                made = self.fstat(descriptor)
+            finally:
+                self.close(descriptor)
+            self.rename(temporary, path)
+        except OSError:
+            self.unlink_quietly(temporary)
+            raise
+        self.fsync_directory(os.path.dirname(path))
+        return made
+
+    def append(self, path: bytes, data: bytes, durable: bool = True) -> None:
+        """Write `data` behind the end of an existing file, at once if the kernel can, and fdatasync it."""
+        descriptor = self.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        try:
+            self.write_all(descriptor, data)
+            if durable:
+                self.fdatasync(descriptor)
+        finally:
+            self.close(descriptor)
+
+    def unlink_quietly(self, path: bytes) -> None:
+        """Remove what only takes up space: if it cannot be done, that is logged and nothing else."""
+        try:
+            self.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("unlink path=%r error=%s", path, error)
+
+    def remove_tree(self, path: bytes) -> None:
+        """Remove a directory with all that is in it. Symbolic links are removed, not followed. Gone is fine."""
+        try:
+            entries = self.scan(path)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            below = path + b"/" + entry.name
+            if entry.is_directory:
+                self.remove_tree(below)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    self.unlink(below)
+        with contextlib.suppress(FileNotFoundError):
+            self.rmdir(path)
+
+
+def _utime(path: bytes | int, mtime_ns: int) -> None:
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+def _scan(path: bytes) -> list[Entry]:
+    with os.scandir(path) as entries:
+        return [Entry(entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink()) for entry in entries]
