@@ -160,7 +160,7 @@ def fetch_modifiers(cur: Cursor, table: Mapping[str, FetchModifier]) -> tuple[tu
     cur.open()
     found: dict[str, tuple[FetchModifier, Any]] = {}
     while True:
-        name = atom(cur).decode("ascii").upper()
+        name = atom(cur).upper()
         modifier = table.get(name)
         if modifier is None or name in found:
             raise cur.wrong("unknown or repeated FETCH modifier")

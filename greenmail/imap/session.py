@@ -69,6 +69,7 @@ class Session:
         self.logging_out = False
         self.enabled: set[str] = set()  # upper case: "IMAP4REV2", "CONDSTORE", ...
         self.saved: list[int] | None = None  # SEARCHRES: UIDs of "$", RFC 5182 2.1
+        self.tag = b""  # of the command that is running: `execute` sets it, ESEARCH repeats it
         self.auth_failures = 0
         self.bad_commands = 0
         self.reader: Any = None  # the framing.Reader of this connection; commands that continue (IDLE, AUTHENTICATE) read from it

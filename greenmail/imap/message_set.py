@@ -1,0 +1,44 @@
+"""What a sequence-set of a command means in the selected mailbox: UIDs, in the client's order. RFC 9051 9."""
+
+from greenmail.errors import BadSyntax
+from greenmail.imap.sequence_set import Ranges, SequenceSet, join, ranges_of, resolve
+from greenmail.imap.session import Session
+from greenmail.imap.view import View
+
+
+def selected(session: Session) -> View:
+    """The view of a command that runs only with a mailbox selected; `execute` has made sure of that."""
+    assert session.view is not None
+    return session.view
+
+
+def message_uids(session: Session, seqs: SequenceSet, uid: bool) -> list[int]:
+    """The UIDs of the messages that `seqs` names, ascending; UIDs that are not there are left out.
+
+    A sequence number beyond the last message is BAD, RFC 9051 9 seq-number.
+    Lenient: "*" in an empty mailbox is no message, for all who FETCH 1:* right behind SELECT; RFC 9051 9 wants BAD.
+    """
+    view = selected(session)
+    if not uid:
+        check_numbers(view, seqs)
+    return view.between(message_ranges(session, seqs, uid), uid)
+
+
+def message_ranges(session: Session, seqs: SequenceSet, uid: bool) -> Ranges:
+    """`seqs` as ranges of UIDs or sequence numbers, what "$" stands for included. RFC 5182 2.1."""
+    view = selected(session)
+    largest = view.largest_uid if uid else len(view.uids)
+    ranges = resolve(seqs, largest) if largest else []
+    if not seqs.saved:
+        return ranges
+    # What was expunged is not in the view any more: it drops out of "$" here.
+    known = [(seq, saved) for saved in session.saved or () if (seq := view.seq(saved))]
+    return join([*ranges, *ranges_of(saved if uid else seq for seq, saved in known)])
+
+
+def check_numbers(view: View, seqs: SequenceSet) -> None:
+    """Raises BadSyntax if `seqs` has a sequence number for which there is no message."""
+    count = len(view.uids)
+    for pair in seqs.ranges:
+        if any(number is not None and number > count for number in pair) and not (None in pair and not count):
+            raise BadSyntax(f"there are only {count} messages")
