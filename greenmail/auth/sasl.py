@@ -1,0 +1,120 @@
+"""SASL mechanisms, RFC 4422, for IMAP's AUTHENTICATE and POP3's AUTH alike.
+
+A mechanism is a generator: it yields a challenge, is sent the client's response, and returns `Credentials`. The engine
+holds an `Exchange`:
+
+    exchange = sasl.start("PLAIN", sasl.initial(argument))     # argument: octets behind the mechanism's name, or None
+    while exchange.credentials is None:
+        send("+ " + sasl.encode(exchange.challenge))
+        exchange.respond(sasl.response(line()))
+    ... exchange.credentials ...
+
+Everything raises BadSyntax: unknown mechanisms, broken base64, malformed messages, and the client's "*" (cancelled).
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from greenmail.auth.api import Secret
+from greenmail.errors import BadSyntax
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client proved, or wants to have checked."""
+
+    login: str
+    password: Secret
+    authorize_as: str = ""  # RFC 4616 2, authzid; empty: the same as `login`
+
+
+Mechanism = Callable[[], Generator[bytes, bytes, Credentials]]
+
+
+class Exchange:
+    """One run of a mechanism: a challenge to send, or the credentials at the end."""
+
+    def __init__(self, mechanism: str, steps: Generator[bytes, bytes, Credentials]) -> None:
+        self.mechanism = mechanism
+        self.credentials: Credentials | None = None
+        self._steps = steps
+        self.challenge = next(steps)
+
+    def respond(self, data: bytes) -> None:
+        """Take the client's (decoded) response; `challenge` is the next to send unless `credentials` is set."""
+        try:
+            self.challenge = self._steps.send(data)
+        except StopIteration as end:
+            self.credentials = end.value
+
+
+def start(mechanism: str, initial_response: bytes | None) -> Exchange:
+    """Begin; `initial_response` is decoded, and None if the client sent none. RFC 4422 3.3, RFC 4959 3."""
+    make = MECHANISMS.get(mechanism.upper())
+    if make is None:
+        raise BadSyntax("this authentication mechanism is not offered")
+    exchange = Exchange(mechanism.upper(), make())
+    if initial_response is not None:
+        exchange.respond(initial_response)
+    return exchange
+
+
+def encode(challenge: bytes) -> bytes:
+    """base64 without line breaks, for the wire."""
+    return base64.b64encode(challenge)
+
+
+def response(line: bytes) -> bytes:
+    """The octets of one line of the client, without its CRLF. "*" cancels: RFC 9051 6.2.2, RFC 5034 4."""
+    if line == b"*":
+        raise BadSyntax("authentication cancelled")
+    try:
+        return base64.b64decode(line, validate=True)
+    except binascii.Error:
+        raise BadSyntax("this is not base64") from None
+
+
+def initial(argument: bytes | None) -> bytes | None:
+    """The initial response behind a mechanism's name; "=" is one of no octets. RFC 4959 3, RFC 5034 4."""
+    if argument is None or argument == b"=":
+        return None if argument is None else b""
+    if not argument:
+        raise BadSyntax("an empty initial response is written =")
+    return response(argument)
+
+
+def _text(octets: bytes, what: str) -> str:
+    """UTF-8 without NUL, RFC 4616 2."""
+    try:
+        found = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSyntax(f"{what} is not UTF-8") from None
+    if "\0" in found:
+        raise BadSyntax(f"{what} has a NUL in it")
+    return found
+
+
+def plain() -> Generator[bytes, bytes, Credentials]:
+    """message = [authzid] UTF8NUL authcid UTF8NUL passwd — RFC 4616 2."""
+    message = yield b""
+    parts = message.split(b"\0")
+    if len(parts) != 3 or not parts[1]:
+        raise BadSyntax("PLAIN wants an authorization identity, a user name and a password, with NUL between them")
+    _text(parts[2], "the password")
+    return Credentials(
+        _text(parts[1], "the user name"), Secret(parts[2]), _text(parts[0], "the authorization identity")
+    )
+
+
+def login() -> Generator[bytes, bytes, Credentials]:
+    """User name, then password: draft-murchison-sasl-login. Outlook sends the name as initial response."""
+    name = yield b"Username:"
+    password = yield b"Password:"
+    if not name or b"\0" in password:
+        raise BadSyntax("LOGIN wants a user name and a password without NUL")
+    return Credentials(_text(name, "the user name"), Secret(password))
+
+
+MECHANISMS: dict[str, Mechanism] = {"PLAIN": plain, "LOGIN": login}
