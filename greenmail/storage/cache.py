@@ -24,8 +24,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
-from greenmail.storage import filesystem
 from greenmail.storage.api import CacheKind
+from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.snapshot import replace_cache_file
 
 MAGIC = b"GMCACHE1"
 HEADER = len(MAGIC) + 32
@@ -56,10 +57,11 @@ def _record(uid: int, kind: int, data: bytes) -> bytes:
 class Cache:
     """The cache file of one mailbox; missing, damaged or unwritable, it is only slower."""
 
-    def __init__(self, path: str, owner: bytes, mode: int) -> None:
+    def __init__(self, files: Files, path: bytes, owner: bytes, ownership: Ownership) -> None:
+        self._files = files
         self._path = path
         self._owner = owner
-        self._mode = mode
+        self._ownership = ownership
         self._fd = -1
         self._scanned = 0
         self._is_broken = False
@@ -126,7 +128,7 @@ class Cache:
         if self._fd < 0:
             self._create()
         record = _record(uid, kind.value, data)
-        filesystem.write_all(self._fd, record)
+        self._files.write_all(self._fd, record)
         self._recent[_key(uid, kind.value)] = os.lseek(self._fd, 0, os.SEEK_CUR) - len(record)
 
     def refresh(self) -> None:
@@ -158,7 +160,7 @@ class Cache:
                     values[_key(uid, kind)] = data
         parts = [MAGIC, secrets.token_bytes(16), self._owner]
         parts.extend(_record(key >> _KIND_BITS, key & (1 << _KIND_BITS) - 1, values[key]) for key in sorted(values))
-        filesystem.replace_file(self._path, b"".join(parts), self._mode)
+        replace_cache_file(self._files, self._path, b"".join(parts), self._ownership)
         self.close()
         self._open()
 
@@ -175,7 +177,7 @@ class Cache:
     def _open(self) -> None:
         for flags in (os.O_RDWR | os.O_APPEND, os.O_RDONLY):
             try:
-                fd = os.open(self._path, flags | os.O_CLOEXEC)
+                fd = self._files.open(self._path, flags)
             except FileNotFoundError:
                 return
             except OSError:
@@ -190,7 +192,7 @@ class Cache:
     def _create(self) -> None:
         """Of two processes that do this at once the later wins; the earlier finds its file gone."""
         header = MAGIC + secrets.token_bytes(16) + self._owner
-        filesystem.replace_file(self._path, header, self._mode)
+        replace_cache_file(self._files, self._path, header, self._ownership)
         self._open()
         if self._fd < 0:
             raise FileNotFoundError(self._path)

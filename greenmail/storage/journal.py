@@ -22,7 +22,8 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-from greenmail.storage import filesystem
+from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.snapshot import replace_cache_file
 
 MAGIC = b"GMLOG001"
 _HEAD = struct.Struct("<II")
@@ -61,7 +62,8 @@ def unpack(data: bytes) -> tuple[list[Batch], int]:
 class Journal:
     """An open journal, read up to `offset`."""
 
-    def __init__(self, fd: int, header: Batch, offset: int) -> None:
+    def __init__(self, files: Files, fd: int, header: Batch, offset: int) -> None:
+        self._files = files
         self._fd = fd
         self.ident: str = header["ident"]
         self.previous: str = header["previous"]
@@ -95,13 +97,13 @@ class Journal:
         A broken record at the end is cut off first. Raises OSError; what was written of the records is cut off then.
         """
         if os.fstat(self._fd).st_size > self.offset:
-            filesystem.truncate(self._fd, self.offset)
+            self._files.truncate(self._fd, self.offset)
         written = list(batches)
         data = b"".join(pack(batch) for batch in written)
         try:
-            filesystem.write_all(self._fd, data)
+            self._files.write_all(self._fd, data)
         except OSError:
-            filesystem.truncate(self._fd, self.offset)
+            self._files.truncate(self._fd, self.offset)
             raise
         self.offset += len(data)
         self.records += len(written)
@@ -112,11 +114,11 @@ class Journal:
             self._fd = -1
 
 
-def open_journal(path: str) -> Journal | None:
+def open_journal(files: Files, path: bytes) -> Journal | None:
     """The journal at `path`, at its first record; None if there is none, or none that can be read."""
     for flags in (os.O_RDWR | os.O_APPEND, os.O_RDONLY):
         try:
-            fd = os.open(path, flags | os.O_CLOEXEC)
+            fd = files.open(path, flags)
             break
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -128,10 +130,10 @@ def open_journal(path: str) -> Journal | None:
     if not batches or "ident" not in batches[0] or "previous" not in batches[0]:
         os.close(fd)
         return None
-    return Journal(fd, batches[0], len(MAGIC) + len(pack(batches[0])))
+    return Journal(files, fd, batches[0], len(MAGIC) + len(pack(batches[0])))
 
 
-def create(path: str, ident: str, previous: str, mode: int) -> None:
+def create(files: Files, path: bytes, ident: str, previous: str, owner: Ownership) -> None:
     """Put a new journal in the place of the one at `path`. Raises OSError."""
     header = pack({"ident": ident, "previous": previous})
-    filesystem.replace_file(path, MAGIC + header, mode)
+    replace_cache_file(files, path, MAGIC + header, owner)

@@ -12,7 +12,7 @@ without an fsync: after a power cut it may be empty or mixed, which the CRC over
 """
 
 import json
-import os
+import secrets
 import struct
 import sys
 import zlib
@@ -20,7 +20,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Any
 
-from greenmail.storage import filesystem
+from greenmail.storage.filesystem import Files, Ownership
 
 MAGIC = b"GMSNAP01"
 _SIZE = struct.Struct("<I")
@@ -32,12 +32,12 @@ class Snapshot:
 
     meta: dict[str, Any]
     columns: dict[str, "array[int]"]
-    files: list[str]  # "new/..." and "cur/...", as the disk had them
+    files: list[bytes]  # "new/..." and "cur/...", as the disk had them
 
 
 def pack(snapshot: Snapshot) -> bytes:
     """The octets of the file."""
-    names = os.fsencode("\0".join(snapshot.files))
+    names = b"\0".join(snapshot.files)
     header = json.dumps(
         {
             "order": sys.byteorder,
@@ -71,19 +71,33 @@ def unpack(data: bytes) -> Snapshot | None:
         column.frombytes(data[place:end])
         columns[name] = column
         place = end
-    names = os.fsdecode(data[place : place + header["names"]])
-    return Snapshot(header["meta"], columns, names.split("\0") if header["files"] else [])
+    names = data[place : place + header["names"]]
+    return Snapshot(header["meta"], columns, names.split(b"\0") if header["files"] else [])
 
 
-def read(path: str) -> Snapshot | None:
+def read(files: Files, path: bytes) -> Snapshot | None:
     """The snapshot at `path`, or None if there is none or it is damaged."""
     try:
-        with open(path, "rb") as file:
-            return unpack(file.read())
+        return unpack(files.read_file(path))
     except OSError:
         return None
 
 
-def write(path: str, snapshot: Snapshot, mode: int) -> None:
+def write(files: Files, path: bytes, snapshot: Snapshot, owner: Ownership) -> None:
     """Replace the file at `path`. Raises OSError; the old file stands then."""
-    filesystem.replace_file(path, pack(snapshot), mode)
+    replace_cache_file(files, path, pack(snapshot), owner)
+
+
+def replace_cache_file(files: Files, path: bytes, data: bytes, owner: Ownership) -> None:
+    """Replace a file that may be lost: as `Files.replace_file`, without any sync."""
+    temporary = b"%s.%s.tmp" % (path, secrets.token_hex(8).encode())
+    descriptor = files.create_exclusive(temporary, owner)
+    try:
+        try:
+            files.write_all(descriptor, data)
+        finally:
+            files.close(descriptor)
+        files.rename(temporary, path)
+    except OSError:
+        files.unlink_quietly(temporary)
+        raise
