@@ -1,0 +1,379 @@
+"""One client's connection: `runtime.Wire` over a gevent socket, plain or TLS.
+
+The socket is always non-blocking; waiting is done here, in one place, because a wait can end for four reasons: the
+socket is ready, time is over, there is news for the session (`interrupt`), or the worker is to end (`drain`).
+One green thread uses a stream; only `interrupt` and `drain` may be called by others.
+"""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+import ipaddress
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gevent import get_hub
+from gevent.hub import Waiter
+
+from greenmail import metrics
+from greenmail.errors import Disconnected
+from greenmail.net.work import Clock
+from greenmail.runtime import Wake, Watch
+
+log = logging.getLogger(__name__)
+
+GATHER = 1 << 16  # octets that come together before anything is sent
+SLICE = 1 << 18  # octets offered to the kernel at once, plain
+SLICE_TLS = 1 << 16
+KERNEL_UNSENT = 1 << 17  # TCP_NOTSENT_LOWAT: with GATHER and one chunk of an engine below the 512 KiB of design.md 1
+RECEIVE = 1 << 16
+INJECTED = 1 << 18  # octets before a handshake that are thrown away; beyond them the connection is closed
+LINGER = 1.0  # seconds that a farewell may take to arrive
+_READ = 1
+_WRITE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all streams of one listener share."""
+
+    protocol: str  # "imap" or "pop3"
+    clock: Clock
+    timeout_write: float
+    timeout_handshake: float
+    context: Callable[[], Any]  # the present SSLContext, or None
+    trusts: Callable[[str], bool]  # whether an IP address counts as secure
+    watch: Callable[["Stream", Any], Watch]
+    farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
+
+
+def plain_address(text: str) -> str:
+    """An IP address as logs and settings spell it: IPv4 in an IPv6 socket loses its prefix, a zone stays."""
+    if not text.startswith("::ffff:"):
+        return text
+    mapped = ipaddress.IPv6Address(text).ipv4_mapped
+    return text if mapped is None else str(mapped)
+
+
+class Stream:
+    """A `runtime.Wire`; also what the connection loops, the watch and the server need."""
+
+    def __init__(self, sock: Any, address: tuple[Any, ...], shared: Shared) -> None:
+        sock.settimeout(0.0)
+        self._sock = sock
+        self._shared = shared
+        self._loop = get_hub().loop
+        self._ios = {_READ: self._loop.io(sock.fileno(), _READ)}
+        self._waiter: Any = None
+        self._ahead = b""  # octets that were received while waiting for news
+        self._chunks: list[bytes] = []
+        self._gathered = 0
+        self._tail = b""  # the end of what was sent last
+        self._answered = True  # something was sent after the last octet that was received
+        self._draining = False
+        self._broken: Disconnected | None = None
+        self._audible = True
+        self.peer = plain_address(address[0])
+        self.peer_port = int(address[1])
+        name = self._local_name()
+        self.local = plain_address(name[0])
+        self.local_port = int(name[1])
+        self.trusted = shared.trusts(self.peer)
+        self.timeout = 60.0
+        self.received = 0
+        self.sent = 0
+        self.tls_version = ""
+        self.tls_cipher = ""
+
+    def _local_name(self) -> tuple[Any, ...]:
+        try:
+            return tuple(self._sock.getsockname())
+        except OSError:  # reset between accept and here; the first receive will tell
+            return ("", 0)
+
+    # --- runtime.Wire ---
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is in use."""
+        return bool(self.tls_version)
+
+    @property
+    def can_start_tls(self) -> bool:
+        """A certificate is configured and TLS is not yet in use."""
+        return not self.tls_version and self._shared.context() is not None
+
+    def write(self, data: bytes) -> None:
+        """Gather `data`; sends when 64 KiB have come together. Raises Disconnected."""
+        self._check()
+        self._chunks.append(data)
+        self._gathered += len(data)
+        if self._gathered >= GATHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was gathered. Raises Disconnected if the client takes nothing for `timeout-write`."""
+        self._check()
+        if not self._chunks:
+            return
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks = []
+        self._gathered = 0
+        self._answered = True
+        self._tail = data[-128:]
+        self._send(data)
+
+    def receive(self) -> bytes:
+        """The next octets from the client, at most 64 KiB, after a flush. Raises Disconnected."""
+        self.flush()
+        self._shared.clock.breathe()
+        data = self._ahead or self._receive_now()
+        self._ahead = b""
+        if not data:
+            end = time.monotonic() + self.timeout
+            while not data:
+                self._say_farewell(self._at_rest())
+                if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT:
+                    raise self._lost("idle for too long")
+                data = self._receive_now()
+        self._answered = False
+        return data
+
+    def start_tls(self) -> None:
+        """Send what was gathered, throw away every octet received so far, and shake hands. Raises Disconnected.
+
+        The client must wait for the answer before it says anything, so all that is here by now was put there by
+        someone who wants it to be taken for the protected client's: RFC 9051 6.2.1, RFC 2595 4.
+        """
+        context = self._shared.context()
+        if context is None:
+            raise self._lost("no certificate")
+        self._throw_away()
+        self.flush()
+        self.handshake(context)
+
+    def watch(self, mailbox: Any) -> Watch:
+        """Register for news of `mailbox`, or of nothing if it is None."""
+        return self._shared.watch(self, mailbox)
+
+    # --- for the shell ---
+
+    def handshake(self, context: Any) -> None:
+        """Become TLS, within `timeout-handshake`. Raises Disconnected; the reason is one line of the log."""
+        end = time.monotonic() + self._shared.timeout_handshake
+        try:
+            self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+            self._sock.settimeout(0.0)
+            while (want := self._try_handshake()) is not None:
+                if self._wait(want, end - time.monotonic()) is Wake.TIMEOUT:
+                    raise self._no_tls("timeout", "TLS handshake took too long")
+        except OSError as error:
+            closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
+            raise self._no_tls("closed" if closed else "failed", _why(error)) from None
+        self.tls_version = self._sock.version() or "TLS"
+        self.tls_cipher = (self._sock.cipher() or ("",))[0]
+        metrics.handshake(self._shared.protocol, "ok")
+
+    def rest(self, seconds: float) -> Wake:
+        """Wait for input (INPUT, also at the end of the stream), for `interrupt` (CHANGED), or until time is over.
+
+        Decrypts what arrives: a record without data, say a new session ticket, is not input.
+        """
+        self.flush()
+        end = time.monotonic() + seconds
+        while not self._ahead:
+            self._say_farewell(True)
+            self._ahead = self._receive_now()
+            if self._ahead:
+                break
+            wake = self._wait(_READ, end - time.monotonic())
+            if wake is not Wake.INPUT:
+                return wake
+        return Wake.INPUT
+
+    def interrupt(self) -> None:
+        """End a `rest`, now; does nothing else. May be called by any green thread."""
+        if self._waiter is not None:
+            self._loop.run_callback(self._waiter.switch, Wake.CHANGED)
+
+    def drain(self) -> None:
+        """The worker is to end: say farewell at the next idle point, which may be now."""
+        self._draining = True
+        self.interrupt()
+
+    def farewell(self, data: bytes) -> None:
+        """Last words, if the client still listens. Never raises, and takes a second at most."""
+        if not self._audible:
+            return
+        try:
+            self._sock.send(b"".join((*self._chunks, data)))
+        except OSError as error:
+            log.debug("farewell-lost peer=%s reason=%s", self.peer, error)
+
+    def close(self) -> None:
+        """End the connection so that what was sent last still arrives."""
+        self._chunks = []
+        try:
+            self._end_tls()
+            self._sock.shutdown(socket.SHUT_WR)
+            self._linger()
+        except (OSError, Disconnected) as error:
+            log.debug("close peer=%s reason=%s", self.peer, error)
+        for io in self._ios.values():
+            io.close()
+        self._ios = {}
+        self._sock.close()
+
+    # --- inside ---
+
+    def _lost(self, text: str, audible: bool = True) -> Disconnected:
+        """Remember that the connection is over; the exception to raise. `audible`: last words can still arrive."""
+        self._broken = Disconnected(text)
+        self._audible = self._audible and audible
+        return self._broken
+
+    def _no_tls(self, result: str, text: str) -> Disconnected:
+        metrics.handshake(self._shared.protocol, result)
+        log.info("tls-failed protocol=%s rip=%s reason=%r", self._shared.protocol, self.peer, text)
+        return self._lost(text, audible=False)
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    def _wait(self, event: int, seconds: float) -> Wake:
+        """Wait until the socket is ready (INPUT), `interrupt` was called (CHANGED) or time is over (TIMEOUT)."""
+        if seconds <= 0:
+            return Wake.TIMEOUT
+        io = self._ios.get(event)
+        if io is None:
+            io = self._ios[event] = self._loop.io(self._sock.fileno(), event)
+        waiter = self._waiter = Waiter()
+        timer = self._loop.timer(seconds)
+        io.start(waiter.switch, Wake.INPUT)
+        timer.start(waiter.switch, Wake.TIMEOUT)
+        try:
+            wake: Wake = waiter.get()
+            return wake
+        finally:
+            self._waiter = None
+            io.stop()
+            timer.stop()
+            timer.close()
+            self._shared.clock.resumed()
+
+    def _receive_now(self) -> bytes:
+        """What is there, or nothing. Raises Disconnected at the end of the stream."""
+        try:
+            data: bytes = self._sock.recv(RECEIVE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return b""
+        except ssl.SSLWantWriteError:  # OpenSSL answers a key update before it reads on
+            self._wait(_WRITE, self._shared.timeout_write)
+            return b""
+        except OSError as error:
+            raise self._lost(_why(error), audible=False) from None
+        if not data:
+            raise self._lost("connection closed by peer", audible=False)
+        self.received += len(data)
+        return data
+
+    def _send(self, data: bytes) -> None:
+        size = SLICE_TLS if self.tls_version else SLICE
+        view = memoryview(data)
+        position = 0
+        while position < len(view):
+            # OpenSSL wants the same octets at the same place again after it had to wait: so the slice stays the same.
+            piece = view[position : position + size]
+            try:
+                taken = self._sock.send(piece)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait_for_reader(_WRITE)
+                continue
+            except ssl.SSLWantReadError:
+                self._wait_for_reader(_READ)
+                continue
+            except OSError as error:
+                raise self._lost(_why(error), audible=False) from None
+            position += taken
+            self.sent += taken
+            if position < len(view):
+                self._shared.clock.breathe()
+
+    def _wait_for_reader(self, event: int) -> None:
+        end = time.monotonic() + self._shared.timeout_write
+        while True:
+            wake = self._wait(event, end - time.monotonic())
+            if wake is Wake.INPUT:
+                return
+            if wake is Wake.TIMEOUT:
+                # Nothing can follow, not even a farewell: half a response is on its way.
+                raise self._lost("client does not read", audible=False)
+
+    def _try_handshake(self) -> int | None:
+        try:
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return _READ
+        except ssl.SSLWantWriteError:
+            return _WRITE
+        return None
+
+    def _throw_away(self) -> None:
+        thrown = len(self._ahead)
+        self._ahead = b""
+        while data := self._receive_now():
+            thrown += len(data)
+            if thrown > INJECTED:
+                raise self._lost("too many octets before the TLS handshake")
+        if thrown:
+            log.warning("tls-injection protocol=%s rip=%s octets=%d", self._shared.protocol, self.peer, thrown)
+
+    def _at_rest(self) -> bool:
+        """Whether the client has its answer and no command is under way, as far as the octets show.
+
+        Half a command that came together with a whole one is not seen; it was not carried out, so nothing is lost.
+        """
+        line = self._tail.rstrip(b"\r\n").rpartition(b"\n")[2]
+        return self._answered and line != b"+" and not line.startswith(b"+ ")
+
+    def _say_farewell(self, idle: bool) -> None:
+        if self._draining and idle:
+            gone = self._lost("server is shutting down")
+            if self._shared.farewell:
+                self.farewell(self._shared.farewell)
+            raise gone
+
+    def _end_tls(self) -> None:
+        """Say close_notify, without waiting for the client's."""
+        if not self.tls_version:
+            return
+        try:
+            self._sock.unwrap()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except ValueError:  # no TLS any more
+            return
+
+    def _linger(self) -> None:
+        """Read what the client still sends: closing with unread input would reset what we sent last."""
+        if not self._audible:
+            return
+        end = time.monotonic() + LINGER
+        for _ in range(8):
+            if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT or not self._sock.recv(RECEIVE):
+                return
+
+
+def _why(error: OSError) -> str:
+    """An exception as a few words for the log."""
+    if isinstance(error, ssl.SSLError):
+        return str(error.reason or error.strerror or "TLS error").lower().replace("_", " ")
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "connection reset by peer"
+    return error.strerror or type(error).__name__

@@ -1,0 +1,369 @@
+"""News of mailboxes: inotify, other sessions of this worker, and time.
+
+One `InotifyFD` of watchdog a worker: a native thread that reads one inotify descriptor. It hands over with a deque and
+an async watcher; everything else here runs on the event loop. The stock Observer would take a thread a directory and
+hold events back for half a second after every move from `new` to `cur`.
+
+An event says "look", never "so it is": events may be lost (overflow), doubled, late, or never come (network file
+systems). So whatever fails here only makes news slower: what cannot be watched is looked at every `poll-interval`,
+and what is watched every SLOW_LOOK.
+"""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+import errno
+import logging
+import os
+import random
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gevent import get_hub
+from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
+
+from greenmail import metrics
+from greenmail.net.stream import Stream
+from greenmail.runtime import Wake
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.02  # seconds from the first event to the look
+SLOW_LOOK = 300.0
+OVERFLOW_SPREAD = 1.0  # an overflow makes all look; not all at once
+
+_SELF = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
+_DIRECTORY_MASK = Mask(
+    InotifyConstants.IN_CREATE
+    | InotifyConstants.IN_MOVED_TO
+    | InotifyConstants.IN_MOVED_FROM
+    | InotifyConstants.IN_DELETE
+    | InotifyConstants.IN_EXCL_UNLINK
+    | InotifyConstants.IN_ONLYDIR
+    | _SELF
+)
+# IN_ATTRIB tells that a file lost its name while someone has it open: IN_DELETE_SELF would wait for the last close.
+_FILE_MASK = Mask(InotifyConstants.IN_MODIFY | InotifyConstants.IN_ATTRIB | _SELF)
+
+# Changes by other machines give no events here.
+_REMOTE = frozenset(
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "gfs2",
+        "glusterfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "smb3",
+        "smbfs",
+        "virtiofs",
+    ]
+)
+
+
+class _Path:
+    """A watched path: watchdog's callback. The `on_` methods run on the inotify thread and only leave a mark."""
+
+    __slots__ = ("counted", "dirty", "lost", "path", "users", "watcher", "wd")
+
+    def __init__(self, watcher: "Watcher", path: str) -> None:
+        self.watcher = watcher
+        self.path = path
+        self.wd: int = -1  # -1: not watched
+        self.users: list[Interest] = []
+        self.counted = False  # in the metric; on the loop only
+        self.dirty = False
+        self.lost = False  # deleted, moved or replaced: to be watched anew by its name
+
+    def on_event(self, event: InotifyEvent) -> None:
+        if event.mask & (_SELF | InotifyConstants.IN_ATTRIB):
+            self.lost = True
+        self.mark()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        if wd == self.wd:
+            self.wd = -1
+            self.mark()
+
+    def on_queue_overflow(self) -> None:
+        self.watcher.overflowed = True
+        self.mark()
+
+    def mark(self) -> None:
+        # The loop clears `dirty` before it looks at the rest, so no mark is lost between the two threads.
+        if not self.dirty:
+            self.dirty = True
+            self.watcher.marked.append(self)
+            self.watcher.wake()
+
+
+class Interest:
+    """Some paths that somebody wants news of."""
+
+    __slots__ = ("_notify", "_paths", "_remote", "_watcher")
+
+    def __init__(self, watcher: "Watcher", paths: Sequence[str], notify: Callable[[float], None]) -> None:
+        self._watcher = watcher
+        self._notify = notify
+        self._paths = [watcher.take(path, self) for path in paths]
+        self._remote = any(watcher.is_remote(path) for path in paths)
+
+    @property
+    def polled(self) -> bool:
+        """Whether events cannot be relied upon. A path that does not exist (yet) is not missed."""
+        return self._remote or not self._watcher.working or any(path.wd == -1 for path in self._paths[:2])
+
+    def renew(self) -> None:
+        """Watch what could not be watched before: a journal that is there now, a directory when there is room again."""
+        for path in self._paths:
+            if path.wd == -1:
+                self._watcher.arm(path)
+
+    def tell(self, delay: float) -> None:
+        """There is news: look in `delay` seconds."""
+        self._notify(delay)
+
+    def close(self) -> None:
+        """End the interest."""
+        paths, self._paths = self._paths, []
+        for path in paths:
+            self._watcher.give_back(path, self)
+
+
+class Watcher:
+    """A worker's inotify: made after the fork, on the event loop's thread."""
+
+    def __init__(self, poll_interval: float) -> None:
+        self.poll_interval = poll_interval
+        self.marked: deque[_Path] = deque()
+        self.overflowed = False
+        self._paths: dict[str, _Path] = {}
+        self._remote: dict[int, bool] = {}
+        self._warned: set[str] = set()
+        self._polled = 0
+        self._watches = 0
+        self._async = get_hub().loop.async_(ref=False)
+        self._async.start(self._drain)
+        self._fd: InotifyFD | None = None
+        try:
+            self._fd = InotifyFD()
+            self._fd.start()
+        except OSError as error:
+            self._fail("limit", f"no inotify instance: {error.strerror}; raise fs.inotify.max_user_instances")
+
+    @property
+    def working(self) -> bool:
+        """Whether the inotify thread lives."""
+        return self._fd is not None and self._fd.is_alive()
+
+    def wake(self) -> None:
+        """From any thread: have the loop look at `marked`."""
+        self._async.send()
+
+    def interest(self, paths: Sequence[str], notify: Callable[[float], None]) -> Interest:
+        """Have `notify(delay)` called, at once and on the loop, when something happens at `paths`.
+
+        The first two are the directories `new` and `cur`, `storage.api.Mailbox.watched`; without them there is polling.
+        """
+        return Interest(self, paths, notify)
+
+    def count_polled(self, change: int) -> None:
+        """A mailbox began (+1) or ended (-1) to be looked at by time."""
+        self._polled += change
+        metrics.polled(self._polled)
+
+    def take(self, name: str, user: Interest) -> _Path:
+        """The watched path, with one more user."""
+        path = self._paths.get(name)
+        if path is None:
+            path = self._paths[name] = _Path(self, name)
+        path.users.append(user)
+        if path.wd == -1:
+            self.arm(path)
+        return path
+
+    def give_back(self, path: _Path, user: Interest) -> None:
+        """One user less; the last one ends the watch."""
+        path.users.remove(user)
+        if not path.users:
+            self._disarm(path)
+            self._paths.pop(path.path, None)
+
+    def arm(self, path: _Path) -> None:
+        """Watch `path` if that can be done."""
+        if self._fd is None:
+            return
+        try:
+            directory = stat.S_ISDIR(os.stat(path.path).st_mode)
+            mask = _DIRECTORY_MASK if directory else _FILE_MASK
+            wd = self._fd.add_callback(os.fsencode(path.path), mask, path, CallbackId(id(path)))
+        except FileNotFoundError:
+            return  # a journal that nobody has written yet, or a mailbox that is gone: the look will tell
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self._fail("limit", "no inotify watches left; raise fs.inotify.max_user_watches")
+            else:
+                self._fail("error", f"cannot watch {path.path}: {error.strerror}")
+            return
+        if wd == -1:  # how watchdog 7.1 reports EACCES
+            self._fd.remove_callbacks([(wd, CallbackId(id(path)))])
+            self._fail("error", f"cannot watch {path.path}: permission denied")
+            return
+        path.wd = wd
+        if not path.counted:
+            path.counted = True
+            self._count_watches(1)
+
+    def is_remote(self, path: str) -> bool:
+        """Whether other machines can change `path`, so that events do not tell all."""
+        try:
+            device = os.stat(path).st_dev
+        except OSError:
+            return False
+        known = self._remote.get(device)
+        if known is None:
+            known = self._remote[device] = _file_system(device) in _REMOTE or _file_system(device).startswith("fuse")
+            if known:
+                self._fail("unsupported", f"the file system of {path} gives no events for changes by others")
+        return known
+
+    def close(self) -> None:
+        """End the thread and all watches."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            fd.stop()
+            fd.join(2.0)
+        self._async.stop()
+        self._async.close()
+
+    def _count_watches(self, change: int) -> None:
+        self._watches += change
+        metrics.watches(self._watches)
+
+    def _disarm(self, path: _Path) -> None:
+        wd, path.wd = path.wd, -1
+        if path.counted:
+            path.counted = False
+            self._count_watches(-1)
+        if wd != -1 and self._fd is not None:
+            self._fd.remove_callbacks([(WatchDescriptor(wd), CallbackId(id(path)))])
+
+    def _drain(self) -> None:
+        """On the loop: tell everybody whose path is marked."""
+        overflowed, self.overflowed = self.overflowed, False
+        if overflowed:
+            self._fail("overflow", "inotify events were lost; every watched mailbox is looked at")
+        while self.marked:
+            path = self.marked.popleft()
+            path.dirty = False
+            if path.lost or path.wd == -1:
+                path.lost = False
+                self._disarm(path)
+                if path.users:
+                    self.arm(path)
+            for user in list(path.users):
+                user.tell(random.uniform(GATHER, OVERFLOW_SPREAD) if overflowed else GATHER)
+
+    def _fail(self, reason: str, text: str) -> None:
+        """Count; and one line in the log for each reason."""
+        metrics.watch_fallback(reason)
+        if reason not in self._warned:
+            self._warned.add(reason)
+            log.warning("watch-fallback reason=%s poll_interval=%g text=%r", reason, self.poll_interval, text)
+
+
+class SessionWatch:
+    """A `runtime.Watch`: a session's wait for its client or for news of one mailbox."""
+
+    def __init__(self, stream: Stream, watcher: Watcher, mailbox: Any) -> None:
+        self._stream = stream
+        self._watcher = watcher
+        self._interest: Interest | None = None
+        self._cancel: Callable[[], None] | None = None
+        self._ripe: float | None = None  # when to look at the news that has come; None: no news
+        self._counted = False
+        self._closed = False
+        metrics.idle(1)
+        if mailbox is not None:
+            self._cancel = mailbox.subscribe(self._changed_here)
+            self._interest = watcher.interest(mailbox.watched(), self._changed)
+            # What happened between the caller's last look and now gave no event.
+            self._ripe = time.monotonic()
+        self._look_at = self._next_look()
+
+    def wait(self, timeout: float) -> Wake:
+        """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting."""
+        end = time.monotonic() + timeout
+        if self._interest is not None:
+            self._interest.renew()
+        while True:
+            now = time.monotonic()
+            due = min(self._look_at, end if self._ripe is None else self._ripe)
+            wake = self._stream.rest(min(due, end) - now)
+            if wake is Wake.INPUT:
+                return wake
+            now = time.monotonic()
+            if self._ripe is not None and now >= self._ripe:
+                self._ripe = None
+                return Wake.CHANGED
+            if now >= self._look_at:
+                self._look_at = self._next_look()
+                return Wake.CHANGED
+            if now >= end:
+                return Wake.TIMEOUT
+
+    def close(self) -> None:
+        """End the registration."""
+        if self._closed:
+            return
+        self._closed = True
+        metrics.idle(-1)
+        if self._counted:
+            self._watcher.count_polled(-1)
+        if self._cancel is not None:
+            self._cancel()
+        if self._interest is not None:
+            self._interest.close()
+
+    def _changed_here(self) -> None:
+        self._changed(GATHER)
+
+    def _changed(self, delay: float) -> None:
+        if self._ripe is None:
+            self._ripe = time.monotonic() + delay
+            self._stream.interrupt()
+
+    def _next_look(self) -> float:
+        """When to look without news; jittered, so that ten thousand sessions do not look at once."""
+        if self._interest is None:
+            return float("inf")
+        polled = self._interest.polled
+        if polled != self._counted:
+            self._counted = polled
+            self._watcher.count_polled(1 if polled else -1)
+        interval = self._watcher.poll_interval if polled else SLOW_LOOK
+        return time.monotonic() + interval * random.uniform(0.8, 1.0)
+
+
+def _file_system(device: int) -> str:
+    """The type of the file system with this device number, by /proc/self/mountinfo; empty if it is not there."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                before, _, after = line.partition(" - ")
+                if before.split(" ")[2] == wanted:
+                    return after.split(" ")[0]
+    except OSError:
+        return ""
+    return ""
