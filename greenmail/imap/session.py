@@ -54,12 +54,27 @@ class Services:
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
 
 
+class Out:
+    """Where untagged responses go: the wire, with a count for the log."""
+
+    __slots__ = ("_wire", "octets")
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.octets = 0
+
+    def write(self, data: bytes) -> None:
+        """Gather `data`; may send, let others run, and raise Disconnected."""
+        self.octets += len(data)
+        self._wire.write(data)
+
+
 class Session:
     """Connection state is derived from `account`, `view` and `logging_out`, RFC 9051 3; it is stored nowhere else."""
 
     def __init__(self, wire: Wire, services: Services, sid: str) -> None:
         self.wire = wire
-        self.out = wire  # untagged responses go here: session.out.write(bytes)
+        self.out = Out(wire)  # untagged responses go here: session.out.write(bytes)
         self.services = services
         self.limits = services.limits
         self.sid = sid  # session id for the log
@@ -72,7 +87,7 @@ class Session:
         self.tag = b""  # of the command that is running: `execute` sets it, ESEARCH repeats it
         self.auth_failures = 0
         self.bad_commands = 0
-        self.reader: Any = None  # the framing.Reader of this connection; commands that continue (IDLE, AUTHENTICATE) read from it
+        self.reader: Any = None  # this connection's framing.Reader; IDLE and AUTHENTICATE read from it
         self.client_id: Mapping[str, str | None] = {}
         self.figures = Figures()
 
@@ -85,6 +100,12 @@ class Session:
     def utf8(self) -> bool:
         """Mailbox names and quoted strings are UTF-8: RFC 9051 5.1 after ENABLE, RFC 9755 3."""
         return "IMAP4REV2" in self.enabled or "UTF8=ACCEPT" in self.enabled
+
+    def deselect(self) -> None:
+        """No mailbox is selected any more; the result of the last SEARCH means nothing then. RFC 5182 2.1."""
+        view, self.view, self.saved = self.view, None, None
+        if view is not None:
+            view.mailbox.close()
 
     def blocking(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run one piece of long work in the pool."""

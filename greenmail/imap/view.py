@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Flags, Mailbox
 
 RECENT = "\\Recent"  # RFC 3501 2.3.2; not in RFC 9051
@@ -114,7 +115,8 @@ class View:
         first_claimed = self._claim()
         # From here to the end nobody else runs.
         mailbox = self.mailbox
-        changes = mailbox.changes(self.told)
+        # A mod-sequence that fell tells that the store lost its memory: then everything is compared.
+        changes = mailbox.changes(self.told if self.told <= mailbox.modseq else 0)
         gone = changes.expunged if changes.expunged is not None else self.gone(self.uids)
         self.pending.update(uid for uid in gone if self.seq(uid))
         expunged = self._drop_pending() if may_expunge and self.pending else ()
@@ -131,7 +133,12 @@ class View:
         uids = mailbox.table.uids
         if self.read_only or not uids or mailbox.first_recent > uids[-1]:
             return mailbox.first_recent
-        return mailbox.claim_recent()
+        try:
+            return mailbox.claim_recent()
+        except StorageError as error:
+            if error.reason is Reason.GONE:
+                raise
+            return mailbox.uidnext  # a full disk does not keep news from anybody; they stay \\Recent for later
 
     def _drop_pending(self) -> tuple[tuple[int, int], ...]:
         """RFC 9051 7.5.1: each EXPUNGE renumbers what follows, so the highest goes first."""

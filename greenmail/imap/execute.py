@@ -1,0 +1,268 @@
+"""The life of a session: greeting, commands one after the other, farewell.
+
+`execute` does what all commands have in common: tag, name, state, grammar, news, completion, and the mapping of the four
+exceptions to BAD and NO (`errors`). An exception that is none of them is a bug: it is logged once with its traceback,
+answered `NO [SERVERBUG]`, and the connection goes on; unless it left the stream of octets at an unknown place.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from greenmail import metrics
+from greenmail.errors import BadSyntax, Disconnected, Reason, Refused, StorageError
+from greenmail.imap import framing, grammar, registry, serialize
+from greenmail.imap.command import Command, State
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.news import leave_gone, report
+from greenmail.imap.response import NONEXISTENT, REASON_CODES, SERVERBUG, Completion, Ok
+from greenmail.imap.session import Session
+from greenmail.imap.trace import trace_answer, trace_command
+
+log = logging.getLogger(__name__)
+
+# By these a client may take away the mailbox that it has selected itself.
+_TAKE_AWAY = frozenset({"DELETE", "RENAME"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A tagged response without its tag."""
+
+    word: str  # OK, NO or BAD
+    code: bytes
+    text: str
+
+    def line(self, tag: bytes, utf8: bool) -> bytes:
+        code = b"[%b] " % self.code if self.code else b""
+        return b"%b %b %b%b\r\n" % (tag, self.word.encode(), code, serialize.text(self.text, utf8))
+
+
+def serve(session: Session) -> None:
+    """Talk to one client until one of the two has enough. The caller closes the connection, whatever happens here."""
+    clock = session.services.runtime.now
+    inbox = _Inbox(session)
+    session.reader = framing.Reader(
+        inbox.receive, session.out.write, session.limits, session.services.literal_minus
+    )
+    started, reason = clock(), "logout"
+    log.debug("connect sid=%s rip=%s", session.sid, session.wire.peer)
+    try:
+        session.out.write(b"* OK [CAPABILITY %b] GreenMail ready\r\n" % registry.capabilities(session))
+        while not session.logging_out:
+            inbox.begin()
+            _next(session)
+        session.wire.flush()
+    except Disconnected as end:
+        reason = _farewell(session, inbox, end)
+    finally:
+        _leave(session, inbox, clock() - started, reason)
+
+
+class _Inbox:
+    """What the client sends, counted, and within the time that the state of the session allows."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._clock = session.services.runtime.now
+        self._deadline = 0.0
+        self.octets = 0
+        self.timed_out = False
+
+    def begin(self) -> None:
+        """A command may come now. Before login all of it must be there in time, or a client could drip for ever."""
+        self._deadline = self._clock() + self._session.limits.timeout_anonymous
+
+    def receive(self) -> bytes:
+        wire, limits = self._session.wire, self._session.limits
+        now = self._clock()
+        anonymous = self._session.account is None
+        wire.timeout = max(0.001, self._deadline - now) if anonymous else limits.timeout_authenticated
+        try:
+            data = wire.receive()
+        except Disconnected:
+            self.timed_out = self._clock() - now >= wire.timeout
+            raise
+        self.octets += len(data)
+        return data
+
+
+def _next(session: Session) -> None:
+    """Read one command and answer it."""
+    try:
+        frame = session.reader.next_frame(lambda text, size, synchronizing: _begin_literal(session, text, size))
+    except (Disconnected, BadSyntax):
+        raise
+    except Exception:
+        # Somewhere in a literal: nobody knows where the next command begins.
+        log.exception("bug sid=%s user=%r while a command arrived", session.sid, _name(session))
+        session.logging_out = True
+        session.out.write(b"* BYE [SERVERBUG] Internal error, please connect again.\r\n")
+        return
+    try:
+        execute(session, frame)
+    finally:
+        frame.discard()
+
+
+def _begin_literal(session: Session, text: bytes, size: int) -> framing.Sink | None:
+    """Who takes a literal that is announced at the end of `text`: its command, or None for the frame itself."""
+    cur = _cursor(session, text, session.reader.staged)
+    grammar.tag(cur)
+    cur.space()
+    command, _ = _command(session, cur)
+    if command.literal is None:
+        return None
+    sink: framing.Sink | None = command.literal(session, cur, size)
+    return sink
+
+
+def execute(session: Session, frame: framing.Frame) -> None:
+    """Answer one complete command."""
+    started = time.perf_counter()
+    session.tag, name = b"*", ""
+    try:
+        cur = _cursor(session, frame.text, frame.staged)
+        session.tag = grammar.tag(cur)
+        if frame.failure is not None:
+            raise frame.failure
+        cur.space()
+        command, uid = _command(session, cur)
+        name = command.name
+        trace_command(session, command, cur)
+        answer = _run(session, command, uid, command.parse(cur, uid), cur)
+    except (BadSyntax, Refused, StorageError) as error:
+        answer = _refusal(error)
+    except Disconnected:
+        raise
+    except Exception:
+        log.exception("bug sid=%s user=%r command=%s", session.sid, _name(session), name)
+        answer = _Answer("NO", SERVERBUG.encode(), "Internal error; it was logged. Please try something else.")
+    _finish(session, answer)
+    session.figures.commands += 1
+    metrics.command("imap", name, answer.word.lower(), time.perf_counter() - started)
+
+
+def _cursor(session: Session, text: bytes, staged: object) -> Cursor:
+    assert isinstance(staged, dict)
+    return Cursor(text, staged, session.utf8, session.limits.max_depth)
+
+
+def _command(session: Session, cur: Cursor) -> tuple[Command, bool]:
+    """The command whose name comes next, and whether "UID" stands before it; in a state that allows it."""
+    name = grammar.atom(cur).upper()
+    uid = name == "UID"
+    if uid:
+        cur.space()
+        name = grammar.atom(cur).upper()
+    command = registry.COMMANDS.get(name)
+    if command is None or (uid and not command.uid):
+        raise BadSyntax("unknown command")
+    state = _state(session)
+    if state not in command.states:
+        raise BadSyntax(f"{name} is not allowed now: {_wanted(command, state)}")
+    return command, uid
+
+
+def _state(session: Session) -> State:
+    """RFC 9051 3."""
+    if session.account is None:
+        return State.NOT_AUTHENTICATED
+    return State.AUTHENTICATED if session.view is None else State.SELECTED
+
+
+def _wanted(command: Command, state: State) -> str:
+    if state is State.NOT_AUTHENTICATED:
+        return "log in first"
+    return "select a mailbox first" if State.SELECTED in command.states else "you are logged in already"
+
+
+def _run(session: Session, command: Command, uid: bool, argument: object, cur: Cursor) -> _Answer:
+    """Look, run, tell the news."""
+    cur.end()
+    view = session.view
+    if command.looks and view is not None and not _is_there(session, command):
+        if session.logging_out or State.AUTHENTICATED not in command.states:
+            return _Answer("NO", NONEXISTENT.encode(), "the selected mailbox is gone")
+    answer = None
+    try:
+        completion = command.run(session, argument)
+        answer = _completed(completion)
+    except (Refused, StorageError) as error:
+        answer = _refusal(error)
+    if command.looks:
+        may_expunge = uid or command.may_expunge
+        report(session, may_expunge, by_itself=command.name in _TAKE_AWAY and answer.word == "OK")
+    return answer
+
+
+def _is_there(session: Session, command: Command) -> bool:
+    """Look at the selected mailbox; False if it is gone, and the client has been told."""
+    assert session.view is not None
+    try:
+        session.view.mailbox.look()
+    except StorageError as error:
+        if error.reason is Reason.GONE:
+            leave_gone(session)
+            return False
+        if State.AUTHENTICATED not in command.states:
+            raise
+    return True
+
+
+def _completed(completion: Completion) -> _Answer:
+    return _Answer("OK" if isinstance(completion, Ok) else "NO", completion.code, completion.text)
+
+
+def _refusal(error: BadSyntax | Refused | StorageError) -> _Answer:
+    """conventions: BadSyntax is BAD, the others NO; reasons of the store have their codes in one table."""
+    if isinstance(error, StorageError):
+        return _Answer("NO", REASON_CODES[error.reason].encode(), error.text)
+    return _Answer("BAD" if isinstance(error, BadSyntax) else "NO", error.code.encode(), error.text)
+
+
+def _finish(session: Session, answer: _Answer) -> None:
+    """Write the tagged response, and BYE to one who has sent nothing but nonsense for long."""
+    line = answer.line(session.tag, session.utf8)
+    trace_answer(session, line)
+    session.out.write(line)
+    session.bad_commands = session.bad_commands + 1 if answer.word == "BAD" else 0
+    if session.bad_commands >= session.limits.max_bad_commands and not session.logging_out:
+        log.warning("too many bad commands sid=%s user=%r rip=%s", session.sid, _name(session), session.wire.peer)
+        metrics.refused("imap", "bad-commands")
+        session.logging_out = True
+        session.out.write(b"* BYE Too many bad commands.\r\n")
+
+
+def _farewell(session: Session, inbox: _Inbox, end: Disconnected) -> str:
+    """Why the connection ends, for the log; the client is told if it was slow."""
+    if not inbox.timed_out:
+        return end.text
+    try:
+        session.out.write(b"* BYE Autologout: nothing was heard from you for too long.\r\n")
+        session.wire.flush()
+    except Disconnected:
+        return end.text
+    return "autologout"
+
+
+def _leave(session: Session, inbox: _Inbox, seconds: float, reason: str) -> None:
+    """Give everything back. No client is written to any more."""
+    session.deselect()
+    user, account = session.user, session.account
+    session.account = None
+    if user is None or account is None:
+        log.debug("disconnect sid=%s rip=%s reason=%r", session.sid, session.wire.peer, reason)
+        return
+    account.close()
+    session.services.register.logout(user.name, session.wire.peer, "imap")
+    figures = session.figures
+    log.info(
+        "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f fetched=%d appended=%d expunged=%d reason=%r",
+        session.sid, user.name, session.wire.peer, figures.commands, inbox.octets, session.out.octets, seconds,
+        figures.fetched, figures.appended, figures.expunged, reason,
+    )  # fmt: skip
+
+
+def _name(session: Session) -> str:
+    return session.user.name if session.user else ""

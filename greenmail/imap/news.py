@@ -1,0 +1,67 @@
+"""What a client is told unasked: EXPUNGE, EXISTS, RECENT and FETCH. RFC 9051 5.2, 7.4, 7.5; RFC 2180."""
+
+import logging
+
+from greenmail.errors import Reason, StorageError
+from greenmail.imap import serialize
+from greenmail.imap.session import Session
+from greenmail.imap.view import Changed, News
+
+log = logging.getLogger(__name__)
+
+GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
+
+
+def report(session: Session, may_expunge: bool, by_itself: bool = False) -> None:
+    """Look at the selected mailbox and write what the client does not know; at the end of a command, and in IDLE.
+
+    `by_itself`: the command was one by which this client may have taken its own mailbox away, DELETE or RENAME.
+    """
+    view = session.view
+    if view is None:
+        return
+    try:
+        view.mailbox.look()
+        news = view.news(may_expunge)
+    except StorageError as error:
+        if error.reason is Reason.GONE:
+            leave_gone(session, by_itself)
+        else:  # what the command did stands; the next one looks again
+            log.warning("look sid=%s mailbox=%r reason=%s text=%r", session.sid, view.mailbox.name, error.reason.name, error.text)
+        return
+    if news:
+        session.out.write(render(session, news))
+
+
+def leave_gone(session: Session, by_itself: bool = False) -> None:
+    """The selected mailbox is not there any more, and what has its name now is another one: never touch that.
+
+    A client that knows rev2 understands CLOSED unasked (RFC 9051 3, transition 6), as does one that did it itself.
+    Others would go on with their sequence numbers: they are disconnected, as RFC 2180 3.3 allows.
+    """
+    assert session.view is not None
+    log.info("mailbox gone sid=%s mailbox=%r", session.sid, session.view.mailbox.name)
+    session.deselect()
+    if session.rev2 or by_itself:
+        session.out.write(b"* OK [CLOSED] " + GONE_TEXT + b"\r\n")
+    else:
+        session.logging_out = True
+        session.out.write(b"* BYE " + GONE_TEXT + b" Please connect again.\r\n")
+
+
+def render(session: Session, news: News) -> bytes:
+    """The untagged responses, in the order in which their numbers are right."""
+    parts = [b"* %d EXPUNGE\r\n" % seq for seq, _ in news.expunged]
+    if news.exists is not None:
+        parts.append(b"* %d EXISTS\r\n" % news.exists)
+        if not session.rev2:
+            parts.append(b"* %d RECENT\r\n" % news.recent)
+    parts += [fetch_flags(session, item) for item in news.changed]
+    return b"".join(parts)
+
+
+def fetch_flags(session: Session, item: Changed) -> bytes:
+    """An unasked FETCH: always with UID (RFC 9051 7.5.2), with MODSEQ for those who know it (RFC 7162 3.2)."""
+    flags = serialize.flag_list(item.flags)
+    modseq = b" MODSEQ (%d)" % item.modseq if "CONDSTORE" in session.enabled else b""
+    return b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (item.seq, item.uid, flags, modseq)
