@@ -371,10 +371,11 @@ def _explained(tree: Tree, error: Any) -> Problem:
 
 
 def _unknown(key: tuple[str, ...]) -> str:
-    fields = Config.model_fields
+    table: type[BaseModel] = Config
     if key[0] == "server":
-        fields = {2: ServerTable, 4: ListenerTable}.get(len(key), TlsTable).model_fields
-    known = [_kebab(name) for name in fields]
+        tables: dict[int, type[BaseModel]] = {2: ServerTable, 4: ListenerTable}
+        table = tables.get(len(key), TlsTable)
+    known = [_kebab(name) for name in table.model_fields]
     close = difflib.get_close_matches(key[-1].lower().replace("_", "-"), known, n=1)
     return f"unknown key; did you mean {close[0]}?" if close else "unknown key"
 

@@ -146,7 +146,7 @@ def _toml_table(table: dict[str, Any], text: str) -> _Table:
 
 
 def _toml_line(key: str, text: str) -> int:
-    """The line of `key` if it stands in one line only: tomllib tells no positions, and a wrong one is worse than none."""
+    """The line of `key` if it is in one line only: tomllib tells no positions, and a wrong one is worse than none."""
     name = re.compile(r"(?:[\[.\s]|\A)[\"']?" + re.escape(key) + r"[\"']?\s*[\].=]")
     found = [number for number, line in enumerate(text.splitlines(), start=1) if name.search(line.split("#")[0])]
     return found[0] if len(found) == 1 else 0
