@@ -11,7 +11,7 @@ ALPHA = frozenset(range(0x41, 0x5B)) | frozenset(range(0x61, 0x7B))
 DIGIT = frozenset(b"0123456789")
 CHAR = frozenset(range(0x01, 0x80))
 CHAR8 = frozenset(range(0x01, 0x100))
-CTL = frozenset(range(0x00, 0x20)) | frozenset({0x7F})
+CTL = frozenset(range(0x20)) | frozenset({0x7F})
 
 QUOTED_SPECIALS = DQUOTE | frozenset(b"\\")
 RESP_SPECIALS = frozenset(b"]")

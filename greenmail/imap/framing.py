@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
+from greenmail.imap.grammar import MAX_NUMBER64
 from greenmail.imap.response import TOOBIG
 from greenmail.imap.session import Limits
 
@@ -22,7 +23,7 @@ PIECE = 65536  # octets that a sink gets at once, at most
 LITERAL_MINUS_MAX = 4096  # RFC 7888 5
 
 _ANNOUNCEMENT = re.compile(rb"\{([0-9]++)(\+?)\}")
-_TAIL = 64  # octets kept of the end of a line that is thrown away: enough for "{n+}" with any possible n
+_TAIL = 1024  # octets kept of the end of a line that is thrown away: enough for any sane announcement
 
 Failure = BadSyntax | Refused | StorageError
 
@@ -119,6 +120,7 @@ class Reader:
         literal_minus: bool = False,
     ) -> None:
         self.authenticated = False
+        self.staged: Mapping[int, Any] = {}  # while begin_literal runs: the streamed literals before, as in Frame
         self._receive = receive
         self._write = write
         self._limits = limits
@@ -128,8 +130,10 @@ class Reader:
 
     @property
     def buffered(self) -> int:
-        """Octets received and not yet used: a client that pipelines has sent some. CR and LF before a command count not."""
-        return len(self._buffer.lstrip(b"\r\n"))
+        """Octets received and not yet used, of a client that pipelines. CR and LF before a command do not count."""
+        if self._buffer.startswith((b"\r", b"\n")):
+            return len(self._buffer.lstrip(b"\r\n"))
+        return len(self._buffer)
 
     def discard(self) -> None:
         """Forget what was received and not yet used: before TLS begins, RFC 9051 6.2.1."""
@@ -148,3 +152,199 @@ class Reader:
     @property
     def max_drain(self) -> int:
         return self._limits.max_drain if self.authenticated else self._limits.max_command_size
+
+    def next_frame(self, begin_literal: BeginLiteral) -> Frame:
+        """The next command; empty lines before it are skipped, as Apple Mail sends them.
+
+        Raises Disconnected when the client is gone, or after BYE because it announced more than can be thrown away.
+        """
+        draft = _Draft()
+        try:
+            self._skip_empty_lines()
+            while announced := self._read_line(draft):
+                if not self._read_literal(draft, announced, begin_literal):
+                    break
+        except BaseException:
+            draft.abort()
+            raise
+        return draft.frame()
+
+    def read_line(self) -> bytes:
+        """A line without its line end: what follows a continuation request in AUTHENTICATE and IDLE.
+
+        Raises BadSyntax if it is too long; it is thrown away then, and the next line is read as if nothing had been.
+        """
+        line = self._take_line()
+        if line is None:
+            self._drain_line(_Draft())
+            raise BadSyntax("line is too long", TOOBIG)
+        return line
+
+    def _skip_empty_lines(self) -> None:
+        while True:
+            if self._buffer.startswith((b"\r", b"\n")):
+                self._buffer = self._buffer.lstrip(b"\r\n")
+                self._searched = 0
+            if self._buffer:
+                return
+            self._fill()
+
+    def _fill(self) -> None:
+        self._buffer += self._receive()
+
+    def _take_line(self) -> bytes | None:
+        """The next line without its line end, or None if it is longer than allowed: then nothing of it was taken."""
+        while True:
+            end = self._buffer.find(b"\n", self._searched)
+            self._searched = end if end >= 0 else len(self._buffer)
+            # Two octets more may be the line end, or the line is too long wherever that is.
+            if self._searched > self.max_line + 1:
+                return None
+            if end >= 0:
+                break
+            self._fill()
+        # Lenient: a bare LF ends a line, for people on telnet; RFC 9051 2.2 wants CRLF.
+        line = bytes(self._buffer[:end]).removesuffix(b"\r")
+        if len(line) > self.max_line:
+            return None
+        self._drop(end + 1)
+        return line
+
+    def _drop(self, octets: int) -> None:
+        del self._buffer[:octets]
+        self._searched = 0
+
+    def _read_line(self, draft: _Draft) -> _Announced | None:
+        """Read one line of a command into the draft, or throw it away; the literal that it announces, or None."""
+        line = None if draft.failure else self._take_line()
+        if line is None:
+            if draft.failure is None:
+                draft.text += self._buffer[: self.max_line]
+                draft.fail(BadSyntax("line is too long", TOOBIG))
+            return _announced(self._drain_line(draft))
+        draft.kept += len(line) + 2
+        draft.text += line
+        if draft.kept > self.max_command_size:
+            draft.fail(BadSyntax("command is too long", TOOBIG))
+        announced = _announced(line)
+        if announced:
+            draft.text += b"\r\n"
+        return announced
+
+    def _read_literal(self, draft: _Draft, announced: _Announced, begin_literal: BeginLiteral) -> bool:
+        """Read the octets of a literal, or throw them away; False if the command is over because they will not come."""
+        sink = None
+        if draft.failure is None:
+            try:
+                sink = self._offer(draft, announced, begin_literal)
+            except (BadSyntax, Refused, StorageError) as failure:
+                draft.fail(failure)
+        if draft.failure is not None:
+            if not announced.synchronizing:
+                self._drain_literal(draft, announced.size)
+            return not announced.synchronizing
+        size = announced.size or 0
+        if announced.synchronizing:
+            self._write(b"+ OK\r\n")
+        if sink is None:
+            self._keep(draft, size)
+        else:
+            self._stream(draft, size, sink)
+        return True
+
+    def _offer(self, draft: _Draft, announced: _Announced, begin_literal: BeginLiteral) -> Sink | None:
+        """Ask who takes the literal; raises what refuses it."""
+        size = announced.size
+        if size is None:
+            raise BadSyntax("literal is too large", TOOBIG)
+        if self._literal_minus and not announced.synchronizing and size > LITERAL_MINUS_MAX:
+            raise BadSyntax(f"literals above {LITERAL_MINUS_MAX} octets must be synchronizing", TOOBIG)
+        self.staged = draft.staged
+        sink = begin_literal(bytes(draft.text), size, announced.synchronizing)
+        if sink is not None:
+            draft.sinks.append(sink)
+        elif draft.kept + size > self.max_command_size:
+            raise BadSyntax("literal is too large for this command", TOOBIG)
+        draft.kept += 0 if sink else size
+        return sink
+
+    def _keep(self, draft: _Draft, size: int) -> None:
+        while size:
+            piece = self._take_piece(size)
+            draft.text += piece
+            size -= len(piece)
+
+    def _stream(self, draft: _Draft, size: int, sink: Sink) -> None:
+        """To the sink as it arrives. What comes behind a failure is still the literal, and thrown away."""
+        while size:
+            piece = self._take_piece(size)
+            size -= len(piece)
+            if draft.failure is None:
+                _attempt(draft, sink.write, piece)
+        if draft.failure is None:
+            draft.staged[len(draft.text)] = _attempt(draft, sink.finish)
+
+    def _take_piece(self, most: int) -> bytes:
+        """At least one octet, at most `most` and 64 KiB."""
+        most = min(most, PIECE)
+        if not self._buffer:
+            data = self._receive()
+            if len(data) <= most:
+                return data
+            self._buffer += data
+        piece = bytes(self._buffer[:most])
+        self._drop(len(piece))
+        return piece
+
+    def _drain_line(self, draft: _Draft) -> bytes:
+        """Throw away a line; its end."""
+        tail = b""
+        while True:
+            end = self._buffer.find(b"\n")
+            gone = end + 1 if end >= 0 else len(self._buffer)
+            tail = (tail + self._buffer[max(0, gone - _TAIL) : gone])[-_TAIL:]
+            self._drop(gone)
+            self._count_drained(draft, gone)
+            if end >= 0:
+                return tail.removesuffix(b"\n").removesuffix(b"\r")
+            self._fill()
+
+    def _drain_literal(self, draft: _Draft, size: int | None) -> None:
+        """Throw away a literal that the client sends without being asked. RFC 7888 4."""
+        if size is None:
+            self._bye()
+        self._count_drained(draft, size)
+        while size:
+            size -= len(self._take_piece(size))
+
+    def _count_drained(self, draft: _Draft, octets: int) -> None:
+        draft.drained += octets
+        if draft.drained > self.max_drain:
+            self._bye()
+
+    def _bye(self) -> NoReturn:
+        self._write(b"* BYE [TOOBIG] command is too large\r\n")
+        raise Disconnected("client sent more than can be thrown away")
+
+
+def _attempt(draft: _Draft, action: Callable[..., Any], *data: bytes) -> Any:
+    """What `action` gives; if it fails as a sink may, the draft fails with it."""
+    try:
+        return action(*data)
+    except (BadSyntax, Refused, StorageError) as failure:
+        draft.fail(failure)
+        return None
+
+
+def _announced(line: bytes) -> _Announced | None:
+    """The literal at the end of a line. RFC 7888 3: every line is looked at, also those that are thrown away."""
+    if not line.endswith(b"}"):
+        return None
+    found = _ANNOUNCEMENT.fullmatch(line, line.rfind(b"{"))
+    if found is None:
+        return None
+    digits = found.group(1).lstrip(b"0")
+    size = int(digits or b"0") if len(digits) < 20 else None
+    if size is not None and size > MAX_NUMBER64:
+        size = None
+    return _Announced(size, not found.group(2))

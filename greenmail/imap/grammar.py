@@ -319,4 +319,3 @@ def _distinct(flags: list[str | None]) -> Flags:
         if name is not None:
             first.setdefault(name.casefold(), name)
     return frozenset(first.values())
-

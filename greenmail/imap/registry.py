@@ -10,10 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenmail.imap.command import Capability, Command, Feature
+from greenmail.imap.commands import listing, mailboxes, namespace, status
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`.
-FEATURES: tuple[Feature, ...] = ()
+FEATURES: tuple[Feature, ...] = (
+    listing.FEATURE,
+    mailboxes.FEATURE,
+    namespace.FEATURE,
+    status.FEATURE,
+)
 
 
 def _joined(tables: Callable[[Feature], Mapping[str, Any]]) -> dict[str, Any]:

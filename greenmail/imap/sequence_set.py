@@ -107,4 +107,3 @@ def render(ranges: Iterable[tuple[int, int]]) -> bytes:
 def compact(uids: Iterable[int]) -> bytes:
     """Ascending, distinct numbers as the shortest sequence-set: b"1:4,7"; empty if there are none."""
     return render(ranges_of(uids))
-

@@ -1,0 +1,127 @@
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE: RFC 9051 6.3.4 to 6.3.8.
+
+With IMAP4rev2 enabled a new name becomes Net-Unicode (RFC 5198: normalization form C), and the client is told so by a
+LIST answer with OLDNAME; RFC 9051 5.1. Names that other programs made keep their form, so an existing mailbox is looked
+for under the name as given first. Without it, names are taken as they are.
+"""
+
+import logging
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from greenmail.errors import Refused
+from greenmail.imap import grammar
+from greenmail.imap.command import AUTHENTICATED, Command, Feature
+from greenmail.imap.commands.listing import render_renamed
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.response import CANNOT, Ok
+from greenmail.imap.session import Session
+from greenmail.storage.api import Account
+
+log = logging.getLogger(__name__)
+
+# RFC 5198 2 (controls of ASCII and of Latin-1), RFC 9755 3 (line and paragraph separator).
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """The argument of RENAME."""
+
+    old: str
+    new: str
+
+
+def parse_mailbox(cur: Cursor, uid: bool) -> str:
+    """create = "CREATE" SP mailbox, and so delete, subscribe, unsubscribe — RFC 9051 9."""
+    cur.space()
+    return grammar.mailbox(cur)
+
+
+def parse_rename(cur: Cursor, uid: bool) -> Rename:
+    """rename = "RENAME" SP mailbox SP mailbox — RFC 9051 6.3.6."""
+    cur.space()
+    old = grammar.mailbox(cur)
+    cur.space()
+    return Rename(old, grammar.mailbox(cur))
+
+
+def run_create(session: Session, given: str) -> Ok:
+    """Make a mailbox. A trailing separator only declares that there will be names below it: ignored, RFC 9051 6.3.4."""
+    account = _account(session)
+    name = _new_name(session, given)
+    account.create(name)
+    log.info("create sid=%s user=%r mailbox=%r", session.sid, account.user, name)
+    if name != _without_separator(account, given):
+        session.out.write(render_renamed(session, name, _without_separator(account, given)))
+    return Ok("CREATE completed")
+
+
+def run_delete(session: Session, given: str) -> Ok:
+    """Remove a mailbox with its messages; names below it stay."""
+    account = _account(session)
+    name = _old_name(session, given)
+    account.delete(name)
+    log.info("delete sid=%s user=%r mailbox=%r", session.sid, account.user, name)
+    if name != given:
+        session.out.write(render_renamed(session, name, given, ("\\NonExistent",)))
+    return Ok("DELETE completed")
+
+
+def run_rename(session: Session, argument: Rename) -> Ok:
+    """Rename a mailbox with all names below it; of INBOX, move the messages. Subscriptions stay as they are."""
+    account = _account(session)
+    old, new = _old_name(session, argument.old), _new_name(session, argument.new)
+    account.rename(old, new)
+    log.info("rename sid=%s user=%r mailbox=%r new=%r", session.sid, account.user, old, new)
+    if (old, new) != (argument.old, _without_separator(account, argument.new)):
+        session.out.write(render_renamed(session, new, argument.old))
+    return Ok("RENAME completed")
+
+
+def run_subscribe(session: Session, name: str) -> Ok:
+    """Add a name to the subscriptions."""
+    _account(session).subscribe(name)
+    return Ok("SUBSCRIBE completed")
+
+
+def run_unsubscribe(session: Session, name: str) -> Ok:
+    """Take a name from the subscriptions; nothing happens if it is not there."""
+    _account(session).unsubscribe(name)
+    return Ok("UNSUBSCRIBE completed")
+
+
+def _account(session: Session) -> Account:
+    account = session.account
+    assert account is not None, "the command table wants a login"
+    return account
+
+
+def _without_separator(account: Account, name: str) -> str:
+    return name.removesuffix(account.separator) if account.separator else name
+
+
+def _new_name(session: Session, given: str) -> str:
+    """The name that a mailbox gets. Raises Refused for one that no mailbox may have."""
+    name = _without_separator(_account(session), given)
+    if _FORBIDDEN.search(name):
+        raise Refused("Control characters are not allowed in the name of a mailbox.", CANNOT)
+    return unicodedata.normalize("NFC", name) if session.rev2 else name
+
+
+def _old_name(session: Session, given: str) -> str:
+    """The name of an existing mailbox: as given if there is one, else in normalized form."""
+    normal = unicodedata.normalize("NFC", given) if session.rev2 else given
+    if normal == given or any(folder.name == given for folder in _account(session).folders()):
+        return given
+    return normal
+
+
+CREATE = Command("CREATE", AUTHENTICATED, parse_mailbox, run_create)
+DELETE = Command("DELETE", AUTHENTICATED, parse_mailbox, run_delete)
+RENAME = Command("RENAME", AUTHENTICATED, parse_rename, run_rename)
+SUBSCRIBE = Command("SUBSCRIBE", AUTHENTICATED, parse_mailbox, run_subscribe)
+UNSUBSCRIBE = Command("UNSUBSCRIBE", AUTHENTICATED, parse_mailbox, run_unsubscribe)
+
+FEATURE = Feature("MAILBOXES", commands=(CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE))
