@@ -1,0 +1,296 @@
+"""Header fields as octets, and the words of structured fields: RFC 5322 2.2 and 3.2, RFC 2045 5.1.
+
+A field reaches from its name to the line end before the next line that does not begin with white space. Lines that
+are no field at all (no colon) are kept as fields without a name, so that nothing of a header is ever lost.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+MAX_PARAMS = 1000  # of one field; real mail has a handful, a mail bomb has as many as fit
+
+Params = tuple[tuple[bytes, bytes], ...]
+
+_LINE_END = re.compile(rb"\r?\n")
+_SPACE = re.compile(rb"[ \t\r\n]+")
+_QUOTED = re.compile(rb'"((?:[^"\\]++|\\[\x00-\xff])*+)("?)')
+_ESCAPE = re.compile(rb"\\([\x00-\xff])")
+_COMMENT_MARK = re.compile(rb"[()\\]")
+_TOKEN = re.compile(rb"[^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+")  # RFC 2045 5.1, and 8-bit octets
+_HEAD = re.compile(rb"[^ \t\r\n;(]+")
+_PARAM_MARK = re.compile(rb"[;(\"]")
+_LITERAL = re.compile(rb"\[[^\[\]]*+\]")
+_BARE_VALUE = re.compile(rb"[^ \t\r\n;]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field."""
+
+    name: bytes  # as spelled; empty for a line that is no field
+    raw: bytes  # all octets of the field with its line end
+
+    @property
+    def value(self) -> bytes:
+        """What stands behind the colon, unfolded (RFC 5322 2.2.3) and without white space around it."""
+        return unfold(self.raw.partition(b":")[2] if self.name else self.raw)
+
+
+class Header:
+    """The fields of one header, in order."""
+
+    __slots__ = ("_places", "fields")
+
+    def __init__(self, octets: bytes) -> None:
+        self.fields = tuple(split(octets))
+        self._places: dict[bytes, list[int]] = {}
+        for place, field in enumerate(self.fields):
+            self._places.setdefault(field.name.lower(), []).append(place)
+
+    def first(self, name: bytes) -> bytes | None:
+        """The value of the first field of that name (any case), or None."""
+        places = self._places.get(name.lower())
+        return self.fields[places[0]].value if places and name else None
+
+    def all(self, name: bytes) -> list[bytes]:
+        """The values of all fields of that name (any case)."""
+        return [self.fields[place].value for place in self._places.get(name.lower(), ())] if name else []
+
+
+def split(header: bytes) -> Iterator[Field]:
+    """The fields of `header`, up to the empty line if it has one; one pass."""
+    for raw in _blocks(header):
+        name, colon, _ = raw.partition(b":")
+        name = name.rstrip(b" \t")  # RFC 5322 4.5: white space may stand before the colon
+        plain = colon and name and not any(octet <= 32 for octet in name)
+        yield Field(name if plain else b"", raw)
+
+
+def select(header: bytes, names: Iterable[bytes], exclude: bool = False) -> bytes:
+    """HEADER.FIELDS or (`exclude`) HEADER.FIELDS.NOT: fields as they stand, then an empty line. RFC 9051 6.4.5.1."""
+    wanted = {name.lower() for name in names}
+    chosen: list[bytes] = []
+    for raw in _blocks(header):
+        name = raw.partition(b":")[0].rstrip(b" \t").lower()
+        if (name in wanted) != exclude:
+            chosen.append(raw if raw.endswith(b"\n") else raw + b"\r\n")
+    chosen.append(b"\r\n")
+    return b"".join(chosen)
+
+
+def unfold(value: bytes) -> bytes:
+    """RFC 5322 2.2.3: line ends go, the white space behind them stays; none is left at the two ends."""
+    if b"\n" in value:
+        value = _LINE_END.sub(b"", value)
+    return value.strip(b" \t\r\n")
+
+
+def finder(*names: bytes) -> re.Pattern[bytes]:
+    """A pattern for `collect`: the fields of these names."""
+    any_name = b"|".join(re.escape(name) for name in names)
+    return re.compile(rb"^(" + any_name + rb")[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
+
+
+def collect(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> dict[bytes, list[bytes]]:
+    """Lower-case name to unfolded values, of the fields of `finder`'s pattern in `data[start:end]`."""
+    found: dict[bytes, list[bytes]] = {}
+    for match in pattern.finditer(data, start, end):
+        found.setdefault(match[1].lower(), []).append(unfold(match[2]))
+    return found
+
+
+class Kind(Enum):
+    """What a piece of a structured field is."""
+
+    WORD = "a run of octets that are neither white space, quote, comment nor special"
+    QUOTED = "a quoted string, its value without quotes and backslashes"
+    COMMENT = "a comment, its value without the outer parentheses"
+    SPECIAL = "one special character"
+    OPEN = "a quoted string that is never closed"
+
+
+def words(value: bytes, specials: re.Pattern[bytes], literals: bool) -> Iterator[tuple[Kind, bytes]]:
+    """The words of a structured field, RFC 5322 3.2; `specials` splits runs into atoms and single specials.
+
+    `literals`: domain literals `[...]` are words. RFC 5322 3.4.1.
+    """
+    place = 0
+    while place < len(value):
+        first = value[place : place + 1]
+        if first in b" \t\r\n":
+            place = _past(_SPACE, value, place)
+        elif first == b'"':
+            text, closed, place = quoted(value, place)
+            yield (Kind.QUOTED if closed else Kind.OPEN), text
+        elif first == b"(":
+            text, place = comment(value, place)
+            yield Kind.COMMENT, text
+        elif literals and (literal := _LITERAL.match(value, place)):
+            yield Kind.WORD, literal[0]
+            place = literal.end()
+        elif match := specials.match(value, place):
+            yield Kind.WORD, match[0]
+            place = match.end()
+        else:
+            yield Kind.SPECIAL, first
+            place += 1
+
+
+def quoted(value: bytes, place: int) -> tuple[bytes, bool, int]:
+    """The quoted string whose quote stands at `place`: its text, whether it is closed, the offset behind it."""
+    match = _QUOTED.match(value, place)
+    if match is None:
+        return b"", False, len(value)
+    if not match[2]:
+        return _ESCAPE.sub(rb"\1", value[place + 1 :]), False, len(value)
+    text = match[1]
+    return _ESCAPE.sub(rb"\1", text) if b"\\" in text else text, True, match.end()
+
+
+def comment(value: bytes, place: int) -> tuple[bytes, int]:
+    """The comment whose parenthesis stands at `place`: its text, the offset behind it. Counts, does not recurse."""
+    depth = 0
+    at = place
+    while mark := _COMMENT_MARK.search(value, at):
+        at = mark.end()
+        if mark[0] == b"\\":
+            at += 1
+        else:
+            depth += 1 if mark[0] == b"(" else -1
+            if depth == 0:
+                return _ESCAPE.sub(rb"\1", value[place + 1 : at - 1]), at
+    return _ESCAPE.sub(rb"\1", value[place + 1 :]), len(value)
+
+
+def token_and_params(value: bytes) -> tuple[bytes, Params]:
+    """`text; name=value ...` as Content-Type and Content-Disposition have it: RFC 2045 5.1, RFC 2183 2.
+
+    The text is what stands before the parameters, without comments and white space. Parameters of RFC 2231 3 that
+    come in pieces are put together under one name; their encoding is left alone. What cannot be read is left out.
+    """
+    head, place = _until_semicolon(value, 0)
+    plain: list[tuple[bytes, bytes]] = []
+    pieces: list[tuple[bytes, bytes]] = []
+    while place < len(value) and len(plain) + len(pieces) < MAX_PARAMS:
+        param, place = _param(value, place + 1)
+        if param is not None:
+            (pieces if b"*" in param[0] else plain).append(param)
+    return head, (*plain, *_joined(pieces))
+
+
+def tokens(value: bytes) -> tuple[bytes, ...]:
+    """The tokens of a list with commas, RFC 3282 2 (Content-Language)."""
+    found = []
+    for piece in value.split(b",", MAX_PARAMS)[:MAX_PARAMS]:
+        place = _skip(piece, 0)
+        if match := _TOKEN.match(piece, place):
+            found.append(match[0])
+    return tuple(found)
+
+
+def _blocks(header: bytes) -> Iterator[bytes]:
+    """The octets of each field with its line end, up to the empty line."""
+    start = 0
+    while start < len(header):
+        end = header.find(b"\n", start) + 1 or len(header)
+        if header[start:end] in (b"\r\n", b"\n"):
+            return
+        while header[end : end + 1] in (b" ", b"\t"):
+            end = header.find(b"\n", end) + 1 or len(header)
+        yield header[start:end]
+        start = end
+
+
+def _past(pattern: re.Pattern[bytes], value: bytes, place: int) -> int:
+    match = pattern.match(value, place)
+    return match.end() if match else place
+
+
+def _skip(value: bytes, place: int) -> int:
+    """The offset behind white space and comments."""
+    while place < len(value):
+        if value[place : place + 1] == b"(":
+            place = comment(value, place)[1]
+        elif (past := _past(_SPACE, value, place)) != place:
+            place = past
+        else:
+            break
+    return place
+
+
+def _until_semicolon(value: bytes, place: int) -> tuple[bytes, int]:
+    """What stands before the next semicolon, without comments and white space; the semicolon's offset."""
+    pieces: list[bytes] = []
+    while match := _HEAD.match(value, place := _skip(value, place)):
+        pieces.append(match[0])
+        place = match.end()
+    return b"".join(pieces), place
+
+
+def _param(value: bytes, place: int) -> tuple[tuple[bytes, bytes] | None, int]:
+    """One `name=value` at `place`, or None; the offset of the semicolon behind it."""
+    place = _skip(value, place)
+    name = _TOKEN.match(value, place)
+    equals = _skip(value, name.end()) if name else place
+    if name is None or value[equals : equals + 1] != b"=":
+        return None, _next_semicolon(value, place)
+    place = _skip(value, equals + 1)
+    if value[place : place + 1] == b'"':
+        text, closed, place = quoted(value, place)
+        return ((name[0], text) if closed else None), _next_semicolon(value, place)
+    # Lenient: a value without quotes may hold specials, as in boundary=a/b=c; RFC 2045 5.1 wants a token.
+    match = _BARE_VALUE.match(value, place)
+    text = match[0] if match else b""
+    return (name[0], text), _next_semicolon(value, place + len(text))
+
+
+def _next_semicolon(value: bytes, place: int) -> int:
+    """The offset of the next semicolon outside comments and quoted strings, or the end."""
+    while mark := _PARAM_MARK.search(value, place):
+        place = mark.start()
+        if mark[0] == b";":
+            return place
+        place = comment(value, place)[1] if mark[0] == b"(" else quoted(value, place)[2]
+    return len(value)
+
+
+def _joined(pieces: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """RFC 2231 3: `name*0*`, `name*1` ... as one `name*` (or `name`, if nothing of it is encoded)."""
+    numbered: dict[bytes, dict[int, tuple[bool, bytes]]] = {}
+    order: dict[bytes, None] = {}
+    loose: list[tuple[bytes, bytes]] = []
+    for name, value in pieces:
+        stem, _, rest = name.partition(b"*")
+        encoded = not rest or rest.endswith(b"*")
+        digits = rest.removesuffix(b"*") or b"0"
+        if not stem or not digits.isdigit() or len(digits) > 4:
+            loose.append((name, value))
+            continue
+        order.setdefault(stem)
+        numbered.setdefault(stem.lower(), {}).setdefault(int(digits), (encoded, value))
+    for stem in order:
+        parts = numbered.pop(stem.lower(), {})
+        if parts and 0 not in parts:
+            loose.extend(
+                (b"%s*%d%s" % (stem, n, b"*" if coded else b""), text) for n, (coded, text) in sorted(parts.items())
+            )
+        elif parts:
+            yield _whole(stem, parts)
+    yield from loose
+
+
+def _whole(stem: bytes, parts: dict[int, tuple[bool, bytes]]) -> tuple[bytes, bytes]:
+    """The pieces 0, 1, 2 ... as far as they follow one another."""
+    count = next(n for n in range(len(parts) + 1) if n not in parts)
+    chosen = [parts[n] for n in range(count)]
+    if not any(encoded for encoded, _ in chosen):
+        return stem, b"".join(text for _, text in chosen)
+    lead = b"" if chosen[0][0] else b"''"  # no charset and no language: RFC 2231 4
+    return stem + b"*", lead + b"".join(text if encoded else _percent(text) for encoded, text in chosen)
+
+
+def _percent(text: bytes) -> bytes:
+    """A piece that is not encoded among those that are: its percent signs stand for themselves. RFC 2231 4.1."""
+    return text.replace(b"%", b"%25")
