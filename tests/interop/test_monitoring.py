@@ -83,8 +83,8 @@ def test_prometheus_scrapes_the_server(site: Site, tmp_path: Path) -> None:
     port = free_port()
     config = tmp_path / "prometheus.yml"
     config.write_text(
-        "global: {scrape_interval: 1s}\n"
-        f"scrape_configs: [{{job_name: greenmail, static_configs: [{{targets: ['127.0.0.1:{site.server.metrics}']}}]}}]\n"
+        "global: {scrape_interval: 1s}\nscrape_configs:\n"
+        f"- {{job_name: greenmail, static_configs: [{{targets: ['127.0.0.1:{site.server.metrics}']}}]}}\n"
     )
     log = tmp_path / "prometheus.log"
     with site.imap(), log.open("wb") as sink:

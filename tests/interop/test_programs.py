@@ -290,8 +290,8 @@ def test_openssl_speaks_to_all_four_ports(site: Site) -> None:
         (site.server.pop3, ("-starttls", "pop3"), ""),
     ):
         said = run(
-            site, openssl, "s_client", "-connect", f"localhost:{port}", "-CAfile", site.server.cert, "-verify_return_error",
-            *upgrade, ok=(0, 1), text="",
+            site, openssl, "s_client", "-connect", f"localhost:{port}", "-CAfile", site.server.cert,
+            "-verify_return_error", *upgrade, ok=(0, 1), text="",
         )  # fmt: skip
         assert "Verify return code: 0 (ok)" in said and greeting in said, said
 
