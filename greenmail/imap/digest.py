@@ -1,0 +1,133 @@
+"""What FETCH and SEARCH keep of a message so that its file need not be read again, and how it is made.
+
+`ready` is the one way to it: what is cached is taken from the cache, the rest is computed in the pool, a batch of
+messages at a time, and cached. The pool gets open messages and gives plain octets; it never sees a mailbox.
+
+CacheKind.HEADERS holds the header fields that clients list and search, as they stand in the message: first an octet,
+`1` if an empty line ends the header and `0` if the message ends without one, then the fields. A record that is `-`
+alone says that they are too long to be kept.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from greenmail.errors import Reason, StorageError
+from greenmail.imap import render
+from greenmail.imap.parts import format_parts
+from greenmail.imap.session import Session
+from greenmail.message.content import header_end
+from greenmail.message.envelope import envelope
+from greenmail.message.headers import select
+from greenmail.message.structure import scan
+from greenmail.storage.api import CacheKind, Content, Mailbox
+
+BATCH = 32  # messages opened and handed to the pool at once
+MAX_HEADERS = 16384  # octets of one HEADERS record
+TOO_LONG = b"-"
+
+# What Thunderbird, Apple Mail, Roundcube and mutt ask for in their lists, and what SEARCH has keys for.
+CACHED_FIELDS = frozenset(
+    b"date subject from sender reply-to to cc bcc in-reply-to message-id references newsgroups content-type "
+    b"content-transfer-encoding mime-version list-id list-post list-unsubscribe priority x-priority importance "
+    b"x-mailer user-agent delivered-to".split()
+)
+
+_OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS})  # these need no body
+
+Digest = dict[CacheKind, bytes]
+Trouble = Callable[[StorageError], None]  # told of a message that is gone or cannot be read; the others go on
+
+
+def ready(
+    session: Session, mailbox: Mailbox, uids: Iterable[int], kinds: frozenset[CacheKind], trouble: Trouble
+) -> dict[int, Digest]:
+    """For each of `uids` what it has of `kinds`: all of it, or only what is cached if the message is gone.
+
+    May take long: it breathes between batches.
+    """
+    found: dict[int, Digest] = {}
+    missing: list[int] = []
+    for uid in uids:
+        found[uid] = {kind: data for kind in kinds if (data := mailbox.cached(uid, kind)) is not None}
+        if len(found[uid]) < len(kinds):
+            missing.append(uid)
+    for batch in open_batches(session, mailbox, missing, trouble):
+        made = session.blocking(digests, [content for _, content in batch], kinds)
+        for (uid, _), digest in zip(batch, made, strict=True):
+            if isinstance(digest, StorageError):
+                trouble(digest)
+                continue
+            found[uid].update(digest)
+            for kind, data in digest.items():
+                mailbox.cache(uid, kind, data)
+    return found
+
+
+def open_batches(
+    session: Session, mailbox: Mailbox, uids: Sequence[int], trouble: Trouble
+) -> Iterator[list[tuple[int, Content]]]:
+    """The messages `uids`, open, a batch at a time; each batch is closed when the next one is asked for."""
+    for start in range(0, len(uids), BATCH):
+        batch: list[tuple[int, Content]] = []
+        try:
+            for uid in uids[start : start + BATCH]:
+                content = open_message(mailbox, uid, trouble)
+                if content is not None:
+                    batch.append((uid, content))
+            if batch:
+                yield batch
+        finally:
+            for _, content in batch:
+                content.close()
+        session.breathe()
+
+
+def open_message(mailbox: Mailbox, uid: int, trouble: Trouble) -> Content | None:
+    """The open message, or None if it is gone or cannot be opened. Raises GONE if the whole mailbox is."""
+    try:
+        return mailbox.content(uid)
+    except StorageError as error:
+        if error.reason is Reason.GONE:
+            raise
+        trouble(error)
+        return None
+
+
+def digests(contents: Sequence[Content], kinds: frozenset[CacheKind]) -> list[Digest | StorageError]:
+    """Runs in the pool: what each message has of `kinds`, and whatever else comes for nothing with it."""
+    made: list[Digest | StorageError] = []
+    for content in contents:
+        try:
+            made.append(_of_header(content.header()) if kinds <= _OF_HEADER else _of_message(content.read()))
+        except StorageError as error:
+            made.append(error)
+    return made
+
+
+def _of_header(header: bytes) -> Digest:
+    return {
+        CacheKind.ENVELOPE: render.envelope(envelope(header)),
+        CacheKind.HEADERS: headers_record(header),
+    }
+
+
+def _of_message(data: bytes) -> Digest:
+    root = scan(data)
+    end = header_end(data)
+    digest = _of_header(data if end < 0 else data[:end])
+    digest[CacheKind.BODY] = render.body(root, extended=False)
+    digest[CacheKind.BODYSTRUCTURE] = render.body(root, extended=True)
+    digest[CacheKind.PARTS] = format_parts(root)
+    return digest
+
+
+def headers_record(header: bytes) -> bytes:
+    """The HEADERS record of a message with this header."""
+    fields = select(header, CACHED_FIELDS).removesuffix(b"\r\n")
+    if len(fields) > MAX_HEADERS:
+        return TOO_LONG
+    return (b"1" if ends_with_empty_line(header) else b"0") + fields
+
+
+def ends_with_empty_line(header: bytes) -> bool:
+    """False for a message that has neither body nor empty line, RFC 9051 6.4.5.1."""
+    return header == b"\r\n" or header.endswith(b"\r\n\r\n")

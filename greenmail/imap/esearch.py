@@ -1,0 +1,117 @@
+"""SEARCH return options and the answers they make, RFC 9051 6.4.4 and 7.3.4, RFC 4731 3.1, RFC 3501 7.2.5.
+
+search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"
+esearch-response   = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.grammar import tagged_ext_label
+from greenmail.imap.sequence_set import compact
+
+_NUMBERS_A_PIECE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found: sequence numbers, or UIDs if `uid`; ascending. `modseqs` if MODSEQ was asked for, else None."""
+
+    uid: bool
+    numbers: Sequence[int]
+    modseqs: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnOpt:
+    """One search-return-opt: `parse` reads what follows the name, `render(found, value)` gives its return data.
+
+    Data is for example b"MIN 4", or b"" where there is none to be given. `save` narrows what "$" becomes.
+    """
+
+    name: str
+    parse: Callable[[Cursor], Any]
+    render: Callable[[Found, Any], bytes]
+
+
+Returns = Mapping[str, tuple[ReturnOpt, Any]]
+
+
+def search_return_opts(cur: Cursor, table: Mapping[str, ReturnOpt]) -> Returns:
+    """ "(" [search-return-opt *(SP search-return-opt)] ")"; an unknown option is BAD, RFC 9051 6.4.4."""
+    cur.open()
+    found: dict[str, tuple[ReturnOpt, Any]] = {}
+    while cur.peek() != b")":
+        if found:
+            cur.space()
+        start = cur.pos
+        option = table.get(tagged_ext_label(cur))
+        if option is None:
+            cur.pos = start
+            raise cur.wrong("unknown SEARCH return option")
+        found[option.name] = (option, option.parse(cur))
+    cur.close()
+    return found
+
+
+def esearch_response(tag: bytes, found: Found, returns: Returns, order: Mapping[str, ReturnOpt]) -> bytes:
+    """The whole line: `* ESEARCH (TAG "A282") UID MIN 2 COUNT 3`. Data stand in the order of the table `order`."""
+    words = [b'* ESEARCH (TAG "%b")' % tag]
+    if found.uid:
+        words.append(b"UID")
+    data = [option.render(found, value) for name in order for option, value in filter(None, [returns.get(name)])]
+    words.extend(piece for piece in data if piece)
+    modseq = _highest(found, returns)
+    if modseq:
+        words.append(b"MODSEQ %d" % modseq)
+    return b" ".join(words) + b"\r\n"
+
+
+def search_response(found: Found) -> Iterator[bytes]:
+    """rev1's `* SEARCH 2 84 882`, in pieces; also when nothing was found. RFC 3501 7.2.5, RFC 7162 3.1.6."""
+    yield b"* SEARCH"
+    numbers = found.numbers
+    for start in range(0, len(numbers), _NUMBERS_A_PIECE):
+        yield b"".join([b" %d" % number for number in numbers[start : start + _NUMBERS_A_PIECE]])
+    if found.modseqs:
+        yield b" (MODSEQ %d)" % max(found.modseqs)
+    yield b"\r\n"
+
+
+def saved_places(count: int, returns: Returns) -> Sequence[int]:
+    """Which of `count` found messages "$" becomes: RFC 9051 6.4.4.1, RFC 5182 2.1.
+
+    With MIN or MAX and neither ALL nor COUNT it is only the messages that were returned.
+    """
+    if not count:
+        return ()
+    if not _only_ends(returns):
+        return range(count)
+    ends = {place for name, place in (("MIN", 0), ("MAX", count - 1)) if name in returns}
+    return sorted(ends)
+
+
+def _only_ends(returns: Returns) -> bool:
+    return ("MIN" in returns or "MAX" in returns) and not ("ALL" in returns or "COUNT" in returns)
+
+
+def _highest(found: Found, returns: Returns) -> int:
+    """RFC 4731 3.2: the highest mod-sequence of the messages that were returned; 0 if none is to be given."""
+    if not found.modseqs:
+        return 0
+    return max(found.modseqs[place] for place in saved_places(len(found.numbers), returns))
+
+
+def _nothing(cur: Cursor) -> None:
+    return None
+
+
+RETURN_OPTS: tuple[ReturnOpt, ...] = (
+    ReturnOpt("MIN", _nothing, lambda found, value: b"MIN %d" % found.numbers[0] if found.numbers else b""),
+    ReturnOpt("MAX", _nothing, lambda found, value: b"MAX %d" % found.numbers[-1] if found.numbers else b""),
+    ReturnOpt("ALL", _nothing, lambda found, value: b"ALL " + compact(found.numbers) if found.numbers else b""),
+    ReturnOpt("COUNT", _nothing, lambda found, value: b"COUNT %d" % len(found.numbers)),
+    ReturnOpt("SAVE", _nothing, lambda found, value: b""),
+)
