@@ -50,13 +50,17 @@ class Verdict:
 
 
 WRONG = Verdict(False)
-_MALFORMED = "the stored password is malformed"
+# Nobody's password: checked where there is none to check, so that it takes as long.
+STAND_IN = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$fmmlTRwycpaYUQ4KLlSsEQ$IwqeL4wRHcahzW74v6Wpa+ZzZ4I2DXkoq5x1senTnhs"
+_MALFORMED = "the stored password is locked or malformed"
 
 
 def verify(stored: str, password: bytes, allow_weak: bool) -> Verdict:
     """Check `password` against `stored` as it stands in the file. Never raises."""
-    if not stored or not password or len(password) > _PASSWORD_MAX:
-        return WRONG  # an empty password in the file never matches, and nobody may log in without one
+    if not password or len(password) > _PASSWORD_MAX:
+        return WRONG  # nobody may log in without a password
+    if not stored:
+        return Verdict(False, "no password is stored")
     scheme, encoding, data = split(stored)
     known = SCHEMES.get(scheme)
     if known is None:
@@ -114,7 +118,9 @@ def _crypt(stored: bytes, password: bytes) -> bool:
     if stored.startswith(b"$argon2"):
         return _argon2(stored, password)
     found = _crypt_rn(password, stored)
-    return found is not None and hmac.compare_digest(found, stored)
+    if found is None:
+        raise ValueError
+    return hmac.compare_digest(found, stored)
 
 
 @functools.cache
@@ -137,7 +143,7 @@ def _crypt_rn(password: bytes, setting: bytes) -> bytes | None:
     if function is None:
         raise _Unusable("libxcrypt is not installed, which the crypt schemes need")
     if b"\0" in password or b"\0" in setting:
-        return None  # C would stop there and compare a shorter password
+        return b"*"  # C would stop there and compare a shorter password; this is no hash of anything
     work = ctypes.create_string_buffer(_CRYPT_DATA)
     try:
         return function(password, setting, work, _CRYPT_DATA)

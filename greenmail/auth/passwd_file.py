@@ -1,0 +1,246 @@
+"""Dovecot's passwd-file, read unchanged.
+
+    file  = *line
+    line  = user ":" password [":" uid [":" gid [":" gecos [":" home [":" shell [":" extra]]]]]] LF
+    extra = field *(" " field)          field = name ["=" value]
+
+Empty lines and lines that begin with "#" or ":" are no users. Everything behind the seventh ":" is `extra`, colons too
+(IPv6 networks have them). A user who is there twice counts as the first, as in Dovecot. A broken line costs that one
+user, with its number in the log, never the file.
+
+Extra fields that mean something here: `nologin`, `allow_nets=net,...`, `proxy` (that user's mail is elsewhere: refused),
+and `userdb_home`, `userdb_uid`, `userdb_gid`, which override the columns. All of `userdb_*` is handed on without the
+prefix in `User.extra`: quota rules, `mail`, and what later versions make of it.
+
+The file is looked at on every login (one stat) and read again when its time, size or inode is another. It may be edited
+in place or, better, replaced by rename.
+"""
+
+import grp
+import hashlib
+import hmac
+import logging
+import os
+import pwd
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenmail.auth.names import expand
+from greenmail.errors import Refused
+
+log = logging.getLogger(__name__)
+
+# A file that was written to less than this before we read it may change once more without a visible change of its time:
+# kernels count in ticks of up to 10 ms, some file systems in whole seconds.
+_SETTLED_NS = 2_000_000_000
+_MOST_FILES = 1000  # open tables, if the path has the domain in it
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One user's line."""
+
+    name: str
+    stored: str = field(repr=False)  # password with its {SCHEME}
+    uid: int | None = None
+    gid: int | None = None
+    home: str = ""
+    no_login: str = ""  # why this user may not log in; empty: may
+    allow_nets: tuple[str, ...] | None = None  # None: from everywhere
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a file said when it was read."""
+
+    entries: Mapping[str, Entry]
+    problems: tuple[str, ...] = ()  # for the log, each with the line's number
+
+    def stand_in(self, name: str, key: bytes) -> str:
+        """A stored password to check for a user who does not exist, so that it takes as long as for one who does.
+
+        It is some user's own, always the same one for the same name: a file with schemes of different cost shows
+        unknown names spread over those costs as known ones are. Empty if there are no users.
+        """
+        if not self.entries:
+            return ""
+        names = tuple(self.entries)
+        number = int.from_bytes(hmac.digest(key, name.encode("utf-8", "surrogatepass"), hashlib.sha256)[:8])
+        return self.entries[names[number % len(names)]].stored
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """No such user; `stored` is a password to check all the same, so that it takes as long. May be empty."""
+
+    stored: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The file cannot be read now; `text` is for the log."""
+
+    text: str
+
+
+def parse(octets: bytes) -> Table:
+    """The users in a passwd-file. Total: any octets give a table."""
+    entries: dict[str, Entry] = {}
+    problems: list[str] = []
+    for number, raw in enumerate(octets.split(b"\n"), start=1):
+        line = raw.decode("utf-8", "surrogateescape").removesuffix("\r")
+        if not line or line[0] in "#:":
+            continue
+        entry = _entry(line)
+        if isinstance(entry, str):
+            problems.append(f"line={number} {entry}")
+        elif entry.name in entries:
+            problems.append(f"line={number} user={entry.name!r} is there twice, the first one counts")
+        else:
+            entries[entry.name] = entry
+    return Table(entries, tuple(problems))
+
+
+def _entry(line: str) -> Entry | str:
+    """A user, or what is wrong with the line."""
+    name, colon, rest = line.partition(":")
+    if not colon:
+        return "has no : in it, so no password"
+    columns = rest.split(":", 6) + [""] * 6
+    stored, uid, gid, _gecos, home, _shell, extra = columns[:7]
+    fields = dict(_field(part) for part in extra.split(" ") if part)
+    own = {key.removeprefix("userdb_"): value for key, value in fields.items() if key.startswith("userdb_")}
+    try:
+        uid_number = _number(own.get("uid", uid), lambda user: pwd.getpwnam(user).pw_uid)
+        gid_number = _number(own.get("gid", gid), lambda group: grp.getgrnam(group).gr_gid)
+    except (KeyError, ValueError):
+        return f"user={name!r} has a uid or gid that is neither a number nor known here"
+    refused = {"nologin": "nologin is set", "proxy": "proxy is set: this user's mail is on another server"}
+    refused["proxy_maybe"] = refused["proxy"]
+    nets = fields.get("allow_nets")
+    return Entry(
+        name,
+        stored,
+        uid_number,
+        gid_number,
+        own.get("home", home),
+        next((reason for key, reason in refused.items() if key in fields), ""),
+        None if nets is None else tuple(net for net in nets.split(",") if net),
+        own,
+    )
+
+
+def _field(part: str) -> tuple[str, str]:
+    key, equals, value = part.partition("=")
+    return key, value if equals else "yes"
+
+
+def _number(text: str, look_up: Callable[[str], int]) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal():
+        return look_up(text)
+    if int(text) >= 0xFFFFFFFF:  # (uid_t) -1 is "none" to chown(2)
+        raise ValueError
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    mtime_ns: int
+    size: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "_Stamp":
+        return cls(found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A file as it was read; made in the pool."""
+
+    stamp: _Stamp
+    settled: bool
+    table: Table
+
+
+def _load(path: str, now_ns: int) -> _Loaded | OSError:
+    """Read and parse; failures are values, because they cross the thread pool."""
+    try:
+        with open(path, "rb") as file:
+            stamp = _Stamp.of(os.fstat(file.fileno()))  # before reading: what changes from here on is seen next time
+            octets = file.read()
+    except OSError as error:
+        return error
+    return _Loaded(stamp, now_ns - stamp.mtime_ns > _SETTLED_NS, parse(octets))
+
+
+class PasswdFile:
+    """The file of a `passwd-file` path, or the files if there is %d, %u or %n in it. Satisfies `Database`."""
+
+    def __init__(self, path: str, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._path = path
+        self._now_ns = now_ns
+        self._files: dict[str, _Loaded] = {}
+        self._unreadable: set[str] = set()
+        self._key = os.urandom(16)
+
+    def recall(self, name: str) -> Entry | None:
+        """The user's entry if the file is in memory and unchanged; at once, one stat."""
+        known = self._files.get(path := self._path_for(name))
+        if known is None or not known.settled:
+            return None
+        try:
+            fresh = _Stamp.of(os.stat(path)) == known.stamp
+        except OSError:
+            return None
+        return known.table.entries.get(name) if fresh else None
+
+    def find(self, name: str, blocking: Callable[..., Any]) -> Entry | StandIn | Unavailable:
+        """The user's entry, after reading the file through `blocking` if need be."""
+        entry = self.recall(name)
+        if entry is not None:
+            return entry
+        table = self._table(self._path_for(name), blocking)
+        if isinstance(table, Unavailable):
+            return table
+        return table.entries.get(name) or StandIn(table.stand_in(name, self._key))
+
+    def _path_for(self, name: str) -> str:
+        if "%" not in self._path:
+            return self._path
+        try:
+            return expand(self._path, name)
+        except Refused:  # no domain: then there is no file for this user
+            return ""
+
+    def _table(self, path: str, blocking: Callable[..., Any]) -> Table | Unavailable:
+        if not path:
+            return Table({})
+        known = self._files.get(path)
+        loaded: _Loaded | OSError = blocking(_load, path, self._now_ns())
+        if isinstance(loaded, OSError):
+            self._files.pop(path, None)
+            return self._failed(path, loaded)
+        self._unreadable.discard(path)
+        if len(self._files) >= _MOST_FILES:
+            self._files.clear()
+        self._files[path] = loaded
+        if known is None or known.table != loaded.table:
+            for problem in loaded.table.problems:
+                log.warning("passwd-file path=%r %s", path, problem)
+            log.info("passwd-file path=%r users=%d", path, len(loaded.table.entries))
+        return loaded.table
+
+    def _failed(self, path: str, error: OSError) -> Table | Unavailable:
+        if isinstance(error, FileNotFoundError) and "%" in self._path:  # a domain without a file has no users
+            return Table({})
+        if path not in self._unreadable:
+            self._unreadable.add(path)
+            log.error("passwd-file path=%r cannot be read by uid=%d: %s", path, os.geteuid(), error.strerror)
+        return Unavailable(f"{path}: {error.strerror}")
