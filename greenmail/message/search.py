@@ -1,0 +1,131 @@
+"""Text for SEARCH: decoded and folded, and looked through in blocks. RFC 9051 6.4.4, RFC 5051 (i;unicode-casemap).
+
+Strings are compared after `fold`: compatibility decomposition and case folding, so that "strasse" finds "STRASSE" and
+"Straße", and "u" finds "ü". Only text is looked at: text/* and message/* parts in their charset, header fields with
+their encoded words decoded. Pictures and other data are not.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from greenmail.message.decode import decode_words, text_blocks, to_text, transfer_decoder
+from greenmail.message.headers import Header, split
+from greenmail.message.structure import Part
+
+BLOCK = 65536  # octets read at once
+
+Read = Callable[[int, int], bytes]  # `Content.read`
+
+_PIECES = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]{1,256}")
+
+
+def fold(text: str) -> str:
+    """`text` as it is compared; both sides of a comparison are folded."""
+    if text.isascii():
+        return text.lower()
+    # In short pieces: putting combining marks into order takes time that grows with the square of their number.
+    return "".join(
+        piece.lower() if piece.isascii() else unicodedata.normalize("NFKD", piece.casefold()).casefold()
+        for piece in _PIECES.findall(text)
+    )
+
+
+class Finder:
+    """Looks for several folded strings in blocks of text at once, also where one block ends and the next begins."""
+
+    __slots__ = ("_keep", "_tail", "found", "needles")
+
+    def __init__(self, needles: Sequence[str]) -> None:
+        self.needles = tuple(fold(needle) for needle in needles)
+        self.found = [not needle for needle in self.needles]  # the empty string is in every text
+        self._keep = max((len(needle) for needle in self.needles), default=1) - 1
+        self._tail = ""
+
+    @property
+    def done(self) -> bool:
+        return all(self.found)
+
+    def feed(self, text: str) -> None:
+        """The next block; not folded yet."""
+        text = self._tail + fold(text)
+        for place, needle in enumerate(self.needles):
+            if not self.found[place] and needle in text:
+                self.found[place] = True
+        self._tail = text[-self._keep :] if self._keep > 0 else ""
+
+    def end(self) -> None:
+        """What comes next does not belong to what came before."""
+        self._tail = ""
+
+    def feed_all(self, blocks: Iterable[str]) -> None:
+        """Blocks of one text, until everything is found."""
+        for block in blocks:
+            self.feed(block)
+            if self.done:
+                break
+        self.end()
+
+
+def header_lines(header: bytes) -> Iterator[str]:
+    """Each field as one decoded line."""
+    for field in split(header):
+        if field.name:
+            yield f"{to_text(field.name)}: {decode_words(field.value)}"
+        else:
+            yield to_text(field.value)
+
+
+def field_contains(header: Header, name: bytes, needle: str) -> bool:
+    """HEADER, FROM, SUBJECT ...: whether a field of that name holds `needle`; the empty string is in every field."""
+    wanted = fold(needle)
+    return any(wanted in fold(decode_words(value)) for value in header.all(name))
+
+
+def leaf_text(read: Read, part: Part) -> Iterator[str]:
+    """The text of one part without children, decoded in blocks."""
+    start, end = part.body
+    octets: Iterator[bytes] = (read(place, min(place + BLOCK, end)) for place in range(start, end, BLOCK))
+    decoder = transfer_decoder(part.encoding)
+    if decoder is not None:
+        octets = decoder(octets)
+    return text_blocks(octets, part.param(b"charset") or b"")
+
+
+def text_leaves(root: Part) -> Iterator[Part]:
+    """The parts that hold text, in order: text/* and message/* without a message in them."""
+    for part in walk(root):
+        if _holds_text(part):
+            yield part
+
+
+def walk(root: Part) -> Iterator[Part]:
+    """Every part in the order of the message; of a message in a message, both."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        if part.message is not None:
+            waiting.append(part.message)
+        waiting.extend(reversed(part.children))
+
+
+def look(read: Read, root: Part, needles: Sequence[str], with_header: bool) -> list[bool]:
+    """For each needle, whether it is in the message: BODY, or (`with_header`) TEXT. RFC 9051 6.4.4.
+
+    The body's own headers (of parts and of messages within) belong to the body.
+    """
+    finder = Finder(needles)
+    for part in walk(root):
+        if finder.done:
+            break
+        if part is not root or with_header:
+            for line in header_lines(read(*part.header)):
+                finder.feed_all((line,))
+        if _holds_text(part):
+            finder.feed_all(leaf_text(read, part))
+    return finder.found
+
+
+def _holds_text(part: Part) -> bool:
+    return part.message is None and not part.children and part.type.lower() in (b"text", b"message")
