@@ -1,53 +1,304 @@
-"""`dovecot-keywords` and the keywords beyond its 26 letters. `formats.md` 3.1. (Signatures; the bodies follow.)"""
+"""Keywords of a mailbox: `dovecot-keywords` for the 26 letters, a file of ours for the rest. `formats.md` 3.1.
 
+`dovecot-keywords`:
+
+    file = *(index SP name LF)          ; index 0-25 is the letter a-z, in any order, with holes
+
+    0 $Forwarded
+    25 unknown-25
+
+A name is given a letter before the first file name uses it, and an index is never given to another name. The file is
+replaced under the mailbox's lock through `dovecot-keywords.lock`, and its mtime must be larger in whole seconds than
+before: Dovecot looks at nothing finer, and would write its own older names over ours.
+
+`greenmail-data/keywords`, keywords that found no letter:
+
+    file    = "greenmail-keywords 1" LF *line
+    line    = "k" SP number SP name LF                        ; one keyword, numbers as given below
+            / "m" SP number *("," number) SP base-name LF     ; one message that has them
+            / OTHER *OCTET LF                                 ; begins with another letter: kept as it is
+
+    greenmail-keywords 1
+    k 0 kw26
+    k 1 kw27
+    m 0,1 1704103200.V801I2f00M100001.mx1
+
+Messages are known by their base names, which stay when everything else about a message changes. The file is replaced
+by `Files.replace_file`, so it is whole at any time; a line that cannot be read is dropped and logged.
+"""
+
+import logging
+import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 
-from greenmail.storage.filesystem import Files
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.maildir_name import FIRST_KEYWORD, KEYWORD_LETTERS
+
+log = logging.getLogger(__name__)
+
+_OVERFLOW_LIMIT = 1000  # keywords of one mailbox without a letter
+_LENGTH_LIMIT = 255  # octets of a new keyword
+_HEADER = b"greenmail-keywords 1"
+_LINE = re.compile(rb"(\d{1,4}) ([^\r\n]+)")
+# RFC 9051 9, atom: what else stands in the file is not shown, or it would break the responses it is put into.
+_ATOM = re.compile(r"[!#$&\'+\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+", re.ASCII)
+
+_State = tuple[int, int, int, int]
+
+
+def _state(files: Files, path: bytes) -> _State | None:
+    try:
+        found = files.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def is_keyword(name: str) -> bool:
+    """Whether `name` may become a keyword: an atom of reasonable length, RFC 9051 2.3.2."""
+    return len(name) <= _LENGTH_LIMIT and _ATOM.fullmatch(name) is not None
 
 
 class Keywords:
     """The 26 letters of one mailbox and their names. "Locked": the caller holds the mailbox's lock."""
 
-    names: dict[int, str]  # letter (an octet, ord("a")..ord("z")) -> keyword, as shown to clients
+    __slots__ = ("_files", "_indexes", "_path", "_raw", "_state", "names")
 
     def __init__(self, files: Files, path: bytes) -> None:
         """`path` of `dovecot-keywords`; nothing is read."""
+        self._files = files
+        self._path = path
+        self._state: _State | None = None
+        self._raw: dict[int, bytes] = {}  # index -> name as in the file
+        self._indexes: dict[str, int] = {}  # casefolded name -> index
+        self.names: dict[int, str] = {}  # letter (an octet, ord("a")..ord("z")) -> keyword, as shown to clients
 
     def refresh(self) -> bool:
         """Read the file if it changed; whether it did."""
-        raise NotImplementedError
+        with refusing("cannot read the keywords"):
+            state = _state(self._files, self._path)
+            if state == self._state:
+                return False
+            try:
+                data = self._files.read_file(self._path) if state is not None else b""
+            except FileNotFoundError:
+                data, state = b"", None
+        self._state = state
+        self._take(_parse_indexes(data))
+        return True
+
+    def _take(self, raw: dict[int, bytes]) -> None:
+        self._raw = raw
+        self.names, self._indexes = {}, {}
+        for index in sorted(raw):
+            name = raw[index].decode("utf-8", "replace")
+            if _ATOM.fullmatch(name) is None:
+                name = _unknown(index, self._indexes)
+            self._indexes[name.casefold()] = index
+            self.names[FIRST_KEYWORD + index] = name
 
     def letter(self, name: str) -> int | None:
         """The letter of a keyword, compared without case."""
-        raise NotImplementedError
+        index = self._indexes.get(name.casefold())
+        return None if index is None else FIRST_KEYWORD + index
+
+    @property
+    def free(self) -> int:
+        """How many letters have no name."""
+        return KEYWORD_LETTERS - len(self._raw)
 
     def add(self, names: Iterable[str]) -> list[str]:
-        """Locked: refresh, give letters to `names` that have none (lowest free first) and write; those that got none."""
-        raise NotImplementedError
+        """Locked: refresh, give a letter (the lowest free) to each name without one, and write; those that got none.
+
+        Raises CANNOT for a name that is no keyword. On disk and durable when it returns: only then rename files.
+        """
+        self.refresh()
+        raw = dict(self._raw)
+        left = []
+        free = [index for index in range(KEYWORD_LETTERS) if index not in raw]
+        known = set(self._indexes)
+        for name in names:
+            if name.casefold() in known:
+                continue
+            if not is_keyword(name):
+                raise StorageError(Reason.CANNOT, "this keyword cannot be stored")
+            known.add(name.casefold())
+            if free:
+                raw[free.pop(0)] = name.encode("ascii")
+            else:
+                left.append(name)
+        if raw != self._raw:
+            self._write(raw)
+        return left
 
     def name_letters(self, letters: Iterable[int], write: bool) -> bool:
-        """Give `unknown-<index>` to every letter without a name; locked if `write`. Whether there was any."""
-        raise NotImplementedError
+        """Give `unknown-<index>` to every letter (system letters are ignored) without a name; whether there was any.
+
+        Locked if `write`; otherwise the names are known in memory only, until the next change of the file.
+        """
+        missing = sorted({letter - FIRST_KEYWORD for letter in letters} - self._raw.keys())
+        missing = [index for index in missing if 0 <= index < KEYWORD_LETTERS]
+        if not missing:
+            return False
+        if write:
+            self.refresh()
+        raw = dict(self._raw)
+        known = dict(self._indexes)
+        for index in missing:
+            if index not in raw:
+                name = _unknown(index, known)
+                known[name.casefold()] = index
+                raw[index] = name.encode("ascii")
+        if write and raw != self._raw:
+            self._write(raw)
+        else:
+            self._take(raw)
+        return True
+
+    def _write(self, raw: dict[int, bytes]) -> None:
+        data = b"".join(b"%d %b\n" % (index, raw[index]) for index in sorted(raw))
+        with refusing("cannot write the keywords"):
+            try:
+                before = int(self._files.stat(self._path).st_mtime)
+            except FileNotFoundError:
+                before = None
+            owner = ownership(self._files.stat(os.path.dirname(self._path)))
+            lock = self._path + b".lock"
+            made = self._files.replace_file(self._path, data, owner, lock, None if before is None else before + 1)
+        self._state = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
+        self._take(raw)
+
+
+def _unknown(index: int, known: Mapping[str, int]) -> str:
+    name = f"unknown-{index}"
+    while name in known:
+        name += "?"
+    return name
+
+
+def _parse_indexes(data: bytes) -> dict[int, bytes]:
+    """Index -> name; lines that Dovecot does not take either are left out."""
+    raw: dict[int, bytes] = {}
+    known: set[bytes] = set()
+    for line in data.split(b"\n"):
+        match = _LINE.fullmatch(line.removesuffix(b"\r"))
+        if match is None or int(match[1]) >= KEYWORD_LETTERS or match[2].lower() in known:
+            if line:
+                log.warning("keywords-damaged line=%r", line[:200])
+            continue
+        known.add(match[2].lower())
+        raw[int(match[1])] = match[2]
+    return raw
 
 
 class OverflowKeywords:
     """`greenmail-data/keywords`: keywords that have no letter, per base name. Changed under the mailbox's lock only."""
 
-    names: list[str]  # every overflow keyword of the mailbox, in the order of first use
+    __slots__ = ("_directory", "_files", "_messages", "_others", "_path", "_state", "names")
 
     def __init__(self, files: Files, directory: bytes) -> None:
         """`directory`: the mailbox's `greenmail-data`, made when first needed; nothing is read."""
+        self._files = files
+        self._directory = directory
+        self._path = directory + b"/keywords"
+        self._state: _State | None = None
+        self._messages: dict[bytes, frozenset[str]] = {}
+        self._others: list[bytes] = []
+        self.names: list[str] = []  # every overflow keyword of the mailbox, in the order of first use
 
     def refresh(self) -> bool:
         """Read the file if it changed; whether it did."""
-        raise NotImplementedError
+        with refusing("cannot read the keywords"):
+            state = _state(self._files, self._path)
+            if state == self._state:
+                return False
+            try:
+                data = self._files.read_file(self._path) if state is not None else b""
+            except FileNotFoundError:
+                data, state = b"", None
+        self._state = state
+        self.names, self._messages, self._others = _parse_overflow(data)
+        return True
 
     def of(self, base: bytes) -> frozenset[str]:
         """The overflow keywords of a message."""
-        raise NotImplementedError
+        return self._messages.get(base, frozenset())
+
+    def spelling(self, name: str) -> str | None:
+        """The spelling under which an overflow keyword is known, compared without case."""
+        folded = name.casefold()
+        return next((known for known in self.names if known.casefold() == folded), None)
 
     def change(self, messages: Mapping[bytes, Collection[str]], live: Collection[bytes] | None = None) -> None:
         """Locked: refresh, set the keywords of these base names, forget those not in `live` if given, and write.
 
-        Raises LIMIT when there would be too many keywords.
+        Raises LIMIT when there would be too many keywords, CANNOT for a name that is none. Durable when it returns.
         """
+        self.refresh()
+        names = list(self.names)
+        spelling = {name.casefold(): name for name in names}
+        changed = dict(self._messages)
+        if live is not None:
+            changed = {base: found for base, found in changed.items() if base in live}
+        for base, keywords in messages.items():
+            for name in keywords:
+                if name.casefold() not in spelling:
+                    if not is_keyword(name):
+                        raise StorageError(Reason.CANNOT, "this keyword cannot be stored")
+                    spelling[name.casefold()] = name
+                    names.append(name)
+            changed[base] = frozenset(spelling[name.casefold()] for name in keywords)
+        if len(names) > _OVERFLOW_LIMIT:
+            raise StorageError(Reason.LIMIT, "this mailbox has too many keywords")
+        changed = {base: found for base, found in changed.items() if found}
+        if changed != self._messages or names != self.names:
+            self._write(names, changed)
+
+    def _write(self, names: list[str], messages: dict[bytes, frozenset[str]]) -> None:
+        number = {name: index for index, name in enumerate(names)}
+        lines = [_HEADER]
+        lines += [b"k %d %b" % (index, name.encode("ascii")) for index, name in enumerate(names)]
+        for base, keywords in messages.items():
+            numbers = sorted(number[name] for name in keywords)
+            lines.append(b"m %b %b" % (b",".join(b"%d" % index for index in numbers), base))
+        lines += self._others
+        with refusing("cannot write the keywords"):
+            self._make_directory()
+            owner = ownership(self._files.stat(self._directory))
+            made = self._files.replace_file(self._path, b"\n".join(lines) + b"\n", owner)
+        self._state = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
+        self.names, self._messages = names, messages
+
+    def _make_directory(self) -> None:
+        above = os.path.dirname(self._directory)
+        try:
+            self._files.make_directory(self._directory, ownership(self._files.stat(above)))
+        except FileExistsError:
+            return
+        self._files.fsync_directory(above)
+
+
+def _parse_overflow(data: bytes) -> tuple[list[str], dict[bytes, frozenset[str]], list[bytes]]:
+    """Names in order, keywords per base name, and lines of kinds that we do not know."""
+    lines = data.split(b"\n")
+    by_number: dict[int, str] = {}
+    messages: dict[bytes, frozenset[str]] = {}
+    others = []
+    for line in lines[1:] if lines[0] == _HEADER else lines:
+        kind, _, rest = line.partition(b" ")
+        numbers, _, value = rest.partition(b" ")
+        split = numbers.split(b",")
+        good = bool(value) and all(number.isdigit() and len(number) < 10 for number in split)
+        if kind == b"k" and good and len(split) == 1:
+            by_number[int(numbers)] = value.decode("utf-8", "replace")
+        elif kind == b"m" and good:
+            found = frozenset(by_number[int(number)] for number in split if int(number) in by_number)
+            if found:
+                messages[value] = found
+        elif line and kind not in (b"k", b"m"):
+            others.append(line)
+        elif line:
+            log.warning("overflow-keywords-damaged line=%r", line[:200])
+    return list(by_number.values()), messages, others

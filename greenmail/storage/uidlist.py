@@ -1,9 +1,37 @@
-"""`dovecot-uidlist`: which UID each message has. `formats.md` 2. (Signatures; the bodies follow.)"""
+"""`dovecot-uidlist`: which UID each message has, read and written beside Dovecot. `formats.md` 2.4 to 2.6.
 
-from collections.abc import Collection, Mapping, Sequence
+`uidlist_format` has the grammar. The file changes in two ways only, both under `dovecot-uidlist.lock`: lines are
+appended (written behind the end in one go, then fdatasync), or a new file is renamed over the old one
+(`Files.replace_file`). Whoever reads without the lock ignores what follows the last LF; whoever has the lock and finds
+such a rest knows that its writer is dead, keeps what can be read of it and rewrites the file before anything else is
+appended. UIDs of which we do not know whether somebody saw them are never given out again: `next_uid` only rises.
+"""
+
+import logging
+import operator
+import os
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
-from greenmail.storage.filesystem import Files
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.uidlist_format import (
+    LARGEST_UID,
+    RECORD,
+    VERSION,
+    ascending,
+    check_base,
+    format_fields,
+    parse,
+    parse_fields,
+    record_line,
+)
+
+log = logging.getLogger(__name__)
+
+_REWRITE_AT = 0.75  # share of the lines whose messages live
 
 
 class Refreshed(Enum):
@@ -12,71 +40,335 @@ class Refreshed(Enum):
     UNCHANGED = "as it was"
     APPENDED = "only new lines behind the old ones: see `Uidlist.appended`"
     REREAD = "another file: everything may be different"
-    MISSING = "no such file"
+    MISSING = "no such file; what was known before is still known"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The file as it was when it was last read or written."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "_Seen":
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def same_file(self, other: "_Seen") -> bool:
+        return (self.device, self.inode) == (other.device, other.inode)
+
+
+def new_guid() -> bytes:
+    """A fresh mailbox GUID: 32 hex digits, 128 random bits."""
+    return secrets.token_hex(16).encode("ascii")
 
 
 class Uidlist:
     """One mailbox's UID list as last read. "Locked": the caller holds `dovecot-uidlist.lock` (locks.MailboxLock).
 
-    Lines of messages that are gone are normal and stay until the next rewrite.
+    Methods raise StorageError. Lines of messages that are gone stay until the next rewrite.
     """
 
-    uids: dict[bytes, int]  # base name -> UID, ascending; replaced as a whole by REREAD; do not change
-    fields: dict[int, bytes]  # UID -> raw fields such as b"W755 Pabc", only for records that have any
-    appended: list[tuple[int, bytes]]  # what the last refresh that said APPENDED added: (UID, base name)
-    uidvalidity: int  # 0: not known, the file is missing or its header is broken; `start` must be called
-    guid: bytes  # 32 hex digits, or empty if not known
-    next_uid: int  # at least 1; never goes down unless uidvalidity changes
-    must_rewrite: bool  # the file has damage or an old version; the next `assign` rewrites it, or call `rewrite`
+    __slots__ = (
+        "_files",
+        "_floor",
+        "_last_line",
+        "_lines",
+        "_offset",
+        "_others",
+        "_path",
+        "_seen",
+        "_version",
+        "appended",
+        "fields",
+        "guid",
+        "must_rewrite",
+        "next_uid",
+        "uids",
+        "uidvalidity",
+    )
 
     def __init__(self, files: Files, path: bytes) -> None:
         """`path` of the file, which need not exist; nothing is read."""
+        self._files = files
+        self._path = path
+        self._seen: _Seen | None = None
+        self._offset = 0  # behind the last line read
+        self._last_line = b""
+        self._lines = 0
+        self._version = 0
+        self._others: tuple[bytes, ...] = ()
+        self._floor = (0, 1)  # UIDVALIDITY, and the lowest next UID allowed with it
+        self.uids: dict[bytes, int] = {}  # base name -> UID; replaced as a whole by REREAD and `rewrite`; do not change
+        self.fields: dict[int, bytes] = {}  # UID -> raw fields such as b"W755 Pabc", only for records that have any
+        self.appended: list[tuple[int, bytes]] = []  # what the last refresh that said APPENDED added: (UID, base name)
+        self.uidvalidity = 0  # 0: not known, the file is missing or its header is broken; `start` must be called
+        self.guid = b""  # 32 hex digits, or empty if not known
+        self.next_uid = 1  # never goes down unless uidvalidity changes
+        self.must_rewrite = False  # damage, an old version, or a change in memory: `assign` rewrites, or call `rewrite`
 
     def refresh(self, locked: bool) -> Refreshed:
-        """Read what is new. Without the lock an unfinished last line is left for later. Some 3 µs if unchanged."""
-        raise NotImplementedError
+        """Read what is new. Without the lock an unfinished last line is left for later. Some 3 µs if unchanged.
+
+        MISSING with `uidvalidity` set: the file went away under us; `rewrite` puts back what is known.
+        """
+        with refusing("cannot read the UID list"):
+            try:
+                found = _Seen.of(self._files.stat(self._path))
+            except FileNotFoundError:
+                self._seen = None
+                self.must_rewrite = True
+                return Refreshed.MISSING
+            seen = self._seen
+            if found == seen and not (locked and self._offset < found.size):
+                return Refreshed.UNCHANGED
+            descriptor = self._files.open(self._path, os.O_RDONLY)
+            try:
+                found = _Seen.of(self._files.fstat(descriptor))
+                grown = seen and seen.same_file(found) and seen.size <= found.size
+                if seen and grown and self._read_on(descriptor, seen, found):
+                    return Refreshed.APPENDED if self.appended else Refreshed.UNCHANGED
+                self._read_all(self._files.read_from(descriptor, 0), found, locked)
+            finally:
+                self._files.close(descriptor)
+        return Refreshed.REREAD
+
+    def _read_on(self, descriptor: int, seen: _Seen, found: _Seen) -> bool:
+        """Take up lines that were appended; False if it cannot be told that this is all that happened.
+
+        An inode number may be used again for another file: so the last line known must stand where it stood.
+        """
+        self.appended = []
+        if self.must_rewrite or self._version != VERSION:
+            return False
+        start = self._offset - len(self._last_line)
+        data = self._files.read_from(descriptor, start)
+        if not data.startswith(self._last_line) or start + len(data) < found.size:
+            return False
+        data = data[len(self._last_line) :]
+        end = data.rfind(b"\n") + 1
+        if end < len(data) or (end == 0 and found.mtime_ns != seen.mtime_ns):
+            return False
+        rows = RECORD.findall(data)
+        uids = [int(row[0]) for row in rows]
+        highest = next(reversed(self.uids.values()), 0)
+        if len(rows) != data.count(b"\n") or not ascending([highest, *uids]) or (uids and uids[-1] > LARGEST_UID):
+            return False
+        fresh = dict(zip((row[2] for row in rows), uids, strict=True))
+        if len(fresh) != len(rows) or not fresh.keys().isdisjoint(self.uids):
+            return False
+        self.uids.update(fresh)
+        self.fields.update((int(uid), raw[:-1]) for uid, raw, _ in rows if raw)
+        self.appended = list(zip(uids, fresh, strict=True))
+        self._took(found, data, len(rows))
+        self._raise_next(uids[-1] + 1 if uids else 1)
+        return True
+
+    def _took(self, found: _Seen, data: bytes, lines: int) -> None:
+        """`data`, whole lines behind the offset, is known now."""
+        self._seen = found
+        self._offset += len(data)
+        self._lines += lines
+        if data:
+            self._last_line = data[data.rfind(b"\n", 0, -1) + 1 :]
+
+    def _read_all(self, data: bytes, found: _Seen, locked: bool) -> None:
+        whole = data if locked else data[: data.rfind(b"\n") + 1]
+        parsed = parse(whole)
+        header = parsed.header
+        self.uids, self.fields, self._others = parsed.uids, parsed.fields, header.others
+        self._version = header.version
+        self.uidvalidity = header.uidvalidity or self._floor[0]
+        self.guid = header.guid or self.guid
+        self.must_rewrite = bool(parsed.damage) or header.version != VERSION or not header.guid
+        self._seen, self._offset, self._last_line, self._lines = found, 0, b"", 0
+        self._took(found, whole, parsed.lines)
+        self.next_uid = 1
+        self._raise_next(max(header.next_uid, parsed.highest + 1))
+        for text in parsed.damage[:10]:
+            log.warning("uidlist-damaged path=%r what=%r", self._path, text)
+
+    def _raise_next(self, next_uid: int) -> None:
+        """Never below what was known for this UIDVALIDITY."""
+        floor = self._floor[1] if self._floor[0] == self.uidvalidity else 1
+        self.next_uid = max(self.next_uid, next_uid, floor)
+        if self.uidvalidity:
+            self._floor = (self.uidvalidity, self.next_uid)
 
     def remember(self, uidvalidity: int, next_uid: int) -> None:
-        """What another record (snapshot, `greenmail-data`) knows; raises `next_uid`, if the UIDVALIDITY is the same."""
+        """What another record (snapshot, `greenmail-data`) knows; raises `next_uid`, if the UIDVALIDITY is the same.
+
+        If the header turns out to be broken, this UIDVALIDITY is taken.
+        """
+        if uidvalidity == self._floor[0]:
+            next_uid = max(next_uid, self._floor[1])
+        elif self.uidvalidity and uidvalidity != self.uidvalidity:
+            return
+        self._floor = (uidvalidity, next_uid)
+        if uidvalidity == self.uidvalidity:
+            self._raise_next(next_uid)
 
     def start(self, uidvalidity: int, guid: bytes = b"") -> None:
-        """Locked: give the mailbox its UIDVALIDITY and write the file (records that are known stay)."""
+        """Locked: give the mailbox its UIDVALIDITY and write the file; records that are known stay."""
+        self.uidvalidity = uidvalidity
+        self.guid = guid or self.guid or new_guid()
+        self._raise_next(next(reversed(self.uids.values()), 0) + 1)
+        self.rewrite()
+
+    def load(self, uidvalidity: int, next_uid: int, records: Iterable[tuple[int, bytes, bytes]]) -> None:
+        """Take these records (UID, raw fields, base name) instead of what is known; write them with `rewrite`."""
+        self.uids, self.fields = {}, {}
+        for uid, raw, base in sorted(records):
+            check_base(base)
+            self.uids[base] = uid
+            if raw:
+                self.fields[uid] = format_fields(parse_fields(raw))
+        self.uidvalidity, self.next_uid, self.must_rewrite = uidvalidity, 1, True
+        self._raise_next(max(next_uid, next(reversed(self.uids.values()), 0) + 1))
 
     def assign(self, bases: Sequence[bytes], fields: Mapping[bytes, bytes] | None = None) -> list[int]:
         """Locked and fresh: number messages in the given order, durably (append, or rewrite if need be).
 
         A base name that had a UID loses it. `fields`: base name -> raw fields. Raises LIMIT if UIDs run out.
         """
-        raise NotImplementedError
+        fields = {base: format_fields(parse_fields(raw)) for base, raw in (fields or {}).items() if raw}
+        self._merge_foreign()
+        if not self.uidvalidity or len(set(bases)) != len(bases):
+            raise ValueError("assign needs a UIDVALIDITY, and every name once")
+        first = self.next_uid
+        if first + len(bases) - 1 > LARGEST_UID:
+            raise StorageError(Reason.LIMIT, "this mailbox has no UIDs left; the administrator must renumber it")
+        for base in bases:
+            check_base(base)
+        uids = list(range(first, first + len(bases)))
+        if not bases:
+            return uids
+        lines = [record_line(uid, fields.get(base, b""), base) for uid, base in zip(uids, bases, strict=True)]
+        # Whatever happens now, these UIDs may have been seen by somebody.
+        self._raise_next(first + len(bases))
+        reassigned = [base for base in bases if base in self.uids]
+        if self.must_rewrite or reassigned or not self._append(b"".join(lines), len(lines)):
+            self._assign_by_rewrite(bases, uids, fields)
+            return uids
+        self.uids.update(zip(bases, uids, strict=True))
+        self.fields.update((uid, fields[base]) for uid, base in zip(uids, bases, strict=True) if base in fields)
+        return uids
+
+    def _assign_by_rewrite(self, bases: Sequence[bytes], uids: list[int], fields: Mapping[bytes, bytes]) -> None:
+        before = self.uids, self.fields
+        self.uids, self.fields = dict(self.uids), dict(self.fields)
+        for uid, base in zip(uids, bases, strict=True):
+            self.fields.pop(self.uids.pop(base, 0), None)
+            self.uids[base] = uid
+            if base in fields:
+                self.fields[uid] = fields[base]
+        try:
+            self.rewrite()
+        except StorageError:
+            self.uids, self.fields = before
+            raise
+
+    def _append(self, data: bytes, lines: int) -> bool:
+        """Write behind the end; False if the file is not as we know it or not ours to append to."""
+        with refusing("cannot write the UID list"):
+            try:
+                descriptor = self._files.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+            except (FileNotFoundError, PermissionError):
+                return False
+            try:
+                # Somebody wrote without the lock: merge by a rewrite, which reads it first.
+                if _Seen.of(self._files.fstat(descriptor)) != self._seen or self._offset != self._seen.size:
+                    self.must_rewrite = True
+                    return False
+                try:
+                    self._files.write_all(descriptor, data)
+                    self._files.fdatasync(descriptor)
+                except OSError:
+                    self._take_back(descriptor)
+                    raise
+                self._took(_Seen.of(self._files.fstat(descriptor)), data, lines)
+            finally:
+                self._files.close(descriptor)
+        return True
+
+    def _take_back(self, descriptor: int) -> None:
+        """Half an append must not stand: others ignore a line without its end, but would append to it."""
+        self.must_rewrite = True
+        try:
+            self._files.truncate(descriptor, self._offset)
+        except OSError as error:
+            log.error("uidlist-truncate path=%r error=%s", self._path, error)
 
     def should_rewrite(self, live: int) -> bool:
         """Whether a rewrite is due, when `live` of the messages exist: damage, or at most 75 % of the lines live."""
-        raise NotImplementedError
+        return self.must_rewrite or (self._lines > 0 and live <= self._lines * _REWRITE_AT)
 
     def rewrite(self, live: Collection[bytes] | None = None) -> None:
-        """Locked and fresh: write the file anew, only with records whose base name is in `live` (a set) if given."""
+        """Locked and fresh: write the file anew, only with records whose base name is in `live` (a set) if given.
+
+        Before leaving out a record make sure that its file is really gone, `formats.md` 7.3.
+        """
+        if not self.uidvalidity:
+            raise ValueError("rewrite needs a UIDVALIDITY")
+        self._merge_foreign()
+        pairs = sorted(self.uids.items(), key=operator.itemgetter(1))
+        if live is not None:
+            pairs = [pair for pair in pairs if pair[0] in live]
+        fields = self.fields
+        records = [
+            record_line(uid, fields[uid], base) if uid in fields else b"%d :%b\n" % (uid, base) for base, uid in pairs
+        ]
+        self.guid = self.guid or new_guid()
+        head = b"3 V%d N%d G%b" % (self.uidvalidity, self.next_uid, self.guid)
+        data = b"".join([b" ".join([head, *self._others]), b"\n", *records])
+        with refusing("cannot write the UID list"):
+            owner = ownership(self._files.stat(os.path.dirname(self._path)))
+            made = self._files.replace_file(self._path, data, owner)
+        self.uids = dict(pairs)
+        if live is not None:
+            self.fields = {uid: fields[uid] for uid in self.uids.values() if uid in fields}
+        self._version, self.must_rewrite = VERSION, False
+        self._offset, self._last_line, self._lines = 0, b"", 0
+        self._took(_Seen.of(made), data, len(records))
+
+    def _merge_foreign(self) -> None:
+        """Records that somebody wrote since the refresh, against the rules, are not lost by our rewrite."""
+        with refusing("cannot read the UID list"):
+            try:
+                if self._seen is None or _Seen.of(self._files.stat(self._path)) == self._seen:
+                    return
+                parsed = parse(self._files.read_file(self._path))
+            except FileNotFoundError:
+                return
+        log.warning("uidlist-foreign-write path=%r", self._path)
+        if parsed.header.uidvalidity != self.uidvalidity:
+            return
+        taken = set(self.uids.values())
+        for base, uid in parsed.uids.items():
+            if base not in self.uids and uid not in taken:
+                self.uids[base] = uid
+                if uid in parsed.fields:
+                    self.fields[uid] = parsed.fields[uid]
+        self._raise_next(max(parsed.header.next_uid, parsed.highest + 1))
 
     def field(self, uid: int, key: bytes) -> bytes | None:
         """The value of one field (`key` is one letter) of a record; b"" is a value, None is no such field."""
-        raise NotImplementedError
+        raw = self.fields.get(uid)
+        return None if raw is None else parse_fields(raw).get(key)
 
     def set_field(self, uid: int, key: bytes, value: bytes) -> None:
-        """Locked: remember a field; on disk with the next `rewrite`."""
+        """Locked: remember a field; on disk with the next `rewrite`. Others keep their places."""
+        fields = parse_fields(self.fields.get(uid, b""))
+        fields[key] = value
+        self.fields[uid] = format_fields(fields)
+        self.must_rewrite = True
 
     def rename(self, old: bytes, new: bytes) -> None:
         """Locked: the message's base name is another now, its UID stays; on disk with the next `rewrite`."""
-
-
-def format_fields(fields: Mapping[bytes, bytes]) -> bytes:
-    """Raw fields from letter -> value, in the given order."""
-    raise NotImplementedError
-
-
-def parse_fields(raw: bytes) -> dict[bytes, bytes]:
-    """Letter -> value of raw fields, in their order."""
-    raise NotImplementedError
-
-
-def new_guid() -> bytes:
-    """A fresh mailbox GUID: 32 hex digits, 128 random bits."""
-    raise NotImplementedError
+        check_base(new)
+        uid = self.uids.pop(old)
+        self.uids[new] = uid
+        self.uids = dict(sorted(self.uids.items(), key=operator.itemgetter(1)))
+        self.must_rewrite = True
