@@ -46,21 +46,21 @@ class History:
             self._changed_floor = self._changed[-keep - 1][0]
             del self._changed[:-keep]
 
-    def note_expunged(self, rows: Sequence[Row], modseq: int) -> None:
-        """These messages, ascending, went away at `modseq`."""
-        self.add_ranges(ranges(row.uid for row in rows), modseq)
-        for row in rows:
-            self._rows[row.uid] = row
-        while len(self._rows) > ROWS_LIMIT:
-            self._rows.popitem(last=False)
-
-    def add_ranges(self, gone: Sequence[Range], modseq: int) -> None:
-        """As `note_expunged`, where nothing is known of the messages but their UIDs."""
+    def note_expunged(self, rows: Sequence[Row], gone: Sequence[Range], modseq: int) -> None:
+        """The UIDs of `gone`, ascending, went away at `modseq`; `rows` is what is known of them."""
         self.expunged.extend((modseq, first, last) for first, last in gone)
         surplus = len(self.expunged) - EXPUNGED_LIMIT
         if surplus > 0:
             self.expunged_floor = max(self.expunged_floor, self.expunged[surplus - 1][0])
             del self.expunged[:surplus]
+        for row in rows:
+            self._rows[row.uid] = row
+        while len(self._rows) > ROWS_LIMIT:
+            self._rows.popitem(last=False)
+
+    def knows_expunged(self, uid: int) -> bool:
+        """Whether `uid` is remembered as expunged."""
+        return uid in self._rows or any(first <= uid <= last for _, first, last in self.expunged)
 
     def row(self, uid: int) -> Row | None:
         """What is remembered of an expunged message."""

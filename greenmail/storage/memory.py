@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from greenmail.errors import Reason, StorageError
+from greenmail.message.content import BytesContent, to_crlf
 from greenmail.storage.api import (
     DELETED,
     SEEN,
@@ -29,31 +30,10 @@ from greenmail.storage.api import (
     Upload,
 )
 from greenmail.storage.flag_names import FlagNames, changed
-from greenmail.storage.history import History
+from greenmail.storage.history import History, ranges
 
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_NAME = 1000  # characters
-
-
-class MemoryContent:
-    """One message of a memory store; nothing is ever closed."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size = len(data)
-
-    def read(self, start: int = 0, end: int | None = None) -> bytes:
-        return self._data[start:end]
-
-    def header(self) -> bytes:
-        if self._data.startswith(b"\r\n"):
-            return b"\r\n"
-        end = self._data.find(b"\r\n\r\n")
-        return self._data if end < 0 else self._data[: end + 4]
-
-    def close(self) -> None:
-        """Nothing to give back."""
 
 
 class MemoryUpload:
@@ -151,7 +131,7 @@ class MemoryMailbox:
         data = self._data.get(uid)
         if data is None:
             raise StorageError(Reason.EXPUNGED, "The message is gone.")
-        return MemoryContent(data)
+        return BytesContent(data)
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         return self._cache.get((uid, kind))
@@ -223,7 +203,7 @@ class MemoryMailbox:
         if not uids:
             return
         table = self.table
-        self._history.note_expunged([self._row(table.row(uid)) for uid in uids], self._next_modseq())
+        self._history.note_expunged([self._row(table.row(uid)) for uid in uids], ranges(uids), self._next_modseq())
         for uid in reversed(uids):
             row = table.row(uid)
             self._count(row, -1)
@@ -241,7 +221,7 @@ class MemoryMailbox:
         messages: list[tuple[bytes, Flags, int]] = []
         for upload in uploads:
             assert isinstance(upload, MemoryUpload), "an upload of another store"
-            data = _BARE_LF.sub(b"\r\n", bytes(upload.data))
+            data = to_crlf(bytes(upload.data))
             messages.append((data, upload.flags, int(self._now()) if upload.date is None else upload.date))
         uids = self.add(messages)
         for upload in uploads:

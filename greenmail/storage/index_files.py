@@ -1,0 +1,208 @@
+"""`greenmail.index`, `greenmail.log` and `greenmail.cache` of one mailbox, and how they stand to each other.
+
+The state of a mailbox is the snapshot with the records of one journal applied. A snapshot names two journals: `journal`,
+which continues it from its first record on, and `previous`, an older one that it covers up to an offset. To *fold* is,
+under the mailbox's locks, to write a snapshot (rename) and then the journal that it names (rename): whoever stops in
+between leaves the older journal in place, and the snapshot says how much of it is in it already.
+
+A process that follows a journal sees it replaced by st_nlink 0, reads it to its end, and goes on with the journal that
+names it as `previous`. When that chain is broken (files removed, snapshot lost) the snapshot is loaded anew; when there
+is none, the caller builds everything from the Maildir and the uidlist.
+
+Removing these files at any moment loses mod-sequences and the history of expunges, and nothing else. If they cannot be
+written, what happened in the Maildir stands: the files are then *stale*, other processes find the difference by listing
+the directories, and the next lock holder that can folds.
+"""
+
+import logging
+import os
+from array import array
+from collections.abc import Callable
+
+from greenmail.storage import journal, snapshot
+from greenmail.storage.cache import Cache, owner_of
+from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.journal import Batch, Journal
+from greenmail.storage.maildir_index import Change, Index, from_snapshot, is_large
+
+log = logging.getLogger(__name__)
+
+FOLD_RECORDS = 10_000
+_ATTEMPTS = 5
+
+
+class IndexFiles:
+    """The index files in one directory. All methods but `load` and `follow` want the mailbox's locks held."""
+
+    def __init__(self, files: Files, directory: bytes, owner: Ownership) -> None:
+        self._files = files
+        self._directory = directory
+        self._owner = owner
+        self._journal: Journal | None = None
+        self.is_stale = True  # the files lack something: fold before the next record
+        self.cache: Cache | None = None
+
+    @property
+    def journal_path(self) -> bytes:
+        return self._directory + b"/greenmail.log"
+
+    @property
+    def _snapshot_path(self) -> bytes:
+        return self._directory + b"/greenmail.index"
+
+    def load(self) -> Index | None:
+        """The state that the files tell, or None if they tell none. Without a lock it may be a moment old."""
+        for _ in range(_ATTEMPTS):
+            saved = snapshot.read(self._files, self._snapshot_path)
+            index = from_snapshot(saved) if saved is not None else None
+            if saved is None or index is None:
+                return None
+            found = journal.open_journal(self._files, self.journal_path)
+            self._follow_instead(found)
+            self.is_stale = found is None
+            if found is not None and not self._start(found, saved.meta, index):
+                continue  # a fold came between reading the two files: look again
+            self._open_cache(index, saved)
+            return index
+        return None
+
+    def _start(self, found: Journal, meta: Batch, index: Index) -> bool:
+        """Apply the records that the snapshot lacks; False if this journal does not belong to it."""
+        if found.ident == meta["journal"]:
+            for batch in found.read():
+                index.apply(batch)
+            return True
+        previous, offset = meta["previous"]
+        if found.ident == previous and found.seek(offset):
+            for batch in found.read():
+                index.apply(batch)
+            self.is_stale = True  # the fold was not finished
+            return True
+        return False
+
+    def _follow_instead(self, found: Journal | None) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = found
+
+    def follow(self, index: Index) -> int:
+        """Apply what other processes wrote; the number of batches. One fstat if there is nothing."""
+        count = 0
+        for _ in range(_ATTEMPTS):
+            if self._journal is None:
+                return count
+            grown, replaced = self._journal.state()
+            if grown:
+                batches = self._journal.read()
+                count += len(batches)
+                for batch in batches:
+                    index.apply(batch)
+            if not replaced:
+                return count
+            if self._journal.state()[0] and not self._journal.read():
+                log.debug("journal path=%r ends with a torn record", self.journal_path)
+            found = journal.open_journal(self._files, self.journal_path)
+            if found is None:  # removed: nobody else has anything that we do not know
+                self.is_stale = True
+                return count
+            if found.previous == self._journal.ident:
+                self._follow_instead(found)
+                self.is_stale = False
+                continue
+            found.close()
+            fresh = self.load()
+            if fresh is None or fresh.mailbox_id != index.mailbox_id or fresh.uidvalidity != index.uidvalidity:
+                self.is_stale = True
+                return count
+            fresh.modseq = max(fresh.modseq, index.modseq)
+            index.adopt(fresh)
+            count += 1
+        return count
+
+    def record(self, index: Index, change: Change, modseq: int) -> None:
+        """Journal `change` and apply it. If it cannot be journalled it is applied all the same, and we are stale."""
+        batch = change.batch(modseq)
+        if self.is_stale or self._journal is None or is_large(change) or self._journal.records >= FOLD_RECORDS:
+            index.apply(batch)
+            self.fold(index)
+            return
+        try:
+            self._journal.append([batch])
+        except OSError as error:
+            self._became_stale(error)
+        index.apply(batch)
+
+    def fold(self, index: Index) -> None:
+        """Write a snapshot of `index` and begin a new journal."""
+        old = self._journal
+        ident = journal.new_ident()
+        try:
+            if self.cache is not None:
+                self._tidy_cache(self.cache, index)
+            saved = index.snapshot()
+            saved.meta["journal"] = ident
+            saved.meta["previous"] = [old.ident, old.offset] if old is not None else ["", 0]
+            if self.cache is not None:
+                generation, keys, places, scanned = self.cache.saved()
+                saved.meta["cache"] = [generation.hex(), scanned]
+                saved.columns["cache_keys"], saved.columns["cache_places"] = keys, places
+            snapshot.write(self._files, self._snapshot_path, saved, self._owner)
+            # Only a journal that we have read to its end, and that nobody can append to any more, is continued.
+            previous = old.ident if old is not None else ""
+            journal.create(self._files, self.journal_path, ident, previous, self._owner)
+        except OSError as error:
+            self._became_stale(error)
+            return
+        self._follow_instead(journal.open_journal(self._files, self.journal_path))
+        self.is_stale = self._journal is None
+        if self.cache is None:
+            self._open_cache(index, None)
+
+    def _became_stale(self, error: OSError) -> None:
+        if not self.is_stale:
+            log.warning("index directory=%r not written error=%s", self._directory, error)
+        self.is_stale = True
+
+    def break_chain(self) -> None:
+        """The next fold does not continue the journal: what is in memory was not reached through it."""
+        self._follow_instead(None)
+        self.is_stale = True
+
+    def _open_cache(self, index: Index, saved: snapshot.Snapshot | None) -> None:
+        if self.cache is not None:
+            self.cache.close()
+        path = self._directory + b"/greenmail.cache"
+        self.cache = Cache(self._files, path, owner_of(index.mailbox_id, index.uidvalidity), self._owner)
+        if saved is not None and "cache" in saved.meta:
+            generation, scanned = saved.meta["cache"]
+            keys = saved.columns.get("cache_keys", array("Q"))
+            self.cache.restore(bytes.fromhex(generation), keys, saved.columns.get("cache_places", array("Q")), scanned)
+
+    def _tidy_cache(self, cache: Cache, index: Index) -> None:
+        is_live: Callable[[int], bool] = set(index.table.uids).__contains__
+        if cache.wants_rewrite(is_live):
+            cache.rewrite(is_live)
+
+    def begin_cache(self, index: Index) -> None:
+        """Make the cache usable for an index that was not loaded from here."""
+        if self.cache is None:
+            self._open_cache(index, None)
+
+    def close(self) -> None:
+        """Give back the descriptors."""
+        self._follow_instead(None)
+        if self.cache is not None:
+            self.cache.close()
+
+    def make_directory(self, owner: Ownership) -> None:
+        """Make the directory itself if it is not there (`index-path`)."""
+        missing: list[bytes] = []
+        path = self._directory
+        while path and not os.path.isdir(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for path in reversed(missing):
+            try:
+                self._files.make_directory(path, owner)
+            except FileExistsError:
+                continue

@@ -1,0 +1,314 @@
+"""What is known of a Maildir mailbox in memory: the table, the file names, the counters, and how batches change them.
+
+A *batch* is one change as the journal has it, and the only way in which an `Index` changes after it was loaded:
+
+    m      mod-sequence of the change; 0 or missing if clients see nothing of it
+    flags  sets of flags, to which `new` and `set` refer by place
+    new    [uid, name, is_new, flags, size, date] of a message that came
+    set    [uid, name, is_new, flags] of a message with another name or place; flags -1: as they were
+    gone   [first, last] UIDs of messages that went
+    fact   [uid, size, date] that were worked out; -1: not this one
+    next, recent, times, letters    other values as `Index` has them
+
+Names are octets, written as if they were Latin-1. A batch may be applied twice, and to an index that knows it already.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from greenmail.storage.api import DELETED, SEEN, Flags, Row, Table
+from greenmail.storage.history import CHANGED_LIMIT, History, ranges
+from greenmail.storage.journal import Batch
+from greenmail.storage.snapshot import Snapshot
+
+FEW = 16  # deletions up to this number move the columns; more build them anew
+
+
+class Change:
+    """Gathers one batch."""
+
+    def __init__(self) -> None:
+        self._sets: dict[Flags, int] = {}
+        self._batch: Batch = {}
+        self.seen = False  # whether a client can notice
+
+    def _flags(self, flags: Flags) -> int:
+        return self._sets.setdefault(flags, len(self._sets))
+
+    def _add(self, key: str, entry: Any) -> None:
+        self._batch.setdefault(key, []).append(entry)
+
+    def came(self, uid: int, name: bytes, is_new: bool, flags: Flags, facts: tuple[int, int] = (-1, -1)) -> None:
+        """A message appeared; `facts`: size and date, -1 if not known."""
+        self.seen = True
+        self._add("new", [uid, name.decode("latin-1"), int(is_new), self._flags(flags), *facts])
+
+    def became(self, uid: int, name: bytes, is_new: bool, flags: Flags | None) -> None:
+        """A message has another name or place, and other flags unless None."""
+        self.seen = self.seen or flags is not None
+        self._add("set", [uid, name.decode("latin-1"), int(is_new), -1 if flags is None else self._flags(flags)])
+
+    def went(self, uids: Iterable[int]) -> None:
+        """Messages, ascending, are gone."""
+        for first, last in ranges(uids):
+            self.seen = True
+            self._add("gone", [first, last])
+
+    def facts(self, facts: Iterable[tuple[int, int, int]]) -> None:
+        """UID, size, date."""
+        for fact in facts:
+            self._add("fact", list(fact))
+
+    def value(self, key: str, value: Any) -> None:
+        """`next`, `recent`, `times` or `letters`."""
+        self._batch[key] = value
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._batch
+
+    @property
+    def length(self) -> int:
+        """Messages named in it."""
+        return sum(len(self._batch.get(key, ())) for key in ("new", "set", "gone", "fact"))
+
+    def batch(self, modseq: int) -> Batch:
+        """The batch; `modseq` counts only if a client can notice."""
+        made = dict(self._batch)
+        if self._sets:
+            made["flags"] = [sorted(flags) for flags in self._sets]
+        if self.seen:
+            made["m"] = modseq
+        return made
+
+
+class Index:
+    """Rows ascend by UID; `names[n]` is the file of `table` row n: in `new/` if its UID is in `in_new`, else `cur/`."""
+
+    def __init__(self) -> None:
+        self.table = Table()
+        self.names: list[bytes] = []
+        self.in_new: set[int] = set()
+        self.history = History()
+        self.uidvalidity = 0
+        self.mailbox_id = ""
+        self.uidnext = 1
+        self.modseq = 0
+        self.first_recent = 1
+        self.times: list[int] = []  # see maildir_scan.Times
+        self.letters: dict[int, str] = {}  # what the keyword letters meant when the flags were read
+        self.unseen = 0
+        self.deleted = 0
+        self.octets = 0
+        self.unknown_sizes = 0
+
+    def row_of(self, row: int) -> Row:
+        """One row as a value."""
+        table = self.table
+        return Row(table.uids[row], table.flags_of(row), table.modseqs[row], table.sizes[row], table.dates[row])
+
+    def where(self, uid: int) -> tuple[bytes, bool] | None:
+        """File name and whether it is in `new/`."""
+        row = self.table.row(uid)
+        return (self.names[row], uid in self.in_new) if row >= 0 else None
+
+    def apply(self, batch: Batch) -> None:
+        """Take up one change; the module's text says what a batch is."""
+        modseq: int = batch.get("m", 0)
+        self.modseq = max(self.modseq, modseq)
+        sets = [self.table.intern(frozenset(flags)) for flags in batch.get("flags", ())]
+        touched: list[int] = []
+        for uid, name, is_new, flags, size, date in batch.get("new", ()):
+            self._put(uid, name.encode("latin-1"), (size, date))
+            self._flag(uid, bool(is_new), sets[flags], modseq)
+            touched.append(uid)
+        for uid, name, is_new, flags in batch.get("set", ()):
+            row = self.table.row(uid)
+            if row < 0:
+                continue
+            self.names[row] = name.encode("latin-1")
+            if flags >= 0:
+                self._flag(uid, bool(is_new), sets[flags], modseq)
+                touched.append(uid)
+            else:
+                self._place(uid, bool(is_new))
+        if touched:
+            self.history.note_changed(touched, modseq)
+        if "gone" in batch:
+            self._remove(batch["gone"], modseq)
+        for uid, size, date in batch.get("fact", ()):
+            self.learn(uid, size, date)
+        self._values(batch)
+
+    def _values(self, batch: Batch) -> None:
+        self.uidnext = max(self.uidnext, batch.get("next", 1))
+        self.first_recent = max(self.first_recent, batch.get("recent", 1))
+        self.times = batch.get("times", self.times)
+        if "letters" in batch:
+            self.letters = {int(letter): name for letter, name in batch["letters"].items()}
+
+    def _put(self, uid: int, name: bytes, facts: tuple[int, int]) -> None:
+        table = self.table
+        row = table.row(uid)
+        if row >= 0:
+            self.names[row] = name
+            self.learn(uid, *facts)
+            return
+        place = bisect_left(table.uids, uid)
+        table.uids.insert(place, uid)
+        table.flags.insert(place, 0)
+        table.modseqs.insert(place, 0)
+        table.sizes.insert(place, facts[0])
+        table.dates.insert(place, facts[1])
+        self.names.insert(place, name)
+        self.uidnext = max(self.uidnext, uid + 1)
+        self._count(place, 1)
+
+    def _flag(self, uid: int, is_new: bool, flags: int, modseq: int) -> None:
+        row = self.table.row(uid)
+        self._count(row, -1)
+        self.table.flags[row] = flags
+        self._count(row, 1)
+        self.table.modseqs[row] = max(self.table.modseqs[row], modseq)
+        self._place(uid, is_new)
+
+    def _place(self, uid: int, is_new: bool) -> None:
+        if is_new:
+            self.in_new.add(uid)
+        else:
+            self.in_new.discard(uid)
+
+    def _count(self, row: int, sign: int) -> None:
+        flags = self.table.flags_of(row)
+        size = self.table.sizes[row]
+        self.unseen += sign * (SEEN not in flags)
+        self.deleted += sign * (DELETED in flags)
+        if size < 0:
+            self.unknown_sizes += sign
+        else:
+            self.octets += sign * size
+
+    def learn(self, uid: int, size: int, date: int) -> None:
+        """Facts of a message: -1 leaves what is known."""
+        row = self.table.row(uid)
+        if row < 0:
+            return
+        if size >= 0:
+            self._count(row, -1)
+            self.table.sizes[row] = size
+            self._count(row, 1)
+        if date >= 0:
+            self.table.dates[row] = date
+
+    def _remove(self, gone: Sequence[Sequence[int]], modseq: int) -> None:
+        rows: list[int] = []
+        for first, last in gone:
+            rows.extend(range(bisect_left(self.table.uids, first), bisect_left(self.table.uids, last + 1)))
+        self.history.note_expunged([self.row_of(row) for row in rows], [(first, last) for first, last in gone], modseq)
+        for row in rows:
+            self._count(row, -1)
+            self.in_new.discard(self.table.uids[row])
+        if len(rows) <= FEW:
+            for row in reversed(rows):
+                for column in self._columns():
+                    del column[row]
+                del self.names[row]
+            return
+        doomed = set(rows)
+        kept = [row for row in range(len(self.names)) if row not in doomed]
+        for column in self._columns():
+            column[:] = array(column.typecode, [column[row] for row in kept])
+        self.names[:] = [self.names[row] for row in kept]
+
+    def _columns(self) -> tuple["array[int]", ...]:
+        table = self.table
+        return table.uids, table.flags, table.modseqs, table.sizes, table.dates
+
+    def fill_from(self, uids: "array[int]", names: list[bytes], in_new: set[int], flags: "array[int]") -> None:
+        """Begin with these rows, which nobody knew before; their mod-sequence is the index's."""
+        table = self.table
+        count = len(uids)
+        table.uids[:], table.flags[:] = uids, flags
+        table.modseqs[:] = array("Q", [self.modseq]) * count
+        table.sizes[:] = table.dates[:] = array("q", [-1]) * count
+        self.names[:], self.in_new = names, in_new
+        self.uidnext = max(self.uidnext, uids[-1] + 1 if count else 1)
+        self.recount()
+        self.history = History(self.modseq)
+
+    def recount(self) -> None:
+        """The counters, from the columns."""
+        self.unseen = self.deleted = self.octets = self.unknown_sizes = 0
+        table = self.table
+        unseen = [SEEN not in flags for flags in table.flag_sets]
+        deleted = [DELETED in flags for flags in table.flag_sets]
+        self.unseen = sum(unseen[flags] for flags in table.flags)
+        self.deleted = sum(deleted[flags] for flags in table.flags)
+        self.octets = sum(size for size in table.sizes if size >= 0)
+        self.unknown_sizes = sum(1 for size in table.sizes if size < 0)
+
+    def adopt(self, other: "Index") -> None:
+        """Become `other`, in place: views and sessions hold on to this table."""
+        mine, theirs = self.table, other.table
+        mine.flag_sets[:] = theirs.flag_sets
+        mine._sets.clear()
+        mine._sets.update(theirs._sets)
+        for column, source in zip(self._columns(), other._columns(), strict=True):
+            column[:] = source
+        self.names[:] = other.names
+        for key in _KEPT:
+            setattr(self, key, getattr(other, key))  # plain attributes by a constant list, nothing is dispatched
+        self.recount()
+
+    def snapshot(self) -> Snapshot:
+        """Everything, for the file."""
+        table = self.table
+        meta = {
+            "uidvalidity": self.uidvalidity,
+            "mailbox_id": self.mailbox_id,
+            "uidnext": self.uidnext,
+            "modseq": self.modseq,
+            "first_recent": self.first_recent,
+            "times": self.times,
+            "letters": self.letters,
+            "in_new": sorted(self.in_new),
+            "flag_sets": [sorted(flags) for flags in table.flag_sets],
+            "expunged": self.history.expunged,
+            "expunged_floor": self.history.expunged_floor,
+        }
+        columns = dict(zip(_COLUMNS, self._columns(), strict=True))
+        return Snapshot(meta, columns, self.names)
+
+
+_KEPT = ("in_new", "history", "uidvalidity", "mailbox_id", "uidnext", "modseq", "first_recent", "times", "letters")
+_COLUMNS = ("uids", "flags", "modseqs", "sizes", "dates")
+
+
+def from_snapshot(snapshot: Snapshot) -> Index | None:
+    """The index as it was saved; None if the snapshot lacks something."""
+    meta, columns = snapshot.meta, snapshot.columns
+    if not all(name in columns and len(columns[name]) == len(snapshot.files) for name in _COLUMNS):
+        return None
+    index = Index()
+    table = index.table
+    for flags in meta["flag_sets"]:
+        table.intern(frozenset(flags))
+    table.uids, table.flags, table.modseqs, table.sizes, table.dates = (columns[name] for name in _COLUMNS)
+    index.names = snapshot.files
+    index.in_new = set(meta["in_new"])
+    index.uidvalidity, index.mailbox_id = meta["uidvalidity"], meta["mailbox_id"]
+    index.uidnext, index.modseq, index.first_recent = meta["uidnext"], meta["modseq"], meta["first_recent"]
+    index.times = meta["times"]
+    index.letters = {int(letter): name for letter, name in meta["letters"].items()}
+    index.history = History(index.modseq)
+    index.history.expunged = [(modseq, first, last) for modseq, first, last in meta["expunged"]]
+    index.history.expunged_floor = meta["expunged_floor"]
+    index.recount()
+    return index
+
+
+def is_large(change: Change) -> bool:
+    """Whether a change is better folded into a snapshot than journalled."""
+    return change.length > CHANGED_LIMIT // 2
