@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from greenmail import config_file
 from greenmail import config_types as kind
@@ -256,6 +256,20 @@ class Config(_Table):
         None, "Address and port for Prometheus (/metrics) and /healthz.", "127.0.0.1:9143"
     )
 
+    _source: str = PrivateAttr("")
+
+    @property
+    def source(self) -> str:
+        """The file it came from, to be loaded again at a reload; empty if it came from no file."""
+        return self._source
+
+    def owner(self) -> tuple[int, int]:
+        """uid and gid that workers run as, from `user` and `group`."""
+        if not self.user:
+            return os.geteuid(), kind.group_id(self.group) if self.group else os.getegid()
+        uid, own_group = kind.account_ids(self.user)
+        return uid, kind.group_id(self.group) if self.group else own_group
+
     def given(self, field: str) -> bool:
         """Whether `field` (as an attribute: "bind_port_tls") stands in the file."""
         return field in self.model_fields_set
@@ -351,7 +365,9 @@ def _checked(tree: Tree, source: str, base: str) -> Config:
     problems += _bound_twice(tree, config)
     if problems:
         raise ConfigError(source, problems)
-    return _rooted(config, base)
+    rooted = _rooted(config, base)
+    rooted._source = os.path.abspath(source) if base else ""
+    return rooted
 
 
 def _explained(tree: Tree, error: Any) -> Problem:

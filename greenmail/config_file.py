@@ -167,6 +167,8 @@ def _yaml(text: str, tree: Tree) -> _Table:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
+        if "cannot start any token" in reason:  # %Lu, @name, `name`
+            reason += "; put the value between quotes"
         tree.problems.append(Problem(mark.line + 1 if mark else 0, "", f"not YAML: {reason}"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-99-99
         tree.problems.append(Problem(0, "", f"not YAML: {' '.join(str(error).split())}"))

@@ -293,6 +293,22 @@ def _known(look_up: Callable[[str], Any], name: str) -> bool:
     return True
 
 
+def account_ids(name: str) -> tuple[int, int]:
+    """uid and primary gid of a user by name or number; a number that has no account is its own group."""
+    if not name.isdecimal():
+        found = pwd.getpwnam(name)
+        return found.pw_uid, found.pw_gid
+    try:
+        return int(name), pwd.getpwuid(int(name)).pw_gid
+    except KeyError:
+        return int(name), int(name)
+
+
+def group_id(name: str) -> int:
+    """gid of a group by name or number."""
+    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+
+
 def processors(value: int) -> int:
     """The number of CPUs in the place of 0 and negative numbers."""
     return value if value > 0 else os.cpu_count() or 1

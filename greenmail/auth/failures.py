@@ -1,7 +1,7 @@
 """What the log says of failed logins, in words that fail2ban's stock filter `dovecot` takes.
 
-    imap-login: Disconnected (auth failed, 3 attempts in 12 secs): user=<bob>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1,
-    TLS, session=<gX2>
+    imap-login: Disconnected (auth failed, 3 attempts in 12 secs): user=<bob>, method=PLAIN, rip=192.0.2.7,
+    lip=192.0.2.1, TLS, session=<gX2>
 
 That is one line. With `log-format: text` on standard error or in a file the filter needs no changes; in syslog, where
 the program's name stands before the text, use `filter = dovecot[_daemon=greenmail]`.

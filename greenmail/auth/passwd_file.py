@@ -8,9 +8,9 @@ Empty lines and lines that begin with "#" or ":" are no users. Everything behind
 (IPv6 networks have them). A user who is there twice counts as the first, as in Dovecot. A broken line costs that one
 user, with its number in the log, never the file.
 
-Extra fields that mean something here: `nologin`, `allow_nets=net,...`, `proxy` (that user's mail is elsewhere: refused),
-and `userdb_home`, `userdb_uid`, `userdb_gid`, which override the columns. All of `userdb_*` is handed on without the
-prefix in `User.extra`: quota rules, `mail`, and what later versions make of it.
+Extra fields that mean something here: `nologin`, `allow_nets=net,...`, `proxy` (that user's mail is elsewhere:
+refused), and `userdb_home`, `userdb_uid`, `userdb_gid`, which override the columns. All of `userdb_*` is handed on
+without the prefix in `User.extra`: quota rules, `mail`, and what later versions make of it.
 
 The file is looked at on every login (one stat) and read again when its time, size or inode is another. It may be edited
 in place or, better, replaced by rename.

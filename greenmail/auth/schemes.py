@@ -33,7 +33,7 @@ from argon2.low_level import Type, verify_secret
 
 _PREFIX = re.compile(r"\{([A-Za-z0-9_-]+)(?:\.(b64|base64|hex))?\}", re.IGNORECASE)
 _CRYPT_DATA = 32768  # sizeof(struct crypt_data) in libxcrypt
-_PASSWORD_MAX = 1024  # octets; longer ones are refused before any work is done for them
+PASSWORD_MAX = 1024  # octets; longer ones are refused before any work is done for them
 _SCRAM_MOST_ROUNDS = 10_000_000
 _DES = re.compile(r"[./0-9A-Za-z]{13}\Z|_[./0-9A-Za-z]{19}\Z")
 
@@ -57,7 +57,7 @@ _MALFORMED = "the stored password is locked or malformed"
 
 def verify(stored: str, password: bytes, allow_weak: bool) -> Verdict:
     """Check `password` against `stored` as it stands in the file. Never raises."""
-    if not password or len(password) > _PASSWORD_MAX:
+    if not password or len(password) > PASSWORD_MAX:
         return WRONG  # nobody may log in without a password
     if not stored:
         return Verdict(False, "no password is stored")
