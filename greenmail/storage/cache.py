@@ -92,8 +92,9 @@ class Cache:
             self._open()
         key = _key(uid, kind.value)
         place = self._place(key)
-        if place is None and self._grow():
-            place = self._place(key)
+        if place is None:
+            self.refresh()
+            place = self._place(key) if self._grow() else None
         if place is None:
             return None
         data = self._value(place, uid, kind.value)

@@ -1,8 +1,8 @@
 """`greenmail.index`, `greenmail.log` and `greenmail.cache` of one mailbox, and how they stand to each other.
 
-The state of a mailbox is the snapshot with the records of one journal applied. A snapshot names two journals: `journal`,
-which continues it from its first record on, and `previous`, an older one that it covers up to an offset. To *fold* is,
-under the mailbox's locks, to write a snapshot (rename) and then the journal that it names (rename): whoever stops in
+The state of a mailbox is the snapshot with the records of one journal applied. A snapshot names two journals:
+`journal`, which continues it from its first record on, and `previous`, an older one that it covers up to an offset. To
+*fold* is, under the mailbox's locks, to write a snapshot (rename) and then the journal that it names (rename): whoever stops in
 between leaves the older journal in place, and the snapshot says how much of it is in it already.
 
 A process that follows a journal sees it replaced by st_nlink 0, reads it to its end, and goes on with the journal that
@@ -40,6 +40,7 @@ class IndexFiles:
         self._owner = owner
         self._journal: Journal | None = None
         self.is_stale = True  # the files lack something: fold before the next record
+        self._has_lost = False  # ... which others cannot know from the journal they follow
         self.cache: Cache | None = None
 
     @property
@@ -92,80 +93,106 @@ class IndexFiles:
             if self._journal is None:
                 return count
             grown, replaced = self._journal.state()
-            if grown:
-                batches = self._journal.read()
-                count += len(batches)
-                for batch in batches:
-                    index.apply(batch)
+            count += self._take(self._journal, index) if grown else 0
             if not replaced:
                 return count
-            if self._journal.state()[0] and not self._journal.read():
-                log.debug("journal path=%r ends with a torn record", self.journal_path)
             found = journal.open_journal(self._files, self.journal_path)
+            count += self._take(self._journal, index)  # the last lock holder may have written here until now
             if found is None:  # removed: nobody else has anything that we do not know
                 self.is_stale = True
                 return count
             if found.previous == self._journal.ident:
                 self._follow_instead(found)
-                self.is_stale = False
+                self.is_stale = self._has_lost
                 continue
             found.close()
-            fresh = self.load()
-            if fresh is None or fresh.mailbox_id != index.mailbox_id or fresh.uidvalidity != index.uidvalidity:
-                self.is_stale = True
+            if not self._reload(index):
                 return count
-            fresh.modseq = max(fresh.modseq, index.modseq)
-            index.adopt(fresh)
             count += 1
         return count
+
+    def _take(self, source: Journal, index: Index) -> int:
+        batches = source.read()
+        for batch in batches:
+            index.apply(batch)
+        return len(batches)
+
+    def _reload(self, index: Index) -> bool:
+        """Take the snapshot's word for everything; False if it is of no use."""
+        mine = self._journal
+        self._journal = None
+        fresh = self.load()
+        if fresh is None or (fresh.mailbox_id, fresh.uidvalidity) != (index.mailbox_id, index.uidvalidity):
+            self._follow_instead(mine)  # the next lock holder folds
+            self.is_stale = self._has_lost = True
+            return False
+        if mine is not None:
+            mine.close()
+        fresh.modseq = max(fresh.modseq, index.modseq)
+        fresh.uidnext = max(fresh.uidnext, index.uidnext)
+        fresh.first_recent = max(fresh.first_recent, index.first_recent)
+        index.adopt(fresh)
+        return True
 
     def record(self, index: Index, change: Change, modseq: int) -> None:
         """Journal `change` and apply it. If it cannot be journalled it is applied all the same, and we are stale."""
         batch = change.batch(modseq)
-        if self.is_stale or self._journal is None or is_large(change) or self._journal.records >= FOLD_RECORDS:
+        if is_large(change):
             index.apply(batch)
+            self._has_lost = True
             self.fold(index)
+            return
+        if self.is_stale:
+            self.fold(index)
+        self._append(batch)
+        index.apply(batch)
+        if self._journal is not None and self._journal.records >= FOLD_RECORDS:
+            self.fold(index)
+
+    def _append(self, batch: Batch) -> None:
+        if self.is_stale or self._journal is None:
+            self._has_lost = True
             return
         try:
             self._journal.append([batch])
         except OSError as error:
+            self._has_lost = True
             self._became_stale(error)
-        index.apply(batch)
 
     def fold(self, index: Index) -> None:
-        """Write a snapshot of `index` and begin a new journal."""
+        """Write a snapshot of `index` and begin a new journal.
+
+        It continues the old one only if everything in `index` stood there: else the others must load the snapshot.
+        """
         old = self._journal
         ident = journal.new_ident()
+        saved = index.snapshot()
+        saved.meta["journal"] = ident
+        saved.meta["previous"] = [old.ident, old.offset] if old is not None else ["", 0]
         try:
             if self.cache is not None:
-                self._tidy_cache(self.cache, index)
-            saved = index.snapshot()
-            saved.meta["journal"] = ident
-            saved.meta["previous"] = [old.ident, old.offset] if old is not None else ["", 0]
-            if self.cache is not None:
-                generation, keys, places, scanned = self.cache.saved()
-                saved.meta["cache"] = [generation.hex(), scanned]
-                saved.columns["cache_keys"], saved.columns["cache_places"] = keys, places
+                self._save_cache(self.cache, index, saved)
             snapshot.write(self._files, self._snapshot_path, saved, self._owner)
-            # Only a journal that we have read to its end, and that nobody can append to any more, is continued.
-            previous = old.ident if old is not None else ""
+            previous = "" if old is None or self._has_lost else old.ident
             journal.create(self._files, self.journal_path, ident, previous, self._owner)
         except OSError as error:
             self._became_stale(error)
             return
         self._follow_instead(journal.open_journal(self._files, self.journal_path))
         self.is_stale = self._journal is None
-        if self.cache is None:
-            self._open_cache(index, None)
+        self._has_lost = False
+        self.begin_cache(index)
+
+    def _save_cache(self, cache: Cache, index: Index, saved: snapshot.Snapshot) -> None:
+        is_live: Callable[[int], bool] = set(index.table.uids).__contains__
+        if cache.wants_rewrite(is_live):
+            cache.rewrite(is_live)
+        generation, saved.columns["cache_keys"], saved.columns["cache_places"], scanned = cache.saved()
+        saved.meta["cache"] = [generation.hex(), scanned]
 
     def _became_stale(self, error: OSError) -> None:
         if not self.is_stale:
             log.warning("index directory=%r not written error=%s", self._directory, error)
-        self.is_stale = True
-
-    def break_chain(self) -> None:
-        """The next fold does not continue the journal: what is in memory was not reached through it."""
-        self._follow_instead(None)
         self.is_stale = True
 
     def _open_cache(self, index: Index, saved: snapshot.Snapshot | None) -> None:
@@ -177,11 +204,6 @@ class IndexFiles:
             generation, scanned = saved.meta["cache"]
             keys = saved.columns.get("cache_keys", array("Q"))
             self.cache.restore(bytes.fromhex(generation), keys, saved.columns.get("cache_places", array("Q")), scanned)
-
-    def _tidy_cache(self, cache: Cache, index: Index) -> None:
-        is_live: Callable[[int], bool] = set(index.table.uids).__contains__
-        if cache.wants_rewrite(is_live):
-            cache.rewrite(is_live)
 
     def begin_cache(self, index: Index) -> None:
         """Make the cache usable for an index that was not loaded from here."""
