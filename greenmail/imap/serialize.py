@@ -88,9 +88,9 @@ def flag_list(flags: Iterable[str]) -> bytes:
 
 
 def flag_words(flags: Iterable[str]) -> list[bytes]:
-    """The flags of `flag_list`, each rendered."""
-    words = [name.encode("ascii", "replace") for name in sorted(flags, key=_flag_key)]
-    return [word for word in words if _ATOM.fullmatch(word.removeprefix(b"\\"))]
+    r"""The flags of `flag_list`, each rendered; "\*" of PERMANENTFLAGS too."""
+    words = [flag.encode("ascii") for flag in sorted(flags, key=_flag_key) if flag.isascii()]
+    return [word for word in words if word == b"\\*" or _ATOM.fullmatch(word.removeprefix(b"\\"))]
 
 
 def _flag_key(flag: str) -> tuple[int, str]:
