@@ -30,6 +30,7 @@ by `Files.replace_file`, so it is whole at any time; a line that cannot be read 
 import logging
 import os
 import re
+import time
 from collections.abc import Collection, Iterable, Mapping
 
 from greenmail.errors import Reason, StorageError
@@ -43,7 +44,7 @@ _LENGTH_LIMIT = 255  # octets of a new keyword
 _HEADER = b"greenmail-keywords 1"
 _LINE = re.compile(rb"(\d{1,4}) ([^\r\n]+)")
 # RFC 9051 9, atom: what else stands in the file is not shown, or it would break the responses it is put into.
-_ATOM = re.compile(r"[!#$&\'+\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+", re.ASCII)
+_ATOM = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 
 _State = tuple[int, int, int, int]
 
@@ -163,10 +164,10 @@ class Keywords:
             try:
                 before = int(self._files.stat(self._path).st_mtime)
             except FileNotFoundError:
-                before = None
+                before = 0
+            mtime = max(int(time.time()), before + 1)
             owner = ownership(self._files.stat(os.path.dirname(self._path)))
-            lock = self._path + b".lock"
-            made = self._files.replace_file(self._path, data, owner, lock, None if before is None else before + 1)
+            made = self._files.replace_file(self._path, data, owner, self._path + b".lock", mtime)
         self._state = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
         self._take(raw)
 
@@ -291,8 +292,8 @@ def _parse_overflow(data: bytes) -> tuple[list[str], dict[bytes, frozenset[str]]
         numbers, _, value = rest.partition(b" ")
         split = numbers.split(b",")
         good = bool(value) and all(number.isdigit() and len(number) < 10 for number in split)
-        if kind == b"k" and good and len(split) == 1:
-            by_number[int(numbers)] = value.decode("utf-8", "replace")
+        if kind == b"k" and good and len(split) == 1 and is_keyword(value.decode("utf-8", "replace")):
+            by_number[int(numbers)] = value.decode("ascii")
         elif kind == b"m" and good:
             found = frozenset(by_number[int(number)] for number in split if int(number) in by_number)
             if found:

@@ -1,10 +1,53 @@
-"""Locks of a mailbox and of single files. `design.md` 3a, `formats.md` 2.7. (Signatures; the bodies follow.)"""
+"""Locks of a mailbox, of single files and of a POP3 session. `design.md` 3a, `formats.md` 2.7, 3.2.
 
-from collections.abc import Callable
+Two locks guard a mailbox: `flock` on `greenmail.lock` among our own processes (the kernel gives it back when a process
+dies), and inside it the dotlock `dovecot-uidlist.lock` towards Dovecot. The dotlock is a hard link of a standing file
+in `tmp/` whose content is `<pid>:<host>`: a link needs no new inode, is atomic also on NFS, and tells whose it is by its
+inode number.
+
+`greenmail.lock` holds one line about the last holder:
+
+    mark SP pid SP host SP boot-id SP start-time SP inode LF        ; mark "+": holds the dotlock, "-": does not any more
+
+    + 4711 mx.example.org 6c7e4c5e-... 8812345 2772193
+
+It is written before the dotlock is linked and marked "-" after it was removed. Who gets the flock and finds "+" knows
+that the writer died: is it certain that it did (same host and another boot, or no such process any more), and is the
+dotlock still that inode, the dotlock is removed at once. The line is never synced and need not be: after a crash of the
+machine the dotlock of an unknown owner goes stale by the rules for Dovecot's. On a full disk the line and the content of
+the standing file may be missing; then the same rules hold.
+
+A foreign dotlock is broken (a) when its content names this host and a process that does not exist (or this very
+process, which knows that it does not hold it), and the lock is older than 2 s; or (b) unless (a) tells that the process
+lives, when neither the lock nor the protected file has changed for the stale time. Clocks of machines differ, so for
+(b) we must also have seen it unchanged for longer than the 10 s after which a living holder touches it.
+
+Waiting is a series of short sleeps through the `sleep` that was handed in; nothing here blocks a thread.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from greenmail.storage.filesystem import Files, Ownership
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.filesystem import Files, ownership, refusing
+
+log = logging.getLogger(__name__)
+
+UIDLIST_STALE = 120.0
+SUBSCRIPTIONS_STALE = 30.0
+_YOUNG = 2.0  # seconds in which a lock is not doubted
+_TOUCH_EVERY = 10.0
+_WATCH = 12.0  # a living holder touches its lock within that time
+_STEPS_MS = (1, 2, 5, 10, 20, 50)
+_LAST_STEP_MS = 100
+_AFTER_BREAKING = 0.1  # seconds: another waiter may have broken the same lock and taken its place
+_IN_USE = "the mailbox is locked by another program, try again later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +55,18 @@ class Waiting:
     """How a lock is waited for: never blocks a thread except in `sleep`."""
 
     sleep: Callable[[float], None]
-    now: Callable[[], float]
+    now: Callable[[], float]  # the wall clock, to be compared with times of files
     timeout: float = 30.0  # seconds, `lock-timeout`
+
+    def steps(self) -> Iterator[float]:
+        """Seconds to sleep before each further attempt, until `timeout` is used up."""
+        waited = 0.0
+        number = 0
+        while waited < self.timeout:
+            step = (_STEPS_MS[number] if number < len(_STEPS_MS) else _LAST_STEP_MS) / 1000
+            number += 1
+            waited += step
+            yield step
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +75,149 @@ class Owner:
 
     pid: int
     host: str  # only equal to another server's host name if both share the pid namespace
-    boot: str
-    started: int
+    boot: str  # the kernel's boot id; "-" if unknown
+    started: int  # start of the process in clock ticks since boot; 0 if unknown
 
     @classmethod
     def this_process(cls, host: str) -> "Owner":
-        raise NotImplementedError
+        """`host` must not be that of a machine or container whose processes we cannot see."""
+        clean = "".join("_" if char.isspace() or char in ":/" else char for char in host) or "localhost"
+        return cls(os.getpid(), clean, _boot_id(), start_time(os.getpid()))
+
+    def content(self) -> bytes:
+        """What stands in a dotlock."""
+        return os.fsencode(f"{self.pid}:{self.host}")
+
+    def line(self, mark: str, inode: int) -> bytes:
+        """What stands in `greenmail.lock`."""
+        return os.fsencode(f"{mark} {self.pid} {self.host} {self.boot} {self.started} {inode}\n")
+
+    def certainly_dead(self, other: "Owner") -> bool:
+        """Whether `other`, a process that wrote this down, cannot be running any more."""
+        if other.host != self.host or other.boot == "-":
+            return False
+        if other.boot != self.boot:
+            return True
+        return not is_alive(other.pid) or (other.started != 0 and start_time(other.pid) != other.started)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process in our pid namespace."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def start_time(pid: int) -> int:
+    """Field 22 of /proc/<pid>/stat, or 0."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The second field is a name in parentheses with anything in it.
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip() or "-"
+    except (OSError, ValueError):
+        return "-"
+
+
+def _parse_line(line: bytes) -> tuple[str, Owner, int] | None:
+    line, end, _ = line.partition(b"\n")
+    parts = os.fsdecode(line).split()
+    if len(parts) != 6 or not end or parts[0] not in ("+", "-"):
+        return None
+    try:
+        return parts[0], Owner(int(parts[1]), parts[2], parts[3], int(parts[4])), int(parts[5])
+    except ValueError:
+        return None
+
+
+def _parse_content(content: bytes) -> tuple[int, str] | None:
+    pid, colon, host = content.partition(b":")
+    if not colon or not pid.isdigit() or len(pid) > 10:
+        return None
+    return int(pid), os.fsdecode(host)
+
+
+_Print = tuple[object, ...]  # what changes when a file does
+
+
+def _fingerprint(files: Files, path: bytes) -> _Print:
+    try:
+        found = files.lstat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class _Doubt:
+    """Decides whether a foreign lock file may be broken, over many looks at it."""
+
+    __slots__ = ("_files", "_lock", "_owner", "_protected", "_seen", "_since", "_stale", "_waiting")
+
+    def __init__(
+        self, files: Files, lock: bytes, protected: bytes, owner: Owner | None, waiting: Waiting, stale: float
+    ) -> None:
+        """`owner` None: the content says nothing about the holder."""
+        self._files, self._lock, self._protected = files, lock, protected
+        self._owner, self._waiting, self._stale = owner, waiting, stale
+        self._seen: tuple[_Print, _Print] = ((), ())
+        self._since = 0.0
+
+    def is_stale(self) -> bool:
+        """Look once. Raises OSError if the lock is there and cannot be looked at."""
+        now = self._waiting.now()
+        prints = _fingerprint(self._files, self._lock), _fingerprint(self._files, self._protected)
+        if prints != self._seen:
+            self._seen, self._since = prints, now
+        try:
+            found = self._files.lstat(self._lock)
+            named = self._named(now - found.st_mtime)
+        except FileNotFoundError:
+            return False
+        if named is not None:
+            return named
+        changed = max(self._last_change(self._lock), self._last_change(self._protected))
+        return now - changed >= self._stale and now - self._since >= min(_WATCH, self._stale)
+
+    def _named(self, age: float) -> bool | None:
+        """Rule (a): whether the process that the lock names is gone; None if the lock names none that we can see."""
+        if self._owner is None:
+            return None
+        try:
+            named = _parse_content(self._files.read_file(self._lock)[:512])
+        except PermissionError:
+            return None
+        if named is None or named[1] != self._owner.host or age <= _YOUNG:
+            return None
+        return named[0] == self._owner.pid or not is_alive(named[0])
+
+    def _last_change(self, path: bytes) -> float:
+        try:
+            found = self._files.lstat(path)
+        except FileNotFoundError:
+            return 0.0
+        return max(found.st_mtime, found.st_ctime)
+
+    def break_lock(self) -> None:
+        """Remove the lock if it is still the one that was looked at, and give others time."""
+        if _fingerprint(self._files, self._lock) != self._seen[0]:
+            return
+        log.warning("lock-broken path=%r", self._lock)
+        try:
+            self._files.unlink(self._lock)
+        except FileNotFoundError:
+            return
+        self._waiting.sleep(_AFTER_BREAKING)
 
 
 class MailboxLock:
@@ -37,48 +227,344 @@ class MailboxLock:
     mailbox cannot be written; GONE when its directory is not there.
     """
 
-    held: bool
+    __slots__ = (
+        "_descriptor",
+        "_directory",
+        "_dotlock",
+        "_doubt",
+        "_files",
+        "_flock",
+        "_inode",
+        "_owner",
+        "_standing",
+        "_touched",
+        "_waiting",
+        "held",
+    )
 
     def __init__(self, files: Files, directory: bytes, owner: Owner, waiting: Waiting, control: bytes = b"") -> None:
         """`directory` of the mailbox; `control`: where `dovecot-uidlist` is, if elsewhere."""
+        self._files, self._directory, self._owner, self._waiting = files, directory, owner, waiting
+        control = control or directory
+        self._flock = directory + b"/greenmail.lock"
+        uidlist = control + b"/dovecot-uidlist"
+        self._dotlock = uidlist + b".lock"
+        self._doubt = _Doubt(files, self._dotlock, uidlist, owner, waiting, UIDLIST_STALE)
+        self._descriptor = -1
+        self._standing = b""  # the file in tmp/, if there is one
+        self._inode = (0, 0)  # device and inode of what the dotlock is a link of
+        self._touched = 0.0
+        self.held = False
 
-    def acquire(self) -> None: ...
+    def acquire(self) -> None:
+        """Take both locks, or none."""
+        with refusing("the mailbox cannot be locked"):
+            try:
+                self._take_flock()
+                self._take_dotlock()
+            except FileNotFoundError:
+                self._drop_flock()
+                raise StorageError(Reason.GONE, "the mailbox is not there any more") from None
+            except (OSError, StorageError):
+                self._drop_flock()
+                raise
+        self._touched = time.monotonic()
+        self.held = True
 
-    def release(self) -> None: ...
+    def _take_flock(self) -> None:
+        steps = self._waiting.steps()
+        while True:
+            self._descriptor = self._open_flock()
+            try:
+                self._files.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._close()
+            else:
+                # The directory may have been replaced while we opened the file of the old one.
+                mine, there = self._files.fstat(self._descriptor), self._files.stat(self._flock)
+                if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
+                    return
+                self._close()
+            _sleep_or_give_up(self._waiting, steps)
+
+    def _open_flock(self) -> int:
+        try:
+            return self._files.open(self._flock, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            owner = ownership(self._files.stat(self._directory))
+        try:
+            return self._files.create_exclusive(self._flock, owner)
+        except FileExistsError:
+            return self._files.open(self._flock, os.O_RDWR | os.O_NOFOLLOW)
+
+    def _take_dotlock(self) -> None:
+        last = _parse_line(self._files.pread(self._descriptor, 512, 0))
+        steps = self._waiting.steps()
+        while True:
+            source = self._prepare_standing()
+            self._note("+")
+            try:
+                self._files.link(source, self._dotlock)
+            except FileExistsError:
+                # On NFS the answer to a successful link may have been lost.
+                if self._is_ours():
+                    return
+                if self._is_leftover(last):
+                    self._files.unlink(self._dotlock)
+                    continue
+            except FileNotFoundError:
+                # Somebody cleaned up in tmp/; if it is the directory that is gone, preparing again says so.
+                self._standing = b""
+                self._files.stat(self._directory)
+            else:
+                return
+            self._note("-")
+            if self._doubt.is_stale():
+                self._doubt.break_lock()
+            _sleep_or_give_up(self._waiting, steps)
+
+    def _is_leftover(self, last: tuple[str, Owner, int] | None) -> bool:
+        """Whether the dotlock is that of an earlier holder of the flock, who died; `last`: what he wrote down."""
+        try:
+            inode = self._files.lstat(self._dotlock).st_ino
+        except FileNotFoundError:
+            return False
+        if inode == self._files.fstat(self._descriptor).st_ino:
+            # Made on a full disk: a link of the very file that we hold.
+            return True
+        if last is None or last[0] != "+" or last[2] != inode:
+            return False
+        dead = last[1] == self._owner or self._owner.certainly_dead(last[1])
+        log.warning("lock-leftover path=%r pid=%s dead=%s", self._dotlock, last[1].pid, dead)
+        return dead
+
+    def _prepare_standing(self) -> bytes:
+        """What to link: the standing file, fresh, so that its age is the lock's age. On a full disk `greenmail.lock`."""
+        if self._standing:
+            try:
+                self._files.touch(self._standing)
+                return self._standing
+            except FileNotFoundError:
+                self._standing = b""
+        token = secrets.token_hex(4)
+        path = self._directory + os.fsencode(f"/tmp/greenmail.{self._owner.host}.{self._owner.pid}.{token}")
+        owner = ownership(self._files.stat(self._directory))
+        try:
+            descriptor = self._files.create_exclusive(path, owner)
+        except FileNotFoundError:
+            self._files.make_directory(self._directory + b"/tmp", owner)
+            descriptor = self._files.create_exclusive(path, owner)
+        except OSError as error:
+            # Expunging must be possible on a full disk: a link of a file that is there needs no room.
+            log.warning("lock-standing-file path=%r error=%s", path, error)
+            return self._use(self._flock)
+        try:
+            self._files.write_all(descriptor, self._owner.content())
+        except OSError as error:
+            log.warning("lock-standing-file path=%r error=%s", path, error)
+        finally:
+            self._files.close(descriptor)
+        self._standing = path
+        return self._use(path)
+
+    def _use(self, path: bytes) -> bytes:
+        found = self._files.lstat(path)
+        self._inode = found.st_dev, found.st_ino
+        return path
+
+    def _note(self, mark: str) -> None:
+        try:
+            self._files.pwrite(self._descriptor, self._owner.line(mark, self._inode[1]), 0)
+        except OSError as error:
+            log.debug("lock-note path=%r error=%s", self._flock, error)
+
+    def _is_ours(self) -> bool:
+        try:
+            found = self._files.lstat(self._dotlock)
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == self._inode
 
     def refresh(self) -> None:
         """In long work, between batches: touches the dotlock every 10 s. Raises IN_USE if somebody broke it."""
+        if time.monotonic() - self._touched < _TOUCH_EVERY:
+            return
+        with refusing("the lock of the mailbox cannot be kept"):
+            if not self._is_ours():
+                raise StorageError(Reason.IN_USE, "another program broke the lock of the mailbox, try again")
+            self._files.touch(self._dotlock)
+        self._touched = time.monotonic()
+
+    def release(self) -> None:
+        """Give back both locks. Never raises: what cannot be removed is stale soon, and the next holder knows."""
+        self.held = False
+        try:
+            if self._is_ours():
+                self._files.unlink(self._dotlock)
+            else:
+                log.warning("lock-lost path=%r", self._dotlock)
+            self._note("-")
+        except OSError as error:
+            log.error("lock-release path=%r error=%s", self._dotlock, error)
+        self._drop_flock()
+
+    def _drop_flock(self) -> None:
+        if self._descriptor >= 0:
+            self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        self._files.close(descriptor)
 
     def close(self) -> None:
         """Remove the standing file in `tmp/`; the lock can be used again afterwards."""
+        if self._standing and not self.held:
+            self._files.unlink_quietly(self._standing)
+            self._standing = b""
 
     def __enter__(self) -> Self:
-        raise NotImplementedError
+        self.acquire()
+        return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _sleep_or_give_up(waiting: Waiting, steps: Iterator[float]) -> None:
+    step = next(steps, None)
+    if step is None:
+        raise StorageError(Reason.IN_USE, _IN_USE)
+    waiting.sleep(step)
 
 
 class FileLock:
-    """`<path>.lock` that is itself the new file: `subscriptions.lock`, `dovecot-acl.lock`. Use with `with`."""
+    """`<path>.lock` that is itself the new file: `subscriptions.lock`, `dovecot-acl.lock`. Use with `with`.
 
-    def __init__(self, files: Files, path: bytes, waiting: Waiting, stale: float) -> None: ...
+    Read the file inside, for it may change until then; leave without `commit` and nothing has happened.
+    """
+
+    __slots__ = ("_descriptor", "_doubt", "_files", "_lock", "_path", "_waiting")
+
+    def __init__(self, files: Files, path: bytes, waiting: Waiting, stale: float) -> None:
+        """`stale`: seconds after which the lock of one who does not move is broken."""
+        self._files, self._path, self._waiting = files, path, waiting
+        self._lock = path + b".lock"
+        self._doubt = _Doubt(files, self._lock, path, None, waiting, stale)
+        self._descriptor = -1
 
     def __enter__(self) -> Self:
-        raise NotImplementedError
+        steps = self._waiting.steps()
+        with refusing("the file cannot be locked"):
+            owner = ownership(self._files.stat(os.path.dirname(self._path)))
+            while True:
+                try:
+                    self._descriptor = self._files.create_exclusive(self._lock, owner)
+                except FileExistsError:
+                    if self._doubt.is_stale():
+                        self._doubt.break_lock()
+                    _sleep_or_give_up(self._waiting, steps)
+                else:
+                    return self
+
+    def commit(self, data: bytes) -> None:
+        """Write `data`, fsync, rename over the path, fsync the directory: gives back the lock. IN_USE if it was broken."""
+        with refusing("the file cannot be written"):
+            self._files.write_all(self._descriptor, data)
+            self._files.fsync(self._descriptor)
+            if not self._is_ours():
+                raise StorageError(Reason.IN_USE, "another program broke the lock, try again")
+            self._files.rename(self._lock, self._path)
+            descriptor, self._descriptor = self._descriptor, -1
+            self._files.close(descriptor)
+            self._files.fsync_directory(os.path.dirname(self._path))
+
+    def _is_ours(self) -> bool:
+        return _same_file(self._files, self._descriptor, self._lock)
 
     def __exit__(self, *_: object) -> None:
         """Remove the lock if it was not committed."""
+        if self._descriptor < 0:
+            return
+        if self._is_ours():
+            self._files.unlink_quietly(self._lock)
+        descriptor, self._descriptor = self._descriptor, -1
+        self._files.close(descriptor)
 
-    def commit(self, data: bytes, owner: Ownership) -> None:
-        """Write `data`, fsync, rename over the path, fsync the directory: gives back the lock."""
+
+def _same_file(files: Files, descriptor: int, path: bytes) -> bool:
+    mine = files.fstat(descriptor)
+    try:
+        there = files.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
 
 
 class SessionLock:
-    """`dovecot-pop3-session.lock`: one POP3 session, RFC 1939 3; has `release`, so it is a `storage.api.Held`."""
+    """`dovecot-pop3-session.lock`: one POP3 session, RFC 1939 3; has `release`, so it is a `storage.api.Held`.
 
-    def release(self) -> None: ...
+    The file carries a flock as long as the session lives: our own processes (and the sessions of one process, which
+    share its pid) see by it whether a lock file is alive. Dovecot looks at the content and the times.
+    """
+
+    __slots__ = ("_descriptor", "_files", "_path")
+
+    def __init__(self, files: Files, path: bytes, descriptor: int) -> None:
+        """For `lock_session`: the flocked `descriptor` is open on `path`."""
+        self._files, self._path, self._descriptor = files, path, descriptor
+
+    def refresh(self) -> None:
+        """Touch the lock: Dovecot on another host takes one that never changes for stale after five minutes."""
+        if self._descriptor >= 0:
+            with refusing("the lock of the mailbox cannot be kept"):
+                self._files.touch(self._descriptor)
+
+    def release(self) -> None:
+        """Give it back; does nothing the second time."""
+        if self._descriptor < 0:
+            return
+        if _same_file(self._files, self._descriptor, self._path):
+            self._files.unlink_quietly(self._path)
+        descriptor, self._descriptor = self._descriptor, -1
+        self._files.close(descriptor)
 
 
 def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -> SessionLock:
     """Take the POP3 lock in the control directory of INBOX; raises IN_USE after `waiting.timeout` (0: at once)."""
-    raise NotImplementedError
+    path = control + b"/dovecot-pop3-session.lock"
+    temporary = control + os.fsencode(f"/greenmail.{owner.host}.{owner.pid}.{secrets.token_hex(4)}.tmp")
+    doubt = _Doubt(files, path, path, owner, waiting, UIDLIST_STALE)
+    steps = waiting.steps()
+    with refusing("the mailbox cannot be locked"):
+        descriptor = files.create_exclusive(temporary, ownership(files.stat(control)))
+        try:
+            files.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.write_all(descriptor, owner.content())
+            while True:
+                try:
+                    files.link(temporary, path)
+                    return SessionLock(files, path, descriptor)
+                except FileExistsError:
+                    if not _is_flocked(files, path) and doubt.is_stale():
+                        doubt.break_lock()
+                _sleep_or_give_up(waiting, steps)
+        except (OSError, StorageError):
+            files.close(descriptor)
+            raise
+        finally:
+            files.unlink_quietly(temporary)
+
+
+def _is_flocked(files: Files, path: bytes) -> bool:
+    try:
+        descriptor = files.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who ask at the same time do not take each other for the holder.
+        files.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        files.close(descriptor)
+    return False
