@@ -42,9 +42,7 @@ def serve(session: Session) -> None:
     """Talk to one client until one of the two has enough. The caller closes the connection, whatever happens here."""
     clock = session.services.runtime.now
     inbox = _Inbox(session)
-    session.reader = framing.Reader(
-        inbox.receive, session.out.write, session.limits, session.services.literal_minus
-    )
+    session.reader = framing.Reader(inbox.receive, session.out.write, session.limits, session.services.literal_minus)
     started, reason = clock(), "logout"
     log.debug("connect sid=%s rip=%s", session.sid, session.wire.peer)
     try:
@@ -91,7 +89,7 @@ def _next(session: Session) -> None:
     """Read one command and answer it."""
     try:
         frame = session.reader.next_frame(lambda text, size, synchronizing: _begin_literal(session, text, size))
-    except (Disconnected, BadSyntax):
+    except Disconnected:
         raise
     except Exception:
         # Somewhere in a literal: nobody knows where the next command begins.
@@ -139,6 +137,9 @@ def execute(session: Session, frame: framing.Frame) -> None:
         log.exception("bug sid=%s user=%r command=%s", session.sid, _name(session), name)
         answer = _Answer("NO", SERVERBUG.encode(), "Internal error; it was logged. Please try something else.")
     _finish(session, answer)
+    afterwards, session.afterwards = session.afterwards, None
+    if afterwards is not None:
+        afterwards()
     session.figures.commands += 1
     metrics.command("imap", name, answer.word.lower(), time.perf_counter() - started)
 

@@ -27,7 +27,13 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False) -> None
         if error.reason is Reason.GONE:
             leave_gone(session, by_itself)
         else:  # what the command did stands; the next one looks again
-            log.warning("look sid=%s mailbox=%r reason=%s text=%r", session.sid, view.mailbox.name, error.reason.name, error.text)
+            log.warning(
+                "look sid=%s mailbox=%r reason=%s text=%r",
+                session.sid,
+                view.mailbox.name,
+                error.reason.name,
+                error.text,
+            )
         return
     if news:
         session.out.write(render(session, news))

@@ -10,15 +10,40 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenmail.imap.command import Capability, Command, Feature
-from greenmail.imap.commands import listing, mailboxes, namespace, status
+from greenmail.imap.commands import (
+    append,
+    basic,
+    copy,
+    enable,
+    expunge,
+    id,
+    idle,
+    listing,
+    login,
+    mailboxes,
+    namespace,
+    select,
+    status,
+    store,
+)
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`.
 FEATURES: tuple[Feature, ...] = (
+    append.FEATURE,
+    basic.FEATURE,
+    copy.FEATURE,
+    enable.FEATURE,
+    expunge.FEATURE,
+    id.FEATURE,
+    idle.FEATURE,
     listing.FEATURE,
+    login.FEATURE,
     mailboxes.FEATURE,
     namespace.FEATURE,
+    select.FEATURE,
     status.FEATURE,
+    store.FEATURE,
 )
 
 
@@ -41,8 +66,6 @@ STATUS_ATTS: Mapping[str, Any] = _joined(lambda feature: feature.status_atts)
 FETCH_MODIFIERS: Mapping[str, Any] = _joined(lambda feature: feature.fetch_modifiers)
 SEARCH_RETURN_OPTS: Mapping[str, Any] = _joined(lambda feature: feature.search_return_opts)
 SELECT_PARAMS: Mapping[str, Any] = _joined(lambda feature: feature.select_params)
-FETCH_MODIFIERS: Mapping[str, Any] = _joined(lambda feature: feature.fetch_modifiers)
-SEARCH_RETURN_OPTS: Mapping[str, Any] = _joined(lambda feature: feature.search_return_opts)
 
 
 def capabilities(session: Session) -> bytes:
@@ -50,4 +73,6 @@ def capabilities(session: Session) -> bytes:
 
     A capability's name may depend on the services (AUTH=..., APPENDLIMIT=...): see `Capability.words`.
     """
-    return " ".join(word for item in CAPABILITIES.values() if item.when(session) for word in item.words(session)).encode()
+    return " ".join(
+        word for item in CAPABILITIES.values() if item.when(session) for word in item.words(session)
+    ).encode()

@@ -86,7 +86,9 @@ class Session:
         self.saved: list[int] | None = None  # SEARCHRES: UIDs of "$", RFC 5182 2.1
         self.tag = b""  # of the command that is running: `execute` sets it, ESEARCH repeats it
         self.auth_failures = 0
+        self.first_failure = 0.0  # when the first of them was
         self.bad_commands = 0
+        self.afterwards: Callable[[], None] | None = None  # to be done behind the tagged response: STARTTLS
         self.reader: Any = None  # this connection's framing.Reader; IDLE and AUTHENTICATE read from it
         self.client_id: Mapping[str, str | None] = {}
         self.figures = Figures()

@@ -139,7 +139,9 @@ def ensure(account: Account, mailbox: str) -> None:
         account.create(mailbox)
 
 
-def deliver(account: Account, name: str, messages: list[tuple[bytes, int]], flags: frozenset[str] = frozenset()) -> list[int]:
+def deliver(
+    account: Account, name: str, messages: list[tuple[bytes, int]], flags: frozenset[str] = frozenset()
+) -> list[int]:
     """Put messages, given as octets and date, into a mailbox; their UIDs."""
     if not messages:
         return []

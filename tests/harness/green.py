@@ -72,7 +72,11 @@ class Scheduler:
     def runtime(self) -> Runtime:
         """A runtime of which every waiting is a place to switch."""
         return Runtime(
-            blocking=self._blocking, lock=lambda: GreenLock(self), sleep=self._sleep, breathe=self.pause, now=self.clock.now
+            blocking=self._blocking,
+            lock=lambda: GreenLock(self),
+            sleep=self._sleep,
+            breathe=self.pause,
+            now=self.clock.now,
         )
 
     def _blocking(self, function: Callable[..., Any], *args: Any) -> Any:

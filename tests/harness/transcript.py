@@ -54,7 +54,9 @@ def parse(text: str) -> list[Line]:
     for number, raw in enumerate(text.splitlines(), 1):
         if raw.startswith("| ") or raw == "|":
             last = lines[-1]
-            lines[-1] = Line(last.number, last.side, last.connection, last.kind, last.text, (*last.body, raw[2:].encode()))
+            lines[-1] = Line(
+                last.number, last.side, last.connection, last.kind, last.text, (*last.body, raw[2:].encode())
+            )
         elif raw.startswith("@"):
             lines.append(Line(number, "@", 0, "", raw[1:].encode()))
         elif raw.strip() and not raw.startswith("#"):
@@ -100,7 +102,8 @@ class Run:
         group = [first]
         for line in self._lines[place + 1 :]:
             same = (line.side, line.connection) == (first.side, first.connection)
-            if not same or not (sends and line.kind != " closed" or first.kind == "~:" == line.kind):
+            joins = line.kind != " closed" if sends else first.kind == "~:" == line.kind
+            if not same or not joins:
                 break
             group.append(line)
         return group
@@ -129,7 +132,7 @@ class Run:
             text = self._filled(line.text)
             if line.kind == ":" and _ANNOUNCED.search(text):
                 size = self._block_size([*group[index + 1 :], *self._lines[after:]], line.connection)
-                text = _ANNOUNCED.sub(lambda found: b"{%d%s}" % (size, found[1]), text)
+                text = _ANNOUNCED.sub(rb"{%d\1}" % size, text)
             data += text if line.kind == "-:" else text + b"\r\n"
         return data
 

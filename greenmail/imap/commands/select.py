@@ -1,11 +1,24 @@
 """SELECT and EXAMINE, RFC 9051 6.3.2 and 6.3.3, RFC 3501 6.3.1; CLOSE and UNSELECT, RFC 9051 6.4.1 and 6.4.2."""
 
+import logging
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from greenmail.errors import Reason, Refused, StorageError
+from greenmail.imap import grammar, serialize
+from greenmail.imap.command import AUTHENTICATED, SELECTED, Capability, Command, Feature, always
+from greenmail.imap.commands.expunge import expunge_known
+from greenmail.imap.commands.listing import Entry, render_entry, render_renamed
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.message_set import selected
+from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
+from greenmail.imap.view import View
+from greenmail.storage.api import SEEN, SYSTEM_FLAGS, Account, Mailbox
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +34,179 @@ class SelectParam:
     parse: Callable[[Cursor], Any]
     apply: Callable[[Session, Any], None] | None = None
     after: Callable[[Session, Any], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectRequest:
+    """The argument of SELECT. A name that is none is kept as its refusal: the old mailbox is deselected all the same."""
+
+    name: str | Refused
+    params: tuple[tuple[SelectParam, Any], ...] = ()
+
+
+def parse_select(cur: Cursor, uid: bool) -> SelectRequest:
+    """select = "SELECT" SP mailbox [select-params] — RFC 9051 6.3.2, RFC 4466 2.1."""
+    cur.space()
+    name: str | Refused
+    try:
+        name = grammar.mailbox(cur)
+    except Refused as refusal:
+        name = refusal
+    return SelectRequest(name, select_params(cur))
+
+
+def select_params(cur: Cursor) -> tuple[tuple[SelectParam, Any], ...]:
+    """select-params = SP "(" select-param *(SP select-param) ")" — RFC 4466 3."""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
+    if not cur.take(b" "):
+        return ()
+    found: dict[str, tuple[SelectParam, Any]] = {}
+    cur.open()
+    while True:
+        name = grammar.tagged_ext_label(cur)
+        param = registry.SELECT_PARAMS.get(name)
+        if param is None or name in found:
+            raise cur.wrong("unknown or repeated parameter")
+        found[name] = (param, param.parse(cur))
+        if not cur.take(b" "):
+            break
+    cur.close()
+    return tuple(found.values())
+
+
+def run_select(session: Session, request: SelectRequest) -> Ok:
+    """RFC 9051 6.3.2."""
+    return _select(session, request, examine=False)
+
+
+def run_examine(session: Session, request: SelectRequest) -> Ok:
+    """RFC 9051 6.3.3: nothing of the mailbox changes, \\Recent included."""
+    return _select(session, request, examine=True)
+
+
+def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
+    """Whatever comes of it, the mailbox that was selected is so no more."""
+    if session.view is not None:
+        session.deselect()
+        session.out.write(b"* OK [CLOSED] Previous mailbox is now closed\r\n")
+    if isinstance(request.name, Refused):
+        raise request.name
+    mailbox = open_mailbox(session, request.name)
+    try:
+        read_only = examine or mailbox.read_only
+        first_recent = mailbox.first_recent if read_only else mailbox.claim_recent()
+        view = View(mailbox, read_only, first_recent, shows_recent=not session.rev2)
+    except BaseException:
+        mailbox.close()
+        raise
+    session.view = view
+    try:
+        for param, value in request.params:
+            if param.apply is not None:
+                param.apply(session, value)
+        session.out.write(b"".join(_description(session, view)) + _list_line(session, view, request.name))
+        for param, value in request.params:
+            if param.after is not None:
+                param.after(session, value)
+    except (Refused, StorageError):
+        session.deselect()
+        raise
+    name = "EXAMINE" if examine else "SELECT"
+    return Ok(f"{name} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
+
+
+def open_mailbox(session: Session, name: str) -> Mailbox:
+    """The mailbox of that name, or under its normalized form if the client speaks rev2: RFC 9051 5.1."""
+    account = account_of(session)
+    try:
+        return account.open(name)
+    except StorageError as error:
+        normal = unicodedata.normalize("NFC", name) if session.rev2 else name
+        if error.reason is not Reason.NOT_FOUND or normal == name:
+            raise
+    return account.open(normal)
+
+
+def account_of(session: Session) -> Account:
+    """The account of a command that runs only behind login; `execute` has made sure of that."""
+    assert session.account is not None
+    return session.account
+
+
+def _description(session: Session, view: View) -> list[bytes]:
+    """Everything about the mailbox in one piece, so that it is of one moment."""
+    mailbox = view.mailbox
+    flags = serialize.flag_words([*SYSTEM_FLAGS, *mailbox.keywords])
+    permanent = [] if view.read_only else [*flags, b"\\*"] if mailbox.can_add_keywords else flags
+    parts = [
+        b"* FLAGS %b\r\n" % serialize.parenthesized(flags),
+        b"* OK [PERMANENTFLAGS %b] Flags that can be changed for good\r\n" % serialize.parenthesized(permanent),
+        b"* %d EXISTS\r\n" % len(view.uids),
+    ]
+    if not session.rev2:  # RFC 9051 E: RECENT and UNSEEN are gone
+        parts.append(b"* %d RECENT\r\n" % len(view.recent))
+        if unseen := _first_unseen(view):
+            parts.append(b"* OK [UNSEEN %d] First unseen message\r\n" % unseen)
+    parts += [
+        b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity,
+        b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext,
+    ]
+    if mailbox.tracks_modseq:  # RFC 7162 3.1.2.1 and 3.1.2.2
+        parts.append(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % mailbox.modseq)
+    else:
+        parts.append(b"* OK [NOMODSEQ] No mod-sequences here\r\n")
+    return parts
+
+
+def _first_unseen(view: View) -> int:
+    """The sequence number of the first message without \\Seen, or 0. RFC 3501 7.1 UNSEEN."""
+    table = view.mailbox.table
+    seen = [SEEN in flags for flags in table.flag_sets]
+    return next((row + 1 for row, flags in enumerate(table.flags) if not seen[flags]), 0)
+
+
+def _list_line(session: Session, view: View, given: str) -> bytes:
+    """RFC 9051 6.3.2: rev2 wants a LIST response with the name, and the old name if that was not normalized."""
+    if not session.rev2:
+        return b""
+    name = view.mailbox.name
+    folder = next((item for item in account_of(session).folders() if item.name == name), None)
+    children = "\\HasChildren" if folder is not None and folder.has_children else "\\HasNoChildren"
+    attributes = (children, *(folder.special_use if folder is not None else ()))
+    if name not in (given, "INBOX"):
+        return render_renamed(session, name, given, attributes)
+    return render_entry(session, Entry(name, attributes))
+
+
+def parse_nothing(cur: Cursor, uid: bool) -> None:
+    """close = "CLOSE", unselect = "UNSELECT" — RFC 9051 9."""
+
+
+def run_close(session: Session, argument: None) -> Ok:
+    """RFC 9051 6.4.1: expunge in silence, then deselect. It has no NO: what could not be removed stays, \\Deleted."""
+    view = selected(session)
+    try:
+        if not view.read_only:
+            session.figures.expunged += expunge_known(view)
+    except StorageError as error:
+        log.warning(
+            "close without expunge sid=%s mailbox=%r reason=%s", session.sid, view.mailbox.name, error.reason.name
+        )
+    session.deselect()
+    return Ok("CLOSE completed")
+
+
+def run_unselect(session: Session, argument: None) -> Ok:
+    """RFC 9051 6.4.2."""
+    session.deselect()
+    return Ok("UNSELECT completed")
+
+
+# None of them looks at the mailbox that was selected before: they leave it.
+SELECT = Command("SELECT", states=AUTHENTICATED, parse=parse_select, run=run_select, looks=False)
+EXAMINE = Command("EXAMINE", states=AUTHENTICATED, parse=parse_select, run=run_examine, looks=False)
+CLOSE = Command("CLOSE", states=SELECTED, parse=parse_nothing, run=run_close, looks=False)
+UNSELECT = Command("UNSELECT", states=SELECTED, parse=parse_nothing, run=run_unselect, looks=False)
+
+FEATURE = Feature("select", commands=(SELECT, EXAMINE, CLOSE, UNSELECT), capabilities=(Capability("UNSELECT", always),))

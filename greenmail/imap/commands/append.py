@@ -1,0 +1,139 @@
+"""APPEND, RFC 9051 6.3.12, with MULTIAPPEND, RFC 3502.
+
+Messages are streamed into the mailbox's `tmp/` while they arrive (`stream_message`); `run_append` makes them messages,
+all or none. What a command did not use is removed when it is over, whatever happened.
+"""
+
+import re
+from dataclasses import dataclass
+
+from greenmail.errors import Reason, Refused, StorageError
+from greenmail.imap import grammar
+from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, always
+from greenmail.imap.commands.select import open_mailbox
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.date_time import date_time
+from greenmail.imap.response import LIMIT, NONEXISTENT, TOOBIG, TRYCREATE, Ok
+from greenmail.imap.sequence_set import compact
+from greenmail.imap.session import Session
+from greenmail.storage.api import Flags, Mailbox, Upload
+
+_ANNOUNCED = re.compile(rb"(~?)\{[0-9]++\+?\}\r\n")  # to the end of the text: the literal that is being announced
+_MOST_MESSAGES = 10_000  # in one command: each is a file in tmp/ until the last has come
+
+
+class Streamed:
+    """A message on its way: the sink of its literal, and afterwards what the command finds in its place."""
+
+    def __init__(self, mailbox: Mailbox, upload: Upload) -> None:
+        self.mailbox = mailbox
+        self.upload = upload
+        self._is_open = True
+
+    def write(self, data: bytes) -> None:
+        self.upload.write(data)
+
+    def finish(self) -> "Streamed":
+        return self
+
+    def abort(self) -> None:
+        """Remove it, unless it was saved; and give back the mailbox."""
+        if self._is_open:
+            self._is_open = False
+            try:
+                self.upload.abort()
+            finally:
+                self.mailbox.close()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRequest:
+    """The argument of APPEND."""
+
+    name: str
+    messages: tuple[Streamed, ...]
+
+
+def parse_append(cur: Cursor, uid: bool) -> AppendRequest:
+    """append = "APPEND" SP mailbox 1*append-message — RFC 9051 9, RFC 3502 6.3.11."""
+    cur.space()
+    name = grammar.mailbox(cur)
+    messages: list[Streamed] = []
+    while not cur.at_end() or not messages:
+        append_opts(cur)
+        found = grammar.staged_literal(cur)
+        assert isinstance(found, Streamed)
+        messages.append(found)
+    return AppendRequest(name, tuple(messages))
+
+
+def append_opts(cur: Cursor) -> tuple[Flags, int | None]:
+    """[SP flag-list] [SP date-time] SP, as in append-message; RFC 3502 6.3.11. Flags, and seconds since 1970."""
+    cur.space()
+    flags: Flags = frozenset()
+    if cur.peek() == b"(":
+        flags = grammar.flag_list(cur)
+        cur.space()
+    date = None
+    if cur.peek() == b'"':
+        date = date_time(cur)
+        cur.space()
+    return flags, date
+
+
+def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
+    """Where the literal at the end of the text goes; None: it is the mailbox name."""
+    cur.space()
+    if _ANNOUNCED.fullmatch(cur.text, cur.pos):
+        return None
+    name = grammar.mailbox(cur)
+    flags, date = append_opts(cur)
+    number = 1
+    while not (announced := _ANNOUNCED.fullmatch(cur.text, cur.pos)):
+        grammar.staged_literal(cur)
+        flags, date = append_opts(cur)
+        number += 1
+    if announced[1]:
+        raise cur.wrong("a literal8 is not allowed here")
+    if size > session.limits.max_request_size:
+        raise Refused(f"a message may have {session.limits.max_request_size} octets at most", TOOBIG)
+    if size == 0:  # RFC 3502 6.3.11: so a client cancels
+        raise Refused("a message without any octet is not taken; nothing was appended")
+    if number > _MOST_MESSAGES:
+        raise Refused(f"{_MOST_MESSAGES} messages at most in one command", LIMIT)
+    return _begin(open_target(session, name), flags, date)
+
+
+def _begin(mailbox: Mailbox, flags: Flags, date: int | None) -> Streamed:
+    try:
+        upload = mailbox.upload()
+    except BaseException:
+        mailbox.close()
+        raise
+    upload.flags, upload.date = flags, date
+    return Streamed(mailbox, upload)
+
+
+def open_target(session: Session, name: str) -> Mailbox:
+    """The mailbox that APPEND, COPY or MOVE adds to; a missing one is never made. RFC 9051 6.3.12, 6.4.7."""
+    try:
+        return open_mailbox(session, name)
+    except StorageError as error:
+        if error.reason is Reason.NOT_FOUND:
+            raise Refused("there is no such mailbox; create it first", TRYCREATE) from None
+        raise
+
+
+def run_append(session: Session, request: AppendRequest) -> Ok:
+    """Make what was streamed messages, all or none, and tell their UIDs. RFC 9051 6.3.12, 7.1 APPENDUID."""
+    mailbox = request.messages[0].mailbox
+    if any(message.mailbox is not mailbox for message in request.messages):
+        raise Refused("the mailbox was replaced meanwhile; nothing was appended", NONEXISTENT)
+    uids = mailbox.save([message.upload for message in request.messages])
+    session.figures.appended += len(uids)
+    return Ok("APPEND completed", b"APPENDUID %d %b" % (mailbox.uidvalidity, compact(uids)))
+
+
+APPEND = Command("APPEND", states=AUTHENTICATED, parse=parse_append, run=run_append, literal=stream_message)
+
+FEATURE = Feature("append", commands=(APPEND,), capabilities=(Capability("MULTIAPPEND", always),))

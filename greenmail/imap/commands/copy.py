@@ -1,0 +1,81 @@
+"""COPY, RFC 9051 6.4.7, and MOVE, RFC 9051 6.4.8, RFC 6851; COPYUID, RFC 9051 7.1."""
+
+from dataclasses import dataclass
+
+from greenmail.errors import Refused
+from greenmail.imap import grammar
+from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
+from greenmail.imap.commands.append import open_target
+from greenmail.imap.commands.expunge import writable
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.message_set import message_uids, selected
+from greenmail.imap.response import EXPUNGEISSUED, Ok
+from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
+from greenmail.imap.session import Session
+from greenmail.storage.api import Mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRequest:
+    """The argument of COPY and MOVE."""
+
+    uid: bool
+    seqs: SequenceSet
+    name: str
+
+
+def parse_copy(cur: Cursor, uid: bool) -> CopyRequest:
+    """copy = "COPY" SP sequence-set SP mailbox — RFC 9051 9; move likewise."""
+    cur.space()
+    seqs = sequence_set(cur)
+    cur.space()
+    return CopyRequest(uid, seqs, grammar.mailbox(cur))
+
+
+def run_copy(session: Session, request: CopyRequest) -> Ok:
+    """All or none; COPYUID stands in the tagged OK."""
+    uids = _messages(session, request)
+    target = open_target(session, request.name)
+    try:
+        pairs = selected(session).mailbox.copy(uids, target) if uids else []
+        return Ok("COPY completed" if pairs else "No messages, so nothing copied", _copyuid(target, pairs))
+    finally:
+        target.close()
+
+
+def run_move(session: Session, request: CopyRequest) -> Ok:
+    """COPYUID goes before the EXPUNGEs, which `execute` sends as news of the source mailbox. RFC 6851 4.3."""
+    view = writable(session)
+    uids = _messages(session, request)
+    target = open_target(session, request.name)
+    try:
+        pairs = view.mailbox.move(uids, target) if uids else []
+        code = _copyuid(target, pairs)
+    finally:
+        target.close()
+    if code:
+        session.out.write(b"* OK [%b] Moved\r\n" % code)
+    return Ok("MOVE completed" if pairs else "No messages, so nothing moved")
+
+
+def _messages(session: Session, request: CopyRequest) -> list[int]:
+    """What to copy. UIDs that are gone are left out (RFC 9051 6.4.9); a message that this client still counts and that
+    is gone makes the sequence form fail, RFC 2180 4.4.1."""
+    uids = message_uids(session, request.seqs, request.uid)
+    if not request.uid and selected(session).gone(uids):
+        raise Refused("some of the messages are gone; nothing was copied", EXPUNGEISSUED)
+    return uids
+
+
+def _copyuid(target: Mailbox, pairs: list[tuple[int, int]]) -> bytes:
+    """COPYUID SP nz-number SP uid-set SP uid-set; nothing if nothing was copied. RFC 4315 3."""
+    if not pairs:
+        return b""
+    sources, targets = zip(*pairs, strict=True)
+    return b"COPYUID %d %b %b" % (target.uidvalidity, compact(sources), compact(targets))
+
+
+COPY = Command("COPY", states=SELECTED, uid=True, uses_seqs=True, parse=parse_copy, run=run_copy)
+MOVE = Command("MOVE", states=SELECTED, uid=True, uses_seqs=True, parse=parse_copy, run=run_move)
+
+FEATURE = Feature("copy", commands=(COPY, MOVE), capabilities=(Capability("MOVE", always),))

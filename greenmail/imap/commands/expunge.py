@@ -1,0 +1,56 @@
+"""EXPUNGE, RFC 9051 6.4.3, and UID EXPUNGE, RFC 9051 6.4.9, RFC 4315 2.1."""
+
+from greenmail.errors import Refused
+from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.message_set import message_uids, selected
+from greenmail.imap.response import NOPERM, Ok
+from greenmail.imap.sequence_set import SequenceSet, sequence_set
+from greenmail.imap.session import Session
+from greenmail.imap.view import View
+from greenmail.storage.api import DELETED
+
+
+def parse_expunge(cur: Cursor, uid: bool) -> SequenceSet | None:
+    """expunge = "EXPUNGE"; uid-expunge = "EXPUNGE" SP sequence-set — RFC 9051 6.4.3, 6.4.9."""
+    if not uid:
+        return None
+    cur.space()
+    return sequence_set(cur)
+
+
+def run_expunge(session: Session, seqs: SequenceSet | None) -> Ok:
+    """Remove the messages flagged Deleted, only those among `seqs` if given."""
+    view = writable(session)
+    known = None if seqs is None else message_uids(session, seqs, uid=True)
+    session.figures.expunged += expunge_known(view, known)
+    return Ok("EXPUNGE completed")  # the view notices the gaps; `execute` sends * n EXPUNGE
+
+
+def expunge_known(view: View, uids: list[int] | None = None) -> int:
+    """Remove what is \\Deleted and known to this client, only those among `uids` if given; how many.
+
+    The mailbox decides under its lock, by the letters on disk. What this client has not been told of stays: it came
+    and was flagged by somebody else, who may still think better of it.
+    """
+    mailbox = view.mailbox
+    if uids is None:
+        mailbox.look()
+        table = mailbox.table
+        deleted = [DELETED in flags for flags in table.flag_sets]
+        marked = [uid for uid, flags in zip(table.uids, table.flags, strict=True) if deleted[flags]]
+        uids = [uid for uid in marked if view.seq(uid)]
+    return len(mailbox.expunge(uids)) if uids else 0
+
+
+def writable(session: Session) -> View:
+    """The view, if the mailbox was not opened with EXAMINE and can be written; else raises Refused."""
+    view = selected(session)
+    if view.read_only:
+        raise Refused("the mailbox is open read-only", NOPERM)
+    return view
+
+
+EXPUNGE = Command("EXPUNGE", states=SELECTED, uid=True, parse=parse_expunge, run=run_expunge)
+
+FEATURE = Feature("expunge", commands=(EXPUNGE,), capabilities=(Capability("UIDPLUS", always),))

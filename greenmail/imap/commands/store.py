@@ -1,0 +1,151 @@
+"""STORE, RFC 9051 6.4.6, with UNCHANGEDSINCE, RFC 7162 3.1.3."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from greenmail.imap import grammar, serialize
+from greenmail.imap.command import SELECTED, Command, Feature
+from greenmail.imap.commands.expunge import writable
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.message_set import message_uids
+from greenmail.imap.response import EXPUNGEISSUED, LIMIT, Completion, No, Ok
+from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
+from greenmail.imap.session import Session
+from greenmail.imap.view import View
+from greenmail.storage.api import FlagAction, FlagChange, Flags, Stored
+from greenmail.storage.flag_names import changed
+
+_CHUNK = 256  # answers that are written at once
+
+_ACTIONS = {b"+": FlagAction.ADD, b"-": FlagAction.REMOVE}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """The argument of STORE."""
+
+    uid: bool
+    seqs: SequenceSet
+    change: FlagChange
+    silent: bool
+    unchanged_since: int | None = None
+
+
+def parse_store(cur: Cursor, uid: bool) -> StoreRequest:
+    """store = "STORE" SP sequence-set [store-modifiers] SP store-att-flags — RFC 9051 9, RFC 4466 3."""
+    cur.space()
+    seqs = sequence_set(cur)
+    cur.space()
+    unchanged_since = None
+    if cur.peek() == b"(":
+        unchanged_since = store_modifiers(cur)
+        cur.space()
+    change, silent = store_att_flags(cur)
+    return StoreRequest(uid, seqs, change, silent, unchanged_since)
+
+
+def store_modifiers(cur: Cursor) -> int:
+    """store-modifiers = "(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")" — RFC 7162 7; there is no other one."""
+    cur.open()
+    cur.expect(b"UNCHANGEDSINCE")
+    cur.space()
+    modseq = grammar.mod_sequence_valzer(cur)
+    cur.close()
+    return modseq
+
+
+def store_att_flags(cur: Cursor) -> tuple[FlagChange, bool]:
+    """store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag))) — RFC 9051 9."""
+    action = FlagAction.REPLACE
+    if cur.peek() in _ACTIONS:
+        action = _ACTIONS[cur.peek()]
+        cur.pos += 1
+    cur.expect(b"FLAGS")
+    silent = cur.take(b".SILENT")
+    cur.space()
+    return FlagChange(action, grammar.store_flags(cur)), silent
+
+
+def run_store(session: Session, request: StoreRequest) -> Completion:
+    """Change the flags, then tell what became of them: all of it, or with .SILENT only what the client cannot know."""
+    view = writable(session)
+    uids = message_uids(session, request.seqs, request.uid)
+    if request.unchanged_since is not None:
+        _enable_condstore(session, view)
+    expected = _expected(view, uids, request.change) if request.silent else {}
+    done = view.mailbox.store(uids, request.change, request.unchanged_since)
+    missing, modified = set(done.missing), set(done.modified)
+    for start in range(0, len(uids), _CHUNK):
+        chunk = [uid for uid in uids[start : start + _CHUNK] if uid not in missing]
+        # Rendered and marked in one step, then written: what others do meanwhile is news.
+        lines = [_answer(session, view, request, uid, expected.get(uid), uid in modified) for uid in chunk]
+        session.out.write(b"".join(lines))
+        session.breathe()
+    return _completion(view, request, done)
+
+
+def _enable_condstore(session: Session, view: View) -> None:
+    """UNCHANGEDSINCE is a CONDSTORE enabling command: RFC 7162 3.1."""
+    if "CONDSTORE" not in session.enabled:
+        session.enabled.add("CONDSTORE")
+        session.out.write(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told)
+
+
+def _expected(view: View, uids: Iterable[int], change: FlagChange) -> dict[int, Flags]:
+    """What a client will believe after a silent change, for the messages of which it knows everything so far."""
+    folded = FlagChange(change.action, _folded(change.flags))
+    believed: dict[Flags, Flags] = {}
+    expected: dict[int, Flags] = {}
+    for uid in uids:
+        row = view.mailbox.last_row(uid)
+        if row is None or not view.knows_now(uid):
+            continue
+        if row.flags not in believed:
+            believed[row.flags] = changed(_folded(row.flags), folded)
+        expected[uid] = believed[row.flags]
+    return expected
+
+
+def _folded(flags: Iterable[str]) -> Flags:
+    return frozenset(flag.casefold() for flag in flags)
+
+
+def _answer(
+    session: Session, view: View, request: StoreRequest, uid: int, expected: Flags | None, failed: bool
+) -> bytes:
+    """The FETCH for one message, or nothing: then it is as the client believes, or `execute` will tell it as news."""
+    row = view.mailbox.last_row(uid)
+    seq = view.seq(uid)
+    if row is None or not seq:
+        return b""
+    with_modseq = "CONDSTORE" in session.enabled
+    items = [b"UID %d" % uid] if request.uid or failed else []
+    if not request.silent or failed:
+        items.append(b"FLAGS %b" % serialize.flag_list(view.flags(uid)))
+    elif expected is None or expected != _folded(row.flags):
+        return b""
+    elif not with_modseq:
+        view.mark([uid], row.modseq)
+        return b""
+    view.mark([uid], row.modseq)
+    if with_modseq:
+        items.append(b"MODSEQ (%d)" % row.modseq)
+    return b"* %d FETCH (%b)\r\n" % (seq, b" ".join(items))
+
+
+def _completion(view: View, request: StoreRequest, done: Stored) -> Completion:
+    """OK, unless the client must know that something was not done. RFC 7162 3.1.3, RFC 2180 4.2."""
+    code = b""
+    if done.modified:
+        numbers = done.modified if request.uid else [view.seq(uid) for uid in done.modified]
+        code = b"MODIFIED %b" % compact(numbers)
+    if done.missing and not request.uid and not request.silent:
+        return No("some of the messages are gone", code or EXPUNGEISSUED.encode())
+    if done.ignored:
+        return No("this mailbox cannot take up more keywords; other flags were stored", code or LIMIT.encode())
+    return Ok("Conditional STORE failed for some" if code else "STORE completed", code)
+
+
+STORE = Command("STORE", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_store, run=run_store)
+
+FEATURE = Feature("store", commands=(STORE,))
