@@ -1,26 +1,21 @@
 """Locks of a mailbox, of single files and of a POP3 session. `design.md` 3a, `formats.md` 2.7, 3.2.
 
 Two locks guard a mailbox: `flock` on `greenmail.lock` among our own processes (the kernel gives it back when a process
-dies), and inside it the dotlock `dovecot-uidlist.lock` towards Dovecot. The dotlock is a hard link of a standing file
-in `tmp/` whose content is `<pid>:<host>`: a link needs no new inode, is atomic also on NFS, and tells whose it is by its
-inode number.
+dies), and inside it the dotlock `dovecot-uidlist.lock` towards Dovecot; `stale_lock` has the rules for breaking it. It
+is a hard link of a standing file in `tmp/` whose content is `<pid>:<host>`: a link needs no new inode, is atomic also
+on NFS, and tells whose it is by its inode number.
 
 `greenmail.lock` holds one line about the last holder:
 
-    mark SP pid SP host SP boot-id SP start-time SP inode LF        ; mark "+": holds the dotlock, "-": does not any more
+    mark SP pid SP host SP boot-id SP start-time SP inode LF        ; mark "+": holds the dotlock, "-": has given it back
 
     + 4711 mx.example.org 6c7e4c5e-... 8812345 2772193
 
 It is written before the dotlock is linked and marked "-" after it was removed. Who gets the flock and finds "+" knows
 that the writer died: is it certain that it did (same host and another boot, or no such process any more), and is the
-dotlock still that inode, the dotlock is removed at once. The line is never synced and need not be: after a crash of the
-machine the dotlock of an unknown owner goes stale by the rules for Dovecot's. On a full disk the line and the content of
-the standing file may be missing; then the same rules hold.
-
-A foreign dotlock is broken (a) when its content names this host and a process that does not exist (or this very
-process, which knows that it does not hold it), and the lock is older than 2 s; or (b) unless (a) tells that the process
-lives, when neither the lock nor the protected file has changed for the stale time. Clocks of machines differ, so for
-(b) we must also have seen it unchanged for longer than the 10 s after which a living holder touches it.
+dotlock still that inode, the dotlock is removed at once. The line is never synced and need not be: after a crash of
+the machine the dotlock of an unknown owner goes stale by the rules for Dovecot's. On a full disk the line and the
+content of the standing file may be missing; then the same rules hold.
 
 Waiting is a series of short sleeps through the `sleep` that was handed in; nothing here blocks a thread.
 """
@@ -41,12 +36,9 @@ log = logging.getLogger(__name__)
 
 UIDLIST_STALE = 120.0
 SUBSCRIPTIONS_STALE = 30.0
-_YOUNG = 2.0  # seconds in which a lock is not doubted
 _TOUCH_EVERY = 10.0
-_WATCH = 12.0  # a living holder touches its lock within that time
 _STEPS_MS = (1, 2, 5, 10, 20, 50)
 _LAST_STEP_MS = 100
-_AFTER_BREAKING = 0.1  # seconds: another waiter may have broken the same lock and taken its place
 _IN_USE = "the mailbox is locked by another program, try again later"
 
 
@@ -101,17 +93,6 @@ class Owner:
         return not is_alive(other.pid) or (other.started != 0 and start_time(other.pid) != other.started)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process in our pid namespace."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
 def start_time(pid: int) -> int:
     """Field 22 of /proc/<pid>/stat, or 0."""
     try:
@@ -139,85 +120,6 @@ def _parse_line(line: bytes) -> tuple[str, Owner, int] | None:
         return parts[0], Owner(int(parts[1]), parts[2], parts[3], int(parts[4])), int(parts[5])
     except ValueError:
         return None
-
-
-def _parse_content(content: bytes) -> tuple[int, str] | None:
-    pid, colon, host = content.partition(b":")
-    if not colon or not pid.isdigit() or len(pid) > 10:
-        return None
-    return int(pid), os.fsdecode(host)
-
-
-_Print = tuple[object, ...]  # what changes when a file does
-
-
-def _fingerprint(files: Files, path: bytes) -> _Print:
-    try:
-        found = files.lstat(path)
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-class _Doubt:
-    """Decides whether a foreign lock file may be broken, over many looks at it."""
-
-    __slots__ = ("_files", "_lock", "_owner", "_protected", "_seen", "_since", "_stale", "_waiting")
-
-    def __init__(
-        self, files: Files, lock: bytes, protected: bytes, owner: Owner | None, waiting: Waiting, stale: float
-    ) -> None:
-        """`owner` None: the content says nothing about the holder."""
-        self._files, self._lock, self._protected = files, lock, protected
-        self._owner, self._waiting, self._stale = owner, waiting, stale
-        self._seen: tuple[_Print, _Print] = ((), ())
-        self._since = 0.0
-
-    def is_stale(self) -> bool:
-        """Look once. Raises OSError if the lock is there and cannot be looked at."""
-        now = self._waiting.now()
-        prints = _fingerprint(self._files, self._lock), _fingerprint(self._files, self._protected)
-        if prints != self._seen:
-            self._seen, self._since = prints, now
-        try:
-            found = self._files.lstat(self._lock)
-            named = self._named(now - found.st_mtime)
-        except FileNotFoundError:
-            return False
-        if named is not None:
-            return named
-        changed = max(self._last_change(self._lock), self._last_change(self._protected))
-        return now - changed >= self._stale and now - self._since >= min(_WATCH, self._stale)
-
-    def _named(self, age: float) -> bool | None:
-        """Rule (a): whether the process that the lock names is gone; None if the lock names none that we can see."""
-        if self._owner is None:
-            return None
-        try:
-            named = _parse_content(self._files.read_file(self._lock)[:512])
-        except PermissionError:
-            return None
-        if named is None or named[1] != self._owner.host or age <= _YOUNG:
-            return None
-        return named[0] == self._owner.pid or not is_alive(named[0])
-
-    def _last_change(self, path: bytes) -> float:
-        try:
-            found = self._files.lstat(path)
-        except FileNotFoundError:
-            return 0.0
-        return max(found.st_mtime, found.st_ctime)
-
-    def break_lock(self) -> None:
-        """Remove the lock if it is still the one that was looked at, and give others time."""
-        if _fingerprint(self._files, self._lock) != self._seen[0]:
-            return
-        log.warning("lock-broken path=%r", self._lock)
-        try:
-            self._files.unlink(self._lock)
-        except FileNotFoundError:
-            return
-        self._waiting.sleep(_AFTER_BREAKING)
 
 
 class MailboxLock:
@@ -249,7 +151,7 @@ class MailboxLock:
         self._flock = directory + b"/greenmail.lock"
         uidlist = control + b"/dovecot-uidlist"
         self._dotlock = uidlist + b".lock"
-        self._doubt = _Doubt(files, self._dotlock, uidlist, owner, waiting, UIDLIST_STALE)
+        self._doubt = Doubt(files, self._dotlock, uidlist, UIDLIST_STALE, _onlooker(waiting, owner.pid, owner.host))
         self._descriptor = -1
         self._standing = b""  # the file in tmp/, if there is one
         self._inode = (0, 0)  # device and inode of what the dotlock is a link of
@@ -339,7 +241,7 @@ class MailboxLock:
         return dead
 
     def _prepare_standing(self) -> bytes:
-        """What to link: the standing file, fresh, so that its age is the lock's age. On a full disk `greenmail.lock`."""
+        """What to link: the standing file, touched, so that the lock is young; on a full disk `greenmail.lock`."""
         if self._standing:
             try:
                 self._files.touch(self._standing)
@@ -430,6 +332,10 @@ class MailboxLock:
         self.release()
 
 
+def _onlooker(waiting: Waiting, pid: int, host: str) -> Onlooker:
+    return Onlooker(pid, host, waiting.now, waiting.sleep)
+
+
 def _sleep_or_give_up(waiting: Waiting, steps: Iterator[float]) -> None:
     step = next(steps, None)
     if step is None:
@@ -449,7 +355,7 @@ class FileLock:
         """`stale`: seconds after which the lock of one who does not move is broken."""
         self._files, self._path, self._waiting = files, path, waiting
         self._lock = path + b".lock"
-        self._doubt = _Doubt(files, self._lock, path, None, waiting, stale)
+        self._doubt = Doubt(files, self._lock, path, stale, _onlooker(waiting, 0, ""))
         self._descriptor = -1
 
     def __enter__(self) -> Self:
@@ -467,7 +373,10 @@ class FileLock:
                     return self
 
     def commit(self, data: bytes) -> None:
-        """Write `data`, fsync, rename over the path, fsync the directory: gives back the lock. IN_USE if it was broken."""
+        """Write `data`, fsync, rename over the path, fsync the directory: gives back the lock.
+
+        Raises IN_USE if somebody broke it.
+        """
         with refusing("the file cannot be written"):
             self._files.write_all(self._descriptor, data)
             self._files.fsync(self._descriptor)
@@ -533,7 +442,7 @@ def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -
     """Take the POP3 lock in the control directory of INBOX; raises IN_USE after `waiting.timeout` (0: at once)."""
     path = control + b"/dovecot-pop3-session.lock"
     temporary = control + os.fsencode(f"/greenmail.{owner.host}.{owner.pid}.{secrets.token_hex(4)}.tmp")
-    doubt = _Doubt(files, path, path, owner, waiting, UIDLIST_STALE)
+    doubt = Doubt(files, path, path, UIDLIST_STALE, _onlooker(waiting, owner.pid, owner.host))
     steps = waiting.steps()
     with refusing("the mailbox cannot be locked"):
         descriptor = files.create_exclusive(temporary, ownership(files.stat(control)))
