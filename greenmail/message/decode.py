@@ -39,13 +39,14 @@ _BLANKS_AT_END = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
 _WORD = re.compile(rb"=\?([^?\s*]{1,76})(?:\*[^?\s]{0,76})?\?([bBqQ])\?([^?\r\n]*)\?=")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = re.compile(
-    r"(?<!\d)(?P<day>\d{1,2})(?!\d)[\s-]*(?P<month>[A-Za-z]{3})[a-z]{0,6}[\s,-]*(?P<year>\d{2,4})(?!\d)"
-    r"(?:[\s,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?\s*(?P<zone>[+-]\d{4}|[A-Za-z]{1,4})?)?"
+    r"(?<!\d)(?P<day>\d{1,2})(?!\d)[\s-]*(?P<month>[A-Za-z]{3})[A-Za-z]{0,6}[\s,-]*(?P<year>\d{2,4})(?!\d)"
+    r"(?:[\s,]+(?P<hour>\d{1,2})\s*:\s*(?P<minute>\d{2})(?:\s*:\s*(?P<second>\d{2}))?\s*(?P<zone>[+-]\d{4}|[A-Za-z]{1,4})?)?"
 )
 _ASCTIME = re.compile(
     r"(?P<month>[A-Za-z]{3})\s+(?P<day>\d{1,2})\s+"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?\s+(?P<zone>[A-Za-z]{3,4}\s+)?(?P<year>\d{4})"
 )
+_COMMENT = re.compile(r"\([^()]*\)")
 _ZONES = {"EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8}  # RFC 5322 4.3
 _DATE_OCTETS = 1000  # of a Date field that are looked at
 
@@ -127,7 +128,7 @@ def param_text(params: Params, name: bytes) -> str | None:
 
 def sent_time(value: bytes) -> datetime | None:
     """The time of a Date field in its own zone (UTC if it names none), or None. RFC 5322 3.3 and 4.3."""
-    text = value[:_DATE_OCTETS].decode("latin-1")
+    text = _COMMENT.sub(" ", value[:_DATE_OCTETS].decode("latin-1"))
     found = _DATE.search(text) or _ASCTIME.search(text)
     if found is None:
         return None
