@@ -130,6 +130,21 @@ def _file_problems(config: Config) -> list[str]:
     return found
 
 
+def _certificate_problems(config: Config) -> list[str]:
+    """What the server would say of the certificates at its start."""
+    # Here and not above: editing the passwd-file needs neither gevent nor OpenSSL.
+    from greenmail.net import tls
+
+    found = []
+    pairs = {tls.Pair(listener.cert_path, listener.key_path) for listener in config.listeners() if listener.cert_path}
+    for pair in sorted(pairs, key=lambda pair: pair.cert_path):
+        try:
+            tls.read(pair)
+        except tls.CannotStart as problem:
+            found.append(problem.text)
+    return found
+
+
 def _check_config(config: Config, parsed: argparse.Namespace) -> int:
     for listener in config.listeners():
         tls = "TLS" if listener.implicit_tls else "STARTTLS" if listener.cert_path else "no TLS"
@@ -145,6 +160,7 @@ def _check_config(config: Config, parsed: argparse.Namespace) -> int:
         _say(f"passwd-file: {len(table.entries)} users")
         for problem in table.problems:
             _say(f"note: {config.passwd_file}: {problem}")
+    problems = problems or _certificate_problems(config)
     for problem in problems:
         _say(f"greenmail: {problem}", error=True)
     if problems:

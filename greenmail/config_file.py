@@ -153,17 +153,8 @@ def _toml_line(key: str, text: str) -> int:
 
 
 def _yaml(text: str, tree: Tree) -> _Table:
-    loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return _Table([])
-        if not isinstance(node, yaml.MappingNode):
-            tree.problems.append(
-                Problem(node.start_mark.line + 1, "", "not a table of settings: write `name: value` lines")
-            )
-            return _Table([])
-        return _yaml_table(loader, node, (), tree)
+        return _yaml_document(yaml.SafeLoader(text), tree)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
@@ -172,9 +163,21 @@ def _yaml(text: str, tree: Tree) -> _Table:
         tree.problems.append(Problem(mark.line + 1 if mark else 0, "", f"not YAML: {reason}"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-99-99
         tree.problems.append(Problem(0, "", f"not YAML: {' '.join(str(error).split())}"))
+    return _Table([])
+
+
+def _yaml_document(loader: yaml.SafeLoader, tree: Tree) -> _Table:
+    try:
+        node = loader.get_single_node()
+        if node is None or node.tag == "tag:yaml.org,2002:null":
+            return _Table([])
+        if isinstance(node, yaml.MappingNode):
+            return _yaml_table(loader, node, (), tree)
+        text = "not a table of settings: write `name: value` lines"
+        tree.problems.append(Problem(node.start_mark.line + 1, "", text))
+        return _Table([])
     finally:
         loader.dispose()
-    return _Table([])
 
 
 def _yaml_table(loader: yaml.SafeLoader, node: yaml.MappingNode, around: Key, tree: Tree) -> _Table:

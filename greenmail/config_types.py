@@ -19,12 +19,12 @@ from pydantic import AfterValidator, BeforeValidator
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_SIZE = re.compile(r"(\d{1,18}) ?([A-Za-z]{0,3})\Z")
+_SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]{0,3})\Z")
 _SIZE_UNITS = {
     "": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30,
     "kb": 10**3, "mb": 10**6, "gb": 10**9,
 }  # fmt: skip
-_TIME = re.compile(r"(\d{1,9}) ?([a-z]{0,7})\Z")
+_TIME = re.compile(r"([0-9]{1,9}) ?([a-z]{0,7})\Z")
 _TIME_UNITS = {
     "": 1, "s": 1, "sec": 1, "secs": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "mins": 60, "minute": 60,
     "minutes": 60, "h": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400, "days": 86400,

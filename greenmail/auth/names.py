@@ -65,8 +65,8 @@ def expand(template: str, name: str, home: str = "") -> str:
 def mail_template(mail_path: str, location: str = "") -> str:
     """`mail-path`, unless the user database gives a `location` of its own (Dovecot's `mail=maildir:~/Maildir:...`).
 
-    Raises Refused if that is another format than Maildir. Its options (`:INDEX=`, `:CONTROL=`) are left out: where
-    they matter, `control-path` says the same for everybody.
+    Raises Refused if that is another format than Maildir, or no path to begin at. Its options (`:INDEX=`,
+    `:CONTROL=`) are left out: where they matter, `control-path` says the same for everybody.
     """
     if not location:
         return mail_path
@@ -75,4 +75,7 @@ def mail_template(mail_path: str, location: str = "") -> str:
         rest = location
     elif kind != "maildir":
         raise Refused("this user's mail is not in a Maildir")
-    return rest.partition(":")[0]
+    path = rest.partition(":")[0]
+    if not path.startswith(("/", "~/", "%h/")) and path not in ("~", "%h"):
+        raise Refused("this user's mail has no absolute path")
+    return path
