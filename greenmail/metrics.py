@@ -56,7 +56,6 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("counter", "fallbacks", "greenmail_watch_fallbacks", "Watches that could not be had or were lost.", ("reason",)),
     ("gauge", "queue", "greenmail_pool_queue", "Tasks that wait for a thread.", ("pool",)),
     ("latency", "wait", "greenmail_pool_wait_seconds", "Time a task waited for a thread.", ("pool",)),
-    ("counter", "rejected", "greenmail_pool_rejected", "Tasks turned away because the queue was full.", ("pool",)),
     ("setting", "pool_size", "greenmail_worker_pool_size", "Threads for blocking tasks in each worker.", ()),
     ("lag", "lag", "greenmail_hub_lag_seconds", "How late a timer of the event loop ran.", ()),
     ("counter", "rebuilds", "greenmail_index_rebuilds", "Mailbox indexes made anew from the Maildir.", ("reason",)),
@@ -166,7 +165,7 @@ def start(directory: str, slot: str = "parent") -> None:
         for result in LOGIN_RESULTS:
             board.child("logins", protocol, result)
     for pool in POOLS:
-        for attribute in ("queue", "wait", "rejected"):
+        for attribute in ("queue", "wait"):
             board.child(attribute, pool)
     board.child("started").set(time.time())
     board.child("build", __version__, platform.python_version()).set(1)
@@ -345,12 +344,6 @@ def pool_wait(pool: str, seconds: float) -> None:
     """How long a task waited for a thread of `pool`."""
     if _board is not None:
         _board.child("wait", pool).observe(seconds)
-
-
-def pool_rejected(pool: str) -> None:
-    """The queue of `pool` was full."""
-    if _board is not None:
-        _board.child("rejected", pool).inc()
 
 
 def pool_size(number: int) -> None:

@@ -85,8 +85,10 @@ class Stream:
         self.local_port = int(name[1])
         self.trusted = shared.trusts(self.peer)
         self.timeout = 60.0
+        self.protocol = shared.protocol
         self.received = 0
         self.sent = 0
+        self._reported = (0, 0)
         self.tls_version = ""
         self.tls_cipher = ""
 
@@ -139,7 +141,7 @@ class Stream:
             while not data:
                 self._say_farewell(self._at_rest())
                 if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT:
-                    raise self._lost("idle for too long")
+                    raise Disconnected("idle for too long")  # the engine may still say so
                 data = self._receive_now()
         self._answered = False
         return data
@@ -178,6 +180,12 @@ class Stream:
         self.tls_version = self._sock.version() or "TLS"
         self.tls_cipher = (self._sock.cipher() or ("",))[0]
         metrics.handshake(self._shared.protocol, "ok")
+
+    def unreported(self) -> tuple[int, int]:
+        """Octets received and sent since the last call."""
+        found = self.received - self._reported[0], self.sent - self._reported[1]
+        self._reported = self.received, self.sent
+        return found
 
     def rest(self, seconds: float) -> Wake:
         """Wait for input (INPUT, also at the end of the stream), for `interrupt` (CHANGED), or until time is over.

@@ -26,17 +26,6 @@ log = logging.getLogger(__name__)
 TURN = 0.002  # seconds that a green thread may run before `breathe` pauses it
 PAUSE = 0.0001  # the shortest sleep that lets input in
 LAG_INTERVAL = 0.5
-PASSWORD_QUEUE = 64  # passwords that wait for a thread; beyond it a login is refused rather than delayed
-
-
-class Saturated:
-    """What a bounded pool answers instead of a result when its queue is full."""
-
-    def __repr__(self) -> str:
-        return "SATURATED"
-
-
-SATURATED = Saturated()
 
 
 class Clock:
@@ -87,26 +76,26 @@ class GreenLock:
 
 
 class Pool:
-    """Native threads for long work. `size` run, `queue` may wait (None: any number)."""
+    """Native threads for long work: `size` tasks run, the others wait in order.
 
-    def __init__(self, name: str, size: int, clock: Clock, queue: int | None = None) -> None:
+    A task is handed in by a green thread that waits for it, so there are never more of them than sessions. Logins,
+    which anybody may try, are bounded before they come here, by `auth.gate`.
+    """
+
+    def __init__(self, name: str, size: int, clock: Clock) -> None:
         self._name = name
         self._clock = clock
         self._threads = ThreadPool(size)
         self._home = threading.get_ident()
-        self._limit = None if queue is None else size + queue
         self._asked = 0  # tasks that were handed in and are not finished
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """The result of `function`, run on a thread of the pool; what it raises is raised here.
 
-        Called on a thread of the pool it runs at once, there. Gives SATURATED if the queue is full.
+        Called on a thread of the pool it runs at once, there.
         """
         if threading.get_ident() != self._home:
             return function(*args)
-        if self._limit is not None and self._asked >= self._limit:
-            metrics.pool_rejected(self._name)
-            return SATURATED
         self._asked += 1
         metrics.pool_queue(self._name, max(0, self._asked - self._threads.maxsize))
         try:
@@ -142,7 +131,7 @@ class Work:
     def __init__(self, pool_size: int, password_threads: int = 1) -> None:
         self.clock = Clock()
         self.pool = Pool("work", pool_size, self.clock)
-        self.passwords = Pool("password", password_threads, self.clock, PASSWORD_QUEUE)
+        self.passwords = Pool("password", password_threads, self.clock)
         self.runtime = Runtime(
             blocking=self.pool.run,
             lock=self.lock,

@@ -1,0 +1,42 @@
+"""Users' mail, by the configuration: from `User` to `storage.api.Account`."""
+
+from collections.abc import Callable
+
+from greenmail.auth import names
+from greenmail.auth.api import User
+from greenmail.config import Config
+from greenmail.storage.account import MaildirSettings, MaildirStore
+from greenmail.storage.api import Account
+
+
+def settings_for(config: Config, user: User) -> MaildirSettings:
+    """Where this user's mail lies. Raises Refused if the name or the entry in the user database does not give a path."""
+
+    def path(template: str) -> str:
+        return names.expand(template, user.name, user.home) if template else ""
+
+    return MaildirSettings(
+        mail_path=path(names.mail_template(config.mail_path, user.extra.get("mail", ""))),
+        control_path=path(config.control_path),
+        inbox_path=path(config.inbox_path),
+        index_path=path(config.index_path),
+        mailbox_names=config.mailbox_names,
+        name_escape=config.name_escape,
+        prefix=config.prefix,
+        separator=config.separator,
+        special_use=config.special_use,
+        auto_create=config.auto_create,
+        create_mail_path=config.create_mail_path,
+        lock_timeout=config.lock_timeout,
+        lock_host=config.lock_host,
+        coexistence=config.coexistence,
+    )
+
+
+def opener(config: Config, store: MaildirStore) -> Callable[[User], Account]:
+    """`Services.open_account`."""
+
+    def open_account(user: User) -> Account:
+        return store.open_account(user.name, settings_for(config, user))
+
+    return open_account

@@ -1,0 +1,307 @@
+"""The parent's children: forking them, hearing from them, ending them."""
+
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from gevent._hub_local import get_hub_if_exists  # gevent has no public way to ask without making one
+
+from greenmail import metrics
+from greenmail.net import admin, children, register, tls, worker
+from greenmail.net.server import SLOTS, Board
+from greenmail.net.site import Site
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.1  # seconds until a child that ended unasked is started again; doubles
+LONGEST_DELAY = 30.0
+GOOD_LIFE = 30.0  # seconds after which a child's end is not its start's fault
+SILENT = 15.0  # seconds without a sign of life after which a worker does not count as healthy
+_LOOK = 5.0
+_BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Kind(Enum):
+    """What a child does."""
+
+    WORKER = "worker"
+    ADMIN = "admin"
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A living child."""
+
+    kind: Kind
+    slot: int
+    pid: int
+    control: socket.socket
+    generation: int
+    since: float
+    heard: float
+    ready: bool = False
+    leaving: bool = False
+    kill_at: float | None = None
+    told: tuple[int, int] = (-1, -1)  # an admin process: the health it knows of
+
+    @property
+    def name(self) -> str:
+        """Of its value files."""
+        return f"{self.kind.value}{self.slot}"
+
+
+class Family:
+    """All living children, of the present configuration and of the ones before."""
+
+    def __init__(self, per_user: int) -> None:
+        self.children: dict[int, Child] = {}
+        self.generation = 1
+        self.foreign: list[Any] = []  # the parent's own, to be closed in a child
+        self.board = Board()
+        self.register = register.Register(per_user)
+        self._previous = 0
+        self._newest = 1
+        self._unfolded: dict[int, str] = {}
+        self._delays = dict.fromkeys(Kind, FIRST_DELAY)
+        self._not_before = dict.fromkeys(Kind, 0.0)
+
+    # --- birth ---
+
+    def missing(self, site: Site, now: float) -> list[Kind]:
+        """What is to be forked now."""
+        wanted = self._wanted(site)
+        return [kind for kind in Kind if now >= self._not_before[kind] for _ in range(wanted[kind] - self._here(kind))]
+
+    def fork(self, kind: Kind, site: Site) -> Child:
+        """A new child of the present generation."""
+        _assert_alone()
+        slot = min(set(range(SLOTS)) - {child.slot for child in self.children.values()} - set(self._unfolded))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        now, parent = time.monotonic(), os.getpid()
+        gc.collect()
+        gc.freeze()  # the children share these pages as long as no collector writes to them
+        # A signal for the child must not meet the parent's handlers, which it has until it has its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+        pid = os.fork()
+        if pid == 0:
+            self._live(Child(kind, slot, parent, ours, self.generation, now, now), theirs, site)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
+        theirs.close()
+        ours.setblocking(False)
+        child = self.children[pid] = Child(kind, slot, pid, ours, self.generation, now, now)
+        log.info("fork kind=%s pid=%d", kind.value, pid)
+        return child
+
+    def _live(self, child: Child, control: socket.socket, site: Site) -> None:
+        """In the child; never comes back."""
+        status = 1
+        try:
+            foreign = [*self.foreign, child.control, *(other.control for other in self.children.values())]
+            if child.kind is Kind.ADMIN:
+                foreign += site.sockets.values()
+            elif site.metrics_socket is not None:
+                foreign.append(site.metrics_socket)
+            children.settle(child.name, site.identity, child.pid, foreign)
+            try:
+                metrics.use_slot(child.name)
+            except OSError as error:
+                log.error("figures-off pid=%d reason=%r", os.getpid(), error.strerror)
+            if child.kind is Kind.ADMIN:
+                assert site.metrics_socket is not None
+                status = admin.run(site.metrics_socket, control)
+            else:
+                plan = worker.Plan(site.config, child.slot, control, site.listeners(), site.contexts, self.board)
+                status = worker.run(plan)
+        except BaseException:
+            log.exception("bug in a process of kind %s", child.kind.value)
+        finally:
+            os._exit(status)
+
+    # --- life ---
+
+    def read(self, child: Child) -> bool:
+        """Take what a child says, and answer; False at the end of the stream."""
+        for _ in range(64):
+            try:
+                data = child.control.recv(register.LARGEST)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            child.heard = time.monotonic()
+            try:
+                self._hear(child, register.decode(data))
+            except (json.JSONDecodeError, KeyError, TypeError):
+                log.error("bug message-from pid=%d data=%r", child.pid, data[:200])
+        return True
+
+    def _hear(self, child: Child, message: dict[str, Any]) -> None:
+        match message["op"]:
+            case "ready":
+                child.ready = True
+            case "alive":
+                return
+            case _:
+                answer = self.register.handle(child.pid, message)
+                if answer is not None:
+                    _tell(child, answer)
+
+    def complete(self, site: Site) -> bool:
+        """Whether all children of the present generation are ready."""
+        ready = [child.kind for child in self._present() if child.ready]
+        return all(ready.count(kind) >= number for kind, number in self._wanted(site).items())
+
+    def tell_health(self, site: Site) -> None:
+        """Tell the admin processes how many workers answer, if that has changed."""
+        now = time.monotonic()
+        workers = [child for child in self.children.values() if child.kind is Kind.WORKER and not child.leaving]
+        healthy = sum(child.ready and now - child.heard < SILENT for child in workers)
+        state = (healthy, site.config.processes)
+        for child in self.children.values():
+            if child.kind is Kind.ADMIN and child.ready and child.told != state:
+                child.told = state
+                _tell(child, {"op": "health", "ready": state[0], "wanted": state[1]})
+
+    def hand_out(self, material: tls.Material) -> None:
+        """Send a renewed certificate with its key to every worker."""
+        pair = material.pair
+        data = register.encode({"op": "certificate", "cert": pair.cert_path, "key": pair.key_path})
+        for child in self.children.values():
+            if child.kind is not Kind.WORKER:
+                continue
+            descriptors = tls.to_memory(material)
+            try:
+                socket.send_fds(child.control, [data], descriptors)
+            except OSError as error:
+                log.warning("certificate-not-sent pid=%d reason=%s", child.pid, error.strerror)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    # --- generations ---
+
+    def next_generation(self, per_user: int) -> None:
+        """From now on children of a new configuration are forked."""
+        self.register.per_user = per_user
+        self._previous = self.generation
+        self._newest += 1
+        self.generation = self._newest
+        self._delays = dict.fromkeys(Kind, FIRST_DELAY)
+        self._not_before = dict.fromkeys(Kind, 0.0)
+
+    def back(self) -> list[Child]:
+        """Return to the generation before; the children of the one that did not work."""
+        failed = self._present()
+        self.generation = self._previous
+        return failed
+
+    def outdated(self) -> list[Child]:
+        """Children of earlier generations that were not told to go yet."""
+        return [child for child in self.children.values() if child.generation != self.generation and not child.leaving]
+
+    # --- death ---
+
+    def end(self, leaving: Iterable[Child], seconds: float) -> None:
+        """Tell children to drain and end; after `seconds` they are killed."""
+        for child in list(leaving):
+            child.leaving = True
+            child.kill_at = time.monotonic() + seconds
+            _kill(child, signal.SIGTERM)
+
+    def kill_late(self, now: float) -> None:
+        """Kill who was told to go and is still there after its time."""
+        for child in self.children.values():
+            if child.kill_at is not None and now >= child.kill_at:
+                log.warning("killed pid=%d", child.pid)
+                child.kill_at = None
+                _kill(child, signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """End everybody at once."""
+        for child in self.children.values():
+            child.leaving = True
+            _kill(child, signal.SIGKILL)
+
+    def reap(self) -> list[tuple[Child, int]]:
+        """Children that have ended, with their wait status; their sessions and connections are forgotten."""
+        found = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return found
+            if pid == 0:
+                return found
+            child = self.children.pop(pid, None)
+            if child is None:
+                continue
+            self.register.release(pid)
+            self.board.put(child.slot, 0)
+            self._unfolded[child.slot] = child.name
+            if not child.leaving:
+                self._postpone(child)
+            found.append((child, status))
+
+    def fold(self) -> None:
+        """Keep the counters of the dead; a slot is free again when that is done."""
+        for slot, name in list(self._unfolded.items()):
+            if metrics.fold(name):
+                del self._unfolded[slot]
+
+    def pause(self, now: float, site: Site, stopping: bool) -> float:
+        """How long there is nothing to do."""
+        due = [now + _LOOK]
+        due += [child.kill_at for child in self.children.values() if child.kill_at is not None]
+        if self._unfolded:
+            due.append(now + 0.05)
+        if not stopping:
+            wanted = self._wanted(site)
+            due += [self._not_before[kind] for kind in Kind if self._here(kind) < wanted[kind]]
+        return max(0.0, min(due) - now)
+
+    def _postpone(self, child: Child) -> None:
+        now = time.monotonic()
+        if now - child.since >= GOOD_LIFE:
+            self._delays[child.kind] = FIRST_DELAY
+        self._not_before[child.kind] = now + self._delays[child.kind]
+        self._delays[child.kind] = min(LONGEST_DELAY, self._delays[child.kind] * 2)
+
+    def _present(self) -> list[Child]:
+        return [child for child in self.children.values() if child.generation == self.generation and not child.leaving]
+
+    def _here(self, kind: Kind) -> int:
+        return sum(child.kind is kind for child in self._present())
+
+    @staticmethod
+    def _wanted(site: Site) -> dict[Kind, int]:
+        return {Kind.WORKER: site.config.processes, Kind.ADMIN: int(site.metrics_socket is not None)}
+
+
+def _assert_alone() -> None:
+    """What runs beside the main thread, or in an event loop, would be torn apart by a fork or run on in the child."""
+    if get_hub_if_exists() is not None or len(os.listdir("/proc/self/task")) != 1:
+        raise RuntimeError("the parent process must have no event loop and no thread")
+
+
+def _tell(child: Child, message: dict[str, Any]) -> None:
+    try:
+        child.control.send(register.encode(message))
+    except OSError as error:  # it ended, or does not read: then it will not miss the answer
+        log.debug("not-told pid=%d reason=%s", child.pid, error)
+
+
+def _kill(child: Child, number: signal.Signals) -> None:
+    try:
+        os.kill(child.pid, number)
+    except ProcessLookupError:
+        return  # not reaped yet, or it would not be in the list

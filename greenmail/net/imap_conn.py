@@ -1,0 +1,59 @@
+"""IMAP connections: what a worker's sessions share, made from the configuration."""
+
+from collections.abc import Callable
+
+from greenmail import __version__
+from greenmail.auth.api import Authenticator, User
+from greenmail.config import Config
+from greenmail.imap.execute import serve
+from greenmail.imap.session import Limits, Register, Services, Session
+from greenmail.net.stream import Stream
+from greenmail.runtime import Runtime
+from greenmail.storage.api import Account
+
+BYE_FULL = b"* BYE [LIMIT] Too many connections, try again later.\r\n"
+BYE_END = b"* BYE [UNAVAILABLE] Server is shutting down, connect again.\r\n"  # RFC 9051 7.1.5, RFC 5530 3
+
+
+def limits(config: Config) -> Limits:
+    """Every bound of an IMAP session."""
+    return Limits(
+        max_line=config.max_line,
+        max_line_anonymous=config.max_line_anonymous,
+        max_command_size=config.max_command_size,
+        max_request_size=config.max_request_size,
+        max_drain=config.drain,
+        max_auth_failures=config.max_auth_failures,
+        timeout_anonymous=config.timeout_anonymous,
+        timeout_authenticated=config.timeout_authenticated,
+        timeout_idle=config.timeout_idle,
+        idle_keepalive=config.idle_keepalive,
+    )
+
+
+def handler(
+    config: Config,
+    runtime: Runtime,
+    authenticator: Authenticator,
+    normalize: Callable[[str], str],
+    open_account: Callable[[User], Account],
+    register: Register,
+    new_sid: Callable[[], str],
+) -> Callable[[Stream], None]:
+    """The engine for one connection after another."""
+    services = Services(
+        runtime=runtime,
+        authenticator=authenticator,
+        open_account=open_account,
+        register=register,
+        limits=limits(config),
+        literal_minus=config.literal_minus,
+        time_zone=config.time_zone,
+        server_id={"name": "GreenMail", "version": __version__},
+        normalize=normalize,
+    )
+
+    def run(stream: Stream) -> None:
+        serve(Session(stream, services, new_sid()))
+
+    return run

@@ -1,0 +1,105 @@
+"""Binding addresses, in the parent: before the fork, with its privileges."""
+
+import errno
+import logging
+import socket
+from collections.abc import Iterable
+
+from greenmail.config import Listener
+from greenmail.net.stream import KERNEL_UNSENT
+from greenmail.net.tls import CannotStart
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+_TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; Python 3.11 has no name for it
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 60), (socket.TCP_KEEPCNT, 5))
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+Place = tuple[str, str, int]  # listener's name, address, port as configured
+
+
+def place(listener: Listener) -> Place:
+    """What tells one listening socket from another, also when the port is any free one."""
+    return (listener.name, listener.address, listener.port)
+
+
+def bind_all(
+    listeners: Iterable[Listener], timeout_write: float, bound: dict[Place, socket.socket]
+) -> dict[Place, socket.socket]:
+    """A listening socket for each of `listeners`; those in `bound` are kept. Raises CannotStart."""
+    wanted = tuple(listeners)
+    ipv4_ports = {listener.port for listener in wanted if ":" not in listener.address and listener.port}
+    sockets: dict[Place, socket.socket] = {}
+    try:
+        for listener in wanted:
+            key = place(listener)
+            kept = bound.get(key)
+            sockets[key] = kept if kept is not None else _bind(listener, timeout_write, listener.port in ipv4_ports)
+    except CannotStart:
+        for key, made in sockets.items():
+            if key not in bound:
+                made.close()
+        raise
+    return sockets
+
+
+def bind_plain(what: str, address: str, port: int) -> socket.socket:
+    """A listening socket for `metrics-bind`. Raises CannotStart."""
+    try:
+        return _listening(address, port, 0.0, ipv6_only=False)
+    except OSError as error:
+        raise _explained(what, address, port, error) from None
+
+
+def _bind(listener: Listener, timeout_write: float, ipv4_too: bool) -> socket.socket:
+    try:
+        try:
+            return _listening(listener.address, listener.port, timeout_write, ipv6_only=ipv4_too)
+        except OSError as error:
+            if listener.address != "::" or error.errno not in _NO_IPV6:
+                raise
+            log.warning("ipv6-off listener=%s text=%r", listener.name, "no IPv6 here; listening at 0.0.0.0 instead")
+            return _listening("0.0.0.0", listener.port, timeout_write, ipv6_only=False)
+    except OSError as error:
+        raise _explained(listener.name, listener.address, listener.port, error) from None
+
+
+def _listening(address: str, port: int, timeout_write: float, *, ipv6_only: bool) -> socket.socket:
+    """A listening socket whose options the accepted ones inherit: a connection costs no system call for them."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Without it the greeting of TLS 1.3 waits 40 ms behind the session tickets.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, KERNEL_UNSENT)
+        for option, value in _KEEPALIVE:
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+        if timeout_write:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_write * 1000))
+        if family == socket.AF_INET6:
+            # An IPv4 listener on the same port takes what is IPv4; else "[::]" answers it too.
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(ipv6_only or address != "::"))
+        made.bind((address, port))
+        made.listen(BACKLOG)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _explained(name: str, address: str, port: int, error: OSError) -> CannotStart:
+    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            why = f"another program listens there; stop it, or change the port (find it by: ss -ltnp 'sport = {port}')"
+        case errno.EACCES | errno.EPERM:
+            why = "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+        case errno.EADDRNOTAVAIL:
+            why = "this machine does not have this address"
+        case _:
+            why = error.strerror or str(error)
+    return CannotStart(f"cannot listen at {where} ({name}): {why}")

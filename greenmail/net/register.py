@@ -1,0 +1,163 @@
+"""Who is logged in where, over all workers.
+
+The parent keeps the register. Each process of the server has a socketpair to it, of type SOCK_SEQPACKET: a message is
+one JSON object. A worker asks {"n": 7, "op": "login", "user": ..., "address": ..., "protocol": ...} and is answered
+{"n": 7} or {"n": 7, "deny": "why"}; {"n": 7, "op": "logout"} takes the entry away and is not answered. The end of a
+worker takes all of its entries away. If there is no answer in a second the login goes on: the register guards against
+excess, and must not become a way for all mail to stop.
+"""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+import itertools
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.queue import Queue
+
+from greenmail import metrics
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 1.0
+LARGEST = 1 << 16  # octets of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One session."""
+
+    user: str
+    address: str
+    protocol: str
+    since: float  # seconds since 1970
+
+
+class Register:
+    """The parent's side: plain data, no waiting."""
+
+    def __init__(self, per_user: int) -> None:
+        self.per_user = per_user
+        self._entries: dict[int, dict[int, Entry]] = {}  # by pid of the worker, by its number
+        self._counts: dict[str, int] = {}
+
+    def handle(self, pid: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer to a worker's message, if it gets one."""
+        number = message["n"]
+        if message["op"] == "logout":
+            self._remove(self._entries.get(pid, {}).pop(number, None))
+            return None
+        entry = Entry(message["user"], message["address"], message["protocol"], time.time())
+        if self._counts.get(entry.user, 0) >= self.per_user:
+            return {"n": number, "deny": f"too many connections of this user, at most {self.per_user} are allowed"}
+        self._entries.setdefault(pid, {})[number] = entry
+        self._counts[entry.user] = self._counts.get(entry.user, 0) + 1
+        return {"n": number}
+
+    def release(self, pid: int) -> None:
+        """A worker ended: its sessions are gone."""
+        for entry in self._entries.pop(pid, {}).values():
+            self._remove(entry)
+
+    def who(self) -> list[tuple[int, Entry]]:
+        """Every session with the pid of its worker."""
+        return [(pid, entry) for pid, entries in self._entries.items() for entry in entries.values()]
+
+    def _remove(self, entry: Entry | None) -> None:
+        if entry is None:
+            return
+        left = self._counts[entry.user] - 1
+        if left:
+            self._counts[entry.user] = left
+        else:
+            del self._counts[entry.user]
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """A message as it goes over the socketpair."""
+    return json.dumps(message).encode("ascii")
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """What `encode` gave."""
+    message: dict[str, Any] = json.loads(data)
+    return message
+
+
+class RegisterClient:
+    """The worker's side: `imap.session.Register`. Must be made after the fork.
+
+    `sock` is a gevent socket; it is read elsewhere (`worker`), which hands answers to `answered`.
+    """
+
+    def __init__(self, sock: Any, timeout: float = TIMEOUT) -> None:
+        self._sock = sock
+        self._timeout = timeout
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Callable[[str | None], None]] = {}
+        self._held: dict[tuple[str, str, str], list[int]] = {}
+        self._out: Any = Queue()
+        self._sender = gevent.spawn(self._send)
+
+    def login(self, user: str, address: str, protocol: str) -> str | None:
+        """Enter a session; None, or why the user may not have another one."""
+        number = next(self._numbers)
+        key = (user, address, protocol)
+        self._held.setdefault(key, []).append(number)
+        answer: Any = AsyncResult()
+        self._waiting[number] = answer.set
+        self._out.put(encode({"n": number, "op": "login", "user": user, "address": address, "protocol": protocol}))
+        try:
+            denied: str | None = answer.get(timeout=self._timeout)
+        except gevent.Timeout:
+            metrics.register_timeout()
+            log.warning("register-timeout user=%r", user)
+            # Should it be denied later, the session is not in the register and is not to be taken out of it.
+            self._waiting[number] = lambda late: None if late is None else self._forget(key, number)
+            return None
+        if denied is not None:
+            self._forget(key, number)
+            metrics.refused(protocol, "user")
+        return denied
+
+    def logout(self, user: str, address: str, protocol: str) -> None:
+        """Take one session with these properties out of the register; does nothing if there is none."""
+        key = (user, address, protocol)
+        numbers = self._held.get(key)
+        if numbers:
+            number = numbers[0]
+            self._forget(key, number)
+            self._out.put(encode({"n": number, "op": "logout"}))
+
+    def answered(self, message: dict[str, Any]) -> None:
+        """An answer of the parent has come."""
+        waiting = self._waiting.pop(message["n"], None)
+        if waiting is not None:
+            waiting(message.get("deny"))
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Tell the parent something that is not answered."""
+        self._out.put(encode(message))
+
+    def _forget(self, key: tuple[str, str, str], number: int) -> None:
+        numbers = self._held.get(key, [])
+        if number in numbers:
+            numbers.remove(number)
+        if not numbers:
+            self._held.pop(key, None)
+
+    def _send(self) -> None:
+        """One after another, so that a parent that does not read holds up only this green thread."""
+        for data in self._out:
+            try:
+                self._sock.send(data)
+            except OSError as error:
+                log.debug("register-gone reason=%s", error)  # the parent ended, and so will this worker
+                return

@@ -1,0 +1,170 @@
+"""Accepting connections, in a worker.
+
+All workers accept from the same inherited sockets, a few connections at a turn, so that an idle worker gets its share.
+How many are open in all stands in memory that the workers share: each writes only its own place, so there is nothing
+to lock and nothing to ask.
+"""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+import errno
+import logging
+import mmap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.server import StreamServer
+
+from greenmail import metrics
+from greenmail.errors import Disconnected
+from greenmail.net.stream import Shared, Stream, plain_address
+
+log = logging.getLogger(__name__)
+
+SLOTS = 512  # processes that may live at the same time, old ones that drain included
+ACCEPT_PAUSE = 0.5  # seconds without accepting when there are no descriptors left
+_LOG_EVERY = 10.0  # seconds between two lines about the same limit
+
+
+class Board:
+    """How many connections each worker has open; made before the fork, shared by all."""
+
+    def __init__(self) -> None:
+        self._places = memoryview(mmap.mmap(-1, SLOTS * 8)).cast("Q")
+
+    def total(self) -> int:
+        """Connections over all workers, as good as now."""
+        return sum(self._places)
+
+    def put(self, slot: int, connections: int) -> None:
+        """A worker's own number; the parent puts 0 when a worker has ended."""
+        self._places[slot] = connections
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What one listener does with a connection."""
+
+    name: str
+    implicit_tls: bool
+    shared: Shared
+    serve: Callable[[Stream], None]  # an engine; may raise Disconnected
+    full: bytes  # what a client is told when there are too many connections
+
+
+class Connections:
+    """All connections of a worker."""
+
+    def __init__(self, board: Board, slot: int, limit: int) -> None:
+        self._board = board
+        self._slot = slot
+        self._limit = limit
+        self._open: set[Stream] = set()
+        self._pending = 0  # accepted, and not in `_open` yet, or only told to go away
+        self._told = 0.0
+        self.draining = False
+        self.none_left: Any = Event()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def run(self, service: Service, sock: Any, address: tuple[Any, ...]) -> None:
+        """One connection from its first octet to its last, on its own green thread."""
+        protocol = service.shared.protocol
+        if self._board.total() >= self._limit:
+            self._refuse(service, sock, address)
+            return
+        stream = Stream(sock, address, service.shared)
+        self._open.add(stream)
+        self._board.put(self._slot, len(self._open))
+        metrics.connection_opened(protocol, service.implicit_tls)
+        if self.draining:
+            stream.drain()
+        try:
+            if service.implicit_tls:
+                stream.handshake(service.shared.context())
+            service.serve(stream)
+        except Disconnected as gone:
+            log.debug("disconnected protocol=%s rip=%s reason=%r", protocol, stream.peer, gone.text)
+        except Exception:
+            log.exception("bug protocol=%s rip=%s", protocol, stream.peer)
+        finally:
+            stream.close()
+            self._open.discard(stream)
+            self._board.put(self._slot, len(self._open))
+            metrics.connection_closed(protocol, *stream.unreported())
+            if self.draining and not self._open:
+                self.none_left.set()
+
+    def drain(self) -> None:
+        """Have every session end at its next idle point; `none_left` is set when all have."""
+        self.draining = True
+        for stream in list(self._open):
+            stream.drain()
+        if not self._open:
+            self.none_left.set()
+
+    def report(self) -> None:
+        """Add the octets of living connections to the metrics."""
+        for stream in list(self._open):
+            metrics.octets(stream.protocol, *stream.unreported())
+
+    def _refuse(self, service: Service, sock: Any, address: tuple[Any, ...]) -> None:
+        protocol = service.shared.protocol
+        metrics.refused(protocol, "connections")
+        now = time.monotonic()
+        if now - self._told >= _LOG_EVERY:
+            self._told = now
+            log.warning(
+                "connections-limit protocol=%s rip=%s max_connections=%d",
+                protocol,
+                plain_address(address[0]),
+                self._limit,
+            )
+        try:
+            sock.settimeout(0.0)
+            if not service.implicit_tls:  # a handshake for a refusal would cost more than the session
+                sock.send(service.full)
+        except OSError as error:
+            log.debug("refusal-lost reason=%s", error)
+        finally:
+            sock.close()
+
+
+class Acceptor(StreamServer):
+    """gevent's server with our options: few accepts at a turn, the handshake in our hands."""
+
+    max_accept = 2
+
+    def __init__(self, listener: Any, service: Service, connections: Connections) -> None:
+        self._service = service
+        self._connections = connections
+        ssl_args = {"ssl_context": service.shared.context()} if service.implicit_tls else {}
+        super().__init__(listener, self._plain, spawn=gevent.spawn_raw, **ssl_args)
+
+    def do_read(self) -> Any:
+        """The next connection, or None. Without descriptors gevent would print a traceback, or spin."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                log.error("accept-failed listener=%s reason=%r", self._service.name, error.strerror)
+                self.stop_accepting()
+                gevent.spawn_later(ACCEPT_PAUSE, self._go_on)
+            return None
+
+    def _go_on(self) -> None:
+        if self.started:
+            self.start_accepting()
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+        """gevent's own would wait for a silent client for ever and print a traceback for garbage."""
+        self._connections.run(self._service, client_socket, address)
+
+    def _plain(self, client_socket: Any, address: Any) -> None:
+        self._connections.run(self._service, client_socket, address)

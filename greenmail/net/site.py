@@ -1,0 +1,109 @@
+"""What a configuration means on this machine: bound sockets, checked certificates, whom to run as. In the parent."""
+
+import logging
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from greenmail import metrics
+from greenmail.config import Config, Listener
+from greenmail.net import children, listen, tls
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Site:
+    """Everything that children are given at the fork."""
+
+    config: Config
+    identity: children.Identity
+    sockets: dict[listen.Place, socket.socket]
+    metrics_socket: socket.socket | None
+    materials: dict[tls.Pair, tls.Material]
+    contexts: dict[tls.Pair, Any]
+
+    @staticmethod
+    def make(config: Config, old: "Site | None") -> "Site":
+        """Bind and check; what `old` has bound already is kept. Raises CannotStart, and then nothing has changed."""
+        identity = children.identity(config)
+        pairs = {tls.Pair(item.cert_path, item.key_path) for item in config.listeners() if item.cert_path}
+        materials = tls.read_all(pairs)
+        contexts = {
+            pair: tls.context(material, config.tls_min_version, config.tls_ciphers)
+            for pair, material in materials.items()
+        }
+        bound = old.sockets if old is not None else {}
+        metrics_socket = _metrics_socket(config, old)
+        try:
+            sockets = listen.bind_all(config.listeners(), config.timeout_write, bound)
+        except tls.CannotStart:
+            if metrics_socket is not None and (old is None or metrics_socket is not old.metrics_socket):
+                metrics_socket.close()
+            raise
+        for material in materials.values():
+            metrics.certificate_expiry(material.pair.cert_path, material.expires)
+        return Site(config, identity, sockets, metrics_socket, materials, contexts)
+
+    def listeners(self) -> list[tuple[Listener, socket.socket]]:
+        """Each listener with its socket."""
+        return [(listener, self.sockets[listen.place(listener)]) for listener in self.config.listeners()]
+
+    def announce(self) -> None:
+        """Say in the log where clients are served; the port is the real one, also if any free one was asked for."""
+        for listener, sock in self.listeners():
+            address, port = sock.getsockname()[:2]
+            kind = "implicit" if listener.implicit_tls else "offered" if listener.cert_path else "none"
+            log.info(
+                "listening listener=%s protocol=%s address=%s port=%d tls=%s",
+                listener.name, listener.protocol, address, port, kind,
+            )  # fmt: skip
+        if self.metrics_socket is not None:
+            log.info("listening listener=metrics address=%s port=%d", *self.metrics_socket.getsockname()[:2])
+        if self.identity.uid == 0:
+            log.warning("running-as-root text=%r", "set `user` to the owner of the mail")
+
+    def close(self, keep: "Site | None") -> None:
+        """Close every socket that `keep` does not have."""
+        kept = {id(sock) for sock in keep.all_sockets()} if keep is not None else set()
+        for sock in self.all_sockets():
+            if id(sock) not in kept:
+                sock.close()
+
+    def stop_listening(self) -> None:
+        """The parent's part of not accepting any more; /metrics stays to the end."""
+        for sock in self.sockets.values():
+            sock.close()
+
+    def all_sockets(self) -> list[socket.socket]:
+        """Everything that is bound."""
+        return [*self.sockets.values(), *([self.metrics_socket] if self.metrics_socket is not None else [])]
+
+    def renewed(self) -> list[tls.Material]:
+        """Certificates that are new on disk; taken up here, for processes that will be forked."""
+        found = []
+        for material in tls.changed(self.materials.values()):
+            descriptors = tls.to_memory(material)
+            try:
+                tls.load(self.contexts[material.pair], *descriptors)
+            except (ssl.SSLError, OSError) as error:
+                log.warning("certificate-not-reloaded path=%s reason=%r", material.pair.cert_path, str(error))
+                continue
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            self.materials[material.pair] = material
+            metrics.certificate_expiry(material.pair.cert_path, material.expires)
+            found.append(material)
+        return found
+
+
+def _metrics_socket(config: Config, old: Site | None) -> socket.socket | None:
+    wanted = config.metrics_bind
+    if wanted is None:
+        return None
+    if old is not None and old.config.metrics_bind == wanted and old.metrics_socket is not None:
+        return old.metrics_socket
+    return listen.bind_plain("metrics-bind", wanted.address, wanted.port)

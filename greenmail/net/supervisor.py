@@ -1,0 +1,249 @@
+"""The parent: binds, checks certificates, forks, and afterwards waits in one plain loop.
+
+It never starts an event loop of gevent and no thread: what ran here would run on in every child. It keeps the
+privileges it was started with, so it does little: it restarts children, answers signals, keeps the register and hands
+out renewed certificates.
+
+    SIGTERM, SIGINT   drain and end; a second one ends at once
+    SIGHUP            check the configuration, start new workers, then drain the old ones; on any error all stays as it is
+"""
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import greenmail
+from greenmail import config as configuration
+from greenmail import log as logs
+from greenmail import metrics
+from greenmail.config import Config, ConfigError
+from greenmail.net import directory, systemd
+from greenmail.net.family import Child, Family, Kind
+from greenmail.net.site import Site
+from greenmail.net.tls import CannotStart
+
+log = logging.getLogger(__name__)
+
+CERTIFICATES_EVERY = 60.0  # seconds between looks at certificate files
+READY_WITHIN = 60.0  # seconds that new workers of a reload have to become ready
+FALSE_STARTS = 5  # children that end before the first is ready: then the server cannot run at all
+KILL_AFTER = 7.0  # seconds behind `stop-grace`, after which children are killed: more than a worker gives itself
+
+
+def serve(config: Config) -> int:
+    """Run the server until it is stopped; the exit status."""
+    try:
+        with directory.figures(config) as figures:
+            metrics.start(figures)
+            return _Supervisor(config).run()
+    except CannotStart as error:
+        log.error("cannot-start %s", error.text)
+        return error.status
+
+
+class _Supervisor:
+    def __init__(self, config: Config) -> None:
+        self._site = Site.make(config, None)
+        self._old_site: Site | None = None  # during a reload, to go back to
+        self._family = Family(config.max_connections_per_user)
+        self._selector = selectors.DefaultSelector()
+        self._signals: set[int] = set()
+        self._stopping = False
+        self._reload_until: float | None = None
+        self._look_at_certificates = time.monotonic() + CERTIFICATES_EVERY
+        self._told_ready = False
+        self._false_starts = 0
+
+    def run(self) -> int:
+        config = self._site.config
+        log.info("start version=%s pid=%d processes=%d", greenmail.__version__, os.getpid(), config.processes)
+        self._site.announce()
+        with self._signal_pipe():
+            while True:
+                self._answer_signals()
+                status = self._reap()
+                if status is not None:
+                    return status
+                if self._stopping and not self._family.children:
+                    break
+                self._tend()
+                self._wait()
+        self._site.close(None)
+        log.info("stop")
+        return 0
+
+    # --- signals ---
+
+    @contextmanager
+    def _signal_pipe(self) -> Iterator[None]:
+        """Signals as input of the selector; the handlers only take note."""
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        before = {number: signal.signal(number, self._note) for number in handled}
+        wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._selector.register(reader, selectors.EVENT_READ, None)
+        self._family.foreign = [reader, writer, self._selector]
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            reader.close()
+            writer.close()
+
+    def _note(self, number: int, frame: object) -> None:
+        self._signals.add(number)
+
+    def _answer_signals(self) -> None:
+        signals, self._signals = self._signals, set()
+        if signals & {signal.SIGTERM, signal.SIGINT}:
+            self._stop()
+        elif signal.SIGHUP in signals and not self._stopping:
+            if self._reload_until is None:
+                self._reload()
+            else:
+                self._signals.add(signal.SIGHUP)  # again when the present one is done
+
+    def _stop(self) -> None:
+        grace = self._site.config.stop_grace
+        if self._stopping:
+            log.warning("stop-at-once")
+            self._family.kill_all()
+            return
+        log.info("stopping grace=%g", grace)
+        systemd.notify("STOPPING=1")
+        self._stopping = True
+        self._site.stop_listening()
+        self._family.end(self._family.children.values(), grace + KILL_AFTER)
+
+    # --- children ---
+
+    def _reap(self) -> int | None:
+        """Take note of children that ended; an exit status if there is no point in going on."""
+        for child, status in self._family.reap():
+            self._forget(child)
+            child.control.close()
+            if child.leaving:
+                continue
+            log.error("process-ended kind=%s pid=%d status=%s", child.kind.value, child.pid, _status(status))
+            metrics.process_restart(child.kind.value)
+            if not self._told_ready and not child.ready:
+                self._false_starts += 1
+                if self._false_starts >= FALSE_STARTS:
+                    log.error("cannot-start processes end at once; the reason is above")
+                    self._family.kill_all()
+                    return 1
+            if self._reload_until is not None and child.generation == self._family.generation:
+                self._take_back("a new process ended at once")
+        return None
+
+    def _tend(self) -> None:
+        """Start what is missing, finish a reload, see to late children and certificates."""
+        now = time.monotonic()
+        self._family.kill_late(now)
+        self._family.fold()
+        if not self._stopping:
+            for kind in self._family.missing(self._site, now):
+                self._fork(kind)
+            self._finish_reload(now)
+        if now >= self._look_at_certificates:
+            self._look_at_certificates = now + CERTIFICATES_EVERY
+            self._renew_certificates()
+        self._family.tell_health(self._site)
+        if not self._told_ready and self._family.complete(self._site):
+            self._told_ready = True
+            log.info("ready processes=%d", self._site.config.processes)
+            systemd.notify("READY=1")
+
+    def _fork(self, kind: Kind) -> None:
+        child = self._family.fork(kind, self._site)
+        self._selector.register(child.control, selectors.EVENT_READ, child)
+
+    def _forget(self, child: Child) -> None:
+        if child.control.fileno() in self._selector.get_map():
+            self._selector.unregister(child.control)
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a message or something to do."""
+        if self._signals - {signal.SIGHUP}:
+            return
+        timeout = self._family.pause(time.monotonic(), self._site, self._stopping)
+        for key, _ in self._selector.select(timeout):
+            if key.data is None:
+                _empty(key.fileobj)
+            elif not self._family.read(key.data):
+                self._forget(key.data)  # it ends, or its end of the socketpair is broken: SIGCHLD will tell
+
+    # --- reload ---
+
+    def _reload(self) -> None:
+        """SIGHUP, first half: everything is checked before anything is changed."""
+        log.info("reload")
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        old = self._site
+        try:
+            config = configuration.load(old.config.source) if old.config.source else old.config
+            site = Site.make(config, old)
+            logs.setup(config.log_level, config.log_format, config.log_path, config.owner())
+        except (ConfigError, CannotStart, OSError) as error:
+            for line in str(error).splitlines():
+                log.error("reload-refused %s", line)
+            systemd.notify("READY=1")
+            return
+        self._old_site, self._site = old, site
+        self._family.next_generation(config.max_connections_per_user)
+        self._reload_until = time.monotonic() + READY_WITHIN
+        site.announce()
+
+    def _finish_reload(self, now: float) -> None:
+        """Second half: the new workers are ready, so the old ones may go."""
+        if self._reload_until is None:
+            return
+        if self._family.complete(self._site):
+            self._reload_until = None
+            old, self._old_site = self._old_site, None
+            if old is not None:
+                old.close(self._site)
+                self._family.end(self._family.outdated(), old.config.stop_grace + KILL_AFTER)
+            log.info("reloaded")
+            systemd.notify("READY=1")
+        elif now >= self._reload_until:
+            self._take_back("new processes were not ready in time")
+
+    def _take_back(self, why: str) -> None:
+        """The new configuration does not work: the old workers have never stopped."""
+        log.error("reload-refused %s", why)
+        self._reload_until = None
+        assert self._old_site is not None
+        self._site.close(self._old_site)
+        self._site, self._old_site = self._old_site, None
+        self._family.end(self._family.back(), 1.0)
+        systemd.notify("READY=1")
+
+    def _renew_certificates(self) -> None:
+        for material in self._site.renewed():
+            log.info("certificate-renewed path=%s", material.pair.cert_path)
+            self._family.hand_out(material)
+
+
+def _empty(reader: Any) -> None:
+    try:
+        while reader.recv(4096):
+            pass
+    except BlockingIOError:
+        return
+
+
+def _status(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit:{code}" if code >= 0 else signal.Signals(-code).name

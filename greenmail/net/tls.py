@@ -1,0 +1,199 @@
+"""Certificates and contexts.
+
+The parent reads and checks certificate and key, which may be root's alone, and makes the contexts before it forks: so
+all workers share the keys of session tickets, and a client resumes its session with any of them. A certificate that
+is renewed later reaches the workers as descriptors of anonymous files (memfd) over the socketpair, and is loaded into
+the living contexts; connections that are open keep what they have.
+"""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+import itertools
+import logging
+import os
+import re
+import ssl
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from gevent.ssl import SSLContext
+from OpenSSL import SSL, crypto
+
+log = logging.getLogger(__name__)
+
+EXPIRES_SOON = 14 * 86400.0
+_PEM_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class CannotStart(Exception):
+    """Why the server cannot run as it is configured: one line, with the path or key and what to do. `status`: exit."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+
+
+EX_CONFIG = 78  # sysexits.h: something in the configuration is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Where a certificate and its key are."""
+
+    cert_path: str
+    key_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A certificate with its chain, and its key: checked."""
+
+    pair: Pair
+    certificates: bytes
+    key: bytes
+    expires: float  # seconds since 1970
+
+    def __repr__(self) -> str:
+        return f"Material({self.pair})"
+
+
+def read(pair: Pair) -> Material:
+    """Read and check a pair. Raises CannotStart; what is only suspicious goes to the log."""
+    certificates = _octets("cert-path", pair.cert_path)
+    key_octets = _octets("key-path", pair.key_path)
+    blocks = _PEM_CERTIFICATE.findall(certificates)
+    if not blocks:
+        raise CannotStart(f"cert-path: {pair.cert_path}: there is no PEM certificate in this file", EX_CONFIG)
+    try:
+        chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block) for block in blocks]
+    except (crypto.Error, ValueError):
+        raise CannotStart(f"cert-path: {pair.cert_path}: a certificate in this file is damaged", EX_CONFIG) from None
+    key = _private_key(pair.key_path, key_octets)
+    try:
+        probe = SSL.Context(SSL.TLS_METHOD)
+        probe.use_certificate(chain[0])
+        probe.use_privatekey(key)
+        probe.check_privatekey()
+    except (SSL.Error, ValueError):
+        text = f"key-path: {pair.key_path} is not the key of the first certificate in cert-path: {pair.cert_path}"
+        raise CannotStart(text, EX_CONFIG) from None
+    _look_at_chain(pair, chain)
+    expires = chain[0].to_cryptography().not_valid_after_utc.timestamp()
+    _look_at_dates(pair, chain[0], expires)
+    return Material(pair, certificates, key_octets, expires)
+
+
+def read_all(pairs: Iterable[Pair]) -> dict[Pair, Material]:
+    """Read and check every pair. Raises CannotStart."""
+    return {pair: read(pair) for pair in pairs}
+
+
+def context(material: Material, min_version: str, ciphers: str) -> SSLContext:
+    """A context for servers. Raises CannotStart."""
+    made = SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = _VERSIONS[min_version]
+    made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # The client knows whether its processor has AES: Mozilla's intermediate profile leaves the choice to it.
+    made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    try:
+        made.set_ciphers(ciphers)
+    except ssl.SSLError:
+        text = f"tls-ciphers: OpenSSL knows none of these ciphers: {ciphers!r}; see `openssl ciphers -v`"
+        raise CannotStart(text, EX_CONFIG) from None
+    descriptors = to_memory(material)
+    try:
+        load(made, *descriptors)
+    except (ssl.SSLError, OSError) as error:
+        raise CannotStart(f"cert-path: {material.pair.cert_path}: OpenSSL refuses it: {error}", EX_CONFIG) from None
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return made
+
+
+def to_memory(material: Material) -> tuple[int, int]:
+    """Descriptors of anonymous files with certificate and key: to be sent to a worker, and closed."""
+    return _memory("certificate", material.certificates), _memory("key", material.key)
+
+
+def load(into: Any, certificates: int, key: int) -> None:
+    """Load a pair from descriptors into a context, living or new. Raises ssl.SSLError, OSError."""
+    # No passphrase is ever asked for: a prompt would stop the worker.
+    into.load_cert_chain(f"/proc/self/fd/{certificates}", f"/proc/self/fd/{key}", password=_no_passphrase)
+
+
+def changed(materials: Iterable[Material]) -> list[Material]:
+    """What is on disk now, checked, for those of `materials` that are not the same there any more.
+
+    A pair that is halfway through being replaced, or broken, is left for the next look.
+    """
+    found = []
+    for old in materials:
+        try:
+            same = old.certificates == _octets("", old.pair.cert_path) and old.key == _octets("", old.pair.key_path)
+            if not same:
+                found.append(read(old.pair))
+        except CannotStart as error:
+            log.warning("certificate-not-reloaded reason=%r", error.text)
+    return found
+
+
+def _memory(name: str, octets: bytes) -> int:
+    descriptor = os.memfd_create(f"greenmail-{name}", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(octets)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _no_passphrase() -> bytes:
+    return b""
+
+
+def _octets(key: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except OSError as error:
+        raise CannotStart(f"{key}: {path}: cannot be read: {error.strerror}", EX_CONFIG) from None
+
+
+def _private_key(path: str, octets: bytes) -> crypto.PKey:
+    if b"ENCRYPTED" in octets:
+        text = f"key-path: {path}: the key is encrypted; write it without a passphrase: openssl pkey -in {path}"
+        raise CannotStart(text, EX_CONFIG)
+    try:
+        return crypto.load_privatekey(crypto.FILETYPE_PEM, octets, b"")
+    except (crypto.Error, ValueError, TypeError):
+        raise CannotStart(f"key-path: {path}: there is no PEM private key in this file", EX_CONFIG) from None
+
+
+def _look_at_chain(pair: Pair, chain: list[crypto.X509]) -> None:
+    """Each certificate should be signed by the one below it: RFC 8446 4.4.2. Some clients forgive it, some do not."""
+    for number, (lower, upper) in enumerate(itertools.pairwise(chain), 1):
+        try:
+            lower.to_cryptography().verify_directly_issued_by(upper.to_cryptography())
+        except (ValueError, TypeError, InvalidSignature):
+            log.warning(
+                "certificate-chain path=%s text=%r",
+                pair.cert_path,
+                f"certificate {number} is not signed by certificate {number + 1}; put each issuer below",
+            )
+            return
+
+
+def _look_at_dates(pair: Pair, certificate: crypto.X509, expires: float) -> None:
+    now = time.time()
+    day = time.strftime("%Y-%m-%d", time.gmtime(expires))
+    if expires <= now:
+        log.error("certificate-expired path=%s expired=%s", pair.cert_path, day)
+    elif expires - now < EXPIRES_SOON:
+        log.warning("certificate-expires-soon path=%s expires=%s", pair.cert_path, day)
+    if certificate.to_cryptography().not_valid_before_utc.timestamp() > now:
+        log.error("certificate-not-yet-valid path=%s", pair.cert_path)

@@ -1,0 +1,166 @@
+"""A worker process: accepts, serves, and ends when it is told to or when its parent is gone."""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+import itertools
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent import get_hub
+from gevent import socket as green_socket
+from gevent.event import Event
+
+from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator, Rules
+from greenmail.config import Config, Listener
+from greenmail.net import accounts, imap_conn, pop3_conn, register, tls
+from greenmail.net.server import Acceptor, Board, Connections, Service
+from greenmail.net.stream import Shared, Stream
+from greenmail.net.watch import SessionWatch, Watcher
+from greenmail.net.work import Work
+from greenmail.storage.account import MaildirStore
+
+log = logging.getLogger(__name__)
+
+ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
+REPORT_EVERY = 5.0  # seconds between figures of connections that stay open
+GIVE_UP = 5.0  # seconds behind `stop-grace` after which the kernel ends a worker that does not
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the parent hands to a worker at the fork."""
+
+    config: Config
+    slot: int
+    control: socket.socket  # to the parent
+    listeners: Sequence[tuple[Listener, socket.socket]]
+    contexts: Mapping[tls.Pair, Any]
+    board: Board
+
+
+def run(plan: Plan) -> int:
+    """Serve until the end; the exit status. After `children.settle`."""
+    return _Worker(plan).serve()
+
+
+class _Worker:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        config = plan.config
+        self._stop: Any = Event()
+        signal.signal(signal.SIGTERM, self._terminate)
+        self._control = green_socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(plan.control.fileno()))
+        plan.control.close()
+        self._register = register.RegisterClient(self._control)
+        self._work = Work(config.worker_pool_size)
+        self._watcher = Watcher(config.poll_interval)
+        self._connections = Connections(plan.board, plan.slot, config.max_connections)
+        self._numbers = itertools.count(1)
+        self._prefix = f"{plan.slot:x}{int(time.time() * 1000) & 0xFFFFFFF:07x}"
+        self._engines = self._make_engines()
+        self._acceptors = [
+            Acceptor(sock, self._service(listener), self._connections) for listener, sock in plan.listeners
+        ]
+
+    def serve(self) -> int:
+        """Accept and wait for the end."""
+        gevent.spawn(self._listen_to_parent)
+        for acceptor in self._acceptors:
+            acceptor.start()
+        self._register.say({"op": "ready"})
+        gevent.spawn(self._show_life)
+        self._stop.wait()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._connections.drain()
+        if not self._connections.none_left.wait(self._plan.config.stop_grace):
+            log.warning("stop-grace-over sessions=%d", len(self._connections))
+        self._connections.report()
+        # No stop of threads and green threads: one that holds a lock must not be killed halfway, and the end of the
+        # process is as safe as a crash.
+        return 0
+
+    def _make_engines(self) -> dict[str, Any]:
+        config, runtime = self._plan.config, self._work.runtime
+        databases = [BACKENDS["passwd-file"](config.passwd_file)] if config.passwd_file else []
+        rules = Rules(config.username_format, config.default_domain, config.allow_weak_schemes)
+        authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run)
+        store = MaildirStore(runtime, config.cache_memory)
+        shared = (authenticator, authenticator.normalize, accounts.opener(config, store), self._register, self._new_sid)
+        return {
+            "imap": imap_conn.handler(config, runtime, *shared),
+            "pop3": pop3_conn.handler(config, runtime, *shared),
+        }
+
+    def _service(self, listener: Listener) -> Service:
+        config = self._plan.config
+        conn: Any = {"imap": imap_conn, "pop3": pop3_conn}[listener.protocol]
+        context = self._plan.contexts.get(tls.Pair(listener.cert_path, listener.key_path))
+        shared = Shared(
+            protocol=listener.protocol,
+            clock=self._work.clock,
+            timeout_write=config.timeout_write,
+            timeout_handshake=config.timeout_handshake,
+            context=lambda: context,
+            trusts=config.counts_as_secure,
+            watch=self._watch,
+            farewell=conn.BYE_END,
+        )
+        return Service(listener.name, listener.implicit_tls, shared, self._engines[listener.protocol], conn.BYE_FULL)
+
+    def _watch(self, stream: Stream, mailbox: Any) -> SessionWatch:
+        return SessionWatch(stream, self._watcher, mailbox)
+
+    def _new_sid(self) -> str:
+        return f"{self._prefix}{next(self._numbers):x}"
+
+    def _terminate(self, number: int, frame: object) -> None:
+        """SIGTERM. If the event loop does not come to drain and end, the kernel ends this process."""
+        signal.setitimer(signal.ITIMER_REAL, self._plan.config.stop_grace + GIVE_UP)
+        get_hub().loop.run_callback_threadsafe(self._stop.set)
+
+    def _listen_to_parent(self) -> None:
+        """Answers of the register, renewed certificates; the end of the stream is the end of the parent."""
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._control, register.LARGEST, 2)
+            except OSError:
+                data, descriptors = b"", []
+            if not data:
+                log.warning("parent-gone")
+                self._terminate(signal.SIGTERM, None)
+                return
+            try:
+                message = register.decode(data)
+                if message["op"] == "certificate":
+                    self._renew(tls.Pair(message["cert"], message["key"]), *descriptors)
+                else:
+                    self._register.answered(message)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                log.exception("bug in a message of the parent")
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _renew(self, pair: tls.Pair, certificates: int, key: int) -> None:
+        context = self._plan.contexts.get(pair)
+        if context is not None:
+            try:
+                tls.load(context, certificates, key)
+            except OSError as error:
+                log.error("certificate-not-reloaded path=%s reason=%r", pair.cert_path, str(error))
+
+    def _show_life(self) -> None:
+        while True:
+            gevent.sleep(min(ALIVE_EVERY, REPORT_EVERY))
+            self._connections.report()
+            self._register.say({"op": "alive"})
