@@ -10,7 +10,7 @@ alone says that they are too long to be kept.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from greenmail.errors import Reason, StorageError
+from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap import render
 from greenmail.imap.parts import format_parts
 from greenmail.imap.session import Session
@@ -34,7 +34,8 @@ CACHED_FIELDS = frozenset(
 _OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS})  # these need no body
 
 Digest = dict[CacheKind, bytes]
-Trouble = Callable[[StorageError], None]  # told of a message that is gone or cannot be read; the others go on
+# Told of a message that is gone, or of which something cannot be had; the work on the others goes on.
+Trouble = Callable[[StorageError | Refused], None]
 
 
 def ready(
@@ -58,7 +59,8 @@ def ready(
                 continue
             found[uid].update(digest)
             for kind, data in digest.items():
-                mailbox.cache(uid, kind, data)
+                if mailbox.cached(uid, kind) is None:
+                    mailbox.cache(uid, kind, data)
     return found
 
 

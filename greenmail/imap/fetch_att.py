@@ -13,7 +13,7 @@ from typing import Any
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.grammar import atom
 from greenmail.imap.section import Partial, Section, format_section, partial, section, section_binary
-from greenmail.imap.sequence_set import SequenceSet, sequence_set
+from greenmail.imap.sequence_set import SequenceSet
 from greenmail.imap.session import Session
 from greenmail.storage.api import CacheKind, Flags
 
@@ -39,6 +39,7 @@ class RowItem:
     column: Callable[[Session, Rows], Iterable[int | bytes]]
     needs_size: bool = False
     needs_date: bool = False
+    begin: Callable[[Session], None] | None = None  # before the first message: what asking for it brings about
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +205,3 @@ def parse_binary_size(cur: Cursor) -> Item:
 def _octets(cur: Cursor, name: bytes, peek: bool) -> BodyItem:
     wanted = section(cur)
     return BodyItem(name + format_section(wanted), wanted, partial(cur), peek)
-
-
-def sequence(cur: Cursor) -> SequenceSet:
-    """SP sequence-set SP, as in FETCH."""
-    cur.space()
-    seqs = sequence_set(cur)
-    cur.space()
-    return seqs

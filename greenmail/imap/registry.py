@@ -16,16 +16,19 @@ from greenmail.imap.commands import (
     copy,
     enable,
     expunge,
+    fetch,
     id,
     idle,
     listing,
     login,
     mailboxes,
     namespace,
+    search,
     select,
     status,
     store,
 )
+from greenmail.imap.ext import condstore
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`.
@@ -35,15 +38,18 @@ FEATURES: tuple[Feature, ...] = (
     copy.FEATURE,
     enable.FEATURE,
     expunge.FEATURE,
+    fetch.FEATURE,
     id.FEATURE,
     idle.FEATURE,
     listing.FEATURE,
     login.FEATURE,
     mailboxes.FEATURE,
     namespace.FEATURE,
+    search.FEATURE,
     select.FEATURE,
     status.FEATURE,
     store.FEATURE,
+    condstore.FEATURE,
 )
 
 

@@ -52,6 +52,7 @@ class RowKey:
     test: Callable[[Session, Any, Rows], Iterable[bool]]
     needs_size: bool = False
     needs_date: bool = False
+    begin: Callable[[Session], None] | None = None  # before the search: what asking for it brings about
 
 
 class Relation(Enum):

@@ -50,6 +50,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     literal_minus: bool = False  # LITERAL- instead of LITERAL+: RFC 7888 5
     time_zone: str = ""  # name for zoneinfo; empty: the system's
+    condstore: bool = True  # False with `coexistence: dovecot`: two servers cannot share one mod-sequence
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
 

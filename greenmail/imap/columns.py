@@ -1,0 +1,57 @@
+"""Columns of some messages at once, as the store has them now or remembers them."""
+
+from collections.abc import Sequence
+
+from greenmail.imap.fetch_att import Rows
+from greenmail.imap.view import View
+from greenmail.storage.api import Mailbox, Table
+
+
+def known_rows(mailbox: Mailbox, uids: Sequence[int]) -> Rows:
+    """The rows of `uids` (ascending), those of messages expunged lately included; without those nobody knows.
+
+    At once. Neighbours in the table, as `1:*` makes them, are slices and cost no look-up.
+    """
+    table = mailbox.table
+    first = table.row(uids[0]) if uids else -1
+    last = first + len(uids)
+    if first >= 0 and table.uids[first:last].tolist() == list(uids):
+        return _slices(table, first, last)
+    rows = [row for row in map(mailbox.last_row, uids) if row is not None]
+    return Rows(
+        uids=[row.uid for row in rows],
+        flags=[row.flags for row in rows],
+        modseqs=[row.modseq for row in rows],
+        sizes=[row.size for row in rows],
+        dates=[row.date for row in rows],
+    )
+
+
+def live_rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
+    """The row numbers of `uids` (ascending), -1 for one that is gone; good until the next call of the store."""
+    first = table.row(uids[0]) if uids else -1
+    last = first + len(uids)
+    if first >= 0 and table.uids[first:last].tolist() == list(uids):
+        return range(first, last)
+    return [table.row(uid) for uid in uids]
+
+
+def numbers_of(view: View, uids: Sequence[int]) -> Sequence[int]:
+    """The sequence numbers of `uids`, which are ascending and all in the view."""
+    if not uids:
+        return ()
+    first = view.seq(uids[0])
+    if view.seq(uids[-1]) - first == len(uids) - 1:
+        return range(first, first + len(uids))
+    return [view.seq(uid) for uid in uids]
+
+
+def _slices(table: Table, first: int, last: int) -> Rows:
+    sets = table.flag_sets
+    return Rows(
+        uids=table.uids[first:last],
+        flags=[sets[number] for number in table.flags[first:last]],
+        modseqs=table.modseqs[first:last],
+        sizes=table.sizes[first:last],
+        dates=table.dates[first:last],
+    )

@@ -1,0 +1,320 @@
+"""FETCH, RFC 9051 6.4.5 and 7.5.2, RFC 3501 6.4.5; modifiers RFC 4466 2.4.
+
+Messages are answered in chunks. A chunk of flags, UIDs, sizes and dates is one join of columns; what must be rendered
+or scanned is made ready for a chunk at once; octets of messages are sent one message after the other. Items stand in
+the order in which they were asked for: some clients rely on it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import compress
+
+from greenmail.errors import Reason, Refused, StorageError
+from greenmail.imap.binary import add_binary, add_binary_size
+from greenmail.imap.columns import known_rows, numbers_of
+from greenmail.imap.command import SELECTED, Command, Feature
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.date_time import format_date_time, load_zone
+from greenmail.imap.digest import Digest, ready
+from greenmail.imap.ext.condstore import CONDSTORE, MODSEQ
+from greenmail.imap.fetch_att import (
+    BinaryItem,
+    BinarySizeItem,
+    BodyItem,
+    FetchAtt,
+    FetchRequest,
+    Item,
+    RenderedItem,
+    RowItem,
+    Rows,
+    fetch_atts,
+    fetch_modifiers,
+    named,
+    parse_binary,
+    parse_binary_peek,
+    parse_binary_size,
+    parse_body,
+    parse_body_peek,
+)
+from greenmail.imap.message_set import message_uids, selected
+from greenmail.imap.octets import Answer, Message, add_section, wanted_kinds
+from greenmail.imap.response import REASON_CODES, Completion, No, Ok
+from greenmail.imap.section import Section, SectionText
+from greenmail.imap.sequence_set import sequence_set
+from greenmail.imap.serialize import flag_list
+from greenmail.imap.session import Session
+from greenmail.imap.view import RECENT
+from greenmail.storage.api import SEEN, CacheKind, FlagAction, FlagChange, Flags
+
+CHUNK = 256  # messages
+CHUNK_OCTETS = 1 << 20  # of messages that a chunk marks \Seen before it sends them
+
+_ADD_SEEN = FlagChange(FlagAction.ADD, frozenset({SEEN}))
+# A message can be read even where it cannot be marked as read.
+_NO_MATTER = frozenset(
+    {Reason.READ_ONLY, Reason.NO_PERMISSION, Reason.NO_SPACE, Reason.OVER_QUOTA, Reason.IN_USE, Reason.UNAVAILABLE}
+)
+
+
+def parse_fetch(cur: Cursor, uid: bool) -> FetchRequest:
+    """fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
+    [SP "(" fetch-modifier *(SP fetch-modifier) ")"] — RFC 9051 9, RFC 4466 3."""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
+    cur.space()
+    seqs = sequence_set(cur)
+    cur.space()
+    items = fetch_atts(cur, registry.FETCH_ATTS, MACROS)
+    modifiers = fetch_modifiers(cur, registry.FETCH_MODIFIERS)
+    return FetchRequest(uid, seqs, items, modifiers)
+
+
+def run_fetch(session: Session, request: FetchRequest) -> Completion:
+    """Answer every message of the set that the client knows; UIDs that it does not know are none, RFC 9051 6.4.9."""
+    for modifier, value in request.modifiers:
+        request = modifier.apply(session, request, value)
+    if request.uid and UID not in request.items:
+        request = replace(request, items=(UID, *request.items))  # RFC 9051 6.4.9: UID is always in the answer
+    for item in request.items:
+        if isinstance(item, RowItem) and item.begin is not None:
+            item.begin(session)
+    uids = message_uids(session, request.seqs, request.uid)
+    return _Fetch(session, request).run(uids)
+
+
+class _Fetch:
+    """One FETCH while it runs."""
+
+    def __init__(self, session: Session, request: FetchRequest) -> None:
+        self.session = session
+        self.view = selected(session)
+        self.mailbox = self.view.mailbox
+        self.uid = request.uid
+        self.items = request.items
+        self.keep = request.keep
+        columns = [item for item in self.items if isinstance(item, RowItem)]
+        self.needs_size = any(item.needs_size for item in columns)
+        self.needs_date = any(item.needs_date for item in columns)
+        self.only_columns = len(columns) == len(self.items)
+        self.kinds = frozenset(kind for item in self.items for kind in _kinds(item))
+        self.sees = any(not isinstance(item, RowItem | RenderedItem) and not item.peek for item in self.items)
+        self.sees = self.sees and not self.view.read_only and not self.mailbox.read_only
+        self.trouble: list[StorageError | Refused] = []
+
+    def run(self, uids: list[int]) -> Completion:
+        for chunk in self._chunks(uids):
+            self._answer(chunk)
+            self.session.breathe()
+        self.session.figures.fetched += len(uids)
+        return self._completion()
+
+    def _completion(self) -> Completion:
+        """RFC 9051 7.1 EXPUNGEISSUED, UNKNOWN-CTE: what could be answered was answered, and the tag says what not."""
+        if not self.trouble:
+            return Ok("FETCH completed")
+        worst = next((error for error in self.trouble if isinstance(error, Refused)), self.trouble[0])
+        if isinstance(worst, Refused):
+            return No(worst.text, worst.code.encode("ascii"))
+        code = REASON_CODES[worst.reason].encode("ascii")
+        if worst.reason is Reason.EXPUNGED and self.uid:
+            # The EXPUNGE is told behind this UID command; a NO makes Apple Mail ask again and again. RFC 5530 3
+            return Ok("FETCH completed, some messages are gone", code)
+        return No(worst.text, code)
+
+    def _chunks(self, uids: Sequence[int]) -> Iterator[Sequence[int]]:
+        """CHUNK messages at a time; fewer if they will be marked \\Seen before they are sent and are large."""
+        if not self.sees:
+            for start in range(0, len(uids), CHUNK):
+                yield uids[start : start + CHUNK]
+            return
+        chunk: list[int] = []
+        octets = 0
+        for uid in uids:
+            row = self.mailbox.last_row(uid)
+            chunk.append(uid)
+            octets += max(row.size if row else 0, 0)
+            if len(chunk) == CHUNK or octets >= CHUNK_OCTETS:
+                yield chunk
+                chunk, octets = [], 0
+        if chunk:
+            yield chunk
+
+    def _answer(self, chunk: Sequence[int]) -> None:
+        chunk = self._kept(chunk)
+        if self.needs_size or self.needs_date:
+            self.mailbox.fill(chunk, sizes=self.needs_size, dates=self.needs_date)
+        seen = self._see(chunk) if self.sees else frozenset()
+        digests = ready(self.session, self.mailbox, chunk, self.kinds, self.trouble.append) if self.kinds else {}
+        # Nobody else runs from here until the columns are made.
+        rows = known_rows(self.mailbox, chunk)
+        if len(rows.uids) < len(chunk):
+            self.trouble.append(StorageError(Reason.EXPUNGED, "some messages are gone"))
+        if self.only_columns and self._is_known(rows):
+            self._join(rows)
+        else:
+            self._one_by_one(rows, digests, seen)
+
+    def _kept(self, chunk: Sequence[int]) -> Sequence[int]:
+        """What the modifiers leave of the chunk."""
+        for test in self.keep:
+            rows = known_rows(self.mailbox, chunk)
+            chunk = list(compress(rows.uids, test(rows)))
+        return chunk
+
+    def _see(self, chunk: Sequence[int]) -> frozenset[int]:
+        """Mark the chunk \\Seen; the messages that were not so before. RFC 9051 6.4.5."""
+        rows = known_rows(self.mailbox, chunk)
+        unseen = [uid for uid, flags in zip(rows.uids, rows.flags, strict=True) if SEEN not in flags]
+        if not unseen:
+            return frozenset()
+        try:
+            return frozenset(self.mailbox.store(unseen, _ADD_SEEN).changed)
+        except StorageError as error:
+            if error.reason not in _NO_MATTER:
+                raise
+            return frozenset()
+
+    def _is_known(self, rows: Rows) -> bool:
+        return not (self.needs_size and -1 in rows.sizes) and not (self.needs_date and -1 in rows.dates)
+
+    def _join(self, rows: Rows) -> None:
+        """The whole chunk from its columns."""
+        columns = [item.column(self.session, rows) for item in self.items if isinstance(item, RowItem)]
+        template = b"* %d FETCH (" + b" ".join(_template(item) for item in self.items) + b")\r\n"
+        numbers = numbers_of(self.view, rows.uids)
+        self.session.out.write(b"".join(map(template.__mod__, zip(numbers, *columns, strict=True))))
+        if FLAGS in self.items:
+            self._told(rows.uids, rows.modseqs)
+
+    def _one_by_one(self, rows: Rows, digests: dict[int, Digest], seen: frozenset[int]) -> None:
+        columns = {item: self._column(item, rows) for item in self.items if isinstance(item, RowItem)}
+        numbers = numbers_of(self.view, rows.uids)
+        for place, uid in enumerate(rows.uids):
+            values = {item: column[place] for item, column in columns.items()}
+            message = Message(self.session, self.mailbox, uid, digests.get(uid, {}), self.trouble.append)
+            answer = Answer(self.session, numbers[place])
+            try:
+                for item in self.items:
+                    self._item(answer, message, item, values)
+            finally:
+                message.close()
+            if uid in seen and FLAGS not in self.items:
+                self._add_flags(answer, uid)
+            elif FLAGS in self.items:
+                self._told(rows.uids[place : place + 1], rows.modseqs[place : place + 1])
+            answer.end()
+            self.session.breathe()
+
+    def _column(self, item: RowItem, rows: Rows) -> list[bytes | None]:
+        """The item for each row; None where it is not known and never will be."""
+        sizes = rows.sizes if item.needs_size else ()
+        dates = rows.dates if item.needs_date else ()
+        values: list[bytes | None] = [item.template % (value,) for value in item.column(self.session, rows)]
+        for unknown in (sizes, dates):
+            for place, value in enumerate(unknown):
+                if value < 0:
+                    values[place] = None
+        return values
+
+    def _item(self, answer: Answer, message: Message, item: Item, values: dict[RowItem, bytes | None]) -> None:
+        match item:
+            case RowItem():
+                value = values[item]
+                if value is None:
+                    message.trouble(StorageError(Reason.EXPUNGED, "some messages are gone"))
+                else:
+                    answer.add(value)
+            case RenderedItem(name, kind):
+                rendered = message.digest.get(kind)
+                if rendered is not None:  # else it is gone, and `ready` has said so
+                    answer.add(name + b" " + rendered)
+            case BodyItem(name, section, partial):
+                add_section(answer, message, name, section, partial)
+            case BinaryItem():
+                add_binary(answer, message, item)
+            case BinarySizeItem():
+                add_binary_size(answer, message, item)
+
+    def _add_flags(self, answer: Answer, uid: int) -> None:
+        """RFC 9051 6.4.5: flags that this FETCH has changed are told with it; RFC 7162 3.1: with their MODSEQ."""
+        rows = known_rows(self.mailbox, [uid])
+        if not rows.uids:
+            return
+        items = (FLAGS, MODSEQ) if CONDSTORE in self.session.enabled else (FLAGS,)
+        for item in items:
+            for value in item.column(self.session, rows):
+                answer.add(item.template % (value,))
+        self.view.mark(rows.uids, rows.modseqs[0])
+
+    def _told(self, uids: Sequence[int], modseqs: Sequence[int]) -> None:
+        """The client has the flags of these messages: news need not repeat them.
+
+        Unless it wants mod-sequences with every change (RFC 7162 3.1) and has not asked for them here.
+        """
+        if CONDSTORE in self.session.enabled and MODSEQ not in self.items:
+            return
+        for uid, modseq in zip(uids, modseqs, strict=True):
+            if modseq > self.view.told:
+                self.view.mark((uid,), modseq)
+
+
+def _kinds(item: Item) -> frozenset[CacheKind]:
+    """What must be ready before the item can be answered."""
+    match item:
+        case RenderedItem(_, kind):
+            return frozenset({kind})
+        case BodyItem(_, section) | BinaryItem(_, section) | BinarySizeItem(_, section):
+            return wanted_kinds(section)
+    return frozenset()
+
+
+def _template(item: Item) -> bytes:
+    return item.template if isinstance(item, RowItem) else b""
+
+
+def _flags_column(session: Session, rows: Rows) -> Iterable[bytes]:
+    """Each distinct set of flags is rendered once a chunk; \\Recent is the session's, RFC 3501 2.3.2."""
+    rendered: dict[Flags, bytes] = {flags: flag_list(flags) for flags in set(rows.flags)}
+    recent = session.view.recent if session.view is not None else set()
+    if not recent or recent.isdisjoint(rows.uids):
+        return map(rendered.__getitem__, rows.flags)
+    return [
+        flag_list(flags | {RECENT}) if uid in recent else rendered[flags]
+        for uid, flags in zip(rows.uids, rows.flags, strict=True)
+    ]
+
+
+def _dates_column(session: Session, rows: Rows) -> Iterable[bytes]:
+    zone = load_zone(session.services.time_zone)
+    return [format_date_time(seconds, zone) for seconds in rows.dates]
+
+
+UID = RowItem(b"UID %d", lambda session, rows: rows.uids)
+FLAGS = RowItem(b"FLAGS %b", _flags_column)
+SIZE = RowItem(b"RFC822.SIZE %d", lambda session, rows: rows.sizes, needs_size=True)
+INTERNALDATE = RowItem(b"INTERNALDATE %b", _dates_column, needs_date=True)
+
+MACROS: dict[bytes, tuple[str, ...]] = {
+    b"ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
+    b"FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
+    b"FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
+}
+
+# RFC 3501 6.4.5: RFC822 is BODY[], RFC822.HEADER is BODY.PEEK[HEADER], RFC822.TEXT is BODY[TEXT], by other names.
+_ATTS: tuple[FetchAtt, ...] = (
+    *map(named, (UID, FLAGS, SIZE, INTERNALDATE)),
+    named(RenderedItem(b"ENVELOPE", CacheKind.ENVELOPE)),
+    named(RenderedItem(b"BODYSTRUCTURE", CacheKind.BODYSTRUCTURE)),
+    named(BodyItem(b"RFC822", Section())),
+    named(BodyItem(b"RFC822.HEADER", Section(text=SectionText.HEADER), peek=True)),
+    named(BodyItem(b"RFC822.TEXT", Section(text=SectionText.TEXT))),
+    FetchAtt("BODY", parse_body),
+    FetchAtt("BODY.PEEK", parse_body_peek),
+    FetchAtt("BINARY", parse_binary),
+    FetchAtt("BINARY.PEEK", parse_binary_peek),
+    FetchAtt("BINARY.SIZE", parse_binary_size),
+)
+
+FETCH = Command("FETCH", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_fetch, run=run_fetch)
+
+FEATURE = Feature("fetch", commands=(FETCH,), fetch_atts={att.name: att for att in _ATTS})

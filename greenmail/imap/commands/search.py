@@ -1,0 +1,146 @@
+"""SEARCH, RFC 9051 6.4.4; RFC 3501 6.4.4; return options RFC 4731 3.1; SAVE and "$" RFC 5182 2."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from greenmail.errors import Refused, StorageError
+from greenmail.imap.columns import known_rows, numbers_of
+from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
+from greenmail.imap.cursor import Cursor
+from greenmail.imap.date_time import day_range, load_zone
+from greenmail.imap.esearch import (
+    RETURN_OPTS,
+    Found,
+    Returns,
+    esearch_response,
+    saved_places,
+    search_response,
+    search_return_opts,
+)
+from greenmail.imap.fetch_att import Rows
+from greenmail.imap.grammar import charset
+from greenmail.imap.message_set import selected
+from greenmail.imap.response import Completion, Ok
+from greenmail.imap.search_key import SEARCH_KEYS, Key, RowKey, date_key, search_keys, size_key
+from greenmail.imap.search_run import Search, check_charset, walk
+from greenmail.imap.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """The arguments of SEARCH; `returns` is None without RETURN, `charset` empty without CHARSET."""
+
+    uid: bool
+    returns: Returns | None
+    charset: str
+    key: Key
+
+
+def parse_search(cur: Cursor, uid: bool) -> SearchRequest:
+    """search = "SEARCH" [search-return-opts] SP search-program; search-program = ["CHARSET" SP charset SP] search-key
+    *(SP search-key) — RFC 9051 9."""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
+    cur.space()
+    returns = None
+    if cur.take(b"RETURN "):
+        returns = search_return_opts(cur, registry.SEARCH_RETURN_OPTS)
+        cur.space()
+    name = ""
+    if cur.take(b"CHARSET "):
+        name = charset(cur)
+        cur.space()
+    return SearchRequest(uid, returns, name, search_keys(cur, registry.SEARCH_KEYS))
+
+
+def run_search(session: Session, request: SearchRequest) -> Completion:
+    """Find, answer, and remember for "$" what was found if SAVE is asked for."""
+    saves = request.returns is not None and "SAVE" in request.returns
+    try:
+        check_charset(request.charset)
+        found = Search(session, request.key, request.charset).run()
+    except (Refused, StorageError):
+        if saves:
+            session.saved = []  # RFC 9051 6.4.4.1: SAVE that ends in NO empties it
+        raise
+    _answer(session, request, found)
+    if saves:
+        session.saved = [found[place] for place in saved_places(len(found), request.returns or {})]
+    return Ok("SEARCH completed")
+
+
+def _answer(session: Session, request: SearchRequest, uids: list[int]) -> None:
+    """ESEARCH if RETURN is given or rev2 is spoken, RFC 9051 6.4.4; else SEARCH, also when nothing is found."""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
+    view = selected(session)
+    modseqs = known_rows(view.mailbox, uids).modseqs if _uses_modseq(request.key) else None
+    found = Found(request.uid, uids if request.uid else numbers_of(view, uids), modseqs)
+    options: Returns = request.returns or {}
+    if request.returns is None and not session.rev2:
+        for piece in search_response(found):
+            session.out.write(piece)
+            session.breathe()
+        return
+    if list(options) == ["SAVE"]:  # RFC 9051 6.4.4: SAVE alone is answered by the tag
+        return
+    if not options:
+        options = {"ALL": (registry.SEARCH_RETURN_OPTS["ALL"], None)}
+    session.out.write(esearch_response(session.tag, found, options, registry.SEARCH_RETURN_OPTS))
+
+
+def _uses_modseq(key: Key) -> bool:
+    """RFC 7162 3.1.5: MODSEQ among the keys adds the highest mod-sequence to the answer."""
+    return any(isinstance(leaf, RowKey) and leaf.name == "MODSEQ" for leaf in walk(key))
+
+
+def _larger(session: Session, octets: Any, rows: Rows) -> Iterable[bool]:
+    return [size > octets for size in rows.sizes]
+
+
+def _smaller(session: Session, octets: Any, rows: Rows) -> Iterable[bool]:
+    return [0 <= size < octets for size in rows.sizes]
+
+
+def _day(session: Session, day: date) -> tuple[int, int]:
+    """First second of the day, and of the next, where the server is: INTERNALDATE is shown in that zone too."""
+    return day_range(day, load_zone(session.services.time_zone))
+
+
+def _before(session: Session, day: Any, rows: Rows) -> Iterable[bool]:
+    first, _ = _day(session, day)
+    return [when < first for when in rows.dates]
+
+
+def _on(session: Session, day: Any, rows: Rows) -> Iterable[bool]:
+    first, following = _day(session, day)
+    return [first <= when < following for when in rows.dates]
+
+
+def _since(session: Session, day: Any, rows: Rows) -> Iterable[bool]:
+    first, _ = _day(session, day)
+    return [when >= first for when in rows.dates]
+
+
+_KEYS = (
+    *SEARCH_KEYS,
+    size_key("LARGER", _larger),
+    size_key("SMALLER", _smaller),
+    date_key("BEFORE", _before),
+    date_key("ON", _on),
+    date_key("SINCE", _since),
+)
+
+SEARCH = Command(
+    "SEARCH", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_search, run=run_search
+)
+
+FEATURE = Feature(
+    "search",
+    commands=(SEARCH,),
+    capabilities=(Capability("ESEARCH", always), Capability("SEARCHRES", always)),
+    search_keys={key.name: key for key in _KEYS},
+    search_return_opts={option.name: option for option in RETURN_OPTS},
+)

@@ -1,0 +1,240 @@
+"""Octets of a message for FETCH: BODY[section]<partial> and rev1's names for it. RFC 9051 6.4.5, 6.4.5.1, 7.5.2.
+
+What is long goes out in slices of 64 KiB, read as they are sent: a message never is in memory as a whole, and a
+slice of a part costs that slice. The length stands before the octets, so it must be right: it comes from offsets that a
+scan of the message has found (CacheKind.PARTS), or from the octets themselves if they are few.
+"""
+
+from collections.abc import Iterator
+
+from greenmail.errors import Disconnected, Reason, StorageError
+from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, Digest, Trouble, digests, ends_with_empty_line, open_message
+from greenmail.imap.parts import Place, find_part
+from greenmail.imap.section import Partial, Section, SectionText
+from greenmail.imap.session import Session
+from greenmail.message.content import header_end
+from greenmail.message.headers import select
+from greenmail.storage.api import CacheKind, Content, Mailbox
+
+SLICE = 65536
+INLINE = 4 * SLICE  # octets that are read at once without asking the pool
+_FIELDS = (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
+_NO_NUL = bytes.maketrans(b"\0", b"\x80")
+
+Span = tuple[int, int]  # first octet, first octet behind
+
+
+class Answer:
+    """One untagged FETCH response. Nothing is written before it is known that there is something to say."""
+
+    def __init__(self, session: Session, seq: int) -> None:
+        self._session = session
+        self._pieces = [b"* %d FETCH (" % seq]
+        self._empty = True
+
+    def add(self, item: bytes) -> None:
+        """One complete data item."""
+        if not self._empty:
+            self._pieces.append(b" ")
+        self._pieces.append(item)
+        self._empty = False
+
+    def stream(self, slices: Iterator[bytes]) -> None:
+        """Octets that belong to the item just added; each is sent before the next is asked for.
+
+        The client counts on all of them: an error in the middle can only end the connection.
+        """
+        out = self._session.out
+        out.write(b"".join(self._pieces))
+        self._pieces.clear()
+        try:
+            for piece in slices:
+                out.write(piece)
+                self._session.breathe()
+        except StorageError as error:
+            raise Disconnected(f"a message could not be read while it was sent: {error.text}") from error
+
+    def end(self) -> None:
+        """Close the response; if there is nothing in it, nothing is sent."""
+        if not self._empty:
+            self._pieces.append(b")\r\n")
+            self._session.out.write(b"".join(self._pieces))
+
+
+class Message:
+    """One message that is being answered: opened when its octets are needed, and then once."""
+
+    def __init__(self, session: Session, mailbox: Mailbox, uid: int, digest: Digest, trouble: Trouble) -> None:
+        self.session = session
+        self.mailbox = mailbox
+        self.uid = uid
+        self.digest = digest
+        self.trouble = trouble
+        self._content: Content | None = None
+        self._lost = False
+
+    def content(self) -> Content | None:
+        """The open message; None if it cannot be had."""
+        if self._content is None and not self._lost:
+            self._content = open_message(self.mailbox, self.uid, self.trouble)
+            self._lost = self._content is None
+        return self._content
+
+    def close(self) -> None:
+        if self._content is not None:
+            self._content.close()
+            self._content = None
+
+    def place(self, content: Content, path: tuple[int, ...]) -> Place | None:
+        """The part of that number, None if there is none; the message itself for (). May scan, in the pool."""
+        if CacheKind.PARTS not in self.digest:
+            made = self.session.blocking(digests, [content], frozenset({CacheKind.PARTS}))[0]
+            if isinstance(made, StorageError):
+                raise made
+            self.mailbox.cache(self.uid, CacheKind.PARTS, made[CacheKind.PARTS])
+            self.digest = {**self.digest, **made}
+        return find_part(self.digest[CacheKind.PARTS], path)
+
+
+def wanted_kinds(section: Section) -> frozenset[CacheKind]:
+    """What should be cached of a message before this section of it is answered."""
+    if section.part:
+        return frozenset({CacheKind.PARTS})
+    if _from_cache(section):
+        return frozenset({CacheKind.HEADERS})
+    return frozenset()
+
+
+def add_section(answer: Answer, message: Message, name: bytes, section: Section, partial: Partial | None) -> None:
+    """Answer `name`; leave it out if the message cannot be read, NIL if it has no such part."""
+    try:
+        if section.text in _FIELDS:
+            _add_fields(answer, message, name, section, partial)
+        else:
+            _add_span(answer, message, name, section, partial)
+    except StorageError as error:
+        message.trouble(error)
+
+
+def origin(partial: Partial | None) -> bytes:
+    """["<" number ">"] behind the section in an answer."""
+    return b"" if partial is None else b"<%d>" % partial.origin
+
+
+def cut(span: Span, partial: Partial | None) -> Span:
+    """The octets of `span` that `partial` asks for; an empty span if it begins behind the end."""
+    first, last = span
+    if partial is None:
+        return span
+    start = min(first + partial.origin, last)
+    return start, min(start + partial.length, last)
+
+
+def _from_cache(section: Section) -> bool:
+    """HEADER.FIELDS of fields that HEADERS holds."""
+    return (
+        not section.part
+        and section.text is SectionText.HEADER_FIELDS
+        and all(name.lower() in CACHED_FIELDS for name in section.fields)
+    )
+
+
+def _add_fields(answer: Answer, message: Message, name: bytes, section: Section, partial: Partial | None) -> None:
+    """HEADER.FIELDS and HEADER.FIELDS.NOT. The origin counts in the subset, RFC 9051 6.4.5."""
+    record = message.digest.get(CacheKind.HEADERS, TOO_LONG) if _from_cache(section) else TOO_LONG
+    if record != TOO_LONG:
+        header, whole = record[1:] + b"\r\n", record[:1] == b"1"
+    else:
+        content = message.content()
+        if content is None:
+            return
+        if section.part:
+            span = _span(message, content, Section(section.part, SectionText.HEADER))
+            if span is None:
+                answer.add(name + origin(partial) + b" NIL")
+                return
+            header = content.read(*span)
+        else:
+            header = content.header()
+        whole = ends_with_empty_line(header)
+    subset = select(header, section.fields, exclude=section.text is SectionText.HEADER_FIELDS_NOT)
+    if not whole:
+        subset = subset.removesuffix(b"\r\n")  # RFC 9051 6.4.5.1: no empty line where the message has none
+    first, last = cut((0, len(subset)), partial)
+    add_octets(answer, name + origin(partial), subset[first:last])
+
+
+def add_octets(answer: Answer, label: bytes, octets: bytes) -> None:
+    """An item whose octets are few. NUL may not be in a literal (RFC 9051 9): it becomes 0x80, as with Dovecot."""
+    if octets:
+        answer.add(label + b" {%d}\r\n" % len(octets) + octets.translate(_NO_NUL))
+    else:
+        answer.add(label + b' ""')
+
+
+def _add_span(answer: Answer, message: Message, name: bytes, section: Section, partial: Partial | None) -> None:
+    content = message.content()
+    if content is None:
+        return
+    span = _span(message, content, section)
+    if span is None:
+        answer.add(name + origin(partial) + b" NIL")
+        return
+    first, last = cut(span, partial)
+    if last - first <= SLICE:
+        add_octets(answer, name + origin(partial), b"".join(read_slices(content, first, last)))
+        return
+    # The first slice is read before anything is promised: an unreadable message is still left out then.
+    slices = (octets.translate(_NO_NUL) for octets in read_slices(content, first, last))
+    begin = next(slices)
+    answer.add(name + origin(partial) + b" {%d}\r\n" % (last - first) + begin)
+    answer.stream(slices)
+
+
+def read_slices(content: Content, first: int, last: int) -> Iterator[bytes]:
+    """Octets first..last, a slice at a time. Raises UNAVAILABLE if the message is shorter than it was."""
+    for start in range(first, last, SLICE):
+        end = min(start + SLICE, last)
+        octets = content.read(start, end)
+        if len(octets) != end - start:
+            raise StorageError(Reason.UNAVAILABLE, "a message on disk became shorter than it was")
+        yield octets
+
+
+def _span(message: Message, content: Content, section: Section) -> Span | None:
+    """Where the section is; None if the message has no such part, or the part is not of a kind that has it."""
+    if not section.part:
+        return _top_span(message, content, section.text)
+    place = message.place(content, section.part)
+    if place is None:
+        return None
+    if section.text is SectionText.CONTENT:
+        return place.body_start, place.body_end
+    if section.text is SectionText.MIME:
+        return place.header_start, place.header_end
+    if not place.is_message:  # RFC 9051 6.4.5.1: HEADER and TEXT are there for encapsulated messages only
+        return None
+    if section.text is SectionText.TEXT:
+        return place.text_start, place.body_end
+    return place.body_start, place.text_start
+
+
+def _top_span(message: Message, content: Content, text: SectionText) -> Span:
+    """BODY[], BODY[HEADER], BODY[TEXT]."""
+    if text is SectionText.HEADER and CacheKind.PARTS not in message.digest:
+        return 0, len(content.header())
+    header, size = _top_sizes(message, content)
+    if text is SectionText.HEADER:
+        return 0, header
+    return (header, size) if text is SectionText.TEXT else (0, size)
+
+
+def _top_sizes(message: Message, content: Content) -> tuple[int, int]:
+    """(octets of the header, octets of the message), counted and not claimed by a file name."""
+    if CacheKind.PARTS not in message.digest and content.size <= INLINE:
+        octets = content.read()
+        end = header_end(octets)
+        return (len(octets) if end < 0 else end), len(octets)
+    place = message.place(content, ())
+    assert place is not None  # every message is itself
+    return place.header_end, place.body_end

@@ -1,0 +1,306 @@
+"""Evaluation of search keys: what is cheap first, and files only for what is then left. RFC 9051 6.4.4.
+
+A key is asked of all candidates at once and leaves some of them. Flags are asked once a set of flags, dates and sizes
+of columns, header fields of cached records; a message is opened for BODY and TEXT, or for a field that is not cached,
+and then all such keys of the command are answered by the one reading.
+
+A message that somebody else has expunged matches nothing, not even NOT: nobody could do anything with it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+
+from greenmail.errors import Refused, StorageError
+from greenmail.imap.columns import known_rows, live_rows
+from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, open_batches, ready
+from greenmail.imap.message_set import message_ranges, selected
+from greenmail.imap.search_key import (
+    AllKey,
+    AndKey,
+    FlagKey,
+    HeaderKey,
+    Key,
+    NotKey,
+    OrKey,
+    Relation,
+    RowKey,
+    SentKey,
+    SetKey,
+    TextKey,
+)
+from greenmail.imap.session import Session
+from greenmail.message.decode import codec, decode_words, sent_date
+from greenmail.message.headers import Header
+from greenmail.message.search import fold, look
+from greenmail.message.structure import scan
+from greenmail.storage.api import CacheKind, Content, any_flag_sets
+
+BLOCK = 4096  # messages asked at once where only columns are looked at
+HEADER_BLOCK = 256  # ... and where header fields are
+CHARSETS = "US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252 KOI8-R ISO-2022-JP SHIFT_JIS EUC-JP GB18030 BIG5 EUC-KR"
+
+_HEADERS = frozenset({CacheKind.HEADERS})
+_DATE = b"date"
+
+HeaderProbe = HeaderKey | SentKey
+Hits = frozenset[Key]  # which keys of a kind a message matches
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """A key that is looked for in text, with its text decoded and folded; plain values, fit for the pool."""
+
+    key: HeaderProbe | TextKey
+    text: str
+
+
+class Search:
+    """One SEARCH while it runs. Raises Refused if its strings cannot be understood."""
+
+    def __init__(self, session: Session, key: Key, charset: str) -> None:
+        self.session = session
+        self.view = selected(session)
+        self.mailbox = self.view.mailbox
+        self.key = key
+        leaves = list(walk(key))
+        self.header_needles = [
+            Needle(leaf, _needle(leaf.text, charset) if isinstance(leaf, HeaderKey) else "")
+            for leaf in leaves
+            if isinstance(leaf, HeaderKey | SentKey)
+        ]
+        self.text_needles = [Needle(leaf, _needle(leaf.text, charset)) for leaf in leaves if isinstance(leaf, TextKey)]
+        self.header_hits: dict[int, Hits] = {}
+        self.text_hits: dict[int, Hits] = {}
+        self.lost: set[int] = set()
+        for leaf in leaves:
+            if isinstance(leaf, RowKey) and leaf.begin is not None:
+                leaf.begin(session)
+
+    def run(self) -> list[int]:
+        """The UIDs found, ascending."""
+        found = self._evaluate(self.key, self._live(self.view.uids.tolist()))
+        return [uid for uid in found if uid not in self.lost]
+
+    def _live(self, uids: list[int]) -> list[int]:
+        """Those of `uids` that are still in the mailbox."""
+        return [uid for uid, row in zip(uids, live_rows(self.mailbox.table, uids), strict=True) if row >= 0]
+
+    def _evaluate(self, key: Key, uids: list[int]) -> list[int]:
+        """Those of `uids` that match; ascending, as `uids` are."""
+        if not uids:
+            return uids
+        match key:
+            case AllKey():
+                return uids
+            case AndKey(keys):
+                for part in sorted(keys, key=_cost):
+                    uids = self._evaluate(part, uids)
+                return uids
+            case OrKey(keys):
+                return self._any(keys, uids)
+            case NotKey(inner):
+                matching = set(self._evaluate(inner, uids))
+                return [uid for uid in uids if uid not in matching]
+            case SetKey(seqs, uid):
+                # Lenient: a number beyond the last message matches nothing; RFC 9051 9 would rather have BAD.
+                named = set(self.view.between(message_ranges(self.session, seqs, uid), uid))
+                return [one for one in uids if one in named]
+            case FlagKey(flag):
+                return self._in_blocks(uids, lambda block: self._with_flag(flag, block))
+            case RowKey():
+                return self._in_blocks(uids, lambda block: self._by_rows(key, block))
+            case HeaderKey() | SentKey():
+                self._probe_headers(uids)
+                return [uid for uid in uids if key in self.header_hits.get(uid, ())]
+            case TextKey():
+                self._probe_texts(uids)
+                return [uid for uid in uids if key in self.text_hits.get(uid, ())]
+
+    def _any(self, keys: Sequence[Key], uids: list[int]) -> list[int]:
+        """OR: each key is asked only of what the cheaper ones have not found."""
+        found: set[int] = set()
+        rest = uids
+        for key in sorted(keys, key=_cost):
+            found.update(self._evaluate(key, rest))
+            rest = [uid for uid in rest if uid not in found]
+        return [uid for uid in uids if uid in found]
+
+    def _in_blocks(self, uids: list[int], test: Callable[[list[int]], Iterable[int]]) -> list[int]:
+        if len(uids) <= BLOCK:
+            return list(test(uids))
+        found: list[int] = []
+        for start in range(0, len(uids), BLOCK):
+            found.extend(test(uids[start : start + BLOCK]))
+            self.session.breathe()
+        return found
+
+    def _with_flag(self, flag: str, uids: list[int]) -> Iterable[int]:
+        """The question is asked once a set of flags, not once a message."""
+        table = self.mailbox.table
+        wanted = any_flag_sets(table, flag)
+        rows = live_rows(table, uids)
+        numbers = table.flags[rows.start : rows.stop] if isinstance(rows, range) else None
+        if numbers is not None:
+            return compress(uids, [wanted[number] for number in numbers])
+        return [uid for uid, row in zip(uids, rows, strict=True) if row >= 0 and wanted[table.flags[row]]]
+
+    def _by_rows(self, key: RowKey, uids: list[int]) -> Iterable[int]:
+        if key.needs_size or key.needs_date:
+            self.mailbox.fill(uids, sizes=key.needs_size, dates=key.needs_date)
+        rows = known_rows(self.mailbox, uids)
+        if key.needs_size:
+            self.lost.update(uid for uid, size in zip(rows.uids, rows.sizes, strict=True) if size < 0)
+        if key.needs_date:
+            self.lost.update(uid for uid, when in zip(rows.uids, rows.dates, strict=True) if when < 0)
+        return compress(rows.uids, key.test(self.session, key.argument, rows))
+
+    def _probe_headers(self, uids: list[int]) -> None:
+        """Answer every header key of the command for `uids`, from records if those hold the fields."""
+        needles = self.header_needles
+        recorded = all(_field(needle.key) in CACHED_FIELDS for needle in needles)
+        todo = [uid for uid in uids if uid not in self.header_hits]
+        for start in range(0, len(todo), HEADER_BLOCK):
+            block = todo[start : start + HEADER_BLOCK]
+            files = self._from_records(block) if recorded else block
+            for batch in open_batches(self.session, self.mailbox, files, lambda error: None):
+                made = self.session.blocking(probe_headers, [content for _, content in batch], needles)
+                self._take(self.header_hits, batch, made)
+            self.lost.update(uid for uid in block if uid not in self.header_hits)
+            self.session.breathe()
+
+    def _from_records(self, block: list[int]) -> list[int]:
+        """Answer from HEADERS records; the messages whose record is too long to be kept are left."""
+        digests = ready(self.session, self.mailbox, block, _HEADERS, lambda error: None)
+        left: list[int] = []
+        for uid in block:
+            record = digests[uid].get(CacheKind.HEADERS)
+            if record == TOO_LONG:
+                left.append(uid)
+            elif record is not None:
+                self.header_hits[uid] = match_header(record[1:], self.header_needles)
+        return left
+
+    def _probe_texts(self, uids: list[int]) -> None:
+        """Answer every BODY and TEXT key of the command for `uids`, reading each message once."""
+        todo = [uid for uid in uids if uid not in self.text_hits]
+        for batch in open_batches(self.session, self.mailbox, todo, lambda error: None):
+            made = self.session.blocking(probe_texts, [content for _, content in batch], self.text_needles)
+            self._take(self.text_hits, batch, made)
+        self.lost.update(uid for uid in todo if uid not in self.text_hits)
+
+    def _take(self, hits: dict[int, Hits], batch: Sequence[tuple[int, Content]], made: Sequence[Hits | None]) -> None:
+        for (uid, _), found in zip(batch, made, strict=True):
+            if found is not None:
+                hits[uid] = found
+
+
+def walk(key: Key) -> Iterator[Key]:
+    """Every key within `key` that is no AND, OR or NOT."""
+    waiting = [key]
+    while waiting:
+        one = waiting.pop()
+        match one:
+            case AndKey(keys) | OrKey(keys):
+                waiting.extend(keys)
+            case NotKey(inner):
+                waiting.append(inner)
+            case _:
+                yield one
+
+
+def match_header(header: bytes, needles: Sequence[Needle]) -> Hits:
+    """The keys that match a header, or the part of it that a record holds."""
+    fields = Header(header)
+    texts: dict[bytes, list[str]] = {}
+    found: list[Key] = []
+    for needle in needles:
+        name = _field(needle.key)
+        if isinstance(needle.key, SentKey):
+            if _is_sent(needle.key, fields.first(_DATE)):
+                found.append(needle.key)
+            continue
+        if name not in texts:
+            texts[name] = [fold(decode_words(value)) for value in fields.all(name)]
+        if any(needle.text in text for text in texts[name]):
+            found.append(needle.key)
+    return frozenset(found)
+
+
+def probe_headers(contents: Sequence[Content], needles: Sequence[Needle]) -> list[Hits | None]:
+    """Runs in the pool: the keys that each message's header matches; None if it cannot be read."""
+    made: list[Hits | None] = []
+    for content in contents:
+        try:
+            made.append(match_header(content.header(), needles))
+        except StorageError:
+            made.append(None)
+    return made
+
+
+def probe_texts(contents: Sequence[Content], needles: Sequence[Needle]) -> list[Hits | None]:
+    """Runs in the pool: the BODY and TEXT keys that each message matches; None if it cannot be read."""
+    made: list[Hits | None] = []
+    for content in contents:
+        try:
+            made.append(_text_hits(content.read(), needles))
+        except StorageError:
+            made.append(None)
+    return made
+
+
+def _text_hits(data: bytes, needles: Sequence[Needle]) -> Hits:
+    root = scan(data)
+    found: list[Key] = []
+    for with_header in (False, True):
+        group = [needle for needle in needles if isinstance(needle.key, TextKey) and needle.key.header is with_header]
+        if group:
+            answers = look(lambda start, end: data[start:end], root, [needle.text for needle in group], with_header)
+            found.extend(needle.key for needle, answer in zip(group, answers, strict=True) if answer)
+    return frozenset(found)
+
+
+def _is_sent(key: SentKey, value: bytes | None) -> bool:
+    """Without a Date field that can be read there is no day to compare."""
+    day = sent_date(value) if value is not None else None
+    if day is None:
+        return False
+    if key.relation is Relation.ON:
+        return day == key.day
+    return day < key.day if key.relation is Relation.BEFORE else day >= key.day
+
+
+def _field(key: Key) -> bytes:
+    return key.field if isinstance(key, HeaderKey) else _DATE
+
+
+def _cost(key: Key) -> int:
+    """How much work a key is; only the order matters."""
+    match key:
+        case AndKey(keys) | OrKey(keys):
+            return max(map(_cost, keys))
+        case NotKey(inner):
+            return _cost(inner)
+        case AllKey() | SetKey() | FlagKey():
+            return 0
+        case RowKey():
+            return 2 if key.needs_size or key.needs_date else 1
+        case TextKey():
+            return 4
+    return 3
+
+
+def _needle(octets: bytes, charset: str) -> str:
+    """A search string as text, folded. Without CHARSET it is UTF-8, RFC 9051 6.4.4, of which US-ASCII is a part."""
+    try:
+        return fold(octets.decode(check_charset(charset)))
+    except (UnicodeError, ValueError):
+        raise Refused("the text to search for is not valid in its character set") from None
+
+
+def check_charset(charset: str) -> str:
+    """Python's name of the CHARSET, which is empty if none was given. Raises Refused with BADCHARSET, RFC 9051 7.1."""
+    name = codec(charset.encode("ascii")) if charset else "utf_8"
+    if name is None:
+        raise Refused("this character set is not known here", f"BADCHARSET ({CHARSETS})")
+    return name
