@@ -10,7 +10,7 @@ from greenmail.storage.api import Account
 
 
 def settings_for(config: Config, user: User) -> MaildirSettings:
-    """Where this user's mail lies. Raises Refused if the name or the entry in the user database does not give a path."""
+    """Where this user's mail lies. Raises Refused if no path can be made of name and user database."""
 
     def path(template: str) -> str:
         return names.expand(template, user.name, user.home) if template else ""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import gevent
+import gevent.socket
 from gevent import get_hub
-from gevent import socket as green_socket
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 
@@ -21,6 +21,8 @@ from greenmail import metrics
 from greenmail.net import register
 
 log = logging.getLogger(__name__)
+
+_green: Any = gevent.socket  # whose names are made at run time
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -60,7 +62,7 @@ def run(listener: socket.socket, control: socket.socket) -> int:
     stop: Any = Event()
     health = Health()
     signal.signal(signal.SIGTERM, lambda number, frame: get_hub().loop.run_callback_threadsafe(stop.set))
-    parent = green_socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(control.fileno()))
+    parent = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(control.fileno()))
     control.close()
     server = WSGIServer(listener, application(health), log=None, error_log=log, spawn=64)
     server.start()

@@ -5,7 +5,7 @@ privileges it was started with, so it does little: it restarts children, answers
 out renewed certificates.
 
     SIGTERM, SIGINT   drain and end; a second one ends at once
-    SIGHUP            check the configuration, start new workers, then drain the old ones; on any error all stays as it is
+    SIGHUP            check the configuration, start new workers, drain the old ones; on any error all stays as it is
 """
 
 import logging

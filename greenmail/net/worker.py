@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import gevent
+import gevent.socket
 from gevent import get_hub
-from gevent import socket as green_socket
 from gevent.event import Event
 
 from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator, Rules
@@ -29,6 +29,8 @@ from greenmail.net.work import Work
 from greenmail.storage.account import MaildirStore
 
 log = logging.getLogger(__name__)
+
+_green: Any = gevent.socket  # whose names are made at run time
 
 ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
 REPORT_EVERY = 5.0  # seconds between figures of connections that stay open
@@ -58,7 +60,7 @@ class _Worker:
         config = plan.config
         self._stop: Any = Event()
         signal.signal(signal.SIGTERM, self._terminate)
-        self._control = green_socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(plan.control.fileno()))
+        self._control = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(plan.control.fileno()))
         plan.control.close()
         self._register = register.RegisterClient(self._control)
         self._work = Work(config.worker_pool_size)
