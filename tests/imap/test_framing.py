@@ -1,6 +1,7 @@
 """Frames: literals of every kind, every limit, and that a stream may be cut anywhere. RFC 9051 2.2, RFC 7888."""
 
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -386,7 +387,7 @@ WORDS = [
 
 def cut(stream, places):
     edges = sorted({0, len(stream), *(place % (len(stream) + 1) for place in places)})
-    return [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(edges)]
 
 
 @settings(max_examples=300, deadline=None)

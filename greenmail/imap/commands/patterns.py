@@ -66,6 +66,8 @@ def _matches(pattern: _Pattern, name: str, separator: str) -> bool:
     if not name.startswith(pattern.prefix):
         return False
     rest = name[len(pattern.prefix) :]
+    if not pattern.items:
+        return not rest
     if pattern.items == ("*",):
         return True
     if pattern.items == ("%",):
