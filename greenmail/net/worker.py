@@ -143,7 +143,7 @@ class _Worker:
                 return
             try:
                 message = register.decode(data)
-                if message["op"] == "certificate":
+                if message.get("op") == "certificate":
                     self._renew(tls.Pair(message["cert"], message["key"]), *descriptors)
                 else:
                     self._register.answered(message)
