@@ -34,6 +34,8 @@ from greenmail.errors import Reason, StorageError
 
 log = logging.getLogger(__name__)
 
+_ATTEMPTS = 3  # to remove a directory that others still write to
+
 Call = Callable[..., Any]  # call(name, function, *args): carry out function(*args), known as `name`
 
 
@@ -245,11 +247,15 @@ class Files:
     def make_directory(self, path: bytes, owner: Ownership) -> None:
         """A new directory with mode and group of `owner`; FileExistsError if there is one. Not synced."""
         self.mkdir(path, owner.directory_mode)
-        descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            self._own(descriptor, owner.directory_mode, owner.gid)
-        finally:
-            self.close(descriptor)
+            descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                self._own(descriptor, owner.directory_mode, owner.gid)
+            finally:
+                self.close(descriptor)
+        except OSError:
+            self.rmdir(path)
+            raise
 
     def fsync_directory(self, path: bytes) -> None:
         """Make durable which names are in the directory."""
@@ -327,19 +333,26 @@ class Files:
 
     def remove_tree(self, path: bytes) -> None:
         """Remove a directory with all that is in it. Symbolic links are removed, not followed. Gone is fine."""
-        try:
-            entries = self.scan(path)
-        except FileNotFoundError:
-            return
-        for entry in entries:
-            below = path + b"/" + entry.name
-            if entry.is_directory:
-                self.remove_tree(below)
+        for attempt in range(_ATTEMPTS):
+            try:
+                for entry in self.scan(path):
+                    self._remove(path + b"/" + entry.name, entry.is_directory)
+                self.rmdir(path)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                # Somebody put something into it in the meantime; on NFS also the remains of open files.
+                if error.errno != errno.ENOTEMPTY or attempt == _ATTEMPTS - 1:
+                    raise
             else:
-                with contextlib.suppress(FileNotFoundError):
-                    self.unlink(below)
+                return
+
+    def _remove(self, path: bytes, is_directory: bool) -> None:
+        if is_directory:
+            self.remove_tree(path)
+            return
         with contextlib.suppress(FileNotFoundError):
-            self.rmdir(path)
+            self.unlink(path)
 
 
 def _utime(path: bytes | int, mtime_ns: int) -> None:

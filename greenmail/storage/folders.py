@@ -1,73 +1,249 @@
-"""Maildir++: mailbox names and their directories. `formats.md` 4. (Signatures; the bodies follow.)"""
+"""Maildir++: mailbox names and their directories. `formats.md` 4.1 to 4.4.
 
-from dataclasses import dataclass
-from enum import Enum
+    directory = root                           ; INBOX
+              / root "/." level *("." level)   ; every other mailbox, all in one flat directory
 
+A level is a level of the IMAP name in the root's encoding: modified UTF-7 or UTF-8. With `name_escape`, octets that a
+level cannot hold are written as the escape character and two hex digits: with separator "/" and escape "\\" the name
+`with.dot/sub` is the directory `.with\\2edot.sub`.
+
+Names are mapped by their text alone, and a level is never empty and never contains "/" or ".": so no name leads out of
+the root. A symbolic link that leads out of it is not a mailbox unless `follow_symlinks` is set.
+
+DELETE is one rename to `..DOVECOT-TRASHED` (or into it), a name that is no mailbox for anybody: afterwards the mailbox
+is gone, whatever becomes of the removal. RENAME renames the children one by one; when one of these fails the earlier
+ones are taken back. Each ends with an fsync of the root.
+"""
+
+import logging
+import os
+import secrets
+
+from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder
-from greenmail.storage.filesystem import Files
+from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
+from greenmail.storage.folder_names import INBOX, Layout, directory, name_of
+
+log = logging.getLogger(__name__)
+
+_TRASH = b"..DOVECOT-TRASHED"
+_TRASH_AGE = 3600.0
+_COPIED = (b"dovecot-acl", b"dovecot-shared")  # what a new mailbox inherits from its parent
 
 
-class Encoding(Enum):
-    """How names are written on disk."""
-
-    MUTF7 = "mutf7"
-    UTF8 = "utf8"
+def _not_found() -> StorageError:
+    return StorageError(Reason.NOT_FOUND, "there is no such mailbox")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where an account's mailboxes are and how they are called."""
-
-    root: bytes
-    separator: str = "/"
-    prefix: str = ""  # "INBOX." in Courier's style; ends in the separator
-    encoding: Encoding = Encoding.MUTF7
-    name_escape: str = ""  # for example "\\": names that cannot be written otherwise
-    follow_symlinks: bool = False  # to directories outside of the root
-
-
-def detect_encoding(files: Files, root: bytes) -> Encoding:
-    """Guess from the directories of a root; MUTF7 if nothing tells. Raises CANNOT if both occur."""
-    raise NotImplementedError
-
-
-def directory(layout: Layout, name: str) -> bytes:
-    """The directory of a mailbox, whether it exists or not. Raises CANNOT for a name that can have none."""
-    raise NotImplementedError
-
-
-def name_of(layout: Layout, entry: bytes) -> str | None:
-    """The mailbox name of a directory entry of the root (b".Sent"), or None if it is none or cannot be opened."""
-    raise NotImplementedError
+def _exists() -> StorageError:
+    return StorageError(Reason.EXISTS, "there is a mailbox of this name already")
 
 
 class Folders:
-    """The mailboxes of one account on disk. Holds no state but the settings."""
+    """The mailboxes of one account on disk. Holds no state but the settings. Methods raise StorageError."""
 
-    def __init__(self, files: Files, layout: Layout) -> None: ...
+    __slots__ = ("_files", "_layout")
+
+    def __init__(self, files: Files, layout: Layout) -> None:
+        self._files = files
+        self._layout = layout
+
+    def _names(self) -> dict[str, bytes]:
+        """Existing mailboxes except INBOX, with their directory entries."""
+        root = self._layout.root
+        with refusing("cannot list the mailboxes"):
+            entries = self._files.scan(root)
+            names = {}
+            for entry in entries:
+                if not entry.name.startswith(b".") or entry.name == _TRASH:
+                    continue
+                if not entry.is_directory and not (entry.is_symlink and self._leads_inside(entry.name)):
+                    continue
+                name = name_of(self._layout, entry.name)
+                if name is None:
+                    log.debug("not-a-mailbox root=%r entry=%r", root, entry.name)
+                    continue
+                names[name] = entry.name
+        return names
+
+    def _leads_inside(self, entry: bytes) -> bool:
+        """Whether a symbolic link in the root is a directory that may be a mailbox."""
+        path = self._layout.root + b"/" + entry
+        if not os.path.isdir(path):
+            return False
+        root = os.path.realpath(self._layout.root)
+        return self._layout.follow_symlinks or os.path.realpath(path).startswith(root + b"/")
 
     def listing(self) -> list[Folder]:
         """All mailboxes and missing parents, sorted, INBOX first; `special_use` is empty."""
-        raise NotImplementedError
+        separator = self._layout.separator
+        names = self._names().keys() | {INBOX}
+        parents = set()
+        for name in names:
+            above = name.rpartition(separator)[0]
+            while above and above not in parents:
+                parents.add(above)
+                above = above.rpartition(separator)[0]
+        return [
+            Folder(name, name in names, name in parents)
+            for name in sorted(names | parents, key=lambda name: (name != INBOX, name))
+        ]
 
     def find(self, name: str) -> bytes:
         """The directory of an existing mailbox. Raises NOT_FOUND (also for a name that cannot be)."""
-        raise NotImplementedError
+        try:
+            path = directory(self._layout, name)
+        except StorageError:
+            raise _not_found() from None
+        if not self._is_there(path):
+            raise _not_found()
+        return path
+
+    def _is_there(self, path: bytes) -> bool:
+        if path == self._layout.root:
+            return True
+        if os.path.islink(path) and not self._leads_inside(os.path.basename(path)):
+            return False
+        return os.path.isdir(path)
 
     def create(self, name: str) -> bytes:
-        """Make the directories; the new directory. The uidlist is the caller's. Raises EXISTS, CANNOT."""
-        raise NotImplementedError
+        """Make the directories; the new directory. The uidlist is the caller's. Raises EXISTS, CANNOT.
+
+        Parents are not made. Durable when it returns; if it fails, nothing is left.
+        """
+        path = directory(self._layout, name.removesuffix(self._layout.separator))
+        if path == self._layout.root:
+            raise _exists()
+        parent = path.rpartition(b".")[0]
+        template = parent if parent != self._layout.root + b"/" and self._is_there(parent) else self._layout.root
+        with refusing("cannot create the mailbox"):
+            owner = ownership(self._files.stat(template))
+            try:
+                self._files.make_directory(path, owner)
+            except FileExistsError:
+                raise _exists() from None
+            try:
+                self._furnish(path, template, owner)
+                self._files.fsync_directory(self._layout.root)
+            except OSError:
+                self._files.remove_tree(path)
+                raise
+        return path
+
+    def _furnish(self, path: bytes, template: bytes, owner: Ownership) -> None:
+        for part in (b"/tmp", b"/new", b"/cur"):
+            self._files.make_directory(path + part, owner)
+        self._files.close(self._files.create_exclusive(path + b"/maildirfolder", owner))
+        for name in _COPIED:
+            try:
+                data = self._files.read_file(template + b"/" + name)
+            except FileNotFoundError:
+                continue
+            self._files.replace_file(path + b"/" + name, data, owner)
+        self._files.fsync_directory(path)
 
     def delete(self, name: str) -> bytes:
         """Make the mailbox vanish with one rename; the directory to be given to `Files.remove_tree` (it may take long).
 
-        Children stay. Raises NOT_FOUND, CANNOT (INBOX), HAS_CHILDREN (a name that is only a parent).
+        Children stay. An empty result means that nothing is left to be removed. Raises NOT_FOUND, CANNOT (INBOX), HAS_CHILDREN (a name that is only a parent).
         """
-        raise NotImplementedError
+        if name.upper() == INBOX:
+            raise StorageError(Reason.CANNOT, "INBOX cannot be deleted")
+        try:
+            path = self.find(name)
+        except StorageError:
+            if any(folder.name == name for folder in self.listing()):
+                raise StorageError(
+                    Reason.HAS_CHILDREN, "this is no mailbox, there are only mailboxes below it"
+                ) from None
+            raise
+        with refusing("cannot delete the mailbox"):
+            trash = self._to_trash(path)
+            self._files.fsync_directory(self._layout.root)
+        return trash
+
+    def _is_parent(self, name: str) -> bool:
+        below = self._canonical(name) + self._layout.separator
+        return any(found.startswith(below) for found in self._names())
+
+    def _canonical(self, name: str) -> str:
+        """The one spelling of a name; NOT_FOUND for a name that cannot be."""
+        try:
+            return join(self._layout, levels_of(self._layout, name))
+        except StorageError:
+            raise _not_found() from None
+
+    def _to_trash(self, path: bytes) -> bytes:
+        if os.path.islink(path):
+            # Only the link goes: what it leads to is somebody else's, or another mailbox.
+            self._files.unlink(path)
+            return b""
+        trash = self._layout.root + b"/" + _TRASH
+        try:
+            if not os.path.lexists(trash):
+                self._files.rename(path, trash)
+                return trash
+        except FileNotFoundError:
+            raise _not_found() from None
+        except OSError:
+            # Made by another in the meantime, and not empty. Any other trouble shows again now.
+            log.debug("trash-in-use root=%r", self._layout.root)
+        token = b"greenmail.%d.%b" % (os.getpid(), secrets.token_hex(8).encode("ascii"))
+        try:
+            self._files.rename(path, trash + b"/" + token)
+            return trash + b"/" + token
+        except FileNotFoundError:
+            # Either the mailbox or the trash went away: the former shows at once.
+            self._files.stat(path)
+        self._files.rename(path, trash)
+        return trash
 
     def rename(self, old: str, new: str) -> list[tuple[str, str]]:
         """Rename with all children; the pairs of old and new names. Not for INBOX. Raises NOT_FOUND, EXISTS, CANNOT."""
-        raise NotImplementedError
+        separator = self._layout.separator
+        if old.upper() == INBOX:
+            raise StorageError(Reason.CANNOT, "INBOX cannot be renamed")
+        old = self._canonical(old)
+        new = join(self._layout, levels_of(self._layout, new.removesuffix(separator)))
+        if new.startswith(old + separator):
+            raise StorageError(Reason.CANNOT, "a mailbox cannot be put below itself")
+        names = self._names()
+        moving = sorted(name for name in names if name == old or name.startswith(old + separator))
+        if not moving:
+            raise _not_found()
+        pairs = [(name, new + name[len(old) :]) for name in moving]
+        if new == INBOX or new in names or any(target in names for _, target in pairs):
+            raise _exists()
+        targets = [directory(self._layout, target) for _, target in pairs]
+        if any(os.path.lexists(target) for target in targets):
+            raise _exists()
+        with refusing("cannot rename the mailbox"):
+            self._rename_all(
+                [(directory(self._layout, name), target) for name, target in zip(moving, targets, strict=True)]
+            )
+            self._files.fsync_directory(self._layout.root)
+        return pairs
+
+    def _rename_all(self, paths: list[tuple[bytes, bytes]]) -> None:
+        done: list[tuple[bytes, bytes]] = []
+        try:
+            for source, target in paths:
+                self._files.rename(source, target)
+                done.append((source, target))
+        except OSError:
+            for source, target in reversed(done):
+                try:
+                    self._files.rename(target, source)
+                except OSError as error:
+                    log.error("rename-back source=%r target=%r error=%s", target, source, error)
+            raise
 
     def purge_trash(self, now: float) -> None:
         """Remove what deletions left behind more than an hour ago."""
+        trash = self._layout.root + b"/" + _TRASH
+        with refusing("cannot remove deleted mailboxes"):
+            try:
+                if now - self._files.lstat(trash).st_ctime > _TRASH_AGE:
+                    self._files.remove_tree(trash)
+            except FileNotFoundError:
+                return

@@ -7,7 +7,7 @@ on NFS, and tells whose it is by its inode number.
 
 `greenmail.lock` holds one line about the last holder:
 
-    mark SP pid SP host SP boot-id SP start-time SP inode LF        ; mark "+": holds the dotlock, "-": has given it back
+    mark SP pid SP host SP boot-id SP start-time SP inode LF    ; mark "+": holds the dotlock, "-": has given it back
 
     + 4711 mx.example.org 6c7e4c5e-... 8812345 2772193
 
@@ -31,6 +31,7 @@ from typing import Self
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.stale_lock import Doubt, Onlooker, is_alive
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,102 @@
-"""The counter of UIDVALIDITY values, `dovecot-uidvalidity`. `formats.md` 3.3. (Signatures; the bodies follow.)"""
+"""The counter of UIDVALIDITY values, shared with Dovecot. `formats.md` 3.3.
 
-from greenmail.storage.filesystem import Files
+    dovecot-uidvalidity          8 lower-case hex digits without LF: the value given out last, perhaps a little old
+    dovecot-uidvalidity.<8 hex>  empty, mode 0444: its name is the counter
+
+The next value is taken by renaming the second file from v to v+1: of several processes exactly one succeeds, the others
+find the file gone and go on counting. The directory is synced before the value is used: a value that was given to a
+mailbox must not come again after a power cut.
+"""
+
+import logging
+import os
+import re
+
+from greenmail.storage.filesystem import Files, Ownership, ownership
+
+log = logging.getLogger(__name__)
+
+_NAME = b"dovecot-uidvalidity"
+_SUFFIX = re.compile(rb"dovecot-uidvalidity\.([0-9a-f]{8})")
+_ATTEMPTS = 10
+_MASK = 0xFFFFFFFF
 
 
 def next_uidvalidity(files: Files, control: bytes, now: float) -> int:
-    """A value that no mailbox of this account ever had; `control`: the root or the control root. Never fails."""
-    raise NotImplementedError
+    """A value that no mailbox of this account ever had; `control`: the root or the control root.
+
+    If the counter cannot be used the time is the value, as Dovecot does.
+    """
+    try:
+        value = _count(files, control, now)
+        files.fsync_directory(control)
+    except OSError as error:
+        log.error("uidvalidity-counter path=%r error=%s", control, error)
+        return _after(int(now) - 1)
+    return value
+
+
+def _after(value: int) -> int:
+    """The next value; 0 is none."""
+    return (value + 1) & _MASK or 1
+
+
+def _path(control: bytes, value: int) -> bytes:
+    return b"%b/%b.%08x" % (control, _NAME, value)
+
+
+def _count(files: Files, control: bytes, now: float) -> int:
+    value = _read(files, control)
+    if value:
+        for _ in range(_ATTEMPTS):
+            if _step(files, control, value):
+                return _note(files, control, _after(value))
+            value = _after(value)
+    for _ in range(_ATTEMPTS):
+        found = sorted(
+            int(match[1], 16) for name in files.listdir(control) if (match := _SUFFIX.fullmatch(name)) is not None
+        )
+        if not found:
+            value = _after(max(int(now) - 1, value))
+            if _create(files, control, value):
+                return _note(files, control, value)
+            continue
+        for lower in found[:-1]:
+            files.unlink_quietly(_path(control, lower))
+        if _step(files, control, found[-1]):
+            return _note(files, control, _after(found[-1]))
+    raise FileExistsError("others count faster")
+
+
+def _read(files: Files, control: bytes) -> int:
+    try:
+        text = files.read_file(control + b"/" + _NAME)
+    except FileNotFoundError:
+        return 0
+    return int(text, 16) if re.fullmatch(rb"[0-9a-f]{8}", text) else 0
+
+
+def _step(files: Files, control: bytes, value: int) -> bool:
+    target = _path(control, _after(value))
+    try:
+        # Two counters can be there after a backup was restored: never step onto a value in use.
+        if os.path.lexists(target):
+            return False
+        files.rename(_path(control, value), target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _create(files: Files, control: bytes, value: int) -> bool:
+    try:
+        files.close(files.create_exclusive(_path(control, value), Ownership(0o444, 0o700, None)))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _note(files: Files, control: bytes, value: int) -> int:
+    """Write down the value as the place where the next one begins to look."""
+    files.replace_file(control + b"/" + _NAME, b"%08x" % value, ownership(files.stat(control)))
+    return value
