@@ -1,4 +1,4 @@
-"""Green threads for tests: one at a time, switched only where the engine may wait, in an order that the test chooses."""
+"""Green threads for tests: one at a time, switched only where the engine may wait, in an order chosen by the test."""
 
 from collections.abc import Callable
 from typing import Any

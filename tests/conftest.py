@@ -1,0 +1,21 @@
+"""What all tests share: options, and that `harness` can be imported."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+# One machine is slow, another fast: no example fails because of its time.
+settings.register_profile("greenmail", deadline=None, print_blob=True)
+settings.load_profile("greenmail")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--live",
+        metavar="HOST:PORT:USER:PASSWORD",
+        help="run the transcripts against this server; {n} in USER becomes the number of the transcript",
+    )
