@@ -1,7 +1,7 @@
 """The life of a session: greeting, commands one after the other, farewell.
 
-`execute` does what all commands have in common: tag, name, state, grammar, news, completion, and the mapping of the four
-exceptions to BAD and NO (`errors`). An exception that is none of them is a bug: it is logged once with its traceback,
+`execute` does what all commands have in common: tag, name, state, grammar, news, completion, and the mapping of the
+four exceptions to BAD and NO (`errors`). An exception that is none of them is a bug: it is logged once with its traceback,
 answered `NO [SERVERBUG]`, and the connection goes on; unless it left the stream of octets at an unknown place.
 """
 
@@ -182,13 +182,11 @@ def _run(session: Session, command: Command, uid: bool, argument: object, cur: C
     """Look, run, tell the news."""
     cur.end()
     view = session.view
-    if command.looks and view is not None and not _is_there(session, command):
-        if session.logging_out or State.AUTHENTICATED not in command.states:
-            return _Answer("NO", NONEXISTENT.encode(), "the selected mailbox is gone")
-    answer = None
+    is_there = not command.looks or view is None or _is_there(session, command)
+    if not is_there and (session.logging_out or State.AUTHENTICATED not in command.states):
+        return _Answer("NO", NONEXISTENT.encode(), "the selected mailbox is gone")
     try:
-        completion = command.run(session, argument)
-        answer = _completed(completion)
+        answer = _completed(command.run(session, argument))
     except (Refused, StorageError) as error:
         answer = _refusal(error)
     if command.looks:
@@ -259,7 +257,8 @@ def _leave(session: Session, inbox: _Inbox, seconds: float, reason: str) -> None
     session.services.register.logout(user.name, session.wire.peer, "imap")
     figures = session.figures
     log.info(
-        "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f fetched=%d appended=%d expunged=%d reason=%r",
+        "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f fetched=%d appended=%d expunged=%d"
+        " reason=%r",
         session.sid, user.name, session.wire.peer, figures.commands, inbox.octets, session.out.octets, seconds,
         figures.fetched, figures.appended, figures.expunged, reason,
     )  # fmt: skip

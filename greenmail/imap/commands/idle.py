@@ -19,7 +19,7 @@ def parse_idle(cur: Cursor, uid: bool) -> None:
 
 
 def run_idle(session: Session, argument: None) -> Completion:
-    """Tell news as they come, EXPUNGE included, until DONE. The watch begins before the first look: nothing is missed."""
+    """Tell news as they come, EXPUNGE included, until DONE. The watch begins before the first look: none is missed."""
     watch = session.wire.watch(session.view.mailbox if session.view is not None else None)
     metrics.idle(1)
     try:

@@ -38,7 +38,7 @@ class SelectParam:
 
 @dataclass(frozen=True, slots=True)
 class SelectRequest:
-    """The argument of SELECT. A name that is none is kept as its refusal: the old mailbox is deselected all the same."""
+    """The argument of SELECT. A name that is none is kept as its refusal: the old mailbox is left all the same."""
 
     name: str | Refused
     params: tuple[tuple[SelectParam, Any], ...] = ()
