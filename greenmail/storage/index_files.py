@@ -2,8 +2,8 @@
 
 The state of a mailbox is the snapshot with the records of one journal applied. A snapshot names two journals:
 `journal`, which continues it from its first record on, and `previous`, an older one that it covers up to an offset. To
-*fold* is, under the mailbox's locks, to write a snapshot (rename) and then the journal that it names (rename): whoever stops in
-between leaves the older journal in place, and the snapshot says how much of it is in it already.
+*fold* is to write, under the mailbox's locks, a snapshot (rename) and then the journal that it names (rename): whoever
+stops in between leaves the older journal in place, and the snapshot says how much of it is in it already.
 
 A process that follows a journal sees it replaced by st_nlink 0, reads it to its end, and goes on with the journal that
 names it as `previous`. When that chain is broken (files removed, snapshot lost) the snapshot is loaded anew; when there

@@ -1,0 +1,266 @@
+"""One Maildir mailbox as all its operations see it: where it is, what is known of it, and its locks.
+
+`Box` is bound to the directory that it was opened on: device and inode (held open, so that the kernel does not give
+the number to another directory) and the GUID of the uidlist. When the path leads to something else the box is gone for
+good.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from greenmail.errors import Reason, StorageError
+from greenmail.runtime import Runtime
+from greenmail.storage.api import Flags
+from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
+from greenmail.storage.index_files import IndexFiles
+from greenmail.storage.keywords import Keywords, OverflowKeywords
+from greenmail.storage.locks import MailboxLock, Owner, Waiting
+from greenmail.storage.maildir_index import Change, Index
+from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
+from greenmail.storage.uidlist import Uidlist
+
+log = logging.getLogger(__name__)
+
+HOT_NS = 2_000_000_000  # a directory's time says nothing about changes that near to it: formats.md 1.8
+VERIFY_NS = 1_000_000  # after own changes a large `cur/` is verified later, in proportion to its size
+
+GONE_TEXT = "The mailbox was deleted, renamed or replaced by another program; select it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all mailboxes of an account share."""
+
+    files: Files
+    runtime: Runtime
+    owner: Owner
+    waiting: Waiting
+    unique: UniqueNames
+    tracks_modseq: bool
+    new_uidvalidity: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a mailbox is."""
+
+    directory: bytes
+    control: bytes
+    index_root: bytes  # `index-path`, or empty: in the mailbox directory
+    is_inbox: bool
+
+
+class Box:
+    """See the module's text. Only the modules `maildir_*` use it."""
+
+    def __init__(self, context: Context, place: Place, name: str) -> None:
+        self.context = context
+        self.files = context.files
+        self.place = place
+        self.name = name
+        with refusing("the mailbox cannot be opened"):
+            # O_PATH needs no permission, and holds the inode number.
+            self._held = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            found = os.fstat(self._held)
+        self.identity = (found.st_dev, found.st_ino)
+        self.ownership: Ownership = ownership(found)
+        self.new_path = place.directory + b"/new/"
+        self.cur_path = place.directory + b"/cur/"
+        self.tmp_path = place.directory + b"/tmp/"
+        self.index = Index()
+        self.index_files: IndexFiles | None = None
+        self.uidlist = Uidlist(self.files, place.control + b"/dovecot-uidlist")
+        self.data_path = place.control + b"/greenmail-data"
+        self.keywords = Keywords(self.files, place.control + b"/dovecot-keywords")
+        self.overflow = OverflowKeywords(self.files, self.data_path)
+        self.read_only = False
+        self.is_gone = False
+        self.is_settled = False  # everything that the last listing showed has been taken up
+        self.unwritten: dict[bytes, int] = {}  # read-only: UIDs given to names that the uidlist does not have
+        self.missed: dict[int, tuple[float, int]] = {}  # UIDs that listings missed: since when, how often
+        self.facts: list[tuple[int, int, int]] = []  # worked out, not yet journalled
+        self.green = context.runtime.lock()
+        self.lock = MailboxLock(self.files, place.directory, context.owner, context.waiting, place.control)
+        self._by_letters: dict[bytes, Flags] = {}
+        self._subscribers: dict[int, Callable[[], None]] = {}
+        self._next_subscriber = 0
+
+    # Identity
+
+    def check(self) -> None:
+        """Make sure that the path still leads to this mailbox. Raises GONE."""
+        if not self.is_gone:
+            try:
+                found = os.stat(self.place.directory)
+            except (FileNotFoundError, NotADirectoryError):
+                self.leave()
+            except OSError:
+                with refusing("the mailbox cannot be read"):
+                    raise
+            else:
+                if (found.st_dev, found.st_ino) != self.identity:
+                    self.leave()
+        if self.is_gone:
+            raise StorageError(Reason.GONE, GONE_TEXT)
+
+    def leave(self) -> None:
+        """The name leads elsewhere: no session may touch anything through this object any more."""
+        if not self.is_gone:
+            self.is_gone = True
+            self.notify()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the mailbox's locks, having made sure that it is ours and taken up what others journalled."""
+        self.check()
+        if self.read_only:
+            raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+        with self.green:
+            self.check()
+            with self.lock:
+                self.check()
+                self.follow()
+                yield
+
+    def close(self) -> None:
+        """Give back every descriptor; the object cannot be used any more."""
+        self.lock.close()
+        if self.index_files is not None:
+            self.index_files.close()
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    # What is known
+
+    def follow(self) -> bool:
+        """Take up what other processes journalled; whether there was anything."""
+        if self.index_files is None or not self.index_files.follow(self.index):
+            return False
+        self.refresh_keywords()
+        self.notify()
+        return True
+
+    def refresh_keywords(self) -> bool:
+        """Read both files of keywords if they changed; whether they did."""
+        changed = self.keywords.refresh()
+        changed = self.overflow.refresh() or changed
+        if changed:
+            self._by_letters.clear()
+        return changed
+
+    def forget_meanings(self) -> None:
+        """Keyword letters may mean something else now."""
+        self._by_letters.clear()
+
+    def path(self, name: bytes, is_new: bool) -> bytes:
+        return (self.new_path if is_new else self.cur_path) + name
+
+    def uid_of(self, base: bytes) -> int | None:
+        """The UID of a base name."""
+        uid = self.uidlist.uids.get(base)
+        return self.unwritten.get(base) if uid is None else uid
+
+    def flags_of(self, name: bytes, is_new: bool) -> Flags:
+        """What a file's name says; a file in `new/` has no flags of that kind, formats.md 1.3."""
+        overflow = self.overflow.of(base_name(name))
+        return overflow if is_new else self.flags_of_letters(letters_of(name)) | overflow
+
+    def flags_of_letters(self, letters: bytes) -> Flags:
+        """Flags for letters as `letters_of` gives them."""
+        flags = self._by_letters.get(letters)
+        if flags is None:
+            names = self.keywords.names
+            flags = frozenset(
+                FLAG_OF_LETTER.get(letter) or names.get(letter, f"unknown-{letter - 97}") for letter in letters
+            )
+            self._by_letters[letters] = flags
+        return flags
+
+    def keyword_names(self) -> tuple[str, ...]:
+        """Every keyword, those with letters first."""
+        return (*(self.keywords.names[letter] for letter in sorted(self.keywords.names)), *self.overflow.names)
+
+    # Changing
+
+    def now_ns(self) -> int:
+        return int(self.context.runtime.now() * 1_000_000_000)
+
+    def next_modseq(self) -> int:
+        """Unique without any sync: design.md 3."""
+        return max(self.index.modseq + 1, int(self.context.runtime.now() * 1_000_000))
+
+    def directory_times(self) -> tuple[int, int]:
+        """mtime of `new/` and `cur/` in ns; 0 for one that is not there."""
+        return _mtime(self.new_path), _mtime(self.cur_path)
+
+    def uidlist_print(self) -> list[int]:
+        """What changes when the uidlist does."""
+        try:
+            found = os.stat(self.place.control + b"/dovecot-uidlist")
+        except OSError:
+            return [0, 0, 0]
+        return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+    def own_times(self) -> list[int]:
+        """Directory times after a change of our own, made under the lock right after everything was looked at.
+
+        A program without the lock might have slipped in: `new/` is listed at each look while it is hot, `cur/` once
+        more later.
+        """
+        if not self.is_settled or not self.index.times:
+            return []
+        new, cur = self.directory_times()
+        old_new, new_due, old_cur, cur_due = self.index.times[:4]
+        if new != old_new:
+            new_due = new_due or min(new, self.now_ns()) + HOT_NS
+        if cur != old_cur:
+            cur_due = cur_due or min(cur, self.now_ns()) + max(HOT_NS, VERIFY_NS * len(self.index.names))
+        return [new, new_due, cur, cur_due, *self.uidlist_print()]
+
+    def commit(self, change: Change, times: list[int] | None = None) -> None:
+        """What was done on disk becomes known: journal third, views fourth. `times` None: it was our own change."""
+        if self.facts and not self.read_only:
+            change.facts(self.facts)
+            self.facts = []
+        times = self.own_times() if times is None else times
+        if times != self.index.times:
+            change.value("times", times)
+        if change.is_empty:
+            return
+        if self.read_only or self.index_files is None:
+            self.index.apply(change.batch(self.next_modseq()))
+        else:
+            self.index_files.record(self.index, change, self.next_modseq())
+        if change.seen:
+            self.notify()
+
+    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Have `notify` called at changes; gives the canceller."""
+        number = self._next_subscriber
+        self._next_subscriber += 1
+        self._subscribers[number] = notify
+
+        def cancel() -> None:
+            self._subscribers.pop(number, None)
+
+        return cancel
+
+    def notify(self) -> None:
+        """Tell whoever subscribed."""
+        for notify in list(self._subscribers.values()):
+            notify()
+
+    def offload(self, large: bool, function: Callable[..., object], *args: object) -> object:
+        """Run `function` in the pool if it is long work, else here: a hop costs more than a few system calls."""
+        return self.context.runtime.blocking(function, *args) if large else function(*args)
+
+
+def _mtime(path: bytes) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,347 @@
+"""Bringing messages into a Maildir mailbox: APPEND, COPY, MOVE. `formats.md` 1.6, 2.9, `design.md` 3a.
+
+A message lies complete in the target's `tmp/` before the target is locked. Under the lock: rename into `new/` (no flags)
+or `cur/`, sync of the directories, uidlist line with fdatasync, journal. A crash before the uidlist line leaves messages
+without a UID, which the next look numbers: nobody was told anything about them. COPY is a hard link. MOVE is COPY, the
+target's lock given back, then the source locked and unlinked: a crash leaves a mail in both mailboxes, never in none.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from greenmail.errors import Reason, StorageError
+from greenmail.message.content import BLOCK, ToDisk, sizes
+from greenmail.storage.api import FlagAction, FlagChange, Flags
+from greenmail.storage.filesystem import Files, Ownership, refusal, refusing
+from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_data import write_uidnext
+from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
+from greenmail.storage.maildir_scan import look, sync
+from greenmail.storage.maildir_write import BATCH, Item, batches, drop, find_file, translate, unlink_any
+from greenmail.storage.uidlist import format_fields
+
+log = logging.getLogger(__name__)
+
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
+
+
+class MaildirUpload:
+    """A file in `tmp/`, written as it arrives."""
+
+    def __init__(self, box: Box) -> None:
+        self.flags: Flags = frozenset()
+        self.date: int | None = None
+        self._files = box.files
+        self.unique = box.context.unique.next()
+        self.path = box.tmp_path + self.unique
+        self._convert = ToDisk()
+        with refusing("The message cannot be stored"):
+            self._fd = _create(box.files, self.path, box)
+
+    def write(self, data: bytes) -> None:
+        """The next octets."""
+        with refusing("The message cannot be stored"):
+            converted = self._convert.feed(data)
+            if converted:
+                self._files.write_all(self._fd, converted)
+
+    def finish(self, date: int) -> Sizes:
+        """Everything is on disk when this returns; the sizes for the name. May be called in the pool."""
+        self._files.write_all(self._fd, self._convert.end())
+        self._files.set_mtime(self._fd, date * 1_000_000_000)
+        self._files.fsync(self._fd)
+        self._close()
+        return Sizes(self._convert.disk_size, self._convert.crlf_size)
+
+    def saved(self) -> None:
+        """The file is a message now: there is nothing to abort any more."""
+        self.path = b""
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            descriptor, self._fd = self._fd, -1
+            self._files.close(descriptor)
+
+    def abort(self) -> None:
+        """Remove the file if it is still an upload."""
+        self._close()
+        if self.path:
+            self._files.unlink_quietly(self.path)
+            self.path = b""
+
+
+def _create(files: Files, path: bytes, box: Box) -> int:
+    try:
+        return files.create_exclusive(path, box.ownership)
+    except FileNotFoundError:
+        box.check()
+        files.make_directory(box.tmp_path.rstrip(b"/"), box.ownership)
+        return files.create_exclusive(path, box.ownership)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A complete file in `tmp/` that is to become a message."""
+
+    path: bytes
+    base: bytes
+    flags: Flags
+    size: int
+    date: int
+    fields: bytes = b""  # raw fields for the uidlist
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    source: bytes
+    target: bytes
+    name: bytes
+    is_new: bool
+
+
+def deliver(files: Files, steps: Sequence[_Step], directories: Sequence[bytes]) -> OSError | None:
+    """Rename all or none, and make the names durable."""
+    done: list[_Step] = []
+    try:
+        for step in steps:
+            files.rename(step.source, step.target)
+            done.append(step)
+        for directory in directories:
+            files.fsync_directory(directory)
+    except OSError as error:
+        take_back(files, done)
+        return error
+    return None
+
+
+def take_back(files: Files, steps: Sequence[_Step]) -> None:
+    """Remove messages that were delivered and not yet numbered."""
+    for step in steps:
+        files.unlink_quietly(step.target)
+
+
+def finish_all(uploads: Sequence[tuple[MaildirUpload, int]]) -> list[Sizes] | OSError:
+    """Sync the files of uploads, given with their dates; in the pool."""
+    try:
+        return [upload.finish(date) for upload, date in uploads]
+    except OSError as error:
+        return error
+
+
+def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
+    """`api.Mailbox.save`."""
+    box.check()
+    now = int(box.context.runtime.now())
+    dated = [(upload, now if upload.date is None else upload.date) for upload in uploads]
+    finished = box.context.runtime.blocking(finish_all, dated)
+    if isinstance(finished, OSError):
+        raise refusal(finished, "The message cannot be stored") from finished
+    arrivals = []
+    for (upload, date), found in zip(dated, finished, strict=True):
+        disk, crlf = found.on_disk or 0, found.with_crlf or 0
+        arrivals.append(Arrival(upload.path, with_sizes(upload.unique, disk, crlf), upload.flags, crlf, date))
+    with box.locked():
+        sync(box)
+        uids = admit(box, arrivals)
+    for upload in uploads:
+        upload.saved()
+    return uids
+
+
+def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
+    """Under the lock and fresh: make files in `tmp/` messages of this mailbox, all or none; their UIDs."""
+    if not arrivals:
+        return []
+    steps: list[_Step] = []
+    beyond: dict[bytes, Flags] = {}
+    for arrival in arrivals:
+        delta, overflow, _ = translate(box, FlagChange(FlagAction.REPLACE, arrival.flags))
+        if overflow:
+            beyond[arrival.base] = overflow
+        is_new = not delta.add and not overflow
+        name = arrival.base if is_new else with_letters(arrival.base, delta.add)
+        steps.append(_Step(arrival.path, box.path(name, is_new), name, is_new))
+    if beyond:
+        box.overflow.change(beyond)
+    directories = sorted({os.path.dirname(step.target) for step in steps})
+    error = box.context.runtime.blocking(deliver, box.files, steps, directories)
+    if error is not None:
+        raise refusal(error, "The message cannot be stored") from error
+    try:
+        uids = box.uidlist.assign(
+            [arrival.base for arrival in arrivals],
+            {arrival.base: arrival.fields for arrival in arrivals if arrival.fields},
+        )
+    except StorageError:
+        take_back(box.files, steps)
+        raise
+    write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
+    change = Change()
+    for uid, arrival, step in zip(uids, arrivals, steps, strict=True):
+        change.came(uid, step.name, step.is_new, box.flags_of(step.name, step.is_new), (arrival.size, arrival.date))
+    change.value("next", box.uidlist.next_uid)
+    if box.keywords.names != box.index.letters:
+        change.value("letters", dict(box.keywords.names))
+    box.commit(change)
+    return uids
+
+
+# COPY and MOVE
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A message that is to be copied."""
+
+    item: Item
+    flags: Flags
+    guid: bytes
+    temporary: bytes  # in the target's tmp/
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What `link_all` made of an original: None as `sizes` if it is gone."""
+
+    original: Original
+    sizes: Sizes | None
+    date: int
+    name_is_right: bool  # the sizes in the name are those of the file
+
+
+def link_all(files: Files, directory: bytes, originals: Sequence[Original], owner: Ownership) -> list[Linked] | OSError:
+    """Link messages into the target's `tmp/`; all, or none and what went wrong. In the pool."""
+    made: list[Linked] = []
+    try:
+        for original in originals:
+            made.append(_link_one(files, directory, original, owner))
+    except OSError as error:
+        for linked in made:
+            if linked.sizes is not None:
+                files.unlink_quietly(linked.original.temporary)
+        return error
+    return made
+
+
+def _link_one(files: Files, directory: bytes, original: Original, owner: Ownership) -> Linked:
+    name, is_new = original.item.name, original.item.is_new
+    base = base_name(name)
+    for _ in range(BATCH):
+        try:
+            descriptor = files.open(directory + (b"/new/" if is_new else b"/cur/") + name, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            found = find_file(files, directory, base)
+            if found is None:
+                break
+            name, is_new = found
+            continue
+        try:
+            return _link_open(files, descriptor, directory + (b"/new/" if is_new else b"/cur/") + name, original, owner)
+        except FileNotFoundError:
+            continue  # renamed between open and link: what is open is the message, but a link wants its name
+        finally:
+            files.close(descriptor)
+    return Linked(original, None, -1, False)
+
+
+def _link_open(files: Files, descriptor: int, path: bytes, original: Original, owner: Ownership) -> Linked:
+    found = files.fstat(descriptor)
+    try:
+        files.link(path, original.temporary)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy_octets(files, descriptor, original.temporary, found, owner)
+    claimed = sizes_of(base_name(original.item.name))
+    is_right = claimed.on_disk == found.st_size and claimed.with_crlf is not None
+    counted = claimed if is_right else Sizes(*sizes(descriptor))
+    return Linked(original, counted, int(found.st_mtime), is_right or claimed == Sizes(None, None))
+
+
+def _copy_octets(files: Files, descriptor: int, path: bytes, found: os.stat_result, owner: Ownership) -> None:
+    target = files.create_exclusive(path, owner)
+    try:
+        place = 0
+        while data := files.pread(descriptor, BLOCK, place):
+            files.write_all(target, data)
+            place += len(data)
+        files.set_mtime(target, found.st_mtime_ns)
+        files.fsync(target)
+    except OSError:
+        files.unlink_quietly(path)
+        raise
+    finally:
+        files.close(target)
+
+
+def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
+    """`api.Mailbox.copy`."""
+    look(box)
+    target.check()
+    box.uidlist.refresh(locked=False)
+    originals: list[Original] = []
+    for uid in sorted(set(uids)):
+        where = box.index.where(uid)
+        if where is not None:
+            flags = box.index.table.flags_of(box.index.table.row(uid))
+            guid = box.uidlist.field(uid, b"G") or base_name(where[0])
+            temporary = target.tmp_path + target.context.unique.next()
+            originals.append(Original(Item(uid, *where), flags, guid, temporary))
+    if not originals:
+        return []
+    if target.read_only:
+        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+    made = box.context.runtime.blocking(link_all, box.files, box.place.directory, originals, target.ownership)
+    if isinstance(made, OSError):
+        raise refusal(made, "The messages cannot be copied") from made
+    found = [linked for linked in made if linked.sizes is not None]
+    try:
+        with target.locked():
+            sync(target)
+            new = admit(target, _arrivals(target, found))
+    except StorageError:
+        for linked in found:
+            target.files.unlink_quietly(linked.original.temporary)
+        raise
+    return [(linked.original.item.uid, uid) for linked, uid in zip(found, new, strict=True)]
+
+
+def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
+    """The base name stays if the target never had it and its sizes are right; else it is in the field G."""
+    taken: set[bytes] = set()
+    arrivals: list[Arrival] = []
+    for linked in found:
+        assert linked.sizes is not None
+        disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
+        base, original = base_name(linked.original.item.name), linked.original
+        fields: dict[bytes, bytes] = {}
+        if base in target.uidlist.uids or base in taken or not linked.name_is_right:
+            base = with_sizes(target.context.unique.next(), disk, crlf)
+        elif sizes_of(base).with_crlf is None:
+            fields[b"W"] = b"%d" % crlf
+        if base != original.guid:
+            fields[b"G"] = original.guid
+        taken.add(base)
+        raw = format_fields(fields) if fields else b""
+        arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw))
+    return arrivals
+
+
+def move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
+    """`api.Mailbox.move`."""
+    box.check()
+    if box.read_only:
+        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+    pairs = copy(box, uids, target)
+    for batch in batches(uid for uid, _ in pairs):
+        with box.locked():
+            sync(box)
+            items = [Item(uid, *where) for uid in batch if (where := box.index.where(uid)) is not None]
+            outcomes = box.context.runtime.blocking(unlink_any, box.files, box.place.directory, items)
+            drop(box, outcomes)
+        box.context.runtime.breathe()
+    return pairs

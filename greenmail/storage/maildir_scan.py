@@ -1,0 +1,399 @@
+"""Bringing what is known of a Maildir into line with the disk: `formats.md` 1.1, 1.7 to 1.10, 7.3.
+
+The remembered state of the directories, `Index.times`, is a list of nanoseconds:
+
+    mtime of new/, due of new/, mtime of cur/, due of cur/, and of the uidlist: inode, size, mtime
+
+mtime: as it was before the directory was last listed. due: 0 if that listing came at least 2 s after the mtime, so
+that an equal mtime proves that nothing changed; else the moment from which one more listing gives that certainty.
+
+`look` takes no lock while nothing changed. What a listing without the lock shows is only a reason to take it:
+conclusions ("new", "gone") are drawn from listings under the lock.
+"""
+
+import logging
+import os
+from dataclasses import dataclass, field
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.api import Flags
+from greenmail.storage.filesystem import Files
+from greenmail.storage.maildir_box import HOT_NS, Box
+from greenmail.storage.maildir_data import write_uidnext
+from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of, uid_order
+from greenmail.storage.uidlist import Refreshed
+
+log = logging.getLogger(__name__)
+
+LARGE = 2000  # entries from which a listing goes to the pool
+_TICK_NS = 12_000_000  # directory times move in steps of the kernel's clock, up to 10 ms
+_CONFIRMATIONS = 5
+_SUSPECT_SECONDS = 1.0
+_SUSPECT_TIMES = 3
+_TWIN_AGE = 30.0
+
+Names = list[bytes]
+
+
+def list_names(files: Files, path: bytes) -> Names:
+    """The entries that can be messages, or names that have to be repaired; none if there is no directory."""
+    try:
+        return [name for name in files.listdir(path) if is_message(name)]
+    except FileNotFoundError:
+        return []
+
+
+def _list(box: Box, path: bytes) -> Names:
+    found = box.offload(len(box.index.names) > LARGE, list_names, box.files, path)
+    assert isinstance(found, list)
+    return found
+
+
+def look(box: Box) -> None:
+    """Take up what anyone changed. Raises GONE."""
+    box.check()
+    box.follow()
+    if not _needs_sync(box):
+        return
+    if box.read_only:
+        with box.green:
+            sync(box)
+        return
+    try:
+        with box.locked():
+            sync(box)
+    except StorageError as error:
+        if error.reason is Reason.READ_ONLY or error.reason is Reason.NO_PERMISSION:
+            _look_read_only(box)
+        elif error.reason is Reason.IN_USE and box.index.times:
+            log.warning("look mailbox=%r %s", box.name, "is locked by another program; goes on with what is known")
+        else:
+            raise
+
+
+def _look_read_only(box: Box) -> None:
+    """We may not write here: nothing is numbered on disk, and nothing moved."""
+    log.info("read-only mailbox=%r", box.name)
+    box.read_only = True
+    with box.green:
+        sync(box)
+
+
+def _needs_sync(box: Box) -> bool:
+    """Whether a listing under the lock is called for. Some 4 µs if nothing changed for a while."""
+    times = box.index.times
+    if not times or not box.is_settled:
+        return True
+    new, cur = box.directory_times()
+    if new != times[0] or cur != times[2]:
+        return True
+    now = box.now_ns()
+    if times[1]:
+        expected = {box.index.names[box.index.table.row(uid)] for uid in box.index.in_new}
+        if expected.symmetric_difference(_list(box, box.new_path)):
+            return True
+        if now >= times[1] and times is box.index.times:
+            times[1] = 0
+    if times[3] and now >= times[3]:
+        if not _cur_is_as_known(box):
+            return True
+        if times is box.index.times:
+            times[3] = 0
+    return False
+
+
+def _cur_is_as_known(box: Box) -> bool:
+    in_new = box.index.in_new
+    listed = _list(box, box.cur_path)  # lets others run: compare with what is known afterwards
+    known = {
+        name for uid, name in zip(box.index.table.uids, box.index.names, strict=True) if not in_new or uid not in in_new
+    }
+    return len(known) == len(listed) and known.issuperset(listed)
+
+
+@dataclass(slots=True)
+class _Scan:
+    """One pass over the directories."""
+
+    missing: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows whose file was not listed
+    extra: list[tuple[bytes, bool]] = field(default_factory=list)  # files that no row has, `new/` first
+    strays: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows that the uidlist gave another UID
+    came: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # numbered before, without a row
+    unknown: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # base name -> file to be numbered
+    renamed: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+    is_whole: bool = True  # everything that was listed is taken up
+
+
+def sync(box: Box, full: bool = False) -> None:
+    """Under the lock (or read-only): list what may have changed, number what is new, drop what is gone."""
+    scan = _Scan()
+    _read_uidlist(box, scan)
+    box.refresh_keywords()
+    times = box.index.times
+    before = new, cur = box.directory_times()
+    now = box.now_ns()
+    full = full or bool(scan.strays) or not times or not box.is_settled
+    list_cur = full or cur != times[2] or bool(times[3] and now >= times[3])
+    list_new = list_cur or new != times[0] or bool(times[1])
+    change = Change()
+    if list_new:
+        _compare(box, scan, list_cur)
+        if scan.missing and not list_cur:
+            scan, list_cur = _Scan(strays=scan.strays), True
+            _compare(box, scan, True)
+        _classify(box, scan)
+        _confirm(box, scan)
+        _describe(box, scan, change)
+    _reinterpret(box, change)
+    box.is_settled = scan.is_whole
+    box.commit(change, _times(box, before, now, list_new, list_cur))
+
+
+def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur: bool) -> list[int]:
+    if not box.is_settled:
+        return []
+    new_due, cur_due = (0, 0) if not box.index.times else (box.index.times[1], box.index.times[3])
+    if list_new:
+        new_due = 0 if now - before[0] >= HOT_NS else min(before[0], now) + HOT_NS
+    if list_cur:
+        cur_due = 0 if now - before[1] >= HOT_NS else min(before[1], now) + HOT_NS
+    return [before[0], new_due, before[1], cur_due, *box.uidlist_print()]
+
+
+def _read_uidlist(box: Box, scan: _Scan) -> None:
+    """The uidlist is where UIDs come from: whatever differs from it in the index is a stray."""
+    refreshed = box.uidlist.refresh(locked=not box.read_only)
+    uidlist, index = box.uidlist, box.index
+    if refreshed is Refreshed.MISSING and not box.read_only:
+        if not uidlist.uidvalidity:  # it went away before we ever read it
+            restore_uidlist(box)
+        uidlist.rewrite()
+    if (uidlist.uidvalidity, uidlist.guid.decode("latin-1") or index.mailbox_id) != (
+        index.uidvalidity,
+        index.mailbox_id,
+    ):
+        box.leave()
+        box.check()
+    if uidlist.must_rewrite and not box.read_only:
+        uidlist.rewrite()
+    if refreshed is Refreshed.UNCHANGED:
+        return
+    for uid, name in zip(index.table.uids, index.names, strict=True):
+        if box.uid_of(base_name(name)) != uid:
+            scan.strays[uid] = (name, uid in index.in_new)
+    if uidlist.next_uid > index.uidnext:
+        change = Change()
+        change.value("next", uidlist.next_uid)
+        box.commit(change, index.times)
+
+
+def restore_uidlist(box: Box) -> None:
+    """Take for the uidlist what the index knows; written with the next rewrite."""
+    index = box.index
+    records = [(uid, b"", base_name(name)) for uid, name in zip(index.table.uids, index.names, strict=True)]
+    box.uidlist.load(index.uidvalidity, index.uidnext, records)
+    box.uidlist.guid = index.mailbox_id.encode("latin-1")
+
+
+def _compare(box: Box, scan: _Scan, list_cur: bool) -> None:
+    """Find rows without a file and files without a row. `new/` is listed first: files move from there to `cur/`."""
+    index = box.index
+    listed_new = set(_list(box, box.new_path))
+    known_new = {index.names[index.table.row(uid)]: uid for uid in index.in_new if uid not in scan.strays}
+    scan.extra = [(name, True) for name in listed_new.difference(known_new)]
+    scan.missing = {uid: (name, True) for name, uid in known_new.items() if name not in listed_new}
+    if not list_cur:
+        return
+    listed_cur = set(_list(box, box.cur_path))
+    skip = index.in_new.union(scan.strays)
+    for uid, name in zip(index.table.uids, index.names, strict=True):
+        if name in listed_cur and uid not in skip:
+            listed_cur.remove(name)
+        elif uid not in skip:
+            scan.missing[uid] = (name, False)
+    scan.extra.extend((name, False) for name in listed_cur)
+
+
+def _classify(box: Box, scan: _Scan) -> None:
+    """What each file without a row is: a message under another name, one numbered elsewhere, or a new one."""
+    missing = {base_name(name): uid for uid, (name, _) in scan.missing.items()}
+    for name, is_new in scan.extra:
+        base = base_name(name)
+        if not base:
+            _give_base(box, scan, name, is_new)
+            continue
+        uid = missing.get(base)
+        if uid is not None:
+            # Listed in both directories: it moved to cur/ between the two listings.
+            scan.renamed[uid] = (name, is_new)
+            continue
+        uid = box.uid_of(base)
+        twin = box.index.where(uid) if uid is not None and uid not in scan.strays else None
+        if twin is not None:
+            _part_twins(box, scan, (name, is_new), twin)
+        elif base in scan.came or base in scan.unknown:
+            where = scan.came if base in scan.came else scan.unknown
+            if os.path.exists(box.path(*where[base])):
+                _part_twins(box, scan, (name, is_new), where[base])
+            else:
+                where[base] = (name, is_new)
+        elif uid is not None and not box.index.history.knows_expunged(uid):
+            scan.came[base] = (name, is_new)
+        else:
+            scan.unknown[base] = (name, is_new)
+    for uid in scan.renamed:
+        del scan.missing[uid]
+
+
+def _give_base(box: Box, scan: _Scan, name: bytes, is_new: bool) -> None:
+    """A name that begins with a colon has no identity: it gets a name in `new/`."""
+    if box.read_only:
+        return
+    base = box.context.unique.next()
+    try:
+        box.files.rename(box.path(name, is_new), box.new_path + base)
+    except FileNotFoundError:
+        return
+    scan.unknown[base] = (base, True)
+
+
+def _part_twins(box: Box, scan: _Scan, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> None:
+    """Two files with one base name: formats.md 1.1."""
+    if box.read_only:
+        return
+    path = box.path(*file)
+    try:
+        mine, other = box.files.lstat(path), box.files.lstat(box.path(*twin))
+    except FileNotFoundError:
+        scan.is_whole = False  # one of them is just being renamed: list again at the next look
+        return
+    if (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino):
+        if mine.st_nlink > 1 and box.context.runtime.now() - mine.st_ctime > _TWIN_AGE:
+            log.warning("twin-removed mailbox=%r name=%r", box.name, file[0])
+            box.files.unlink_quietly(path)
+        return
+    base = box.context.unique.next() + base_name(file[0])[len(base_name(file[0]).split(b",", 1)[0]) :]
+    log.warning("twin-renamed mailbox=%r name=%r to=%r", box.name, file[0], base)
+    box.files.rename(path, box.new_path + base)
+    scan.unknown[base] = (base, True)
+
+
+def _confirm(box: Box, scan: _Scan) -> None:
+    """Only what stays missing in listings during which nothing changed is gone: formats.md 7.3."""
+    for attempt in range(_CONFIRMATIONS):
+        if not scan.missing:
+            break
+        before = box.directory_times()
+        if box.now_ns() - max(before) < _TICK_NS:
+            box.context.runtime.sleep(_TICK_NS / 1e9)
+            before = box.directory_times()
+        for path, is_new in ((box.new_path, True), (box.cur_path, False)):
+            bases = {base_name(name): name for name in _list(box, path)}
+            for uid, (name, _) in list(scan.missing.items()):
+                found = bases.get(base_name(name))
+                if found is not None:
+                    scan.renamed[uid] = (found, is_new)
+        for uid in scan.renamed:
+            scan.missing.pop(uid, None)
+        if before == box.directory_times() and box.now_ns() - max(before) >= _TICK_NS:
+            scan.gone.update(scan.missing)
+            break
+        log.debug("confirm mailbox=%r attempt=%d missing=%d", box.name, attempt, len(scan.missing))
+    else:
+        _suspect(box, scan)
+    for uid in list(box.missed):
+        if uid not in scan.missing or uid in scan.gone:
+            del box.missed[uid]
+    scan.gone.update(scan.strays)
+
+
+def _suspect(box: Box, scan: _Scan) -> None:
+    """Somebody renames without a pause: what is missed again and again over a second is gone, the rest stays."""
+    now = box.context.runtime.now()
+    for uid in scan.missing:
+        since, times = box.missed.get(uid, (now, 0))
+        box.missed[uid] = (since, times + 1)
+        if times + 1 >= _SUSPECT_TIMES and now - since >= _SUSPECT_SECONDS:
+            scan.gone.add(uid)
+    scan.is_whole = scan.is_whole and scan.gone.issuperset(scan.missing)
+
+
+def _describe(box: Box, scan: _Scan, change: Change) -> None:
+    """Number what is new, and say in `change` what happened."""
+    files = [*scan.came.values(), *scan.unknown.values(), *scan.renamed.values()]
+    letters = set().union(*(letters_of(name) for name, is_new in files if not is_new)) if files else set()
+    if box.keywords.name_letters(letters, write=not box.read_only):
+        box.forget_meanings()
+    change.went(sorted(scan.gone))
+    for uid, (name, is_new) in scan.renamed.items():
+        flags = box.flags_of(name, is_new)
+        row = box.index.table.row(uid)
+        change.became(uid, name, is_new, flags if flags != box.index.table.flags_of(row) else None)
+    numbered = {number: scan.came[base] for base in scan.came if (number := box.uid_of(base)) is not None}
+    fresh = _number(box, scan)
+    numbered.update(fresh)
+    for uid in sorted(numbered):
+        name, is_new = numbered[uid]
+        change.came(uid, name, is_new, box.flags_of(name, is_new), (known_size(box, uid, name), -1))
+    if box.uidlist.next_uid > box.index.uidnext:
+        change.value("next", box.uidlist.next_uid)
+    if not box.index.times and box.index.first_recent == 1 and not len(box.index.table):
+        change.value("recent", _first_recent(numbered, fresh, box))
+
+
+def _first_recent(numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tuple[bytes, bool]], box: Box) -> int:
+    """Without an index: what no server has seen, and what lies in `new/`, as far as nothing else is behind it."""
+    first = max(box.uidlist.next_uid, max(numbered, default=0) + 1)
+    for uid in sorted(numbered, reverse=True):
+        if uid not in fresh and not numbered[uid][1]:
+            break
+        first = uid
+    return first
+
+
+def _number(box: Box, scan: _Scan) -> dict[int, tuple[bytes, bool]]:
+    """Give UIDs to what is unknown, in the order of formats.md 1.10."""
+    bases = sorted(scan.unknown, key=uid_order)
+    if not bases:
+        return {}
+    if box.read_only:
+        first = max(box.uidlist.next_uid, box.index.uidnext, max(box.unwritten.values(), default=0) + 1)
+        box.unwritten.update(zip(bases, range(first, first + len(bases)), strict=True))
+        return {box.unwritten[base]: scan.unknown[base] for base in bases}
+    try:
+        uids = box.uidlist.assign(bases)
+        write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
+    except StorageError as error:
+        if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):
+            raise
+        # What is known can still be read, flagged and expunged; that makes room.
+        log.warning("number mailbox=%r messages=%d error=%r", box.name, len(bases), error.text)
+        scan.is_whole = False
+        return {}
+    return {uid: scan.unknown[base] for uid, base in zip(uids, bases, strict=True)}
+
+
+def known_size(box: Box, uid: int, name: bytes) -> int:
+    """RFC822.SIZE as the name or the uidlist has it, or -1."""
+    size = sizes_of(base_name(name)).with_crlf
+    if size is not None:
+        return size
+    value = box.uidlist.field(uid, b"W") if uid in box.uidlist.fields else None
+    return int(value) if value is not None and value.isdigit() and len(value) < 19 else -1
+
+
+def _reinterpret(box: Box, change: Change) -> None:
+    """If letters that were in use mean other keywords now, read all flags anew."""
+    index, names = box.index, box.keywords.names
+    if names == index.letters:
+        return
+    if any(names.get(letter) != name for letter, name in index.letters.items()):
+        box.forget_meanings()
+        for row, uid in enumerate(index.table.uids):
+            is_new = uid in index.in_new
+            flags: Flags = box.flags_of(index.names[row], is_new)
+            if flags != index.table.flags_of(row):
+                change.became(uid, index.names[row], is_new, flags)
+    change.value("letters", dict(names))

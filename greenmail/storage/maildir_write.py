@@ -1,0 +1,413 @@
+"""Changing what is in a Maildir mailbox: flags, expunges, `new/` to `cur/`. `formats.md` 1.3, 1.7, 1.9, `design.md` 3.
+
+Everything here is a change relative to the file names found on disk at the moment of the system call: a rename or
+unlink names the exact file that it decided about, ENOENT means that somebody was faster, and then the decision is made
+again on the name that is found. Functions called through `offload` may run in another thread: they get and give plain values.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
+from greenmail.storage.filesystem import Files, refusal
+from greenmail.storage.flag_names import FlagNames
+from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_name, in_cur, letters_of, with_letters
+from greenmail.storage.maildir_scan import LARGE, list_names, look, sync
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+_INLINE = 4  # up to this many system calls are made here, more in the pool
+_RETRIES = 10
+_MOVE_PASSES = 5
+_T = LETTER_OF_FLAG[DELETED]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A message's file as it was last known."""
+
+    uid: int
+    name: bytes
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a piece of work in the pool did to one file."""
+
+    uid: int
+    name: bytes | None  # None: there is no such file any more
+    is_new: bool
+    done: bool
+    error: OSError | None = None
+
+
+def batches(uids: Iterable[int]) -> list[list[int]]:
+    """Ascending UIDs, at most BATCH in each."""
+    ordered = sorted(set(uids))
+    return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
+
+
+def find_file(files: Files, directory: bytes, base: bytes) -> tuple[bytes, bool] | None:
+    """Where the file with this base name is now. Not found twice is not there (but see formats.md 7.3)."""
+    for _ in range(2):
+        for part, is_new in ((b"/new/", True), (b"/cur/", False)):
+            for name in list_names(files, directory + part):
+                if base_name(name) == base:
+                    return name, is_new
+    return None
+
+
+def _item(box: Box, uid: int) -> Item | None:
+    where = box.index.where(uid)
+    return Item(uid, *where) if where is not None else None
+
+
+# Flags
+
+
+@dataclass(frozen=True, slots=True)
+class _Delta:
+    """A change of letters; `replace` leaves only `add` of those that mean a flag."""
+
+    add: frozenset[int]
+    remove: frozenset[int]
+    replace: bool
+
+    def on(self, letters: bytes) -> frozenset[int]:
+        return self.add if self.replace else (frozenset(letters) | self.add) - self.remove
+
+
+def apply_letters(files: Files, directory: bytes, items: Sequence[Item], delta: _Delta) -> list[Outcome]:
+    """Rename each file so that its letters are changed by `delta`; a file in `new/` moves to `cur/`."""
+    return [_apply_one(files, directory, item, delta) for item in items]
+
+
+def _apply_one(files: Files, directory: bytes, item: Item, delta: _Delta) -> Outcome:
+    name, is_new = item.name, item.is_new
+    for _ in range(_RETRIES):
+        letters = delta.on(letters_of(name))
+        if letters == frozenset(letters_of(name)) and (not is_new or not letters):
+            return Outcome(item.uid, name, is_new, False)
+        wanted = with_letters(name, letters)
+        try:
+            files.rename(directory + (b"/new/" if is_new else b"/cur/") + name, directory + b"/cur/" + wanted)
+            return Outcome(item.uid, wanted, False, True)
+        except FileNotFoundError:
+            found = find_file(files, directory, base_name(name))
+            if found is None:
+                return Outcome(item.uid, None, is_new, False)
+            name, is_new = found
+        except OSError as error:
+            return Outcome(item.uid, name, is_new, False, error)
+    return Outcome(item.uid, name, is_new, False, OSError(errno.EBUSY, "renamed again and again by another program"))
+
+
+def store(box: Box, uids: Sequence[int], change: FlagChange, unchanged_since: int | None) -> Stored:
+    """`api.Mailbox.store`."""
+    total = Stored([], [], [])
+    ignored: Flags = frozenset()
+    look(box)
+    for batch in batches(uids):
+        with box.locked():
+            sync(box)
+            done = _store_batch(box, batch, change, unchanged_since)
+        total.changed.extend(done.changed)
+        total.modified.extend(done.modified)
+        total.missing.extend(done.missing)
+        ignored |= done.ignored
+        box.context.runtime.breathe()
+    return Stored(total.changed, total.modified, total.missing, ignored)
+
+
+def _store_batch(box: Box, uids: list[int], change: FlagChange, unchanged_since: int | None) -> Stored:
+    table = box.index.table
+    done = Stored([], [], [])
+    items: list[Item] = []
+    for uid in uids:
+        item = _item(box, uid)
+        if item is None:
+            done.missing.append(uid)
+        elif unchanged_since is not None and table.modseqs[table.row(uid)] > unchanged_since:
+            done.modified.append(uid)
+        else:
+            items.append(item)
+    if not items:
+        return done
+    delta, beyond, ignored = translate(box, change)
+    _change_overflow(box, items, change.action, beyond)
+    outcomes = box.offload(len(items) > _INLINE, apply_letters, box.files, box.place.directory, items, delta)
+    assert isinstance(outcomes, list)
+    changed = settle(box, outcomes)
+    return Stored(changed, done.modified, done.missing, ignored)
+
+
+def translate(box: Box, change: FlagChange) -> tuple[_Delta, Flags, Flags]:
+    """Letters of a change, its keywords that have none, and those that cannot be taken up. New keywords are written."""
+    spelled, new = FlagNames(box.keyword_names()).spell(change.flags)
+    ignored: set[str] = set()
+    if new and change.action is not FlagAction.REMOVE:
+        ignored = _add_keywords(box, new)
+    beyond: set[str] = set()
+    letters: set[int] = set()
+    for flag in spelled - ignored:
+        letter = LETTER_OF_FLAG.get(flag) or box.keywords.letter(flag)
+        if letter is None:
+            beyond.add(flag)
+        else:
+            letters.add(letter)
+    if change.action is FlagAction.REMOVE:
+        return _Delta(frozenset(), frozenset(letters), False), frozenset(beyond), frozenset()
+    return (
+        _Delta(frozenset(letters), frozenset(), change.action is FlagAction.REPLACE),
+        frozenset(beyond),
+        frozenset(ignored),
+    )
+
+
+def _add_keywords(box: Box, new: list[str]) -> set[str]:
+    """Give letters to new keywords; those that are none. The letter is on disk before any name uses it."""
+    ignored: set[str] = set()
+    for keyword in new:
+        try:
+            box.keywords.add([keyword])
+        except StorageError as error:
+            if error.reason is not Reason.CANNOT:
+                raise
+            ignored.add(keyword)
+    box.forget_meanings()
+    return ignored
+
+
+def _change_overflow(box: Box, items: Sequence[Item], action: FlagAction, beyond: Flags) -> None:
+    """Keywords without a letter, by base name."""
+    wanted: dict[bytes, Flags] = {}
+    for item in items:
+        base = base_name(item.name)
+        old = box.overflow.of(base)
+        new = {FlagAction.ADD: old | beyond, FlagAction.REMOVE: old - beyond, FlagAction.REPLACE: beyond}[action]
+        if new != old:
+            wanted[base] = new
+    if wanted:
+        box.overflow.change(wanted)
+
+
+def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
+    """Journal what became of files; the UIDs whose flags are different now. At the end it raises what the disk refused."""
+    change = Change()
+    changed: list[int] = []
+    failed: OSError | None = None
+    letters: set[int] = set()
+    for outcome in outcomes:
+        failed = failed or outcome.error
+        if outcome.name is not None and not outcome.is_new:
+            letters.update(letters_of(outcome.name))
+    if any(letter >= FIRST_KEYWORD for letter in letters) and box.keywords.name_letters(letters, write=True):
+        box.forget_meanings()
+    for outcome in outcomes:
+        where = box.index.where(outcome.uid)
+        if outcome.name is None:
+            box.is_settled = False  # the next look finds out
+        elif where is not None:
+            flags = box.flags_of(outcome.name, outcome.is_new)
+            differs = flags != box.index.table.flags_of(box.index.table.row(outcome.uid))
+            if differs or where != (outcome.name, outcome.is_new):
+                change.became(outcome.uid, outcome.name, outcome.is_new, flags if differs else None)
+            if differs:
+                changed.append(outcome.uid)
+    if box.keywords.names != box.index.letters:
+        change.value("letters", dict(box.keywords.names))
+    box.commit(change)
+    if failed is not None:
+        raise refusal(failed, "The flags could not be stored") from failed
+    return changed
+
+
+# Expunge
+
+
+def unlink_deleted(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
+    """Unlink each file whose name, found on disk, has the letter T; the others stay."""
+    return [_unlink_one(files, directory, item, lambda name: _T in letters_of(name)) for item in items]
+
+
+def unlink_any(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
+    """Unlink each file by the name that it has now."""
+    return [_unlink_one(files, directory, item, lambda name: True) for item in items]
+
+
+def _unlink_one(files: Files, directory: bytes, item: Item, is_doomed: Callable[[bytes], bool]) -> Outcome:
+    name, is_new = item.name, item.is_new
+    for _ in range(_RETRIES):
+        if not is_doomed(name):
+            return Outcome(item.uid, name, is_new, False)
+        try:
+            files.unlink(directory + (b"/new/" if is_new else b"/cur/") + name)
+            return Outcome(item.uid, name, is_new, True)
+        except FileNotFoundError:
+            found = find_file(files, directory, base_name(name))
+            if found is None:
+                return Outcome(item.uid, None, is_new, False)
+            name, is_new = found
+        except OSError as error:
+            return Outcome(item.uid, name, is_new, False, error)
+    return Outcome(item.uid, name, is_new, False)
+
+
+def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
+    """`api.Mailbox.expunge`."""
+    look(box)
+    wanted = None if uids is None else set(uids)
+    table = box.index.table
+    doomed = [DELETED in flags for flags in table.flag_sets]
+    known = [
+        uid
+        for uid, flags in zip(table.uids, table.flags, strict=True)
+        if doomed[flags] and (wanted is None or uid in wanted)
+    ]
+    removed: list[int] = []
+    for batch in batches(known):
+        with box.locked():
+            sync(box)
+            items = [item for uid in batch if (item := _item(box, uid)) is not None and not item.is_new]
+            outcomes = box.offload(len(items) > _INLINE, unlink_deleted, box.files, box.place.directory, items)
+            assert isinstance(outcomes, list)
+            removed.extend(drop(box, outcomes))
+        box.context.runtime.breathe()
+    return removed
+
+
+def drop(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
+    """Journal which files went; their UIDs. What was not unlinked is settled as it was found."""
+    gone = [outcome.uid for outcome in outcomes if outcome.done]
+    change = Change()
+    change.went(sorted(gone))
+    box.commit(change)
+    failed = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+    settle(box, [Outcome(o.uid, o.name, o.is_new, False) for o in outcomes if not o.done])
+    _tidy(box)
+    if failed is not None:
+        raise refusal(failed, "A message could not be removed") from failed
+    return gone
+
+
+def _tidy(box: Box) -> None:
+    """Drop the lines of messages that are gone once they are many. Not before a listing was sure of all others."""
+    if not box.is_settled or not box.uidlist.should_rewrite(len(box.index.names)):
+        return
+    live = {base_name(name) for name in box.index.names}
+    try:
+        box.uidlist.rewrite(live)
+        box.overflow.change({}, live)
+    except StorageError as error:  # it only costs room: the messages are gone, and the lines are stale
+        log.warning("tidy mailbox=%r error=%r", box.name, error.text)
+
+
+# new/ to cur/
+
+
+def move_to_cur(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
+    """Move files of `new/` to `cur/`; what cannot be moved stays and is served from there."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        name = in_cur(item.name)
+        try:
+            files.rename(directory + b"/new/" + item.name, directory + b"/cur/" + name)
+            outcomes.append(Outcome(item.uid, name, False, True))
+        except FileNotFoundError:
+            outcomes.append(Outcome(item.uid, None, True, False))
+        except OSError as error:
+            log.warning("new-to-cur name=%r error=%s", item.name, error)
+    return outcomes
+
+
+def claim_recent(box: Box) -> int:
+    """`api.Mailbox.claim_recent`."""
+    look(box)
+    index = box.index
+    if box.read_only:
+        first, index.first_recent = index.first_recent, index.uidnext
+        return first
+    if index.first_recent >= index.uidnext and not index.in_new:
+        return index.first_recent
+    with box.locked():
+        sync(box)
+        first = index.first_recent
+        for _ in range(_MOVE_PASSES + 1):
+            moved = _move_all(box)
+            if moved <= _MOVE_PASSES:
+                break
+            sync(box, full=not box.is_settled)  # readdir may have skipped entries while others were moved
+        change = Change()
+        change.value("recent", index.uidnext)
+        box.commit(change)
+    return first
+
+
+def _move_all(box: Box) -> int:
+    items = [item for uid in sorted(box.index.in_new) if (item := _item(box, uid)) is not None]
+    moved = 0
+    for start in range(0, len(items), BATCH):
+        part = items[start : start + BATCH]
+        outcomes = box.offload(len(part) > _INLINE, move_to_cur, box.files, box.place.directory, part)
+        assert isinstance(outcomes, list)
+        settle(box, outcomes)
+        moved += sum(outcome.done for outcome in outcomes)
+        box.lock.refresh()
+    return moved
+
+
+# Reading a file that may be renamed at any time
+
+
+def open_file(box: Box, uid: int) -> int:
+    """A descriptor of the message's file. Raises EXPUNGED only when listings under the lock are sure of it."""
+    for _ in range(_RETRIES):
+        item = _item(box, uid)
+        if item is None:
+            break
+        path = box.path(item.name, item.is_new)
+        try:
+            return box.files.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            found = box.offload(len(box.index.names) > LARGE, open_wherever, box.files, box.place.directory, item)
+        except OSError as error:
+            raise refusal(error, "The message cannot be read") from error
+        if isinstance(found, int):
+            return found
+        if isinstance(found, OSError):
+            raise refusal(found, "The message cannot be read") from found
+        _rescan(box)
+    raise StorageError(Reason.EXPUNGED, "The message is gone.")
+
+
+def _rescan(box: Box) -> None:
+    if box.read_only:
+        with box.green:
+            sync(box, full=True)
+        return
+    with box.locked():
+        sync(box, full=True)
+
+
+def open_wherever(files: Files, directory: bytes, item: Item) -> int | OSError | None:
+    """Open a message by whatever name its base has now; None if there is none."""
+    for _ in range(_RETRIES * 10):
+        found = find_file(files, directory, base_name(item.name))
+        if found is None:
+            return None
+        name, is_new = found
+        try:
+            return files.open(directory + (b"/new/" if is_new else b"/cur/") + name, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # renamed again
+        except OSError as error:
+            return error
+    return None
