@@ -80,6 +80,19 @@ def test_delete():
     assert names(account) == ["INBOX", "foo/bar"]
 
 
+def test_a_mailbox_that_is_made_again_has_a_higher_uidvalidity():
+    # RFC 9051 6.3.4, 6.3.6: after DELETE, and after RENAME
+    account = account_with("foo")
+    session = session_for(account)
+    numbers = [account.open("foo").uidvalidity]
+    for command in ("DELETE foo", "RENAME foo bar"):
+        say(session, command)
+        say(session, "CREATE foo")
+        numbers.append(account.open("foo").uidvalidity)
+    assert numbers == sorted(set(numbers))
+    assert account.open("bar").uidvalidity == numbers[1]
+
+
 def test_delete_leaves_names_below():
     account = account_with("foo", "foo.bar", separator=".")
     assert say(session_for(account), "DELETE foo") == ["OK"]
