@@ -22,7 +22,7 @@ import secrets
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder
 from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
-from greenmail.storage.folder_names import INBOX, Layout, directory, name_of
+from greenmail.storage.folder_names import INBOX, Layout, directory, join, levels_of, name_of
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,8 @@ class Folders:
     def delete(self, name: str) -> bytes:
         """Make the mailbox vanish with one rename; the directory to be given to `Files.remove_tree` (it may take long).
 
-        Children stay. An empty result means that nothing is left to be removed. Raises NOT_FOUND, CANNOT (INBOX), HAS_CHILDREN (a name that is only a parent).
+        Children stay. An empty result means that nothing is left to be removed. Raises NOT_FOUND, CANNOT (INBOX),
+        HAS_CHILDREN (a name that is only a parent).
         """
         if name.upper() == INBOX:
             raise StorageError(Reason.CANNOT, "INBOX cannot be deleted")
