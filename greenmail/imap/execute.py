@@ -234,15 +234,14 @@ def _finish(session: Session, answer: _Answer) -> None:
 
 
 def _farewell(session: Session, inbox: _Inbox, end: Disconnected) -> str:
-    """Why the connection ends, for the log; the client is told if it was slow."""
-    if not inbox.timed_out:
-        return end.text
+    """Why the connection ends, for the log; the client is told if it was slow, and gets what was written before."""
     try:
-        session.out.write(b"* BYE Autologout: nothing was heard from you for too long.\r\n")
+        if inbox.timed_out:
+            session.out.write(b"* BYE Autologout: nothing was heard from you for too long.\r\n")
         session.wire.flush()
     except Disconnected:
         return end.text
-    return "autologout"
+    return "autologout" if inbox.timed_out else end.text
 
 
 def _leave(session: Session, inbox: _Inbox, seconds: float, reason: str) -> None:
