@@ -1,0 +1,188 @@
+"""USER and PASS (RFC 1939 7), AUTH (RFC 5034), and what a login needs before it is one."""
+
+import logging
+
+from greenmail import metrics
+from greenmail.auth import sasl
+from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
+from greenmail.auth.failures import Failures, refused_login
+from greenmail.errors import BadSyntax, Refused
+from greenmail.pop3.maildrop import Maildrop, Removal
+from greenmail.pop3.session import AUTH, SYS_TEMP, Session, leave
+from greenmail.pop3.uidl import Format
+
+log = logging.getLogger(__name__)
+
+# These send the password itself; they want TLS. RFC 5034 4.
+_CLEAR = frozenset(("PLAIN", "LOGIN"))
+
+
+def offered(session: Session) -> tuple[str, ...]:
+    """SASL mechanisms that may be used now."""
+    return tuple(name for name in session.services.mechanisms if session.private or name not in _CLEAR)
+
+
+def run_user(session: Session, argument: bytes) -> None:
+    """The answer does not tell whether there is such a user."""
+    _require_privacy(session)
+    if not argument:
+        raise BadSyntax("USER wants a name")
+    _text(argument)
+    session.name = argument
+    session.ok("Send the password")
+
+
+def run_pass(session: Session, argument: bytes) -> None:
+    """The whole rest of the line is the password: RFC 1939 7 lets spaces stand in it."""
+    _require_privacy(session)
+    name, session.name = session.name, None
+    if name is None:
+        raise BadSyntax("USER comes first")
+    _text(argument)
+    _log_in(session, "USER", sasl.Credentials(_text(name), Secret(argument)))
+
+
+def run_auth(session: Session, argument: bytes) -> None:
+    """auth-command = "AUTH" SP sasl-mech [SP initial-response] — RFC 5034 5. Without an argument: a list of mechanisms.
+
+    Outlook asks so, as a draft of RFC 1734 had it.
+    """
+    if not argument:
+        session.lines("Mechanisms follow", (name.encode() for name in offered(session)))
+        return
+    word, _, initial = argument.partition(b" ")
+    mechanism = word.upper().decode("latin-1")
+    if mechanism not in session.services.mechanisms:
+        raise Refused("this mechanism is not offered", AUTH)
+    if mechanism in _CLEAR:
+        _require_privacy(session)
+    exchange = sasl.start(mechanism, sasl.initial(initial.strip() or None))
+    while exchange.credentials is None:
+        session.write(b"+ %b\r\n" % sasl.encode(exchange.challenge))
+        exchange.respond(sasl.response(session.read_line()))
+    _log_in(session, mechanism, exchange.credentials)
+
+
+def _text(octets: bytes) -> str:
+    """RFC 6856 2.2: what is not UTF-8 is refused.
+
+    SASLprep is not applied: passwords are compared with hashes of what was typed at another time into another program,
+    and IMAP's LOGIN takes them as they are too.
+    """
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSyntax("this is not UTF-8") from None
+    if "\0" in text:
+        raise BadSyntax("a NUL cannot be a part of it")
+    return text
+
+
+def _require_privacy(session: Session) -> None:
+    """Before the password is looked at: what the answer says must not depend on it. RFC 3206 5: against policy."""
+    if not session.private:
+        raise Refused("passwords are not taken in clear: begin TLS first", AUTH)
+
+
+def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> None:
+    wire = session.wire
+    outcome = session.services.authenticator.check(
+        Attempt(
+            login=credentials.login,
+            password=credentials.password,
+            address=wire.peer,
+            protocol="pop3",
+            mechanism=mechanism,
+            secure=wire.secure,
+            authorize_as=credentials.authorize_as,
+        )
+    )
+    if isinstance(outcome, Denied):
+        raise _failed(session, mechanism, credentials.login, outcome)
+    maildrop = _enter(session, outcome)
+    metrics.login("pop3", "ok")
+    log.info(
+        "login sid=%s user=%r mech=%s rip=%s lip=%s tls=%s messages=%d octets=%d",
+        session.sid, outcome.name, mechanism, wire.peer, wire.local, "yes" if wire.secure else "no",
+        maildrop.count, maildrop.octets,
+    )  # fmt: skip
+    session.ok(f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)")
+
+
+def _enter(session: Session, user: User) -> Maildrop:
+    """Take a seat, the account, the maildrop; a session has all of them or none."""
+    services, address = session.services, session.wire.peer
+    too_many = services.register.login(user.name, address, "pop3")
+    if too_many is not None:
+        log.warning("login limit sid=%s user=%r rip=%s reason=%r", session.sid, user.name, address, too_many)
+        metrics.login("pop3", "refused")
+        metrics.refused("pop3", "user")
+        raise Refused("too many connections of this user, try again later", SYS_TEMP)
+    entered = False
+    try:
+        session.account = services.open_account(user)
+        session.user = user
+        session.maildrop = _open(session)
+        entered = True
+    finally:
+        if not entered:
+            metrics.login("pop3", "unavailable")
+            if session.account is None:
+                services.register.logout(user.name, address, "pop3")
+            leave(session)
+            session.user = None
+    session.wire.timeout = session.limits.timeout_pop3
+    return session.maildrop
+
+
+def _open(session: Session) -> Maildrop:
+    """The maildrop, with its lock. Raises IN_USE. RFC 1939 4, RFC 2449 8.1.2."""
+    assert session.account is not None, "opened just before"
+    services = session.services
+    removal = Removal(services.pop3_deleted_flag, mark_seen=not services.pop3_no_flag_updates)
+    mailbox = session.account.open("INBOX")
+    held = None
+    maildrop = None
+    try:
+        held = mailbox.lock_maildrop()
+        uidl = Format(services.pop3_uidl_format)
+        maildrop = Maildrop(mailbox, held, removal, uidl, services.runtime.breathe)
+    finally:
+        if maildrop is None:
+            if held is not None:
+                held.release()
+            mailbox.close()
+    return maildrop
+
+
+def _failed(session: Session, mechanism: str, login: str, denied: Denied) -> Refused:
+    """One answer for an unknown user and a wrong password, and after a while; at the end of patience a farewell."""
+    wire, runtime, limits = session.wire, session.services.runtime, session.limits
+    unavailable = denied.denial is Denial.UNAVAILABLE
+    metrics.login("pop3", "unavailable" if unavailable else "failed")
+    log.info(
+        "login refused sid=%s user=%r reason=%s text=%r", session.sid, denied.user, denied.denial.name, denied.text
+    )
+    if unavailable:
+        runtime.sleep(limits.auth_failure_delay)
+        return Refused("logins do not work for the moment, try again later", SYS_TEMP)
+    session.auth_failures += 1
+    if session.auth_failures == 1:
+        session.first_failure = runtime.now()
+    failures = Failures(
+        protocol="pop3",
+        attempts=session.auth_failures,
+        seconds=runtime.now() - session.first_failure,
+        login=login,
+        method=mechanism,
+        address=wire.peer,
+        local=wire.local,
+        secure=wire.secure,
+        session=session.sid,
+    )
+    log.warning("%s", refused_login(failures))
+    runtime.sleep(limits.auth_failure_delay)
+    if session.auth_failures >= limits.max_auth_failures:
+        metrics.refused("pop3", "failures")
+        session.logging_out = True
+    return Refused("user name or password is wrong", AUTH)

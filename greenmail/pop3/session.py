@@ -1,0 +1,259 @@
+"""One client's protocol state, what the shell hands to every session, and the loop that serves it. RFC 1939 3.
+
+    AUTHORIZATION ──login──► TRANSACTION ──QUIT──► UPDATE
+
+A session that ends in any other way than QUIT removes nothing: a lost connection, an autologout, a stop of the server.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+from greenmail import metrics
+from greenmail.auth.api import Authenticator, User
+from greenmail.errors import BadSyntax, Disconnected, Reason, Refused, StorageError
+from greenmail.pop3 import uidl
+from greenmail.pop3.framing import DotStuffer, LineReader
+from greenmail.pop3.maildrop import SYS_PERM, Maildrop
+from greenmail.runtime import Runtime, Wire
+from greenmail.storage.api import Account
+
+log = logging.getLogger(__name__)
+
+TRACE = 5  # below logging.DEBUG: the protocol without secrets and messages
+SYS_TEMP = "SYS/TEMP"  # RFC 3206 4: try again later
+IN_USE = "IN-USE"  # RFC 2449 8.1.2
+AUTH = "AUTH"  # RFC 3206 5: the credentials, or what they may be used for
+
+# RFC 2449 8, RFC 3206 4: only a failure that goes away by itself is SYS/TEMP.
+REASON_CODES = {
+    Reason.NOT_FOUND: SYS_PERM,
+    Reason.EXISTS: SYS_PERM,
+    Reason.GONE: SYS_TEMP,
+    Reason.EXPUNGED: SYS_PERM,
+    Reason.READ_ONLY: SYS_PERM,
+    Reason.NO_PERMISSION: SYS_PERM,
+    Reason.IN_USE: IN_USE,
+    Reason.OVER_QUOTA: SYS_TEMP,
+    Reason.NO_SPACE: SYS_TEMP,
+    Reason.LIMIT: SYS_TEMP,
+    Reason.CANNOT: SYS_PERM,
+    Reason.HAS_CHILDREN: SYS_PERM,
+    Reason.CORRUPT: SYS_PERM,
+    Reason.UNAVAILABLE: SYS_TEMP,
+}
+
+_LINES = 256  # lines of a long list that are made at once
+_MOST = 400  # octets of a text: with status and code a response line has at most 512, RFC 2449 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound of a POP3 session; octets and seconds. Named as the settings are."""
+
+    max_line: int = 65536  # RFC 2449 4 has 255 for commands; SASL responses may be longer, RFC 5034 4
+    max_line_anonymous: int = 8192
+    max_bad_commands: int = 20  # in a row before the connection is closed
+    max_auth_failures: int = 3
+    auth_failure_delay: float = 2.0
+    timeout_anonymous: float = 60.0
+    timeout_pop3: float = 600.0  # RFC 1939 3: ten minutes at least
+
+
+class Register(Protocol):
+    """Who is logged in where, over all workers (the parent's register)."""
+
+    def login(self, user: str, address: str, protocol: str) -> str | None:
+        """Enter a session; None, or why the user may not have another one."""
+
+    def logout(self, user: str, address: str, protocol: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a worker's POP3 sessions share."""
+
+    runtime: Runtime
+    authenticator: Authenticator
+    open_account: Callable[[User], Account]
+    register: Register
+    mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
+    limits: Limits = field(default_factory=Limits)
+    pop3_uidl_format: str = uidl.DEFAULT
+    pop3_no_flag_updates: bool = False  # RETR does not set \\Seen
+    pop3_deleted_flag: str = ""  # QUIT sets this flag instead of removing messages, and hides those that have it
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the logout line of the log says."""
+
+    commands: int = 0
+    retrieved: int = 0
+    retrieved_octets: int = 0
+    tops: int = 0
+    removed: int = 0
+
+
+class Session:
+    """The state is derived: AUTHORIZATION without a `maildrop`, TRANSACTION with one."""
+
+    def __init__(self, wire: Wire, services: Services, sid: str) -> None:
+        self.wire = wire
+        self.services = services
+        self.limits = services.limits
+        self.sid = sid  # session id for the log
+        self.reader = LineReader(wire.receive)
+        self.user: User | None = None
+        self.account: Account | None = None
+        self.maildrop: Maildrop | None = None
+        self.logging_out = False
+        self.command = ""  # the name of the one that is carried out, for metrics and log
+        self.name: bytes | None = None  # the argument of USER, until PASS
+        self.utf8 = False  # the UTF8 command was given, RFC 6856 2.1
+        self.auth_failures = 0
+        self.first_failure = 0.0
+        self.bad_commands = 0
+        self.sent = 0  # octets
+        self.answering = False  # a multi-line response is on its way: an error cannot be told any more
+        self.figures = Figures()
+
+    @property
+    def private(self) -> bool:
+        """Whether a password may be sent here as it is: TLS, or a network that the settings trust."""
+        return self.wire.secure or self.wire.trusted
+
+    def write(self, data: bytes) -> None:
+        self.sent += len(data)
+        self.wire.write(data)
+
+    def ok(self, text: str) -> None:
+        self.write(b"+OK %b\r\n" % _line(text))
+
+    def error(self, text: str, code: str = "") -> None:
+        """RFC 2449 8: an extended response code stands in brackets."""
+        self.write(b"-ERR %b\r\n" % _line(f"[{code}] {text}" if code else text))
+
+    def lines(self, text: str, lines: Iterator[bytes]) -> None:
+        """A multi-line response of short lines (without CRLF)."""
+        stuffer = DotStuffer()
+        self.start_answer(text)
+        while some := list(islice(lines, _LINES)):
+            self.write(stuffer.feed(b"\r\n".join(some) + b"\r\n"))
+            self.services.runtime.breathe()
+        self.end_answer(stuffer)
+
+    def start_answer(self, text: str) -> None:
+        self.ok(text)
+        self.answering = True
+
+    def end_answer(self, stuffer: DotStuffer) -> None:
+        self.write(stuffer.end())
+        self.answering = False
+
+    def read_line(self) -> bytes:
+        """The next line of the client. Raises BadSyntax if it is too long."""
+        limits = self.limits
+        return self.reader.read_line(limits.max_line if self.maildrop else limits.max_line_anonymous)
+
+
+def serve(session: Session) -> None:
+    """Greet, and answer until the client quits or is gone. Closing the connection is the caller's part."""
+    from greenmail.pop3.commands import execute  # not at the top: it imports this module
+
+    began = session.services.runtime.now()
+    reason = "quit"
+    try:
+        session.wire.timeout = session.limits.timeout_anonymous
+        session.ok("GreenMail ready.")
+        while not session.logging_out:
+            _serve_one(session, execute)
+        session.wire.flush()
+    except Disconnected as end:
+        # RFC 1939 3: at an autologout the server closes the connection without a word, and removes nothing.
+        reason = end.text
+    except Exception:
+        log.exception("bug sid=%s user=%r command=%s", session.sid, _name(session), session.command)
+        reason = "bug"
+        _apologize(session)
+    finally:
+        leave(session)
+        _log_end(session, began, reason)
+
+
+def _serve_one(session: Session, execute: Callable[[Session, bytes], None]) -> None:
+    """Read one line, answer it, count it."""
+    now = session.services.runtime.now
+    began = now()
+    result, bad = "err", False
+    session.command = ""
+    try:
+        line = session.read_line()
+        began = now()
+        execute(session, line)
+        result = "ok"
+    except BadSyntax as error:
+        bad = True
+        session.error(error.text, error.code)
+    except Refused as error:
+        session.error(error.text, error.code)
+    except StorageError as error:
+        if session.answering:
+            raise Disconnected("store failed in the middle of an answer") from error
+        session.error(error.text, REASON_CODES[error.reason])
+    session.figures.commands += 1
+    session.bad_commands = session.bad_commands + 1 if bad else 0
+    metrics.command("pop3", session.command, result, now() - began)
+    if session.bad_commands >= session.limits.max_bad_commands:
+        log.warning("too many bad commands sid=%s user=%r rip=%s", session.sid, _name(session), session.wire.peer)
+        metrics.refused("pop3", "bad-commands")
+        session.logging_out = True
+
+
+def leave(session: Session) -> None:
+    """Give everything back: the maildrop, the account, the seat. Removes no message."""
+    maildrop, account, user = session.maildrop, session.account, session.user
+    session.maildrop = session.account = None
+    try:
+        if maildrop is not None:
+            maildrop.close()
+    finally:
+        if account is not None:
+            account.close()
+            if user is not None:
+                session.services.register.logout(user.name, session.wire.peer, "pop3")
+
+
+def _apologize(session: Session) -> None:
+    """The last word after a bug, if there can be one."""
+    try:
+        if not session.answering:
+            session.error("Internal error, please try again later", SYS_TEMP)
+        session.wire.flush()
+    except Disconnected as end:
+        log.debug("disconnect sid=%s reason=%r", session.sid, end.text)
+
+
+def _name(session: Session) -> str:
+    return session.user.name if session.user else ""
+
+
+def _log_end(session: Session, began: float, reason: str) -> None:
+    if session.user is None:
+        log.debug("disconnect sid=%s rip=%s reason=%r", session.sid, session.wire.peer, reason)
+        return
+    figures = session.figures
+    log.info(
+        "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f retr=%d retr_octets=%d top=%d removed=%d"
+        " reason=%r",
+        session.sid, session.user.name, session.wire.peer, figures.commands, session.reader.received, session.sent,
+        session.services.runtime.now() - began, figures.retrieved, figures.retrieved_octets, figures.tops,
+        figures.removed, reason,
+    )  # fmt: skip
+
+
+def _line(text: str) -> bytes:
+    """One line of at most 512 octets, whatever a text holds. RFC 2449 4; RFC 6856 3.2 has UTF-8 after LANG only."""
+    return text.encode("ascii", "replace").translate(None, b"\r\n")[:_MOST]
