@@ -124,7 +124,6 @@ class RegisterClient:
             return None
         if denied is not None:
             self._forget(key, number)
-            metrics.refused(protocol, "user")
         return denied
 
     def logout(self, user: str, address: str, protocol: str) -> None:

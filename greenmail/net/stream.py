@@ -200,7 +200,7 @@ class Stream:
             if self._ahead:
                 break
             wake = self._wait(_READ, end - time.monotonic())
-            if wake is not Wake.INPUT:
+            if wake is Wake.TIMEOUT or (wake is Wake.CHANGED and not self._draining):
                 return wake
         return Wake.INPUT
 

@@ -19,9 +19,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gevent.ssl import SSLContext
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +73,8 @@ def read(pair: Pair) -> Material:
     if not blocks:
         raise CannotStart(f"cert-path: {pair.cert_path}: there is no PEM certificate in this file", EX_CONFIG)
     try:
-        chain = [crypto.load_certificate(crypto.FILETYPE_PEM, block) for block in blocks]
-    except (crypto.Error, ValueError):
+        chain = [x509.load_pem_x509_certificate(block) for block in blocks]
+    except ValueError:
         raise CannotStart(f"cert-path: {pair.cert_path}: a certificate in this file is damaged", EX_CONFIG) from None
     key = _private_key(pair.key_path, key_octets)
     try:
@@ -80,11 +82,11 @@ def read(pair: Pair) -> Material:
         probe.use_certificate(chain[0])
         probe.use_privatekey(key)
         probe.check_privatekey()
-    except (SSL.Error, ValueError):
+    except (SSL.Error, ValueError, TypeError):
         text = f"key-path: {pair.key_path} is not the key of the first certificate in cert-path: {pair.cert_path}"
         raise CannotStart(text, EX_CONFIG) from None
     _look_at_chain(pair, chain)
-    expires = chain[0].to_cryptography().not_valid_after_utc.timestamp()
+    expires = chain[0].not_valid_after_utc.timestamp()
     _look_at_dates(pair, chain[0], expires)
     return Material(pair, certificates, key_octets, expires)
 
@@ -164,21 +166,21 @@ def _octets(key: str, path: str) -> bytes:
         raise CannotStart(f"{key}: {path}: cannot be read: {error.strerror}", EX_CONFIG) from None
 
 
-def _private_key(path: str, octets: bytes) -> crypto.PKey:
+def _private_key(path: str, octets: bytes) -> Any:
     if b"ENCRYPTED" in octets:
         text = f"key-path: {path}: the key is encrypted; write it without a passphrase: openssl pkey -in {path}"
         raise CannotStart(text, EX_CONFIG)
     try:
-        return crypto.load_privatekey(crypto.FILETYPE_PEM, octets, b"")
-    except (crypto.Error, ValueError, TypeError):
+        return load_pem_private_key(octets, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise CannotStart(f"key-path: {path}: there is no PEM private key in this file", EX_CONFIG) from None
 
 
-def _look_at_chain(pair: Pair, chain: list[crypto.X509]) -> None:
+def _look_at_chain(pair: Pair, chain: list[x509.Certificate]) -> None:
     """Each certificate should be signed by the one below it: RFC 8446 4.4.2. Some clients forgive it, some do not."""
     for number, (lower, upper) in enumerate(itertools.pairwise(chain), 1):
         try:
-            lower.to_cryptography().verify_directly_issued_by(upper.to_cryptography())
+            lower.verify_directly_issued_by(upper)
         except (ValueError, TypeError, InvalidSignature):
             log.warning(
                 "certificate-chain path=%s text=%r",
@@ -188,12 +190,12 @@ def _look_at_chain(pair: Pair, chain: list[crypto.X509]) -> None:
             return
 
 
-def _look_at_dates(pair: Pair, certificate: crypto.X509, expires: float) -> None:
+def _look_at_dates(pair: Pair, certificate: x509.Certificate, expires: float) -> None:
     now = time.time()
     day = time.strftime("%Y-%m-%d", time.gmtime(expires))
     if expires <= now:
         log.error("certificate-expired path=%s expired=%s", pair.cert_path, day)
     elif expires - now < EXPIRES_SOON:
         log.warning("certificate-expires-soon path=%s expires=%s", pair.cert_path, day)
-    if certificate.to_cryptography().not_valid_before_utc.timestamp() > now:
+    if certificate.not_valid_before_utc.timestamp() > now:
         log.error("certificate-not-yet-valid path=%s", pair.cert_path)

@@ -283,7 +283,10 @@ class Watcher:
 
 
 class SessionWatch:
-    """A `runtime.Watch`: a session's wait for its client or for news of one mailbox."""
+    """A `runtime.Watch`: a session's wait for its client or for news of one mailbox.
+
+    It counts from its making on: who looks after that, and then waits, misses nothing.
+    """
 
     def __init__(self, stream: Stream, watcher: Watcher, mailbox: Any) -> None:
         self._stream = stream
@@ -293,12 +296,9 @@ class SessionWatch:
         self._ripe: float | None = None  # when to look at the news that has come; None: no news
         self._counted = False
         self._closed = False
-        metrics.idle(1)
         if mailbox is not None:
             self._cancel = mailbox.subscribe(self._changed_here)
             self._interest = watcher.interest(mailbox.watched(), self._changed)
-            # What happened between the caller's last look and now gave no event.
-            self._ripe = time.monotonic()
         self._look_at = self._next_look()
 
     def wait(self, timeout: float) -> Wake:
@@ -327,7 +327,6 @@ class SessionWatch:
         if self._closed:
             return
         self._closed = True
-        metrics.idle(-1)
         if self._counted:
             self._watcher.count_polled(-1)
         if self._cancel is not None:

@@ -1,0 +1,154 @@
+"""The pools, the locks, and giving way."""
+
+import threading
+import time
+
+import gevent
+import gevent.socket
+import pytest
+
+from greenmail.net.work import TURN, Clock, GreenLock, Pool, Work
+
+
+def spin(seconds: float) -> None:
+    """Keep the event loop, as a long computation does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@pytest.fixture
+def pool():
+    made = Pool("work", 2, Clock())
+    yield made
+    made.close()
+
+
+def test_a_task_runs_on_another_thread_and_its_result_comes_back(pool):
+    assert pool.run(lambda a, b: (a + b, threading.get_ident() != main), 2, 3) == (5, True)
+
+
+main = threading.get_ident()
+
+
+def test_what_a_task_raises_is_raised_in_the_caller_and_printed_nowhere(pool, capfd):
+    def fail() -> None:
+        raise FileNotFoundError("gone")
+
+    with pytest.raises(FileNotFoundError, match="gone"):
+        pool.run(fail)
+    gevent.sleep(0.01)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_task_that_asks_for_the_pool_again_does_not_wait_for_itself(pool):
+    assert pool.run(lambda: pool.run(threading.get_ident) == threading.get_ident())
+
+
+def test_no_more_tasks_run_at_once_than_the_pool_has_threads():
+    # gevent lets one more be handed in; it waits in the queue.
+    pool, running, most = Pool("work", 2, Clock()), [], []
+    gate = threading.Event()
+
+    def task() -> None:
+        running.append(1)
+        most.append(len(running))
+        gate.wait(20)
+        running.pop()
+
+    tasks = [gevent.spawn(pool.run, task) for _ in range(6)]
+    while len(running) < 2:
+        gevent.sleep(0.001)
+    gevent.sleep(0.02)
+    assert len(running) == 2
+    gate.set()
+    gevent.joinall(tasks, timeout=20, raise_error=True)
+    assert max(most) == 2
+    pool.close()
+
+
+def test_the_loop_goes_on_while_a_task_works(pool):
+    gate = threading.Event()
+    task = gevent.spawn(pool.run, gate.wait, 20)
+    gevent.sleep(0.001)
+    gate.set()  # reached only because the loop was not held up
+    assert task.get(timeout=20) is True
+
+
+def test_breathe_does_nothing_within_a_turn():
+    clock, others = Clock(), []
+    gevent.spawn(others.append, 1)
+    clock.resumed()
+    clock.breathe()
+    assert others == []
+
+
+def test_breathe_after_a_turn_lets_input_in():
+    clock, got = Clock(), []
+    left, right = gevent.socket.socketpair()
+    reader = gevent.spawn(lambda: got.append(right.recv(10)))
+    gevent.sleep(0.001)  # the reader waits now
+    left.send(b"x")
+    clock.resumed()
+    for _ in range(200):
+        spin(TURN)
+        clock.breathe()
+        if got:
+            break
+    assert got == [b"x"]
+    reader.join()
+    left.close()
+    right.close()
+
+
+def test_breathe_counts_from_the_last_wait_and_not_from_the_last_breath():
+    clock, others = Clock(), []
+    clock.resumed()
+    spin(TURN)
+    clock.sleep(0.001)
+    gevent.spawn(others.append, 1)
+    clock.breathe()
+    assert others == []
+
+
+def test_a_sleep_of_zero_still_lets_input_in():
+    clock, got = Clock(), []
+    left, right = gevent.socket.socketpair()
+    gevent.spawn(lambda: got.append(right.recv(10)))
+    gevent.sleep(0.001)
+    left.send(b"x")
+    for _ in range(100):
+        clock.sleep(0)
+    assert got == [b"x"]
+
+
+def test_a_lock_lets_one_in_and_the_others_in_order():
+    lock, order = GreenLock(Clock()), []
+
+    def enter(name: int) -> None:
+        with lock:
+            order.append(name)
+            gevent.sleep(0.001)
+            order.append(name)
+
+    gevent.joinall([gevent.spawn(enter, name) for name in range(5)], timeout=20)
+    assert order == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_lock_is_free_again_after_an_exception():
+    lock = GreenLock(Clock())
+    with pytest.raises(KeyError), lock:
+        raise KeyError
+    with lock:
+        pass
+
+
+def test_the_runtime_has_everything_that_the_engines_ask_for():
+    work = Work(pool_size=2)
+    runtime = work.runtime
+    assert runtime.blocking(int, "7") == 7
+    with runtime.lock():
+        runtime.breathe()
+    runtime.sleep(0)
+    assert abs(runtime.now() - time.time()) < 5
+    work.close()
