@@ -3,8 +3,10 @@
 Nothing here depends on the locale: month names come from a table. Seconds count since 1970 in UTC.
 """
 
+import io
 import os
 import re
+import struct
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -29,11 +31,13 @@ def load_zone(name: str) -> tzinfo:
     if name:
         return _named(name)
     wanted = os.environ.get("TZ", "").removeprefix(":")
-    if wanted:
+    for zone in (_named, _posix) if wanted else ():
         try:
-            return _named(wanted)
+            return zone(wanted)
         except ValueError:
-            return UTC  # as the C library does with a name that it does not know
+            continue
+    if wanted:
+        return UTC  # as the C library does with what it does not know
     try:
         with open(_LOCALTIME, "rb") as file:
             return ZoneInfo.from_file(file, key="localtime")
@@ -47,6 +51,15 @@ def _named(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, OSError) as error:
         raise ValueError(f"there is no time zone {name!r}") from error
+
+
+def _posix(rule: str) -> tzinfo:
+    """A zone without history, by a rule such as `CET-1CEST,M3.5.0,M10.5.0/3`. Raises ValueError.
+
+    The rule becomes the footer of a time zone file, tzfile(5), that has one type of local time and no transitions.
+    """
+    block = struct.pack(">4sc15x6I ibb4s", b"TZif", b"2", 0, 0, 0, 0, 1, 4, 0, 0, 0, b"UTC\0")
+    return ZoneInfo.from_file(io.BytesIO(block + block + b"\n" + rule.encode("utf-8", "replace") + b"\n"))
 
 
 def date_time(cur: Cursor) -> int:

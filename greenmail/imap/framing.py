@@ -16,11 +16,12 @@ from typing import Any, NoReturn, Protocol
 
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
 from greenmail.imap.grammar import MAX_NUMBER64
-from greenmail.imap.response import TOOBIG
+from greenmail.imap.response import LIMIT, TOOBIG
 from greenmail.imap.session import Limits
 
 PIECE = 65536  # octets that a sink gets at once, at most
 LITERAL_MINUS_MAX = 4096  # RFC 7888 5
+MAX_STREAMED = 1000  # literals of one command that are streamed: each is a file until the command is over
 
 _ANNOUNCEMENT = re.compile(rb"\{([0-9]++)(\+?)\}")
 _TAIL = 1024  # octets kept of the end of a line that is thrown away: enough for any sane announcement
@@ -261,11 +262,14 @@ class Reader:
             raise BadSyntax(f"literals above {LITERAL_MINUS_MAX} octets must be synchronizing", TOOBIG)
         self.staged = draft.staged
         sink = begin_literal(bytes(draft.text), size, announced.synchronizing)
-        if sink is not None:
-            draft.sinks.append(sink)
-        elif draft.kept + size > self.max_command_size:
-            raise BadSyntax("literal is too large for this command", TOOBIG)
-        draft.kept += 0 if sink else size
+        if sink is None:
+            draft.kept += size
+            if draft.kept > self.max_command_size:
+                raise BadSyntax("literal is too large for this command", TOOBIG)
+            return None
+        draft.sinks.append(sink)
+        if len(draft.sinks) > MAX_STREAMED:
+            raise Refused(f"at most {MAX_STREAMED} messages in one command", LIMIT)
         return sink
 
     def _keep(self, draft: _Draft, size: int) -> None:

@@ -189,6 +189,15 @@ def test_the_systems_zone_agrees_with_the_c_library(tz):
     assert load_zone("").utcoffset(datetime(*local[:6])) == timedelta(seconds=local.tm_gmtoff)
 
 
+@pytest.mark.parametrize("rule", ["CET-1CEST,M3.5.0,M10.5.0/3", "<+1245>-12:45", "EST5EDT,M3.2.0,M11.1.0"])
+def test_a_rule_in_tz_agrees_with_the_c_library(tz, rule):
+    tz(rule)
+    for month in (1, 7):
+        moment = at(f"2024-{month:02}-15T12:00:00+00:00")
+        local = time.localtime(moment)
+        assert datetime.fromtimestamp(moment, load_zone("")).utcoffset() == timedelta(seconds=local.tm_gmtoff)
+
+
 def test_named_zones_do_not_depend_on_tz(tz):
     tz("Pacific/Chatham")
     assert format_date_time(0, BERLIN) == b'" 1-Jan-1970 01:00:00 +0100"'

@@ -298,6 +298,15 @@ def test_a_failure_in_the_second_message_undoes_the_first():
     assert peer.sent == b""
 
 
+def test_streamed_literals_are_counted():
+    stream = b"a APPEND x" + b" {1+}\r\ny" * 1001 + b"\r\nb NOOP\r\n"
+    peer = Peer(stream, limits=Limits())
+    frame = peer.frame(peer.append)
+    assert frame.failure.code == "LIMIT"
+    assert [sink.log[-1] for sink in peer.sinks] == ["abort"] * 1001
+    assert peer.frame().text == b"b NOOP"
+
+
 def test_a_lost_connection_aborts():
     peer = Peer(b"a APPEND x {3+}\r\nabc {3+}\r\nd")
     with pytest.raises(Disconnected):

@@ -43,6 +43,8 @@ from greenmail.imap.commands.patterns import compile_patterns, matches
         ("Inbox/%", "INBOX/a", True),
         ("inbox*", "INBOX/a", True),
         ("inboxes", "INBOXes", False),
+        ("\u0131nbox", "INBOX", False),  # a dotless i is another letter
+        ("\u0131*", "INBOX", False),
         ("b[ox].+", "b[ox].+", True),
     ],
 )

@@ -4,14 +4,14 @@ RFC 9051 6.3.9, RFC 3501 6.3.8 and 6.3.9, RFC 5258 (LIST-EXTENDED), RFC 3348 (CH
 RFC 6154 (SPECIAL-USE).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from greenmail.errors import Reason, StorageError
 from greenmail.imap import grammar, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.patterns import Patterns, compile_patterns, matches
-from greenmail.imap.commands.status import StatusAtt, chosen_atts, status_att_list, status_response
+from greenmail.imap.commands.status import StatusAtt, account_of, chosen_atts, status_att_list, status_response
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
@@ -155,7 +155,7 @@ def run_xlist(session: Session, query: ListQuery) -> Ok:
 
 
 def _list(session: Session, query: ListQuery, response: bytes) -> None:
-    account = _account(session)
+    account = account_of(session)
     atts = chosen_atts(query.status)
     if _is_root_request(query):
         _write_root(session, query.reference or "", response)
@@ -172,7 +172,7 @@ def _list(session: Session, query: ListQuery, response: bytes) -> None:
 
 def run_lsub(session: Session, query: ListQuery) -> Ok:
     """Tell the subscribed names that match, whether they exist or not. RFC 3501 6.3.9."""
-    account = _account(session)
+    account = account_of(session)
     if _is_root_request(query):
         _write_root(session, query.reference or "", b"LSUB")
         return Ok("LSUB completed")
@@ -191,12 +191,6 @@ def run_lsub(session: Session, query: ListQuery) -> Ok:
     return Ok("LSUB completed")
 
 
-def _account(session: Session) -> Account:
-    account = session.account
-    assert account is not None, "the command table wants a login"
-    return account
-
-
 def _is_root_request(query: ListQuery) -> bool:
     """LIST "" "": a question for the separator; RFC 9051 6.3.9, in the basic syntax only."""
     return not query.extended and query.patterns == ("",)
@@ -204,7 +198,7 @@ def _is_root_request(query: ListQuery) -> bool:
 
 def _write_root(session: Session, reference: str, response: bytes) -> None:
     """The separator, and the root of the reference: the prefix of the namespace in which it lies."""
-    account = _account(session)
+    account = account_of(session)
     spaces = (account.personal, *account.other_users, *account.shared)
     inside = [space for space in spaces if space.prefix and reference.startswith(space.prefix)]
     longest = max(inside, key=lambda space: len(space.prefix), default=account.personal)
@@ -230,7 +224,7 @@ def _once_each_use(folders: Iterable[Folder]) -> list[Folder]:
     for folder in folders:
         uses = tuple(use for use in folder.special_use if use not in given)
         given.update(uses)
-        found.append(replace(folder, special_use=uses))
+        found.append(folder if uses == folder.special_use else replace(folder, special_use=uses))
     return found
 
 
@@ -251,30 +245,28 @@ class _Names:
 
     folders: dict[str, Folder]
     subscribed: set[str]
-    chosen: set[str] = field(default_factory=set)  # names that satisfy the selection options
     parents: set[str] = field(default_factory=set)  # names with a chosen one below
     needed: set[str] = field(default_factory=set)  # names with a chosen one below that the patterns do not match
 
 
-def entries(account: Account, query: ListQuery, rev2: bool) -> list[Entry]:
+def entries(account: Account, query: ListQuery, rev2: bool) -> Iterator[Entry]:
     """The answer to LIST, existing names first. RFC 9051 6.3.9.3."""
     patterns = _patterns(account, query)
     needs_subscriptions = SUBSCRIBED in query.selection | query.returns
     folders = {folder.name: folder for folder in _once_each_use(account.folders())}
-    subscriptions = list(dict.fromkeys(account.subscriptions())) if needs_subscriptions else []
+    subscriptions = dict.fromkeys(account.subscriptions()) if needs_subscriptions else {}
     names = _Names(folders, set(subscriptions))
     candidates = [*folders, *(name for name in subscriptions if name not in folders)]
-    names.chosen = {name for name in candidates if _is_chosen(names, query, name)}
     if RECURSIVEMATCH in query.selection:
-        names.parents = _ancestors(names.chosen, account.separator)
-        hidden = {name for name in names.chosen if not matches(patterns, name)}
+        chosen = [name for name in candidates if _is_chosen(names, query, name)]
+        names.parents = _ancestors(chosen, account.separator)
+        hidden = [name for name in chosen if not matches(patterns, name)]
         names.needed = _ancestors(hidden, account.separator)
         candidates += sorted(names.needed.difference(candidates))
-    return [
-        _entry(names, query, name, rev2)
-        for name in candidates
-        if (name in names.chosen or name in names.needed) and matches(patterns, name)
-    ]
+    for name in candidates:
+        is_chosen = _is_chosen(names, query, name)
+        if (is_chosen or name in names.needed) and matches(patterns, name):
+            yield _entry(names, query, name, is_chosen, rev2)
 
 
 def _is_chosen(names: _Names, query: ListQuery, name: str) -> bool:
@@ -287,7 +279,7 @@ def _is_chosen(names: _Names, query: ListQuery, name: str) -> bool:
     return folder is not None or SUBSCRIBED in query.selection
 
 
-def _entry(names: _Names, query: ListQuery, name: str, rev2: bool) -> Entry:
+def _entry(names: _Names, query: ListQuery, name: str, is_chosen: bool, rev2: bool) -> Entry:
     folder = names.folders.get(name, Folder(name, False, False))
     wanted = query.selection | query.returns
     attributes: list[str] = []
@@ -304,7 +296,7 @@ def _entry(names: _Names, query: ListQuery, name: str, rev2: bool) -> Entry:
     childinfo: tuple[str, ...] = ()
     if name in names.parents:
         childinfo = tuple(option for option in BASE_SELECTION if option in query.selection)
-    return Entry(name, tuple(attributes), childinfo, name in names.chosen and folder.selectable)
+    return Entry(name, tuple(attributes), childinfo, is_chosen and folder.selectable)
 
 
 def _with_status(session: Session, entry: Entry, atts: tuple[StatusAtt, ...]) -> tuple[Entry, bytes]:
@@ -325,7 +317,7 @@ def render_entry(session: Session, entry: Entry, response: bytes = b"LIST") -> b
     return b"* %b (%b) %b %b%b\r\n" % (
         response,
         " ".join(entry.attributes).encode("ascii"),
-        serialize.separator(_account(session).separator),
+        serialize.separator(account_of(session).separator),
         serialize.mailbox(entry.name, session.utf8),
         extended,
     )

@@ -14,6 +14,7 @@ from greenmail.errors import Refused
 from greenmail.imap import grammar
 from greenmail.imap.command import AUTHENTICATED, Command, Feature
 from greenmail.imap.commands.listing import render_renamed
+from greenmail.imap.commands.status import account_of
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import CANNOT, Ok
 from greenmail.imap.session import Session
@@ -49,7 +50,7 @@ def parse_rename(cur: Cursor, uid: bool) -> Rename:
 
 def run_create(session: Session, given: str) -> Ok:
     """Make a mailbox. A trailing separator only declares that there will be names below it: ignored, RFC 9051 6.3.4."""
-    account = _account(session)
+    account = account_of(session)
     name = _new_name(session, given)
     account.create(name)
     log.info("create sid=%s user=%r mailbox=%r", session.sid, account.user, name)
@@ -60,7 +61,7 @@ def run_create(session: Session, given: str) -> Ok:
 
 def run_delete(session: Session, given: str) -> Ok:
     """Remove a mailbox with its messages; names below it stay."""
-    account = _account(session)
+    account = account_of(session)
     name = _old_name(session, given)
     account.delete(name)
     log.info("delete sid=%s user=%r mailbox=%r", session.sid, account.user, name)
@@ -71,7 +72,7 @@ def run_delete(session: Session, given: str) -> Ok:
 
 def run_rename(session: Session, argument: Rename) -> Ok:
     """Rename a mailbox with all names below it; of INBOX, move the messages. Subscriptions stay as they are."""
-    account = _account(session)
+    account = account_of(session)
     old, new = _old_name(session, argument.old), _new_name(session, argument.new)
     account.rename(old, new)
     log.info("rename sid=%s user=%r mailbox=%r new=%r", session.sid, account.user, old, new)
@@ -82,20 +83,14 @@ def run_rename(session: Session, argument: Rename) -> Ok:
 
 def run_subscribe(session: Session, name: str) -> Ok:
     """Add a name to the subscriptions."""
-    _account(session).subscribe(name)
+    account_of(session).subscribe(name)
     return Ok("SUBSCRIBE completed")
 
 
 def run_unsubscribe(session: Session, name: str) -> Ok:
     """Take a name from the subscriptions; nothing happens if it is not there."""
-    _account(session).unsubscribe(name)
+    account_of(session).unsubscribe(name)
     return Ok("UNSUBSCRIBE completed")
-
-
-def _account(session: Session) -> Account:
-    account = session.account
-    assert account is not None, "the command table wants a login"
-    return account
 
 
 def _without_separator(account: Account, name: str) -> str:
@@ -104,7 +99,7 @@ def _without_separator(account: Account, name: str) -> str:
 
 def _new_name(session: Session, given: str) -> str:
     """The name that a mailbox gets. Raises Refused for one that no mailbox may have."""
-    name = _without_separator(_account(session), given)
+    name = _without_separator(account_of(session), given)
     if _FORBIDDEN.search(name):
         raise Refused("Control characters are not allowed in the name of a mailbox.", CANNOT)
     return unicodedata.normalize("NFC", name) if session.rev2 else name
@@ -113,7 +108,7 @@ def _new_name(session: Session, given: str) -> str:
 def _old_name(session: Session, given: str) -> str:
     """The name of an existing mailbox: as given if there is one, else in normalized form."""
     normal = unicodedata.normalize("NFC", given) if session.rev2 else given
-    if normal == given or any(folder.name == given for folder in _account(session).folders()):
+    if normal == given or any(folder.name == given for folder in account_of(session).folders()):
         return given
     return normal
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from greenmail.imap import serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
+from greenmail.imap.commands.status import account_of
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
@@ -16,8 +17,7 @@ def parse_namespace(cur: Cursor, uid: bool) -> None:
 
 def run_namespace(session: Session, nothing: None) -> Ok:
     """Tell prefix and separator of every namespace."""
-    account = session.account
-    assert account is not None, "the command table wants a login"
+    account = account_of(session)
     classes = ((account.personal,), account.other_users, account.shared)
     rendered = b" ".join(_namespace(spaces, session.utf8) for spaces in classes)
     session.out.write(b"* NAMESPACE %b\r\n" % rendered)

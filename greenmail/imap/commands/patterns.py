@@ -5,8 +5,10 @@ with the number of ways to match it.
 """
 
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 
 _INBOX = "INBOX"
+_CAPITALS = str.maketrans(ascii_lowercase, ascii_uppercase)  # str.upper() would make an I of a dotless one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,13 @@ def compile_patterns(texts: tuple[str, ...], separator: str) -> Patterns:
     return Patterns(
         separator,
         tuple(_compile(text) for text in distinct),
-        tuple(_compile(text.upper()) for text in distinct),
+        tuple(_compile(text.translate(_CAPITALS)) for text in distinct),
         any(text.endswith("%") for text in distinct),
     )
 
 
 def _canonical(text: str, separator: str) -> str:
-    if text[:5].upper() == _INBOX and (len(text) == 5 or text[5] in separator + "%*"):
+    if text[:5].translate(_CAPITALS) == _INBOX and (len(text) == 5 or text[5] in separator + "%*"):
         return _INBOX + text[5:]
     return text
 

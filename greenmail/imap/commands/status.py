@@ -9,7 +9,7 @@ from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, 
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
-from greenmail.storage.api import Counters, Mailbox
+from greenmail.storage.api import Account, Counters, Mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,12 @@ class Status:
 
     mailbox: str
     atts: tuple[str, ...]
+
+
+def account_of(session: Session) -> Account:
+    """The account of a session whose state has been checked: the command table wants a login."""
+    assert session.account is not None
+    return session.account
 
 
 def status_att_list(cur: Cursor) -> tuple[str, ...]:
@@ -70,9 +76,7 @@ def chosen_atts(names: tuple[str, ...]) -> tuple[StatusAtt, ...]:
 
 def status_response(session: Session, name: str, atts: tuple[StatusAtt, ...]) -> bytes:
     """ "* STATUS" SP mailbox SP "(" [status-att-list] ")" CRLF. Raises StorageError."""
-    account = session.account
-    assert account is not None, "the command table wants a login"
-    mailbox = account.open(name)
+    mailbox = account_of(session).open(name)
     try:
         counters = mailbox.counters()
         values = [b"%b %b" % (att.name.encode("ascii"), att.render(session, mailbox, counters)) for att in atts]
