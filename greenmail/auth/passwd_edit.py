@@ -79,7 +79,9 @@ def delete(path: str, name: str) -> None:
 
 
 def _is_of(name: str, line: bytes) -> bool:
-    return line.split(b":", 1)[0].rstrip(b"\r\n") == name.encode("utf-8", "surrogateescape")
+    return not line.startswith(b"#") and line.split(b":", 1)[0].rstrip(b"\r\n") == name.encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def _must_have(name: str, lines: list[bytes]) -> None:

@@ -57,8 +57,9 @@ _MALFORMED = "the stored password is locked or malformed"
 
 def verify(stored: str, password: bytes, allow_weak: bool) -> Verdict:
     """Check `password` against `stored` as it stands in the file. Never raises."""
-    if not password or len(password) > PASSWORD_MAX:
-        return WRONG  # nobody may log in without a password
+    # Nobody may log in without a password. With a NUL behind it a password is the same one to HMAC, so to PBKDF2.
+    if not password or len(password) > PASSWORD_MAX or b"\0" in password:
+        return WRONG
     if not stored:
         return Verdict(False, "no password is stored")
     scheme, encoding, data = split(stored)
@@ -143,10 +144,12 @@ def _crypt_rn(password: bytes, setting: bytes) -> bytes | None:
     if function is None:
         raise _Unusable("libxcrypt is not installed, which the crypt schemes need")
     if b"\0" in password or b"\0" in setting:
-        return b"*"  # C would stop there and compare a shorter password; this is no hash of anything
+        return None  # C would stop there and compare a shorter one
     work = ctypes.create_string_buffer(_CRYPT_DATA)
     try:
-        return function(password, setting, work, _CRYPT_DATA)
+        found = function(password, setting, work, _CRYPT_DATA)
+        # crypt(5): what begins with an asterisk is no hash but the report of a failure.
+        return None if found is None or found.startswith(b"*") else found
     finally:
         ctypes.memset(work, 0, _CRYPT_DATA)  # what is left of the password; the result has been copied
 
@@ -267,7 +270,7 @@ def _make_argon2id(password: bytes) -> str:
 def _make_sha512_crypt(password: bytes) -> str:
     salt = base64.b64encode(os.urandom(12), b"./")
     found = _crypt_rn(password, b"$6$rounds=100000$" + salt)
-    if found is None or found.startswith(b"*"):
+    if found is None:
         raise ValueError("crypt(3) cannot take this password")
     return found.decode("ascii")
 
