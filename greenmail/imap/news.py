@@ -69,5 +69,10 @@ def render(session: Session, news: News) -> bytes:
 def fetch_flags(session: Session, item: Changed) -> bytes:
     """An unasked FETCH: always with UID (RFC 9051 7.5.2), with MODSEQ for those who know it (RFC 7162 3.2)."""
     flags = serialize.flag_list(item.flags)
-    modseq = b" MODSEQ (%d)" % item.modseq if "CONDSTORE" in session.enabled else b""
+    modseq = b" MODSEQ (%d)" % item.modseq if tells_modseq(session) else b""
     return b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (item.seq, item.uid, flags, modseq)
+
+
+def tells_modseq(session: Session) -> bool:
+    """Changes are told with their mod-sequence: CONDSTORE is enabled, and the mailbox has them. RFC 7162 3.1."""
+    return "CONDSTORE" in session.enabled and session.view is not None and session.view.mailbox.tracks_modseq

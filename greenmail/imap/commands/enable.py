@@ -3,6 +3,7 @@
 from greenmail.imap import grammar
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, always
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext import condstore
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
 
@@ -27,6 +28,8 @@ def run_enable(session: Session, words: list[str]) -> Ok:
     if session.rev2 and session.view is not None:
         session.view.forget_recent()
     session.out.write(b" ".join([b"* ENABLED", *(_SPELLED.get(word, word).encode() for word in new)]) + b"\r\n")
+    if condstore.CONDSTORE in new:
+        condstore.announce(session)
     return Ok("ENABLE completed")
 
 

@@ -16,7 +16,7 @@ from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import format_date_time, load_zone
 from greenmail.imap.digest import Digest, ready
-from greenmail.imap.ext.condstore import CONDSTORE, MODSEQ
+from greenmail.imap.ext.condstore import MODSEQ
 from greenmail.imap.fetch_att import (
     BinaryItem,
     BinarySizeItem,
@@ -37,6 +37,7 @@ from greenmail.imap.fetch_att import (
     parse_body_peek,
 )
 from greenmail.imap.message_set import message_uids, selected
+from greenmail.imap.news import tells_modseq
 from greenmail.imap.octets import Answer, Message, add_section, wanted_kinds
 from greenmail.imap.response import REASON_CODES, Completion, No, Ok
 from greenmail.imap.section import Section, SectionText
@@ -116,10 +117,12 @@ class _Fetch:
         if isinstance(worst, Refused):
             return No(worst.text, worst.code.encode("ascii"))
         code = REASON_CODES[worst.reason].encode("ascii")
-        if worst.reason is Reason.EXPUNGED and self.uid:
+        if worst.reason is not Reason.EXPUNGED:
+            return No(worst.text, code)
+        if self.uid:
             # The EXPUNGE is told behind this UID command; a NO makes Apple Mail ask again and again. RFC 5530 3
             return Ok("FETCH completed, some messages are gone", code)
-        return No(worst.text, code)
+        return No("some messages are gone", code)
 
     def _chunks(self, uids: Sequence[int]) -> Iterator[Sequence[int]]:
         """CHUNK messages at a time; fewer if they will be marked \\Seen before they are sent and are large."""
@@ -240,7 +243,7 @@ class _Fetch:
         rows = known_rows(self.mailbox, [uid])
         if not rows.uids:
             return
-        items = (FLAGS, MODSEQ) if CONDSTORE in self.session.enabled else (FLAGS,)
+        items = (FLAGS, MODSEQ) if tells_modseq(self.session) else (FLAGS,)
         for item in items:
             for value in item.column(self.session, rows):
                 answer.add(item.template % (value,))
@@ -251,7 +254,9 @@ class _Fetch:
 
         Unless it wants mod-sequences with every change (RFC 7162 3.1) and has not asked for them here.
         """
-        if CONDSTORE in self.session.enabled and MODSEQ not in self.items:
+        if self.mailbox.modseq <= self.view.told:
+            return
+        if tells_modseq(self.session) and MODSEQ not in self.items:
             return
         for uid, modseq in zip(uids, modseqs, strict=True):
             if modseq > self.view.told:

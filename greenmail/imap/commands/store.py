@@ -7,7 +7,9 @@ from greenmail.imap import grammar, serialize
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext.condstore import enable_in_mailbox
 from greenmail.imap.message_set import message_uids
+from greenmail.imap.news import tells_modseq
 from greenmail.imap.response import EXPUNGEISSUED, LIMIT, Completion, No, Ok
 from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
 from greenmail.imap.session import Session
@@ -71,7 +73,7 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
     view = writable(session)
     uids = message_uids(session, request.seqs, request.uid)
     if request.unchanged_since is not None:
-        _enable_condstore(session, view)
+        enable_in_mailbox(session)
     expected = _expected(view, uids, request.change) if request.silent else {}
     done = view.mailbox.store(uids, request.change, request.unchanged_since)
     missing, modified = set(done.missing), set(done.modified)
@@ -82,13 +84,6 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
         session.out.write(b"".join(lines))
         session.breathe()
     return _completion(view, request, done)
-
-
-def _enable_condstore(session: Session, view: View) -> None:
-    """UNCHANGEDSINCE is a CONDSTORE enabling command: RFC 7162 3.1."""
-    if "CONDSTORE" not in session.enabled:
-        session.enabled.add("CONDSTORE")
-        session.out.write(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told)
 
 
 def _expected(view: View, uids: Iterable[int], change: FlagChange) -> dict[int, Flags]:
@@ -118,7 +113,7 @@ def _answer(
     seq = view.seq(uid)
     if row is None or not seq:
         return b""
-    with_modseq = "CONDSTORE" in session.enabled
+    with_modseq = tells_modseq(session)
     items = [b"UID %d" % uid] if request.uid or failed else []
     if not request.silent or failed:
         items.append(b"FLAGS %b" % serialize.flag_list(view.flags(uid)))

@@ -29,9 +29,13 @@ def enable(session: Session) -> None:
 
     The first one with a mailbox selected is told HIGHESTMODSEQ: the mod-sequence up to which the client has been told.
     """
-    if CONDSTORE in session.enabled:
-        return
-    session.enabled.add(CONDSTORE)
+    if CONDSTORE not in session.enabled:
+        session.enabled.add(CONDSTORE)
+        announce(session)
+
+
+def announce(session: Session) -> None:
+    """CONDSTORE was just enabled: HIGHESTMODSEQ, if a mailbox is selected that has mod-sequences. RFC 7162 3.1."""
     view = session.view
     if view is not None and view.mailbox.tracks_modseq:
         session.out.write(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told)
