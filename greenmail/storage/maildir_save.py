@@ -1,9 +1,10 @@
 """Bringing messages into a Maildir mailbox: APPEND, COPY, MOVE. `formats.md` 1.6, 2.9, `design.md` 3a.
 
-A message lies complete in the target's `tmp/` before the target is locked. Under the lock: rename into `new/` (no flags)
-or `cur/`, sync of the directories, uidlist line with fdatasync, journal. A crash before the uidlist line leaves messages
-without a UID, which the next look numbers: nobody was told anything about them. COPY is a hard link. MOVE is COPY, the
-target's lock given back, then the source locked and unlinked: a crash leaves a mail in both mailboxes, never in none.
+A message lies complete in the target's `tmp/` before the target is locked. Under the lock: rename into `new/` (no
+flags) or `cur/`, sync of the directories, uidlist line with fdatasync, journal. A crash before the uidlist line leaves
+messages without a UID, which the next look numbers: nobody was told anything about them. COPY is a hard link. MOVE is
+COPY, the target's lock given back, then the source locked and unlinked: a crash leaves a mail in both mailboxes, never
+in none.
 """
 
 import errno
@@ -22,7 +23,7 @@ from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
 from greenmail.storage.maildir_scan import look, sync
 from greenmail.storage.maildir_write import BATCH, Item, batches, drop, find_file, translate, unlink_any
-from greenmail.storage.uidlist import format_fields
+from greenmail.storage.uidlist_format import format_fields
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ def deliver(files: Files, steps: Sequence[_Step], directories: Sequence[bytes]) 
     done: list[_Step] = []
     try:
         for step in steps:
+            if os.path.lexists(step.target):  # a rename would lose the message that is there
+                raise FileExistsError(errno.EEXIST, "a message of this name is there")
             files.rename(step.source, step.target)
             done.append(step)
         for directory in directories:
@@ -319,7 +322,7 @@ def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
         disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
         base, original = base_name(linked.original.item.name), linked.original
         fields: dict[bytes, bytes] = {}
-        if base in target.uidlist.uids or base in taken or not linked.name_is_right:
+        if not target.is_settled or base in target.uidlist.uids or base in taken or not linked.name_is_right:
             base = with_sizes(target.context.unique.next(), disk, crlf)
         elif sizes_of(base).with_crlf is None:
             fields[b"W"] = b"%d" % crlf

@@ -2,7 +2,8 @@
 
 Everything here is a change relative to the file names found on disk at the moment of the system call: a rename or
 unlink names the exact file that it decided about, ENOENT means that somebody was faster, and then the decision is made
-again on the name that is found. Functions called through `offload` may run in another thread: they get and give plain values.
+again on the name that is found. Functions called through `offload` may run in another thread: they get and give plain
+values.
 """
 
 import errno
@@ -200,7 +201,7 @@ def _change_overflow(box: Box, items: Sequence[Item], action: FlagAction, beyond
 
 
 def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
-    """Journal what became of files; the UIDs whose flags are different now. At the end it raises what the disk refused."""
+    """Journal what became of files; the UIDs whose flags are different now. Then it raises what the disk refused."""
     change = Change()
     changed: list[int] = []
     failed: OSError | None = None

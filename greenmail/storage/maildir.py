@@ -1,0 +1,327 @@
+"""`api.Mailbox` over a Maildir: the shared object that sessions hold.
+
+What it does is in `maildir_scan` (look), `maildir_write` (flags, expunge) and `maildir_save` (append, copy, move); here
+are the questions that need no change of the disk.
+"""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from greenmail.errors import Reason, StorageError
+from greenmail.message.content import Checkpoints, FileContent, crlf_size
+from greenmail.storage import maildir_save, maildir_write
+from greenmail.storage.api import (
+    CacheKind,
+    Changes,
+    Content,
+    Counters,
+    FlagChange,
+    Held,
+    Mailbox,
+    MaildropItem,
+    Row,
+    Stored,
+    Table,
+    Upload,
+)
+from greenmail.storage.filesystem import Files
+from greenmail.storage.locks import Waiting, lock_session
+from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_name import base_name, sizes_of
+from greenmail.storage.maildir_save import MaildirUpload
+from greenmail.storage.maildir_scan import look
+
+log = logging.getLogger(__name__)
+
+_INLINE_SIZE = 262144  # octets of a message that are counted here; larger ones in the pool
+_FILL_BATCH = 500
+_POINTS = 16  # messages whose line-end checkpoints are kept for the next slice
+_SAVE_FACTS = 200  # worked-out sizes and dates that are worth taking the lock for at the end
+
+Fact = tuple[int, int, int]  # UID, size, date
+
+
+class MaildirMailbox:
+    """See `api.Mailbox`. One for all sessions of a worker; `released` is called at each `close`."""
+
+    def __init__(self, box: Box, released: Callable[["MaildirMailbox"], None]) -> None:
+        self.box = box
+        self.name = box.name
+        self.table: Table = box.index.table
+        self.references = 0
+        self.uidvalidity = box.index.uidvalidity
+        self.mailbox_id = box.index.mailbox_id
+        self.tracks_modseq = box.context.tracks_modseq
+        self._released = released
+        self._points: OrderedDict[int, Checkpoints] = OrderedDict()
+        self.uidnext = self.modseq = self.first_recent = 0
+        self.keywords: tuple[str, ...] = ()
+        self.can_add_keywords = self.read_only = False
+        self._mirror()
+
+    def _mirror(self) -> None:
+        """The plain attributes, after anything may have changed."""
+        box = self.box
+        index = box.index
+        self.uidnext, self.modseq, self.first_recent = index.uidnext, index.modseq, index.first_recent
+        self.keywords = box.keyword_names()
+        self.read_only = box.read_only
+        self.can_add_keywords = not box.read_only
+
+    def look(self) -> None:
+        """Take up what anyone changed on disk."""
+        try:
+            look(self.box)
+        finally:
+            self._mirror()
+
+    def changes(self, since: int) -> Changes:
+        """What happened after `since`; at once."""
+        return self.box.index.history.changes(since, self.table)
+
+    def last_row(self, uid: int) -> Row | None:
+        """The row of `uid`, or what is remembered of it; at once."""
+        row = self.table.row(uid)
+        return self.box.index.row_of(row) if row >= 0 else self.box.index.history.row(uid)
+
+    def counters(self) -> Counters:
+        """As of the last look. Where names do not tell sizes, the files are read once to know the sum."""
+        index = self.box.index
+        if index.unknown_sizes:
+            self.fill(
+                [uid for uid, size in zip(self.table.uids, self.table.sizes, strict=True) if size < 0], sizes=True
+            )
+        recent = sum(1 for uid in range(index.first_recent, index.uidnext) if self.table.row(uid) >= 0)
+        return Counters(
+            messages=len(self.table),
+            recent=recent,
+            unseen=index.unseen,
+            deleted=index.deleted,
+            size=index.octets,
+            uidnext=index.uidnext,
+            uidvalidity=self.uidvalidity,
+            modseq=index.modseq,
+            mailbox_id=self.mailbox_id,
+        )
+
+    def fill(self, uids: Sequence[int], sizes: bool = False, dates: bool = False) -> None:
+        """Make sizes and dates known."""
+        table, box = self.table, self.box
+        wanted: list[tuple[int, bytes, bool]] = []
+        for uid in uids:
+            row = table.row(uid)
+            if row < 0:
+                continue
+            wants_size = sizes and table.sizes[row] < 0
+            if wants_size or (dates and table.dates[row] < 0):
+                wanted.append((uid, box.path(box.index.names[row], uid in box.index.in_new), wants_size))
+        for start in range(0, len(wanted), _FILL_BATCH):
+            part = wanted[start : start + _FILL_BATCH]
+            found = box.offload(len(part) > 1 or part[0][2], measure, box.files, part)
+            assert isinstance(found, list)
+            self._learn(found)
+            known = {fact[0] for fact in found}
+            for uid, _, wants_size in part:
+                if uid not in known:
+                    self._measure_renamed(uid, wants_size)
+            box.context.runtime.breathe()
+
+    def _measure_renamed(self, uid: int, wants_size: bool) -> None:
+        """A message that was renamed meanwhile; one that is gone stays unknown."""
+        try:
+            descriptor = maildir_write.open_file(self.box, uid)
+        except StorageError as error:
+            if error.reason is not Reason.EXPUNGED:
+                raise
+            return
+        try:
+            date = int(os.fstat(descriptor).st_mtime)
+            self._learn([(uid, crlf_size(descriptor) if wants_size else -1, date)])
+        finally:
+            os.close(descriptor)
+
+    def _learn(self, facts: Sequence[Fact]) -> None:
+        self.box.facts.extend(facts)
+        for fact in facts:
+            self.box.index.learn(*fact)
+
+    def content(self, uid: int) -> Content:
+        """The message's octets."""
+        box = self.box
+        descriptor = maildir_write.open_file(box, uid)
+        self._mirror()
+        row = self.table.row(uid)
+        size, claimed = -1, -1
+        if row >= 0:
+            in_name = sizes_of(base_name(box.index.names[row]))
+            disk = os.fstat(descriptor).st_size
+            size = self.table.sizes[row]
+            # Without S in the name our own count, or the uidlist's, is of this very file: files do not change.
+            claimed = disk if in_name.on_disk is None else in_name.on_disk
+            if claimed != disk:
+                log.warning("wrong-size mailbox=%r uid=%d name=%r", self.name, uid, box.index.names[row])
+        points = self._points.get(uid)
+        content = FileContent(descriptor, size, claimed, points)
+        if content.checkpoints is not points:
+            self._points[uid] = content.checkpoints
+            while len(self._points) > _POINTS:
+                self._points.popitem(last=False)
+        if row >= 0 and content.size != size:
+            self._learn([(uid, content.size, -1)])
+        return content
+
+    def cached(self, uid: int, kind: CacheKind) -> bytes | None:
+        """What was kept; at once."""
+        files = self.box.index_files
+        return files.cache.get(uid, kind) if files is not None and files.cache is not None else None
+
+    def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
+        """Keep `data`."""
+        files = self.box.index_files
+        if files is None or files.cache is None or self.box.is_gone:
+            return
+        try:
+            files.cache.put(uid, kind, data)
+        except OSError as error:
+            log.debug("cache mailbox=%r error=%s", self.name, error)
+
+    # Changes
+
+    def claim_recent(self) -> int:
+        """Take every \\Recent message for the caller."""
+        try:
+            return maildir_write.claim_recent(self.box)
+        finally:
+            self._mirror()
+
+    def store(self, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None) -> Stored:
+        """Change flags."""
+        self._writable()
+        try:
+            return maildir_write.store(self.box, uids, change, unchanged_since)
+        finally:
+            self._mirror()
+
+    def expunge(self, uids: Sequence[int] | None) -> list[int]:
+        """Remove what is \\Deleted on disk now."""
+        self._writable()
+        try:
+            return maildir_write.expunge(self.box, uids)
+        finally:
+            self._mirror()
+
+    def _writable(self) -> None:
+        self.box.check()
+        if self.box.read_only:
+            raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+
+    def upload(self) -> Upload:
+        """Begin a message."""
+        self._writable()
+        return MaildirUpload(self.box)
+
+    def save(self, uploads: Sequence[Upload]) -> list[int]:
+        """Make `uploads` messages."""
+        self._writable()
+        mine = []
+        for upload in uploads:
+            assert isinstance(upload, MaildirUpload), "an upload of another store"
+            mine.append(upload)
+        try:
+            return maildir_save.save(self.box, mine)
+        finally:
+            self._mirror()
+
+    def copy(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
+        """Copy messages."""
+        assert isinstance(target, MaildirMailbox), "a mailbox of another store"
+        try:
+            return maildir_save.copy(self.box, uids, target.box)
+        finally:
+            self._mirror()
+            target._mirror()
+
+    def move(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
+        """Copy, then remove."""
+        assert isinstance(target, MaildirMailbox), "a mailbox of another store"
+        try:
+            return maildir_save.move(self.box, uids, target.box)
+        finally:
+            self._mirror()
+            target._mirror()
+
+    # POP3 and news
+
+    def maildrop(self) -> list[MaildropItem]:
+        """Every message for POP3, in POP3 order."""
+        self.look()
+        box = self.box
+        box.uidlist.refresh(locked=False)
+        items = []
+        for uid, name in zip(self.table.uids, box.index.names, strict=True):
+            base = os.fsdecode(base_name(name))
+            order, uidl, guid = (box.uidlist.field(uid, key) for key in (b"O", b"P", b"G"))
+            items.append(
+                MaildropItem(
+                    uid=uid,
+                    order=int(order) if order is not None and order.isdigit() and len(order) < 19 else None,
+                    uidl=None if uidl is None else os.fsdecode(uidl) or base,
+                    base_name=base,
+                    guid=os.fsdecode(guid) if guid else base,
+                )
+            )
+        return sorted(items, key=lambda item: (item.order is None, item.order or 0, item.uid))
+
+    def lock_maildrop(self) -> Held:
+        """The exclusive POP3 session."""
+        self._writable()
+        context = self.box.context
+        waiting = Waiting(context.waiting.sleep, context.waiting.now, 0.0)
+        return lock_session(self.box.files, self.box.place.control, context.owner, waiting)
+
+    def watched(self) -> tuple[str, ...]:
+        """`new`, `cur` and the journal."""
+        box = self.box
+        paths = [box.new_path.rstrip(b"/"), box.cur_path.rstrip(b"/")]
+        if box.index_files is not None:
+            paths.append(box.index_files.journal_path)
+        return tuple(os.fsdecode(path) for path in paths)
+
+    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Have `notify` called when this process changes the mailbox."""
+        return self.box.subscribe(notify)
+
+    def close(self) -> None:
+        """Give back this reference."""
+        self._released(self)
+
+    def save_facts(self) -> None:
+        """Before the object is given up: keep what cost reading many files, if nobody else is at the mailbox."""
+        if len(self.box.facts) < _SAVE_FACTS or self.box.read_only or self.box.is_gone:
+            return
+        try:
+            with self.box.locked():
+                self.box.commit(Change())
+        except StorageError as error:
+            log.debug("facts mailbox=%r error=%r", self.name, error.text)
+
+
+def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]]) -> list[Fact]:
+    """Size and date of files given by UID, path, and whether the size is asked for; those that are there."""
+    facts: list[Fact] = []
+    for uid, path, wants_size in wanted:
+        try:
+            if not wants_size:
+                facts.append((uid, -1, int(files.stat(path).st_mtime)))
+                continue
+            descriptor = files.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            facts.append((uid, crlf_size(descriptor), int(files.fstat(descriptor).st_mtime)))
+        finally:
+            files.close(descriptor)
+    return facts

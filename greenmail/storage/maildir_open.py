@@ -1,0 +1,173 @@
+"""Opening a Maildir mailbox: from its index files if they are good, else from uidlist and directories.
+
+First contact with a mailbox without a uidlist gives it one: from Courier's files if they are there (`formats.md` 6.4),
+else with a fresh UIDVALIDITY.
+"""
+
+import logging
+import os
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.courier import Imported, import_mailbox, is_courier
+from greenmail.storage.filesystem import refusing
+from greenmail.storage.index_files import IndexFiles
+from greenmail.storage.maildir_box import Box, Context, Place
+from greenmail.storage.maildir_data import read_uidnext
+from greenmail.storage.maildir_index import Index
+from greenmail.storage.maildir_name import base_name, in_cur, letters_of, with_letters
+from greenmail.storage.maildir_scan import list_names, look, restore_uidlist, sync
+from greenmail.storage.uidlist import Refreshed, new_guid
+
+log = logging.getLogger(__name__)
+
+_READ_ONLY = (Reason.READ_ONLY, Reason.NO_PERMISSION)
+
+
+def open_box(context: Context, place: Place, name: str) -> Box:
+    """The mailbox in `place`, looked at. Raises NOT_FOUND if there is no directory."""
+    box = Box(context, place, name)
+    try:
+        _begin(box)
+    except (StorageError, OSError):
+        box.close()
+        raise
+    return box
+
+
+def _begin(box: Box) -> None:
+    with refusing("The mailbox cannot be opened"):
+        if not _load(box):
+            _build(box)
+    look(box)
+
+
+def _load(box: Box) -> bool:
+    """Take the index files' word, if they are of this mailbox; no lock, no listing."""
+    box.uidlist.remember(*(read_uidnext(box.files, box.data_path) or (0, 1)))
+    place = box.place
+    if place.index_root and (box.uidlist.refresh(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
+        return False
+    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
+    index = index_files.load()
+    if index is None or is_courier(box.files, place.control):
+        index_files.close()
+        return False
+    box.index_files, box.index = index_files, index
+    box.is_settled = bool(index.times)
+    box.uidlist.remember(index.uidvalidity, index.uidnext)
+    box.refresh_keywords()
+    if index.times[4:] == box.uidlist_print():
+        return True
+    return _agrees(box)
+
+
+def _agrees(box: Box) -> bool:
+    """Whether the uidlist, which changed since, is still that of the index; what differs is found by listing."""
+    refreshed = box.uidlist.refresh(locked=False)
+    box.is_settled = False
+    if refreshed is Refreshed.MISSING:
+        return True
+    mine, theirs = box.index.mailbox_id, box.uidlist.guid.decode("latin-1")
+    if box.uidlist.uidvalidity == box.index.uidvalidity and theirs in ("", mine):
+        return True
+    log.warning("index-of-another-mailbox mailbox=%r", box.name)
+    assert box.index_files is not None
+    box.index_files.close()
+    box.index_files, box.index = None, Index()
+    return False
+
+
+def _index_directory(box: Box, guid: bytes) -> bytes:
+    return box.place.index_root + b"/" + guid if box.place.index_root else box.place.directory
+
+
+def _build(box: Box) -> None:
+    """Without an index: under the locks, from what the Maildir and the uidlist say."""
+    try:
+        with box.locked():
+            _found(box)
+            index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
+            if box.place.index_root:
+                index_files.make_directory(box.ownership)
+            box.index_files = index_files
+            _identify(box)
+            sync(box)
+    except StorageError as error:
+        if error.reason not in _READ_ONLY:
+            raise
+        log.info("read-only mailbox=%r", box.name)
+        box.read_only = True
+        _read_only_uidlist(box)
+        _identify(box)
+        with box.green:
+            sync(box)
+
+
+def _identify(box: Box) -> None:
+    box.index.uidvalidity = box.uidlist.uidvalidity
+    box.index.mailbox_id = box.uidlist.guid.decode("latin-1")
+    # Every modseq of before the index was lost is lower: the clock went forward. What Dovecot's log says comes in here.
+    box.index.modseq = box.next_modseq()
+    box.index.history.expunged_floor = box.index.modseq
+
+
+def _found(box: Box) -> None:
+    """Under the locks: make sure of directories and of a uidlist with UIDVALIDITY and GUID."""
+    for path in (box.tmp_path, box.new_path, box.cur_path):
+        if not os.path.isdir(path):
+            box.files.make_directory(path.rstrip(b"/"), box.ownership)
+    refreshed = box.uidlist.refresh(locked=True)
+    if is_courier(box.files, box.place.control):
+        _import_courier(box)
+    elif refreshed is Refreshed.MISSING and box.index.uidvalidity:
+        restore_uidlist(box)
+        box.uidlist.rewrite()
+    elif not box.uidlist.uidvalidity:
+        box.uidlist.start(_uidvalidity(box), new_guid())
+    elif box.uidlist.must_rewrite or not box.uidlist.guid:
+        box.uidlist.rewrite()
+
+
+def _uidvalidity(box: Box) -> int:
+    """A fresh one: also if there is a record of an old one, since nobody knows which message had which UID."""
+    return box.context.new_uidvalidity()
+
+
+def _read_only_uidlist(box: Box) -> None:
+    """What is there is used; what is missing is made up for as long as the mailbox is open."""
+    box.uidlist.refresh(locked=False)
+    if is_courier(box.files, box.place.control):
+        imported = import_mailbox(box.files, box.place.control, box.place.is_inbox)
+        box.uidlist.load(imported.uidvalidity or int(box.context.runtime.now()), imported.next_uid, imported.records)
+    elif not box.uidlist.uidvalidity:
+        box.uidlist.load(int(box.context.runtime.now()), 1, [])
+    box.uidlist.guid = box.uidlist.guid or new_guid()
+
+
+def _import_courier(box: Box) -> None:
+    imported = import_mailbox(box.files, box.place.directory, box.place.is_inbox)
+    log.info("courier-import mailbox=%r messages=%d", box.name, len(imported.records))
+    # Letters first, uidlist last: a crash in between leaves Courier's files in charge, and this is done again.
+    box.keywords.add(imported.keyword_order)
+    _give_letters(box, imported)
+    box.uidlist.load(imported.uidvalidity or box.context.new_uidvalidity(), imported.next_uid, imported.records)
+    box.uidlist.guid = new_guid()
+    box.uidlist.rewrite()
+
+
+def _give_letters(box: Box, imported: Imported) -> None:
+    """Courier keeps keywords beside the names; here they become letters, and what has none goes to our own file."""
+    beyond: dict[bytes, frozenset[str]] = {}
+    for path, is_new in ((box.new_path, True), (box.cur_path, False)):
+        for name in list_names(box.files, path):
+            base = base_name(name)
+            keywords = imported.keywords.get(base, frozenset())
+            letters = {letter for keyword in keywords if (letter := box.keywords.letter(keyword)) is not None}
+            left = frozenset(keyword for keyword in keywords if box.keywords.letter(keyword) is None)
+            if left:
+                beyond[base] = left
+            if not letters.issubset(letters_of(name)):
+                wanted = with_letters(in_cur(name), letters.union(letters_of(name)))
+                box.files.rename(box.path(name, is_new), box.path(wanted, is_new))
+    if beyond:
+        box.overflow.change(beyond)

@@ -1,0 +1,100 @@
+"""Mailbox objects of one worker: one for each mailbox, shared by its sessions, and a few kept warm.
+
+An object is found by device and inode of its directory. It is in use while somebody has not closed it; afterwards it
+stays for whoever comes next, until the objects that nobody uses take more memory or number more than they may.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_box import Box
+
+Identity = tuple[int, int]
+
+_WARM = 500  # objects that nobody uses; each may have four descriptors
+_FIXED = 16384  # octets of an object without messages, estimated
+_PER_ROW = 300  # octets a message, estimated: columns, file name, base name in the uidlist
+
+
+class SharedMailboxes:
+    """See the module's text."""
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._used: dict[Identity, MaildirMailbox] = {}
+        self._warm: OrderedDict[Identity, MaildirMailbox] = OrderedDict()
+
+    def get(self, identity: Identity, path: bytes, make: Callable[[], Box]) -> MaildirMailbox:
+        """A reference to the mailbox at `path`; `make` opens it if there is no object that still stands for it."""
+        mailbox = self._find(identity, path)
+        if mailbox is None:
+            box = make()
+            # Others ran meanwhile: perhaps one of them made the object.
+            mailbox = self._find(box.identity, path)
+            if mailbox is not None:
+                box.close()
+            else:
+                mailbox = MaildirMailbox(box, self._released)
+                self._used[box.identity] = mailbox
+        mailbox.references += 1
+        return mailbox
+
+    def _find(self, identity: Identity, path: bytes) -> MaildirMailbox | None:
+        mailbox = self._used.get(identity) or self._warm.get(identity)
+        if mailbox is None:
+            return None
+        if mailbox.box.is_gone or mailbox.box.place.directory != path:
+            # Sessions that have it open learn that it is gone when they look.
+            self._forget(mailbox)
+            return None
+        if identity in self._warm:
+            self._used[identity] = self._warm.pop(identity)
+        return mailbox
+
+    def _forget(self, mailbox: MaildirMailbox) -> None:
+        identity = mailbox.box.identity
+        if self._used.get(identity) is mailbox:
+            del self._used[identity]
+        if self._warm.get(identity) is mailbox:
+            del self._warm[identity]
+        mailbox.box.leave()
+        if mailbox.references == 0:
+            mailbox.box.close()
+
+    def leave(self, path: bytes) -> None:
+        """`path` leads elsewhere from now on, or nowhere."""
+        for mailbox in [*self._used.values(), *self._warm.values()]:
+            if mailbox.box.place.directory == path:
+                self._forget(mailbox)
+
+    def _released(self, mailbox: MaildirMailbox) -> None:
+        if mailbox.references == 0:
+            return
+        mailbox.references -= 1
+        if mailbox.references:
+            return
+        identity = mailbox.box.identity
+        if self._used.get(identity) is not mailbox:  # it was given up while in use
+            mailbox.box.close()
+            return
+        del self._used[identity]
+        self._warm[identity] = mailbox
+        self._shrink()
+
+    def _shrink(self) -> None:
+        while self._warm and (len(self._warm) > _WARM or self._estimate() > self._memory):
+            _, mailbox = self._warm.popitem(last=False)
+            try:
+                mailbox.save_facts()
+            finally:
+                mailbox.box.leave()
+                mailbox.box.close()
+
+    def _estimate(self) -> int:
+        return sum(_FIXED + _PER_ROW * len(mailbox.table) for mailbox in self._warm.values())
+
+    def close(self) -> None:
+        """Give up every object that nobody uses."""
+        self._memory = -1
+        self._shrink()

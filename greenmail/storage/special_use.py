@@ -1,0 +1,62 @@
+"""Which mailbox is for what: RFC 6154. Names of the configuration, and `greenmail-data/special-use` of the account.
+
+file = *(attribute SP mailbox-name LF)          ; UTF-8: what CREATE with USE said
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+
+from greenmail.storage.filesystem import Files, ownership, refusing
+
+
+class SpecialUse:
+    """The attributes of one account's mailboxes."""
+
+    def __init__(self, files: Files, directory: bytes, configured: Mapping[str, str]) -> None:
+        """`directory`: the account's `greenmail-data`, made when needed."""
+        self._files = files
+        self._directory = directory
+        self._path = directory + b"/special-use"
+        self._configured = dict(configured)
+
+    def read(self) -> dict[str, tuple[str, ...]]:
+        """Attributes by mailbox name. What users chose stands before the configuration."""
+        found: dict[str, tuple[str, ...]] = {}
+        for attribute, name in self._own():
+            found[name] = (*found.get(name, ()), attribute)
+        for name, attribute in self._configured.items():
+            if attribute not in found.get(name, ()):
+                found[name] = (*found.get(name, ()), attribute)
+        return found
+
+    def _own(self) -> list[tuple[str, str]]:
+        with refusing("The special uses of mailboxes cannot be read"):
+            try:
+                data = self._files.read_file(self._path).decode("utf-8", "replace")
+            except FileNotFoundError:
+                return []
+        lines = (line.partition(" ") for line in data.split("\n"))
+        return [(attribute, name) for attribute, _, name in lines if attribute.startswith("\\") and name]
+
+    def add(self, name: str, attributes: Iterable[str]) -> None:
+        """CREATE with USE."""
+        self._write([*self._own(), *((attribute, name) for attribute in attributes)])
+
+    def rename(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Uses go with their mailboxes; an empty new name: the mailbox was deleted."""
+        new = dict(pairs)
+        own = self._own()
+        changed = [(attribute, new.get(name, name)) for attribute, name in own]
+        changed = [(attribute, name) for attribute, name in changed if name]
+        if changed != own:
+            self._write(changed)
+
+    def _write(self, entries: list[tuple[str, str]]) -> None:
+        data = "".join(f"{attribute} {name}\n" for attribute, name in entries).encode()
+        with refusing("The special uses of mailboxes cannot be written"):
+            owner = ownership(self._files.stat(os.path.dirname(self._directory)))
+            try:
+                self._files.make_directory(self._directory, owner)
+            except FileExistsError:
+                pass  # as nearly always
+            self._files.replace_file(self._path, data, owner)
