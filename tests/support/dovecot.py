@@ -5,7 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +95,17 @@ class Dovecot:
 
 @contextlib.contextmanager
 def start(
-    directory: Path, maildir: Path, separator: str = "/", prefix: str = "", location: str = ""
+    directory: Path,
+    maildir: Path,
+    separator: str = "/",
+    prefix: str = "",
+    location: str = "",
+    enter: Callable[[], None] | None = None,
 ) -> Iterator[Dovecot]:
-    """Serve `maildir`; `location` is appended to mail_location, for example `:UTF-8`."""
+    """Serve `maildir`; `location` is appended to mail_location, for example `:UTF-8`.
+
+    `enter` runs in the new process before it becomes the server.
+    """
     program = shutil.which("dovecot")
     if program is None:
         pytest.skip("Dovecot is not installed (Debian: dovecot-imapd dovecot-pop3d)")
@@ -117,7 +125,9 @@ def start(
     )  # fmt: skip
     config = directory / "dovecot.conf"
     config.write_text(text)
-    process = subprocess.Popen([program, "-F", "-c", str(config)], stderr=subprocess.STDOUT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [program, "-F", "-c", str(config)], stderr=subprocess.STDOUT, stdout=subprocess.DEVNULL, preexec_fn=enter
+    )
     try:
         for port in ports.values():
             wait_for_port(port, process, log) if log.exists() else _wait(port, process, log)

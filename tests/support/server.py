@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,17 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, second
 
 @contextlib.contextmanager
 def start(
-    directory: Path, mail_path: str, passwd: str = "alice:{PLAIN}secret\n", workers: int = 2, **settings: Any
+    directory: Path,
+    mail_path: str,
+    passwd: str = "alice:{PLAIN}secret\n",
+    workers: int = 2,
+    enter: Callable[[], None] | None = None,
+    **settings: Any,
 ) -> Iterator[Server]:
-    """Serve `mail_path` to the users of `passwd`, lines of a passwd-file. In names of settings `_` stands for `-`."""
+    """Serve `mail_path` to the users of `passwd`, lines of a passwd-file. In names of settings `_` stands for `-`.
+
+    `enter` runs in the new process before it becomes the server.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     cert, key = make_certificate(directory)
     (directory / "passwd").write_text(passwd, encoding="utf-8")
@@ -105,6 +113,7 @@ def start(
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=enter,
         )
     server = Server(directory, process, cert=cert, log=log, config=config, settings=wanted, **ports)
     try:
