@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenmail.errors import BadSyntax, Reason, Refused, StorageError
-from greenmail.imap.commands.mailboxes import Rename, parse_mailbox, parse_rename
+from greenmail.imap.commands.mailboxes import Create, Rename, parse_create, parse_mailbox, parse_rename
 from greenmail.imap.cursor import Cursor
 
 NFC, NFD = "Entwürfe", unicodedata.normalize("NFD", "Entwürfe")
@@ -33,6 +33,45 @@ def test_create():
     assert names(account) == ["INBOX", "missing/parent/child", "owatagusiam", "owatagusiam/blurdybloop"]
     assert refusal(account, "CREATE inbox") is Reason.EXISTS
     assert refusal(account, "CREATE owatagusiam") is Reason.EXISTS
+
+
+def test_create_for_a_special_use():
+    account = account_with(Sent="\\Sent")
+    session = session_for(account)
+    assert say(session, "CREATE MySpecial (USE (\\Drafts \\junk))") == ["OK"]  # RFC 6154 5.3
+    assert say(session, "CREATE Plain (USE ())") == ["OK"]
+    account.create("Sent")
+    assert {folder.name: folder.special_use for folder in account.folders() if folder.special_use} == {
+        "MySpecial": ("\\Drafts", "\\Junk"),
+        "Sent": ("\\Sent",),
+    }
+    for uses in ("\\All", "\\Drafts \\Flagged", "\\Whatever", "\\Sent"):
+        with pytest.raises(Refused) as error:
+            say(session, f"CREATE Everything (USE ({uses}))")
+        assert error.value.code == "USEATTR"
+    assert "Everything" not in names(account)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (b" a", Create("a")),
+        (b" a (use (\\Sent \\dRAFTS \\sent))", Create("a", ("\\SENT", "\\DRAFTS"))),
+        (b" a (USE ())", Create("a")),
+    ],
+)
+def test_parse_create(text, expected):
+    cur = Cursor(text)
+    assert parse_create(cur, False) == expected
+    cur.end()
+
+
+@pytest.mark.parametrize(
+    "text", [b" a ", b" a ()", b" a (USE)", b" a (USE (Sent))", b" a (USE (\\Sent)", b" a (WHAT (\\Sent))"]
+)
+def test_what_is_no_create(text):
+    with pytest.raises(BadSyntax):
+        parse_create(Cursor(text), False)
 
 
 def test_a_new_name_becomes_net_unicode_after_enable():
@@ -159,7 +198,7 @@ def test_parse_rename():
 
 @given(st.binary())
 def test_any_octets_give_names_or_a_refusal(text):
-    for rule in (parse_mailbox, parse_rename):
+    for rule in (parse_create, parse_mailbox, parse_rename):
         try:
             rule(Cursor(b" " + text), False)
         except (BadSyntax, Refused):

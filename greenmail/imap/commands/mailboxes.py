@@ -1,4 +1,4 @@
-"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE: RFC 9051 6.3.4 to 6.3.8.
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE: RFC 9051 6.3.4 to 6.3.8. CREATE-SPECIAL-USE: RFC 6154 3.
 
 With IMAP4rev2 enabled a new name becomes Net-Unicode (RFC 5198: normalization form C), and the client is told so by a
 LIST answer with OLDNAME; RFC 9051 5.1. Names that other programs made keep their form, so an existing mailbox is looked
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from greenmail.errors import Refused
 from greenmail.imap import grammar
-from greenmail.imap.command import AUTHENTICATED, Command, Feature
+from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.listing import render_renamed
 from greenmail.imap.commands.status import account_of
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.response import CANNOT, Ok
+from greenmail.imap.response import CANNOT, USEATTR, Ok
 from greenmail.imap.session import Session
 from greenmail.storage.api import Account
 
@@ -24,6 +24,18 @@ log = logging.getLogger(__name__)
 
 # RFC 5198 2 (controls of ASCII and of Latin-1), RFC 9755 3 (line and paragraph separator).
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+# What a mailbox can be made for. \\All and \\Flagged would show messages of other mailboxes, which nothing here does.
+_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")}
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """The argument of CREATE."""
+
+    name: str
+    uses: tuple[str, ...] = ()  # upper case, as the client gave them: "\\SENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +46,28 @@ class Rename:
     new: str
 
 
+def parse_create(cur: Cursor, uid: bool) -> Create:
+    """create = "CREATE" SP mailbox [create-params] — RFC 9051 9, RFC 4466 2.2; create-param = "USE" ..., RFC 6154 6."""
+    name = parse_mailbox(cur, uid)
+    if not cur.take(b" "):
+        return Create(name)
+    cur.open()
+    cur.expect(b"USE")
+    cur.space()
+    cur.open()
+    uses: list[str] = []
+    while cur.peek() != b")":
+        if uses:
+            cur.space()
+        cur.expect(b"\\")
+        uses.append("\\" + grammar.atom(cur).upper())
+    cur.close()
+    cur.close()
+    return Create(name, tuple(dict.fromkeys(uses)))
+
+
 def parse_mailbox(cur: Cursor, uid: bool) -> str:
-    """create = "CREATE" SP mailbox, and so delete, subscribe, unsubscribe — RFC 9051 9."""
+    """delete = "DELETE" SP mailbox, and so subscribe and unsubscribe — RFC 9051 9."""
     cur.space()
     return grammar.mailbox(cur)
 
@@ -48,15 +80,28 @@ def parse_rename(cur: Cursor, uid: bool) -> Rename:
     return Rename(old, grammar.mailbox(cur))
 
 
-def run_create(session: Session, given: str) -> Ok:
+def run_create(session: Session, argument: Create) -> Ok:
     """Make a mailbox. A trailing separator only declares that there will be names below it: ignored, RFC 9051 6.3.4."""
-    account = account_of(session)
+    account, given = account_of(session), argument.name
     name = _new_name(session, given)
-    account.create(name)
+    account.create(name, _special_use(account, argument.uses))
     log.info("create sid=%s user=%r mailbox=%r", session.sid, account.user, name)
     if name != _without_separator(account, given):
         session.out.write(render_renamed(session, name, _without_separator(account, given)))
     return Ok("CREATE completed")
+
+
+def _special_use(account: Account, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Special-use attributes in their one spelling. Raises Refused for an unknown one, and one that is taken."""
+    unknown = [use for use in wanted if use not in _USES]
+    if unknown:
+        raise Refused(f"No mailbox can be made for the special use {unknown[0]}.", USEATTR)
+    uses = tuple(_USES[use] for use in wanted)
+    # LIST tells each attribute of one mailbox only: a second one would have no effect. RFC 6154 3 allows to refuse.
+    taken = {use for folder in account.folders() for use in folder.special_use} if uses else set()
+    if not taken.isdisjoint(uses):
+        raise Refused("Another mailbox has this special use already.", USEATTR)
+    return uses
 
 
 def run_delete(session: Session, given: str) -> Ok:
@@ -113,10 +158,14 @@ def _old_name(session: Session, given: str) -> str:
     return normal
 
 
-CREATE = Command("CREATE", AUTHENTICATED, parse_mailbox, run_create)
+CREATE = Command("CREATE", AUTHENTICATED, parse_create, run_create)
 DELETE = Command("DELETE", AUTHENTICATED, parse_mailbox, run_delete)
 RENAME = Command("RENAME", AUTHENTICATED, parse_rename, run_rename)
 SUBSCRIBE = Command("SUBSCRIBE", AUTHENTICATED, parse_mailbox, run_subscribe)
 UNSUBSCRIBE = Command("UNSUBSCRIBE", AUTHENTICATED, parse_mailbox, run_unsubscribe)
 
-FEATURE = Feature("MAILBOXES", commands=(CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE))
+FEATURE = Feature(
+    "MAILBOXES",
+    commands=(CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE),
+    capabilities=(Capability("CREATE-SPECIAL-USE", after_login),),
+)
