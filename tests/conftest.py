@@ -19,3 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="HOST:PORT:USER:PASSWORD",
         help="run the transcripts against this server; {n} in USER becomes the number of the transcript",
     )
+    parser.addoption(
+        "--interleavings", type=int, default=3000, help="orders of the concurrency tests; make check: 10000"
+    )
+    parser.addoption("--interleaving-seed", type=int, default=None, help="run this one order again")

@@ -45,6 +45,10 @@ class MemoryWire:
     def has_input(self) -> bool:
         return bool(self._input) or self._ended
 
+    @property
+    def has_output(self) -> bool:
+        return bool(self._sent)
+
     def write(self, data: bytes) -> None:
         if self.refuses_writes:
             raise Disconnected
