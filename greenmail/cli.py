@@ -108,7 +108,10 @@ def _serve(config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: no other command needs the server's half, with gevent and OpenSSL.
     from greenmail.net import supervisor
 
-    return supervisor.serve(config)
+    status = supervisor.serve(config)
+    if status and config.log_path != "-":  # whoever sits at the terminal has not seen why
+        _say(f"greenmail: ended with status {status}; the log ({config.log_path}) says why", error=True)
+    return status
 
 
 def _file_problems(config: Config) -> list[str]:

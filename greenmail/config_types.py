@@ -31,7 +31,10 @@ _TIME_UNITS = {
 }  # fmt: skip
 _VARIABLE = re.compile(r"%(.?)", re.DOTALL)
 _USER_VARIABLE = re.compile(r"%([LU]?[und%]|.?)", re.DOTALL)
-_UIDL_VARIABLE = re.compile(r"%(?:0?[0-9]{1,2})?X?[uvfgm]")
+_UIDL_PIECE = re.compile(
+    r"%0?(?:[1-9][0-9]{0,2})?[XLU]?[uvfgm]|%%|[!-$&-~]|"
+    r"%\{ ?(?:uid|uidvalidity|filename|guid|md5)(?: ?\| ?[a-z]+(?:\([0-9]{1,3}\))?){0,8} ?\}"
+)
 _LONGEST_TIME = 366 * 86400
 _LARGEST_SIZE = 1 << 50
 
@@ -255,10 +258,11 @@ def time_zone(value: Any) -> str:
 
 
 def uidl_format(value: Any) -> str:
-    """Dovecot's pop3_uidl_format: %u UID, %v UIDVALIDITY, %f file, %g GUID, %m MD5; `08X` before a letter for hex."""
+    """Dovecot's pop3_uidl_format, as 2.3 writes it (%08Xu%08Xv) or as 2.4 does (%{uid | hex(8)}...)."""
     found = text(value)
-    rest = _UIDL_VARIABLE.sub("", found)
-    if "%" in rest or rest == found or not found.isascii() or " " in found:
+    pieces = [match[0] for match in _UIDL_PIECE.finditer(found)]
+    unique = any(piece.startswith("%") and piece != "%%" for piece in pieces)
+    if "".join(pieces) != found or not unique:
         raise ValueError("a text with %u (UID), %v (UIDVALIDITY), %f (file), %g (GUID) or %m (MD5), such as %08Xu%08Xv")
     return found
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from greenmail.auth import names, schemes
-from greenmail.auth.api import Attempt, Denial, Denied, User
+from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
 from greenmail.auth.cache import SuccessCache
 from greenmail.auth.gate import Gate
 from greenmail.auth.passwd_file import Entry, PasswdFile, StandIn, Unavailable
@@ -137,7 +137,7 @@ class PasswordAuthenticator:
         return User(name, entry.home, entry.uid, entry.gid, entry.extra)
 
 
-def _verify(stored: str, password: Any, allow_weak: bool) -> schemes.Verdict:
+def _verify(stored: str, password: Secret, allow_weak: bool) -> schemes.Verdict:
     """Runs in the pool. A stored password that cannot be compared takes as long as one that can."""
     verdict = schemes.verify(stored, password.reveal(), allow_weak)
     if verdict.problem:

@@ -116,6 +116,7 @@ def _locked(path: str) -> Iterator[None]:
 
 def _replace(path: str, octets: bytes, old: os.stat_result | None, group: int) -> None:
     directory = os.path.dirname(path)
+    renamed = False
     descriptor, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=directory)  # mode 0600
     try:
         with open(descriptor, "wb") as file:
@@ -130,9 +131,10 @@ def _replace(path: str, octets: bytes, old: os.stat_result | None, group: int) -
                 os.fchmod(file.fileno(), old.st_mode & 0o7777)
             os.fsync(file.fileno())
         os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        renamed = True
+    finally:
+        if not renamed:
+            os.unlink(temporary)
     place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(place)

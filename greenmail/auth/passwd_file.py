@@ -166,18 +166,29 @@ class _Loaded:
 
     stamp: _Stamp
     settled: bool
+    digest: bytes  # of the content
     table: Table
 
 
-def _load(path: str, now_ns: int) -> _Loaded | OSError:
-    """Read and parse; failures are values, because they cross the thread pool."""
+def _load(path: str, now_ns: int, known: dict[str, _Loaded]) -> _Loaded | OSError:
+    """Read and parse; runs in the pool, and failures are values because they cross it.
+
+    The result is entered into `known` here and not by the caller: of a hundred logins that found the file changed and
+    wait in the pool, only the first parses it.
+    """
+    before = known.get(path)
     try:
         with open(path, "rb") as file:
             stamp = _Stamp.of(os.fstat(file.fileno()))  # before reading: what changes from here on is seen next time
+            if before is not None and before.settled and before.stamp == stamp:
+                return before
             octets = file.read()
     except OSError as error:
         return error
-    return _Loaded(stamp, now_ns - stamp.mtime_ns > _SETTLED_NS, parse(octets))
+    digest = hashlib.sha256(octets).digest()
+    table = before.table if before is not None and before.digest == digest else parse(octets)
+    loaded = known[path] = _Loaded(stamp, now_ns - stamp.mtime_ns > _SETTLED_NS, digest, table)
+    return loaded
 
 
 class PasswdFile:
@@ -187,6 +198,7 @@ class PasswdFile:
         self._path = path
         self._now_ns = now_ns
         self._files: dict[str, _Loaded] = {}
+        self._told: dict[str, Table] = {}  # what the log has said of each file
         self._unreadable: set[str] = set()
         self._key = os.urandom(16)
 
@@ -222,16 +234,17 @@ class PasswdFile:
     def _table(self, path: str, blocking: Callable[..., Any]) -> Table | Unavailable:
         if not path:
             return Table({})
-        known = self._files.get(path)
-        loaded: _Loaded | OSError = blocking(_load, path, self._now_ns())
-        if isinstance(loaded, OSError):
-            self._files.pop(path, None)
-            return self._failed(path, loaded)
-        self._unreadable.discard(path)
         if len(self._files) >= _MOST_FILES:
             self._files.clear()
-        self._files[path] = loaded
-        if known is None or known.table != loaded.table:
+            self._told.clear()
+        loaded: _Loaded | OSError = blocking(_load, path, self._now_ns(), self._files)
+        if isinstance(loaded, OSError):
+            self._files.pop(path, None)
+            self._told.pop(path, None)
+            return self._failed(path, loaded)
+        self._unreadable.discard(path)
+        if self._told.get(path) is not loaded.table:
+            self._told[path] = loaded.table
             for problem in loaded.table.problems:
                 log.warning("passwd-file path=%r %s", path, problem)
             log.info("passwd-file path=%r users=%d", path, len(loaded.table.entries))

@@ -176,21 +176,26 @@ def _pbkdf2(stored: bytes, password: bytes) -> bool:
     return hmac.compare_digest(hashlib.pbkdf2_hmac("sha1", password, salt, count, len(wanted)), wanted)
 
 
+def _hash(algorithm: str, octets: bytes) -> "hashlib._Hash":
+    # Machines in FIPS mode give out MD5 for old times' sake only, and would not even let this module load otherwise.
+    return hashlib.new(algorithm, octets, usedforsecurity=False)
+
+
 def _digest(algorithm: str) -> Callable[[bytes, bytes], bool]:
     """The digest of the password; what is behind it in the file is salt, which was hashed after the password."""
-    size = hashlib.new(algorithm).digest_size
+    size = _hash(algorithm, b"").digest_size
 
     def check(stored: bytes, password: bytes) -> bool:
         if len(stored) < size:
             raise ValueError
-        return hmac.compare_digest(hashlib.new(algorithm, password + stored[size:]).digest(), stored[:size])
+        return hmac.compare_digest(_hash(algorithm, password + stored[size:]).digest(), stored[:size])
 
     return check
 
 
 def _unsalted(algorithm: str) -> Callable[[bytes, bytes], bool]:
     def check(stored: bytes, password: bytes) -> bool:
-        wanted = hashlib.new(algorithm, password).digest()
+        wanted = _hash(algorithm, password).digest()
         if len(stored) != len(wanted):
             raise ValueError
         return hmac.compare_digest(wanted, stored)
@@ -214,9 +219,7 @@ def _scram(algorithm: str) -> Callable[[bytes, bytes], bool]:
             raise ValueError
         salted = hashlib.pbkdf2_hmac(algorithm, password, base64.b64decode(salt, validate=True), count)
         client_key = hmac.digest(salted, b"Client Key", algorithm)
-        return hmac.compare_digest(
-            hashlib.new(algorithm, client_key).digest(), base64.b64decode(stored_key, validate=True)
-        )
+        return hmac.compare_digest(_hash(algorithm, client_key).digest(), base64.b64decode(stored_key, validate=True))
 
     return check
 

@@ -148,6 +148,28 @@ def test_read_once_and_again_when_it_changes(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [f"passwd-file path={str(path)!r} users=1"] * 4
 
 
+def test_many_who_wait_for_a_changed_file_parse_it_once(tmp_path):
+    path = tmp_path / "users"
+    write(path, "a:1\n")
+    database = PasswdFile(str(path))
+    waiting = []
+
+    def first_come(function, *args):
+        """The pool takes up the first load only when a second one waits behind it."""
+        if not waiting:
+            waiting.append(args)
+            second = database.find("a", call)
+            first = function(*args)
+            assert stored(second) == "1"
+            return first
+        return function(*args)
+
+    assert database.find("a", first_come) is database.recall("a")
+    table = database._files[str(path)].table
+    assert isinstance(database.find("nobody", call), StandIn)
+    assert database._files[str(path)].table is table
+
+
 def test_a_file_just_written_is_not_trusted(tmp_path):
     path = tmp_path / "users"
     write(path, "a:1\n", OLD)

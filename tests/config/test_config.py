@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from greenmail import config_doc, config_file
 from greenmail.config import INTERMEDIATE, Config, ConfigError, Listener, from_mapping, load
 from greenmail.config_types import Endpoint
+from greenmail.pop3 import uidl
 
 ROOT = Path(__file__).parents[2]
 CERT = {"cert-path": "/c", "key-path": "/k"}
@@ -341,6 +342,26 @@ def test_what_is_not_a_value(key, given):
     pattern = rf"settings: {key}[.a-z]*: found .*; allowed: "
     with pytest.raises(ConfigError, match=pattern):
         from_mapping({key: given})
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["%08Xu%08Xv", "%f", "%v-%u", "UID%u-%v", "%g", "%m", "%%%u", "%{uid | hex(8)}%{uidvalidity | hex(8)}", "%{uid}",
+     "%{filename}", "%{guid|upper}", "%{ md5 }", "%v.%u", "%Lf", "%", "%x", "", "abc", "%%", "%u %v", "%{uid", "%{ui}",
+     "%08", "%{uid | }"],
+)  # fmt: skip
+def test_pop3_uidl_format_is_what_pop3_takes(given):
+    def taken(function) -> bool:
+        try:
+            function()
+        except ValueError:
+            return False
+        except ConfigError:
+            return False
+        return True
+
+    wanted = taken(lambda: uidl.Format(given)) and " " not in re.sub(r"%\{[^}]*\}", "", given)
+    assert taken(lambda: from_mapping({"pop3-uidl-format": given})) is wanted
 
 
 @pytest.mark.parametrize(
