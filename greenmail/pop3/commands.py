@@ -122,6 +122,7 @@ def run_stat(session: Session, argument: bytes) -> None:
 
 
 def run_list(session: Session, argument: bytes) -> None:
+    """Numbers and sizes, of one message or of all that are not marked as deleted. RFC 1939 5."""
     maildrop = _maildrop(session)
     if argument:
         number = _message(maildrop, argument)
@@ -148,6 +149,7 @@ def run_uidl(session: Session, argument: bytes) -> None:
 
 
 def run_retr(session: Session, argument: bytes) -> None:
+    """The whole message, in slices; at QUIT it will be \\Seen."""
     maildrop = _maildrop(session)
     number = _message(maildrop, argument)
     content = maildrop.content(number)
@@ -214,12 +216,14 @@ def _send_lines(session: Session, content: Content, place: int, wanted: int, stu
 
 
 def run_dele(session: Session, argument: bytes) -> None:
+    """RFC 1939 5; nothing is removed before QUIT."""
     number = _number(argument)
     _maildrop(session).delete(number)
     session.ok(f"Message {number} deleted")
 
 
 def run_rset(session: Session, argument: bytes) -> None:
+    """RFC 1939 5."""
     maildrop = _maildrop(session)
     maildrop.reset()
     session.ok(f"{maildrop.count} messages ({maildrop.octets} octets)")

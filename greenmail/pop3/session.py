@@ -1,26 +1,22 @@
-"""One client's protocol state, what the shell hands to every session, and the loop that serves it. RFC 1939 3.
+"""One client's protocol state, and what the shell hands to every session. RFC 1939 3.
 
     AUTHORIZATION ──login──► TRANSACTION ──QUIT──► UPDATE
 
 A session that ends in any other way than QUIT removes nothing: a lost connection, an autologout, a stop of the server.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from greenmail import metrics
 from greenmail.auth.api import Authenticator, User
-from greenmail.errors import BadSyntax, Disconnected, Reason, Refused, StorageError
+from greenmail.errors import Reason
 from greenmail.pop3 import uidl
 from greenmail.pop3.framing import DotStuffer, LineReader
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
-
-log = logging.getLogger(__name__)
 
 TRACE = 5  # below logging.DEBUG: the protocol without secrets and messages
 SYS_TEMP = "SYS/TEMP"  # RFC 3206 4: try again later
@@ -161,55 +157,9 @@ class Session:
 
 def serve(session: Session) -> None:
     """Greet, and answer until the client quits or is gone. Closing the connection is the caller's part."""
-    from greenmail.pop3.commands import execute  # not at the top: it imports this module
+    from greenmail.pop3.serve import run  # not at the top: it imports this module
 
-    began = session.services.runtime.now()
-    reason = "quit"
-    try:
-        session.wire.timeout = session.limits.timeout_anonymous
-        session.ok("GreenMail ready.")
-        while not session.logging_out:
-            _serve_one(session, execute)
-        session.wire.flush()
-    except Disconnected as end:
-        # RFC 1939 3: at an autologout the server closes the connection without a word, and removes nothing.
-        reason = end.text
-    except Exception:
-        log.exception("bug sid=%s user=%r command=%s", session.sid, _name(session), session.command)
-        reason = "bug"
-        _apologize(session)
-    finally:
-        leave(session)
-        _log_end(session, began, reason)
-
-
-def _serve_one(session: Session, execute: Callable[[Session, bytes], None]) -> None:
-    """Read one line, answer it, count it."""
-    now = session.services.runtime.now
-    began = now()
-    result, bad = "err", False
-    session.command = ""
-    try:
-        line = session.read_line()
-        began = now()
-        execute(session, line)
-        result = "ok"
-    except BadSyntax as error:
-        bad = True
-        session.error(error.text, error.code)
-    except Refused as error:
-        session.error(error.text, error.code)
-    except StorageError as error:
-        if session.answering:
-            raise Disconnected("store failed in the middle of an answer") from error
-        session.error(error.text, REASON_CODES[error.reason])
-    session.figures.commands += 1
-    session.bad_commands = session.bad_commands + 1 if bad else 0
-    metrics.command("pop3", session.command, result, now() - began)
-    if session.bad_commands >= session.limits.max_bad_commands:
-        log.warning("too many bad commands sid=%s user=%r rip=%s", session.sid, _name(session), session.wire.peer)
-        metrics.refused("pop3", "bad-commands")
-        session.logging_out = True
+    run(session)
 
 
 def leave(session: Session) -> None:
@@ -224,34 +174,6 @@ def leave(session: Session) -> None:
             account.close()
             if user is not None:
                 session.services.register.logout(user.name, session.wire.peer, "pop3")
-
-
-def _apologize(session: Session) -> None:
-    """The last word after a bug, if there can be one."""
-    try:
-        if not session.answering:
-            session.error("Internal error, please try again later", SYS_TEMP)
-        session.wire.flush()
-    except Disconnected as end:
-        log.debug("disconnect sid=%s reason=%r", session.sid, end.text)
-
-
-def _name(session: Session) -> str:
-    return session.user.name if session.user else ""
-
-
-def _log_end(session: Session, began: float, reason: str) -> None:
-    if session.user is None:
-        log.debug("disconnect sid=%s rip=%s reason=%r", session.sid, session.wire.peer, reason)
-        return
-    figures = session.figures
-    log.info(
-        "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f retr=%d retr_octets=%d top=%d removed=%d"
-        " reason=%r",
-        session.sid, session.user.name, session.wire.peer, figures.commands, session.reader.received, session.sent,
-        session.services.runtime.now() - began, figures.retrieved, figures.retrieved_octets, figures.tops,
-        figures.removed, reason,
-    )  # fmt: skip
 
 
 def _line(text: str) -> bytes:

@@ -1,0 +1,90 @@
+"""The life of one connection: read a line, answer it, count it; at the end give everything back."""
+
+import logging
+
+from greenmail import metrics
+from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
+from greenmail.pop3.commands import execute
+from greenmail.pop3.session import REASON_CODES, SYS_TEMP, Session, leave
+
+log = logging.getLogger(__name__)
+
+
+def run(session: Session) -> None:
+    """Greet, and answer until the client quits or is gone."""
+    began = session.services.runtime.now()
+    reason = "quit"
+    try:
+        session.wire.timeout = session.limits.timeout_anonymous
+        session.ok("GreenMail ready.")
+        while not session.logging_out:
+            _serve_one(session)
+        session.wire.flush()
+    except Disconnected as end:
+        # RFC 1939 3: at an autologout the server closes the connection without a word, and removes nothing.
+        reason = end.text
+    except Exception:
+        log.exception("bug sid=%s user=%r command=%s", session.sid, _name(session), session.command)
+        reason = "bug"
+        _apologize(session)
+    finally:
+        leave(session)
+        _log_end(session, began, reason)
+
+
+def _serve_one(session: Session) -> None:
+    """Read one line, answer it, count it."""
+    now = session.services.runtime.now
+    began = now()
+    result, bad = "err", False
+    session.command = ""
+    try:
+        line = session.read_line()
+        began = now()
+        execute(session, line)
+        result = "ok"
+    except BadSyntax as error:
+        bad = True
+        session.error(error.text, error.code)
+    except Refused as error:
+        session.error(error.text, error.code)
+    except StorageError as error:
+        if session.answering:
+            log.error("answer cut short sid=%s user=%r text=%r", session.sid, _name(session), error.text)
+            raise Disconnected("store failed in the middle of an answer") from error
+        session.error(error.text, REASON_CODES[error.reason])
+    session.figures.commands += 1
+    session.bad_commands = session.bad_commands + 1 if bad else 0
+    metrics.command("pop3", session.command, result, now() - began)
+    if session.bad_commands >= session.limits.max_bad_commands:
+        log.warning("too many bad commands sid=%s user=%r rip=%s", session.sid, _name(session), session.wire.peer)
+        metrics.refused("pop3", "bad-commands")
+        session.logging_out = True
+
+
+def _apologize(session: Session) -> None:
+    """The last word after a bug, if there can be one."""
+    try:
+        if not session.answering:
+            session.error("Internal error, please try again later", SYS_TEMP)
+        session.wire.flush()
+    except Disconnected as end:
+        log.debug("disconnect sid=%s reason=%r", session.sid, end.text)
+
+
+def _name(session: Session) -> str:
+    return session.user.name if session.user else ""
+
+
+def _log_end(session: Session, began: float, reason: str) -> None:
+    if session.user is None:
+        log.debug("disconnect sid=%s rip=%s reason=%r", session.sid, session.wire.peer, reason)
+        return
+    figures = session.figures
+    log.info(
+        "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f retr=%d retr_octets=%d top=%d removed=%d"
+        " reason=%r",
+        session.sid, session.user.name, session.wire.peer, figures.commands, session.reader.received, session.sent,
+        session.services.runtime.now() - began, figures.retrieved, figures.retrieved_octets, figures.tops,
+        figures.removed, reason,
+    )  # fmt: skip
