@@ -25,6 +25,7 @@ from greenmail import metrics
 from greenmail.config import Config, ConfigError
 from greenmail.net import directory, systemd
 from greenmail.net.family import Child, Family, Kind
+from greenmail.net.preload import preload
 from greenmail.net.site import Site
 from greenmail.net.tls import CannotStart
 
@@ -64,6 +65,7 @@ class _Supervisor:
         config = self._site.config
         log.info("start version=%s pid=%d processes=%d", greenmail.__version__, os.getpid(), config.processes)
         self._site.announce()
+        preload(config.time_zone)
         with self._signal_pipe():
             while True:
                 self._answer_signals()
