@@ -1,8 +1,8 @@
 """The life of a session: greeting, commands one after the other, farewell.
 
 `execute` does what all commands have in common: tag, name, state, grammar, news, completion, and the mapping of the
-four exceptions to BAD and NO (`errors`). An exception that is none of them is a bug: it is logged once with its traceback,
-answered `NO [SERVERBUG]`, and the connection goes on; unless it left the stream of octets at an unknown place.
+four exceptions to BAD and NO (`errors`). An exception that is none of them is a bug: it is logged once with its
+traceback, answered `NO [SERVERBUG]`, and the connection goes on; unless it left the stream at an unknown place.
 """
 
 import logging

@@ -108,7 +108,8 @@ ACTS: tuple[Act, ...] = (store, store, uid_store, delete, expunge, append, copy,
 
 def waiting_backend(scheduler: Scheduler) -> Backend:
     account = MemoryStore(now=scheduler.clock.now).open_account("alice")
-    return Backend(WaitingAccount(account, scheduler), account)  # type: ignore[arg-type] # it delegates
+    waiting = WaitingAccount(account, scheduler)
+    return Backend(lambda: waiting, account)
 
 
 def play(choose: Choose, make_backend: Callable[[Scheduler], Backend] = waiting_backend, acts: int = 5) -> int:

@@ -53,16 +53,16 @@ class Seats:
 
 
 class Backend:
-    """A store for tests: `account` is what sessions open, `outside` how another process sees the same mail."""
+    """A store for tests: `open_account` is for sessions, `outside` shows the same mail as another process sees it."""
 
-    def __init__(self, account: Account, outside: Account) -> None:
-        self.account = account
+    def __init__(self, open_account: Callable[[], Account], outside: Account) -> None:
+        self.open_account = open_account
         self.outside = outside
 
 
 def memory_backend(scheduler: Scheduler, directory: Path | None = None) -> Backend:
-    account = MemoryStore(now=scheduler.clock.now).open_account(USER)
-    return Backend(account, account)
+    store = MemoryStore(now=scheduler.clock.now)
+    return Backend(lambda: store.open_account(USER), store.open_account(USER))
 
 
 class Engine:
@@ -77,7 +77,7 @@ class Engine:
             Services(
                 runtime=scheduler.runtime(),
                 authenticator=self.users,
-                open_account=lambda user: backend.account,
+                open_account=lambda user: backend.open_account(),
                 register=self.seats,
                 server_id={"name": "GreenMail"},
             ),

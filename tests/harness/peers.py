@@ -157,6 +157,9 @@ class MemoryPeers:
             outside.rename(name, rest[0])
         else:
             {"create": outside.create, "delete": outside.delete, "subscribe": outside.subscribe}[action](name)
+        for wire in self._wires.values():
+            for watch in wire.watches:
+                watch.notify()  # what inotify does
 
 
 def _nothing(words: list[str], body: bytes) -> None:

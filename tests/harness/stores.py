@@ -3,9 +3,23 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.engine import Backend, memory_backend
+from harness.engine import USER, Backend, memory_backend
 from harness.green import Scheduler
+
+from greenmail.storage.account import MaildirSettings, MaildirStore
 
 Maker = Callable[[Scheduler], Backend]
 
-STORES: dict[str, Callable[[Path], Maker]] = {"memory": lambda directory: memory_backend}
+
+def maildir_maker(directory: Path) -> Maker:
+    """Sessions on a Maildir; `outside` is another worker on the same one."""
+
+    def make(scheduler: Scheduler) -> Backend:
+        settings = MaildirSettings(mail_path=str(directory / "Maildir"))
+        store, other = MaildirStore(scheduler.runtime()), MaildirStore(scheduler.runtime())
+        return Backend(lambda: store.open_account(USER, settings), other.open_account(USER, settings))
+
+    return make
+
+
+STORES: dict[str, Callable[[Path], Maker]] = {"memory": lambda directory: memory_backend, "maildir": maildir_maker}

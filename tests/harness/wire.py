@@ -23,6 +23,7 @@ class MemoryWire:
         self.chunk = chunk  # the most that `receive` gives at once
         self.refuses_writes = False  # the client went away while the server sends
         self.closed = False  # the server closed it
+        self.watches: list[MemoryWatch] = []
         self._input = bytearray()
         self._ended = False
         self._gathered = bytearray()
@@ -80,7 +81,9 @@ class MemoryWire:
         self.secure, self.can_start_tls = True, False
 
     def watch(self, mailbox: Any) -> "MemoryWatch":
-        return MemoryWatch(self, self._scheduler, mailbox)
+        watch = MemoryWatch(self, self._scheduler, mailbox)
+        self.watches.append(watch)
+        return watch
 
 
 class MemoryWatch:
@@ -90,9 +93,10 @@ class MemoryWatch:
         self._wire = wire
         self._scheduler = scheduler
         self._changed = False
-        self._cancel: Callable[[], None] | None = mailbox.subscribe(self._notify) if mailbox is not None else None
+        self._cancel: Callable[[], None] | None = mailbox.subscribe(self.notify) if mailbox is not None else None
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """An event, of this process or of the file system."""
         self._changed = True
 
     def wait(self, timeout: float) -> Wake:
@@ -108,6 +112,6 @@ class MemoryWatch:
         return Wake.TIMEOUT
 
     def close(self) -> None:
+        self._wire.watches.remove(self)
         if self._cancel is not None:
             self._cancel()
-            self._cancel = None
