@@ -58,6 +58,7 @@ class Table:
 
     entries: Mapping[str, Entry]
     problems: tuple[str, ...] = ()  # for the log, each with the line's number
+    names: tuple[str, ...] = ()  # the keys of `entries`, to pick one by number
 
     def stand_in(self, name: str, key: bytes) -> str:
         """A stored password to check for a user who does not exist, so that it takes as long as for one who does.
@@ -65,11 +66,10 @@ class Table:
         It is some user's own, always the same one for the same name: a file with schemes of different cost shows
         unknown names spread over those costs as known ones are. Empty if there are no users.
         """
-        if not self.entries:
+        if not self.names:
             return ""
-        names = tuple(self.entries)
         number = int.from_bytes(hmac.digest(key, name.encode("utf-8", "surrogatepass"), hashlib.sha256)[:8])
-        return self.entries[names[number % len(names)]].stored
+        return self.entries[self.names[number % len(self.names)]].stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def parse(octets: bytes) -> Table:
             problems.append(f"line={number} user={entry.name!r} is there twice, the first one counts")
         else:
             entries[entry.name] = entry
-    return Table(entries, tuple(problems))
+    return Table(entries, tuple(problems), tuple(entries))
 
 
 def _entry(line: str) -> Entry | str:

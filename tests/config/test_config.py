@@ -558,3 +558,25 @@ def test_example_file_with_every_line_uncommented_is_good(tmp_path):
     config = load(write(tmp_path, text))
     assert config.model_fields_set == set(Config.model_fields)
     assert config.metrics_bind == Endpoint("127.0.0.1", 9143)
+
+
+def test_owner_of_the_workers():
+    assert from_mapping({}).owner() == (os.geteuid(), os.getegid())
+    assert from_mapping({"user": "root"}).owner() == (0, 0)
+    assert from_mapping({"user": "root", "group": 7}).owner() == (0, 7)
+    assert from_mapping({"group": "root"}).owner() == (os.geteuid(), 0)
+    assert from_mapping({"user": 3_999_999_999}).owner() == (
+        3_999_999_999,
+        3_999_999_999,
+    )  # no account, as in containers
+
+
+def test_run_directory_without_a_setting(monkeypatch):
+    config = from_mapping({})
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert config.run_directory == "/run/greenmail"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    assert config.run_directory == "/run/user/1000/greenmail"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert config.run_directory == "/tmp/greenmail-1000"
