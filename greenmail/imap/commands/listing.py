@@ -177,15 +177,16 @@ def run_lsub(session: Session, query: ListQuery) -> Ok:
         _write_root(session, query.reference or "", b"LSUB")
         return Ok("LSUB completed")
     patterns = _patterns(account, query)
-    subscribed = account.subscriptions()
+    subscribed = dict.fromkeys(account.subscriptions())
     folders = {folder.name: folder for folder in _once_each_use(account.folders())}
     for name in subscribed:
         if matches(patterns, name):
             uses = folders[name].special_use if name in folders else ()
             session.out.write(render_entry(session, Entry(name, uses), b"LSUB"))
+        session.breathe()
     if patterns.asks_levels:
         # "%" must show the level above a subscribed name that it does not match: RFC 3501 6.3.9.
-        levels = _ancestors(subscribed, account.separator) - set(subscribed)
+        levels = _ancestors(subscribed, account.separator) - subscribed.keys()
         for name in sorted(level for level in levels if matches(patterns, level)):
             session.out.write(render_entry(session, Entry(name, ("\\Noselect",)), b"LSUB"))
     return Ok("LSUB completed")
