@@ -161,10 +161,11 @@ class MailboxLock:
 
     def acquire(self) -> None:
         """Take both locks, or none."""
+        steps = self._waiting.steps()
         with refusing("the mailbox cannot be locked"):
             try:
-                self._take_flock()
-                self._take_dotlock()
+                self._take_flock(steps)
+                self._take_dotlock(steps)
             except FileNotFoundError:
                 self._drop_flock()
                 raise StorageError(Reason.GONE, "the mailbox is not there any more") from None
@@ -174,8 +175,7 @@ class MailboxLock:
         self._touched = time.monotonic()
         self.held = True
 
-    def _take_flock(self) -> None:
-        steps = self._waiting.steps()
+    def _take_flock(self, steps: Iterator[float]) -> None:
         while True:
             self._descriptor = self._open_flock()
             try:
@@ -200,9 +200,8 @@ class MailboxLock:
         except FileExistsError:
             return self._files.open(self._flock, os.O_RDWR | os.O_NOFOLLOW)
 
-    def _take_dotlock(self) -> None:
+    def _take_dotlock(self, steps: Iterator[float]) -> None:
         last = _parse_line(self._files.pread(self._descriptor, 512, 0))
-        steps = self._waiting.steps()
         while True:
             source = self._prepare_standing()
             self._note("+")

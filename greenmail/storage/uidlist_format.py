@@ -146,10 +146,8 @@ def _forgiving(data: bytes, pattern: re.Pattern[bytes]) -> tuple[list[tuple[byte
     rows: list[tuple[bytes, bytes, bytes]] = []
     bad = []
     claimed = 0
-    for text in data.split(b"\n"):
+    for text in data.removesuffix(b"\n").split(b"\n"):
         line = text + b"\n"
-        if not text.strip():
-            continue
         match = pattern.fullmatch(line)
         if match is not None:
             rows.append((match[1], match[2], match[3]))
