@@ -15,6 +15,7 @@ flock on `lock` in the directory, so no scrape sees a process twice or not at al
 import contextlib
 import fcntl
 import importlib
+import json
 import os
 import platform
 import struct
@@ -229,16 +230,19 @@ def _add_to_dead(directory: Path, kind: str, slot: str) -> None:
     if not source.exists():
         return
     maps = _client("mmap_dict").MmapedDict
+    rows: dict[str, float] = {}
     try:
-        rows = [(key, value) for key, value, _, _ in maps.read_all_values_from_file(str(source))]
-    except (RuntimeError, ValueError, struct.error):
-        rows = []  # its writer was killed in the middle of a record
+        for key, value, _, _ in maps.read_all_values_from_file(str(source)):
+            if len(json.loads(key)) == 4:  # metric, sample, labels, help
+                rows[key] = value
+    except (RuntimeError, ValueError, TypeError, struct.error):
+        pass  # its writer was killed in the middle of a record: what stands before it is good
     try:
         _allocate(directory, kind, _DEAD)
     except OSError:
         return  # no space: the file stays, and the next process of this slot goes on with its counters
     sums = maps(str(directory / f"{kind}_{_DEAD}.db"))
-    for key, value in rows:
+    for key, value in rows.items():
         sums.write_value(key, sums.read_value(key)[0] + value, 0.0)
     sums.close()
     source.unlink()
@@ -282,7 +286,7 @@ def octets(protocol: str, received: int, sent: int) -> None:
 
 
 def refused(protocol: str, limit: str) -> None:
-    """A limit turned a client away: "connections", "user", "address", "failures", "bad-commands"."""
+    """A limit turned a client away: "connections", "user", "failures", "bad-commands"."""
     if _board is not None:
         _board.child("refused", protocol, limit).inc()
 

@@ -64,7 +64,10 @@ def run(listener: socket.socket, control: socket.socket) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: get_hub().loop.run_callback_threadsafe(stop.set))
     parent = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(control.fileno()))
     control.close()
-    server = WSGIServer(listener, application(health), log=None, error_log=log, spawn=64)
+    server = WSGIServer(
+        listener, application(health), log=None, error_log=log, spawn=64, environ={"SERVER_NAME": "localhost"}
+    )
+    # Without SERVER_NAME above gevent would ask the DNS for this machine's.
     server.start()
     gevent.spawn(_listen_to_parent, parent, health, stop)
     parent.send(register.encode({"op": "ready"}))

@@ -1,20 +1,49 @@
 """POP3 connections: what a worker's sessions share, made from the configuration."""
 
 from collections.abc import Callable
-from typing import Any
 
+from greenmail.auth.api import Authenticator, User
 from greenmail.config import Config
 from greenmail.net.stream import Stream
+from greenmail.pop3.session import Limits, Register, Services, Session, serve
+from greenmail.runtime import Runtime
+from greenmail.storage.api import Account
 
 BYE_FULL = b"-ERR [SYS/TEMP] Too many connections, try again later.\r\n"  # RFC 3206 4
 BYE_END = b""  # a POP3 server speaks only when it is asked: RFC 1939 3
 
 
-def handler(config: Config, *shared: Any) -> Callable[[Stream], None]:
+def limits(config: Config) -> Limits:
+    """Every bound of a POP3 session."""
+    return Limits(
+        max_line=config.max_line,
+        max_line_anonymous=config.max_line_anonymous,
+        max_auth_failures=config.max_auth_failures,
+        timeout_anonymous=config.timeout_anonymous,
+        timeout_pop3=config.timeout_pop3,
+    )
+
+
+def handler(
+    config: Config,
+    runtime: Runtime,
+    authenticator: Authenticator,
+    normalize: Callable[[str], str],
+    open_account: Callable[[User], Account],
+    register: Register,
+    new_sid: Callable[[], str],
+) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
+    services = Services(
+        runtime=runtime,
+        authenticator=authenticator,
+        open_account=open_account,
+        register=register,
+        limits=limits(config),
+        pop3_uidl_format=config.pop3_uidl_format,
+    )
 
     def run(stream: Stream) -> None:
-        stream.write(BYE_FULL)
-        stream.flush()
+        serve(Session(stream, services, new_sid()))
 
     return run

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 CERTIFICATES_EVERY = 60.0  # seconds between looks at certificate files
 READY_WITHIN = 60.0  # seconds that new workers of a reload have to become ready
 FALSE_STARTS = 5  # children that end before the first is ready: then the server cannot run at all
-KILL_AFTER = 7.0  # seconds behind `stop-grace`, after which children are killed: more than a worker gives itself
+KILL_AFTER = 3.0  # seconds behind `stop-grace`, after which children are killed: more than a worker gives itself
 
 
 def serve(config: Config) -> int:

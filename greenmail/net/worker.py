@@ -34,7 +34,7 @@ _green: Any = gevent.socket  # whose names are made at run time
 
 ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
 REPORT_EVERY = 5.0  # seconds between figures of connections that stay open
-GIVE_UP = 5.0  # seconds behind `stop-grace` after which the kernel ends a worker that does not
+GIVE_UP = 2.0  # seconds behind `stop-grace` after which the kernel ends a worker that does not
 
 
 @dataclass(frozen=True, slots=True)

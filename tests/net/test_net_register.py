@@ -1,0 +1,145 @@
+"""Who is logged in: the parent's table, and a worker that must not depend on it."""
+
+import socket
+
+import gevent
+import gevent.socket
+import pytest
+
+from greenmail.net.register import Register, RegisterClient, decode, encode
+
+
+def login(register, pid, number, user="alice"):
+    return register.handle(pid, {"n": number, "op": "login", "user": user, "address": "192.0.2.7", "protocol": "imap"})
+
+
+def test_a_user_has_so_many_sessions_and_no_more_over_all_workers():
+    register = Register(2)
+    assert login(register, 1, 1) == {"n": 1}
+    assert login(register, 2, 1) == {"n": 1}
+    assert "at most 2" in login(register, 1, 2)["deny"]
+    assert login(register, 1, 3, "bob") == {"n": 3}
+    assert register.handle(2, {"n": 1, "op": "logout"}) is None
+    assert login(register, 1, 4) == {"n": 4}
+    assert sorted(entry.user for _, entry in register.who()) == ["alice", "alice", "bob"]
+
+
+def test_a_logout_of_nobody_changes_nothing():
+    register = Register(1)
+    register.handle(1, {"n": 9, "op": "logout"})
+    login(register, 1, 1)
+    register.handle(1, {"n": 1, "op": "logout"})
+    register.handle(1, {"n": 1, "op": "logout"})
+    assert login(register, 1, 2) == {"n": 2}
+    assert "deny" in login(register, 1, 3)
+
+
+def test_the_end_of_a_worker_gives_its_seats_back():
+    register = Register(2)
+    login(register, 1, 1)
+    login(register, 1, 2)
+    register.release(1)
+    register.release(1)
+    assert register.who() == []
+    assert login(register, 2, 1) == {"n": 1}
+
+
+class Parent:
+    """The other end, on this thread's loop: answers when told to."""
+
+    def __init__(self, per_user=1):
+        self.register = Register(per_user)
+        self.sock, theirs = gevent.socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.client = RegisterClient(theirs, timeout=0.2)
+        self.theirs = theirs
+        self.held = []
+        self.hold = False
+        self.reader = gevent.spawn(self.read)
+        self.worker = gevent.spawn(self.hear)
+
+    def read(self):
+        while data := self.sock.recv(65536):
+            if self.hold:
+                self.held.append(data)
+            else:
+                self.answer(data)
+
+    def answer(self, data):
+        found = self.register.handle(1, decode(data))
+        if found is not None:
+            self.sock.send(encode(found))
+
+    def hear(self):
+        while data := self.theirs.recv(65536):
+            self.client.answered(decode(data))
+
+    def go_on(self):
+        self.hold = False
+        held, self.held = self.held, []
+        for data in held:
+            self.answer(data)
+        gevent.sleep(0.02)
+
+
+@pytest.fixture
+def parent():
+    made = Parent()
+    yield made
+    gevent.killall([made.reader, made.worker, made.client._sender])
+    made.sock.close()
+    made.theirs.close()
+
+
+def enter(parent, user="alice"):
+    return parent.client.login(user, "192.0.2.7", "imap")
+
+
+def leave(parent, user="alice"):
+    parent.client.logout(user, "192.0.2.7", "imap")
+    gevent.sleep(0.02)
+
+
+def test_a_login_asks_and_is_answered(parent):
+    assert enter(parent) is None
+    assert "too many" in enter(parent)
+    leave(parent)
+    assert enter(parent) is None
+    assert len(parent.register.who()) == 1
+
+
+def test_a_denied_login_has_nothing_to_give_back(parent):
+    assert enter(parent) is None
+    assert enter(parent)
+    leave(parent)
+    leave(parent)
+    assert parent.register.who() == []
+    assert enter(parent) is None
+
+
+def test_without_an_answer_the_login_goes_on_and_leaves_properly_later(parent, caplog):
+    parent.hold = True
+    assert enter(parent) is None
+    assert "register-timeout" in caplog.text
+    parent.go_on()
+    assert len(parent.register.who()) == 1
+    leave(parent)
+    assert parent.register.who() == []
+
+
+def test_a_denial_that_comes_late_takes_nobody_elses_seat(parent):
+    assert enter(parent) is None
+    parent.hold = True
+    assert enter(parent) is None  # goes on, although it will be denied
+    parent.go_on()
+    leave(parent)
+    assert parent.register.who() == []
+    leave(parent)
+    assert enter(parent) is None
+    assert len(parent.register.who()) == 1
+
+
+def test_a_parent_that_is_gone_stops_nobody(parent):
+    parent.reader.kill()
+    parent.sock.close()
+    assert enter(parent) is None
+    leave(parent)
