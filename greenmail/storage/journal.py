@@ -49,12 +49,15 @@ def unpack(data: bytes) -> tuple[list[Batch], int]:
     while len(data) - place >= _HEAD.size:
         length, crc = _HEAD.unpack_from(data, place)
         end = place + _HEAD.size + length
-        if length > MAX_RECORD or end > len(data):
+        if not 2 <= length <= MAX_RECORD or end > len(data):  # zeros, as a power cut leaves them, are no record
             break
         payload = data[place + _HEAD.size : end]
         if zlib.crc32(payload) != crc:
             break
-        batches.append(json.loads(payload))
+        try:
+            batches.append(json.loads(payload))
+        except ValueError:
+            break
         place = end
     return batches, place
 

@@ -7,6 +7,7 @@ import pytest
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
+from greenmail.storage import BACKENDS
 from greenmail.storage.account import MaildirSettings, MaildirStore
 from greenmail.storage.api import (
     ANSWERED,
@@ -561,6 +562,10 @@ def test_subscribe_to_nothing_is_refused(account: Account) -> None:
     refused(Reason.NOT_FOUND, account.subscribe, "Nothing")
     account.subscribe("inbox")
     assert account.subscriptions() == ["INBOX"]
+
+
+def test_every_backend_is_tested_here() -> None:
+    assert set(BACKENDS) == {"memory", "maildir"}
 
 
 def test_namespaces(account: Account) -> None:

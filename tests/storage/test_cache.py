@@ -1,0 +1,115 @@
+"""`greenmail.cache`: what anyone kept is found by all, damage costs only the damaged, old files are left."""
+
+import os
+from array import array
+from pathlib import Path
+
+import pytest
+
+from greenmail.storage.api import CacheKind
+from greenmail.storage.cache import Cache, owner_of
+from greenmail.storage.filesystem import Files, Ownership
+
+ENVELOPE, PREVIEW = CacheKind.ENVELOPE, CacheKind.PREVIEW
+OWNER = Ownership(0o600, 0o700, None)
+MINE = owner_of("ab" * 16, 1)
+
+
+def open_cache(tmp_path: Path, owner: bytes = MINE) -> Cache:
+    return Cache(Files(), os.fsencode(tmp_path / "greenmail.cache"), owner, OWNER)
+
+
+def test_values_are_seen_by_all_that_have_the_file_open(tmp_path: Path) -> None:
+    one, other = open_cache(tmp_path), open_cache(tmp_path)
+    assert one.get(1, ENVELOPE) is None
+    one.put(1, ENVELOPE, b"first")
+    assert other.get(1, ENVELOPE) == one.get(1, ENVELOPE) == b"first"
+    other.put(2, PREVIEW, b"")
+    other.put(1, ENVELOPE, b"second")
+    assert one.get(2, PREVIEW) == b"" and one.get(2, ENVELOPE) is None
+    assert open_cache(tmp_path).get(1, ENVELOPE) == b"second"
+
+
+def test_a_cache_of_another_mailbox_is_not_used(tmp_path: Path) -> None:
+    open_cache(tmp_path).put(1, ENVELOPE, b"mine")
+    other = open_cache(tmp_path, owner_of("ab" * 16, 2))
+    assert other.get(1, ENVELOPE) is None
+    other.put(1, ENVELOPE, b"other")
+    assert open_cache(tmp_path).get(1, ENVELOPE) is None
+
+
+def test_many_values_over_several_reads(tmp_path: Path) -> None:
+    writer = open_cache(tmp_path)
+    for uid in range(1, 300):
+        writer.put(uid, ENVELOPE, b"%d" % uid * (uid * 10))
+    found = open_cache(tmp_path)
+    assert all(found.get(uid, ENVELOPE) == b"%d" % uid * (uid * 10) for uid in range(1, 300))
+
+
+def test_what_the_snapshot_saved_is_taken_over(tmp_path: Path) -> None:
+    one = open_cache(tmp_path)
+    for uid in (5, 3, 9):
+        one.put(uid, ENVELOPE, b"%d" % uid)
+        assert one.get(uid, ENVELOPE)
+    generation, keys, places, scanned = one.saved()
+    assert list(keys) == sorted(keys) and len(keys) == 3
+    one.put(4, PREVIEW, b"later")
+    other = open_cache(tmp_path)
+    other.restore(generation, keys, places, scanned)
+    assert other.get(3, ENVELOPE) == b"3" and other.get(4, PREVIEW) == b"later"
+    foreign = open_cache(tmp_path)
+    foreign.restore(b"\0" * 16, array("Q", [1]), array("Q", [40]), 40)
+    assert foreign.get(9, ENVELOPE) == b"9"
+
+
+@pytest.mark.parametrize("cut", [1, 10, 20])
+def test_a_record_cut_short_ends_what_can_be_found(tmp_path: Path, cut: int) -> None:
+    writer = open_cache(tmp_path)
+    writer.put(1, ENVELOPE, b"whole")
+    writer.put(2, ENVELOPE, b"cut short")
+    path = tmp_path / "greenmail.cache"
+    path.write_bytes(path.read_bytes()[:-cut])
+    found = open_cache(tmp_path)
+    assert found.get(1, ENVELOPE) == b"whole" and found.get(2, ENVELOPE) is None
+
+
+def test_damage_is_noticed_and_a_rewrite_keeps_the_rest(tmp_path: Path) -> None:
+    writer = open_cache(tmp_path)
+    for uid in range(1, 4):
+        writer.put(uid, ENVELOPE, b"value %d" % uid)
+    path = tmp_path / "greenmail.cache"
+    octets = bytearray(path.read_bytes())
+    octets[-1] ^= 1
+    path.write_bytes(octets)
+    found = open_cache(tmp_path)
+    assert [found.get(uid, ENVELOPE) for uid in (1, 2, 3)] == [b"value 1", b"value 2", None]
+    assert found.wants_rewrite(lambda uid: True)
+    found.rewrite(lambda uid: uid != 1)
+    assert not found.wants_rewrite(lambda uid: True)
+    assert [open_cache(tmp_path).get(uid, ENVELOPE) for uid in (1, 2, 3)] == [None, b"value 2", None]
+
+
+def test_a_file_of_which_half_is_garbage_is_rewritten_and_others_follow(tmp_path: Path) -> None:
+    writer, other = open_cache(tmp_path), open_cache(tmp_path)
+    for uid in range(1, 101):
+        writer.put(uid, ENVELOPE, b"x" * 1000)
+    assert other.get(100, ENVELOPE)
+    before = other.generation
+    assert not writer.wants_rewrite(lambda uid: uid > 10)
+    assert writer.wants_rewrite(lambda uid: uid > 60)
+    writer.rewrite(lambda uid: uid > 60)
+    assert writer.octets() < 50_000 and writer.get(61, ENVELOPE) == b"x" * 1000
+    assert other.get(100, ENVELOPE) == b"x" * 1000  # from the old file, which is there as long as it is open
+    writer.put(200, ENVELOPE, b"new")
+    assert other.get(200, ENVELOPE) == b"new"
+    assert other.generation != before
+
+
+def test_removal_is_harmless(tmp_path: Path) -> None:
+    one = open_cache(tmp_path)
+    one.put(1, ENVELOPE, b"gone")
+    os.unlink(tmp_path / "greenmail.cache")
+    assert one.get(1, ENVELOPE) == b"gone"
+    assert one.get(2, ENVELOPE) is None
+    one.put(3, ENVELOPE, b"kept")
+    assert open_cache(tmp_path).get(3, ENVELOPE) == b"kept"
