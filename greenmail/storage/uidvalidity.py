@@ -4,13 +4,14 @@
     dovecot-uidvalidity.<8 hex>  empty, mode 0444: its name is the counter
 
 The next value is taken by renaming the second file from v to v+1: of several processes exactly one succeeds, the others
-find the file gone and go on counting. The directory is synced before the value is used: a value that was given to a
+find the file gone and look again. The directory is synced before the value is used: a value that was given to a
 mailbox must not come again after a power cut.
 """
 
 import logging
 import os
 import re
+import secrets
 
 from greenmail.storage.filesystem import Files, Ownership, ownership
 
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _NAME = b"dovecot-uidvalidity"
 _SUFFIX = re.compile(rb"dovecot-uidvalidity\.([0-9a-f]{8})")
-_ATTEMPTS = 10
+_ATTEMPTS = 100
 _MASK = 0xFFFFFFFF
 
 
@@ -32,7 +33,8 @@ def next_uidvalidity(files: Files, control: bytes, now: float) -> int:
         files.fsync_directory(control)
     except OSError as error:
         log.error("uidvalidity-counter path=%r error=%s", control, error)
-        return _after(int(now) - 1)
+        return int(now) & _MASK or 1
+    _note(files, control, value)
     return value
 
 
@@ -46,25 +48,23 @@ def _path(control: bytes, value: int) -> bytes:
 
 
 def _count(files: Files, control: bytes, now: float) -> int:
-    value = _read(files, control)
-    if value:
-        for _ in range(_ATTEMPTS):
-            if _step(files, control, value):
-                return _note(files, control, _after(value))
-            value = _after(value)
     for _ in range(_ATTEMPTS):
         found = sorted(
             int(match[1], 16) for name in files.listdir(control) if (match := _SUFFIX.fullmatch(name)) is not None
         )
         if not found:
-            value = _after(max(int(now) - 1, value))
+            value = max(int(now) & _MASK, _after(_read(files, control)))
             if _create(files, control, value):
-                return _note(files, control, value)
+                return value
             continue
+        # Two can be there after a backup was restored: the lower one must not count up to the higher one again.
         for lower in found[:-1]:
             files.unlink_quietly(_path(control, lower))
-        if _step(files, control, found[-1]):
-            return _note(files, control, _after(found[-1]))
+        try:
+            files.rename(_path(control, found[-1]), _path(control, _after(found[-1])))
+        except FileNotFoundError:
+            continue  # another process took this value
+        return _after(found[-1])
     raise FileExistsError("others count faster")
 
 
@@ -76,18 +76,6 @@ def _read(files: Files, control: bytes) -> int:
     return int(text, 16) if re.fullmatch(rb"[0-9a-f]{8}", text) else 0
 
 
-def _step(files: Files, control: bytes, value: int) -> bool:
-    target = _path(control, _after(value))
-    try:
-        # Two counters can be there after a backup was restored: never step onto a value in use.
-        if os.path.lexists(target):
-            return False
-        files.rename(_path(control, value), target)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _create(files: Files, control: bytes, value: int) -> bool:
     try:
         files.close(files.create_exclusive(_path(control, value), Ownership(0o444, 0o700, None)))
@@ -96,7 +84,12 @@ def _create(files: Files, control: bytes, value: int) -> bool:
     return True
 
 
-def _note(files: Files, control: bytes, value: int) -> int:
-    """Write down the value as the place where the next one begins to look."""
-    files.replace_file(control + b"/" + _NAME, b"%08x" % value, ownership(files.stat(control)))
-    return value
+def _note(files: Files, control: bytes, value: int) -> None:
+    """Write down the value as the place where Dovecot begins to look; it looks further if this is old."""
+    # Nobody holds a lock here, so everybody has a name of his own.
+    temporary = b"%b/%b.tmp.%d.%b" % (control, _NAME, os.getpid(), secrets.token_hex(4).encode("ascii"))
+    try:
+        owner = ownership(files.stat(control))
+        files.replace_file(control + b"/" + _NAME, b"%08x" % value, owner, temporary)
+    except OSError as error:
+        log.warning("uidvalidity-note path=%r error=%s", control, error)
