@@ -1,10 +1,12 @@
 """Prometheus scrapes us, and every metric moves when a client does something."""
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -78,6 +80,12 @@ def test_commands_connections_octets_and_failures_are_counted(site: Site) -> Non
     assert any("idle" in name and value == 1 for name, value in idle.items()), sorted(idle)
 
 
+def asked(url: str) -> list[dict[str, list[str]]]:
+    """The result of a query to Prometheus."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return list(json.load(answer)["data"]["result"])
+
+
 def test_prometheus_scrapes_the_server(site: Site, tmp_path: Path) -> None:
     prometheus = need("prometheus", "prometheus")
     port = free_port()
@@ -103,10 +111,9 @@ def test_prometheus_scrapes_the_server(site: Site, tmp_path: Path) -> None:
             query = urllib.parse.quote('sum(greenmail_logins_total{job="greenmail"})')
             deadline = time.monotonic() + 40
             while True:
-                with urllib.request.urlopen(
-                    f"http://127.0.0.1:{port}/api/v1/query?query={query}", timeout=10
-                ) as answer:
-                    result = json.load(answer)["data"]["result"]
+                result = []
+                with contextlib.suppress(urllib.error.HTTPError):  # 503 until Prometheus is ready
+                    result = asked(f"http://127.0.0.1:{port}/api/v1/query?query={query}")
                 if result:
                     break
                 assert time.monotonic() < deadline, log.read_text()[-3000:]

@@ -156,7 +156,7 @@ def test_aioimaplib_idles_and_fetches(site: Site) -> None:
         client.idle_done()
         await asyncio.wait_for(idle, 10)
         answer = await client.uid("fetch", "1:*", "(UID FLAGS)")
-        assert answer.result == "OK" and len([line for line in answer.lines if b"FETCH" in line]) == 11
+        assert answer.result == "OK" and len([line for line in answer.lines if b"FETCH (" in line]) == 11
         await client.logout()
 
     asyncio.run(asyncio.wait_for(work(), 60))

@@ -71,6 +71,22 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, second
         time.sleep(0.05)
 
 
+def wait_until_healthy(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> None:
+    """Return when /healthz says that workers answer clients."""
+    wait_for_port(port, process, log, seconds)
+    deadline = time.monotonic() + seconds
+    while True:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer,
+        ):
+            if answer.status == 200:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"server did not start: {log.read_text(errors='replace')[-4000:]}")
+        time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def start(
     directory: Path,
@@ -117,8 +133,7 @@ def start(
         )
     server = Server(directory, process, cert=cert, log=log, config=config, settings=wanted, **ports)
     try:
-        for port in ports.values():
-            wait_for_port(port, process, log)
+        wait_until_healthy(ports["metrics"], process, log)
         yield server
     finally:
         server.stop()
