@@ -58,10 +58,15 @@ def ready(
                 trouble(digest)
                 continue
             found[uid].update(digest)
-            for kind, data in digest.items():
-                if mailbox.cached(uid, kind) is None:
-                    mailbox.cache(uid, kind, data)
+            keep(mailbox, uid, digest)
     return found
+
+
+def keep(mailbox: Mailbox, uid: int, digest: Digest) -> None:
+    """Cache what is not cached yet: the cache is append-only, so nothing is written twice."""
+    for kind, data in digest.items():
+        if mailbox.cached(uid, kind) is None:
+            mailbox.cache(uid, kind, data)
 
 
 def open_batches(

@@ -8,7 +8,16 @@ scan of the message has found (CacheKind.PARTS), or from the octets themselves i
 from collections.abc import Iterator
 
 from greenmail.errors import Disconnected, Reason, StorageError
-from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, Digest, Trouble, digests, ends_with_empty_line, open_message
+from greenmail.imap.digest import (
+    CACHED_FIELDS,
+    TOO_LONG,
+    Digest,
+    Trouble,
+    digests,
+    ends_with_empty_line,
+    keep,
+    open_message,
+)
 from greenmail.imap.parts import Place, find_part
 from greenmail.imap.section import Partial, Section, SectionText
 from greenmail.imap.session import Session
@@ -87,13 +96,19 @@ class Message:
 
     def place(self, content: Content, path: tuple[int, ...]) -> Place | None:
         """The part of that number, None if there is none; the message itself for (). May scan, in the pool."""
-        if CacheKind.PARTS not in self.digest:
+        parts = self.known_parts()
+        if parts is None:
             made = self.session.blocking(digests, [content], frozenset({CacheKind.PARTS}))[0]
             if isinstance(made, StorageError):
                 raise made
-            self.mailbox.cache(self.uid, CacheKind.PARTS, made[CacheKind.PARTS])
+            keep(self.mailbox, self.uid, made)
             self.digest = {**self.digest, **made}
-        return find_part(self.digest[CacheKind.PARTS], path)
+            parts = self.digest[CacheKind.PARTS]
+        return find_part(parts, path)
+
+    def known_parts(self) -> bytes | None:
+        """The parts, if no scan is needed for them."""
+        return self.digest.get(CacheKind.PARTS) or self.mailbox.cached(self.uid, CacheKind.PARTS)
 
 
 def wanted_kinds(section: Section) -> frozenset[CacheKind]:
@@ -221,7 +236,7 @@ def _span(message: Message, content: Content, section: Section) -> Span | None:
 
 def _top_span(message: Message, content: Content, text: SectionText) -> Span:
     """BODY[], BODY[HEADER], BODY[TEXT]."""
-    if text is SectionText.HEADER and CacheKind.PARTS not in message.digest:
+    if text is SectionText.HEADER and message.known_parts() is None:
         return 0, len(content.header())
     header, size = _top_sizes(message, content)
     if text is SectionText.HEADER:
@@ -231,7 +246,7 @@ def _top_span(message: Message, content: Content, text: SectionText) -> Span:
 
 def _top_sizes(message: Message, content: Content) -> tuple[int, int]:
     """(octets of the header, octets of the message), counted and not claimed by a file name."""
-    if CacheKind.PARTS not in message.digest and content.size <= INLINE:
+    if content.size <= INLINE and message.known_parts() is None:
         octets = content.read()
         end = header_end(octets)
         return (len(octets) if end < 0 else end), len(octets)
