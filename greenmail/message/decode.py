@@ -176,19 +176,14 @@ def _zone(text: str | None) -> timezone:
 def _base64_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """RFC 2045 6.8: octets outside the alphabet are skipped; padding ends the data."""
     held = b""
-    ended = False
     for block in blocks:
-        if ended:
-            continue
-        letters = held + block.translate(None, _NOT_BASE64)
-        padding = letters.find(b"=")
-        ended = padding >= 0
-        if ended:
-            letters = letters[:padding]
+        letters, padding, _ = (held + block.translate(None, _NOT_BASE64)).partition(b"=")
         whole = len(letters) - len(letters) % 4
         held = letters[whole:]
         if whole:
             yield binascii.a2b_base64(letters[:whole])
+        if padding:
+            break
     if len(held) > 1:  # one letter alone is no octet
         yield binascii.a2b_base64(held + b"=" * (4 - len(held)))
 

@@ -105,10 +105,10 @@ class _AddressList:
         self.comment: bytes | None = None
 
     def read(self, value: bytes) -> None:
-        for kind, text in words(value, _ATOM, literals=True):
+        for kind, text in words(value, _ATOM):
             if kind is Kind.OPEN:
                 # A quote that is never closed: read on as if it were not there.
-                for inner, piece in words(text, _ATOM, literals=True):
+                for inner, piece in words(text, _ATOM):
                     self._take(inner, piece)
             else:
                 self._take(kind, text)

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+MAX_FIELDS = 1000  # of one name that are read for their meaning
+MAX_VALUE = 1 << 20  # octets of one: ten thousand addresses fit; more is no mail to anybody, and costs time and memory
+WINDOW = 1 << 18  # octets looked through at once
 MAX_PARAMS = 1000  # of one field; real mail has a handful, a mail bomb has as many as fit
 
 Params = tuple[tuple[bytes, bytes], ...]
@@ -88,17 +91,36 @@ def unfold(value: bytes) -> bytes:
 
 
 def finder(*names: bytes) -> re.Pattern[bytes]:
-    """A pattern for `collect`: the fields of these names."""
+    """A pattern for `collect`: where the values of these fields begin."""
     any_name = b"|".join(re.escape(name) for name in names)
-    return re.compile(rb"^(" + any_name + rb")[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
+    return re.compile(rb"^(" + any_name + rb")[ \t]*:()", re.IGNORECASE | re.MULTILINE)
 
 
 def collect(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> dict[bytes, list[bytes]]:
-    """Lower-case name to unfolded values, of the fields of `finder`'s pattern in `data[start:end]`."""
+    """Lower-case name to unfolded values, of the fields of `finder`'s pattern in `data[start:end]`.
+
+    At most MAX_FIELDS values of a name, each cut off at MAX_VALUE octets.
+    """
     found: dict[bytes, list[bytes]] = {}
-    for match in pattern.finditer(data, start, end):
-        found.setdefault(match[1].lower(), []).append(unfold(match[2]))
+    while start < end:
+        # In windows that end with a line: during one call no other thread runs.
+        stop = min(start + WINDOW, end)
+        stop = end if stop == end else data.rfind(b"\n", start, stop) + 1 or stop
+        for match in pattern.finditer(data, start, stop):
+            values = found.setdefault(match[1].lower(), [])
+            if len(values) < MAX_FIELDS:
+                values.append(unfold(_value(data, match.start(2), end)))
+        start = stop
     return found
+
+
+def _value(data: bytes, start: int, end: int) -> bytes:
+    """The value that begins at `start`, with its continuation lines."""
+    end = min(end, start + MAX_VALUE)
+    last = data.find(b"\n", start, end)
+    while 0 <= last < end - 1 and data[last + 1] in b" \t":
+        last = data.find(b"\n", last + 1, end)
+    return data[start : end if last < 0 else last]
 
 
 class Kind(Enum):
@@ -111,10 +133,10 @@ class Kind(Enum):
     OPEN = "a quoted string that is never closed"
 
 
-def words(value: bytes, specials: re.Pattern[bytes], literals: bool) -> Iterator[tuple[Kind, bytes]]:
-    """The words of a structured field, RFC 5322 3.2; `specials` splits runs into atoms and single specials.
+def words(value: bytes, atom: re.Pattern[bytes]) -> Iterator[tuple[Kind, bytes]]:
+    """The words of a structured field, RFC 5322 3.2; `atom` matches runs, all other characters are specials.
 
-    `literals`: domain literals `[...]` are words. RFC 5322 3.4.1.
+    Domain literals `[...]` are words. RFC 5322 3.4.1.
     """
     place = 0
     while place < len(value):
@@ -127,10 +149,10 @@ def words(value: bytes, specials: re.Pattern[bytes], literals: bool) -> Iterator
         elif first == b"(":
             text, place = comment(value, place)
             yield Kind.COMMENT, text
-        elif literals and (literal := _LITERAL.match(value, place)):
+        elif literal := _LITERAL.match(value, place):
             yield Kind.WORD, literal[0]
             place = literal.end()
-        elif match := specials.match(value, place):
+        elif match := atom.match(value, place):
             yield Kind.WORD, match[0]
             place = match.end()
         else:

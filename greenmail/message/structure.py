@@ -155,7 +155,7 @@ class _Scanner:
         best: _Delimiter | None = None
         for delimiter in self.delimiters:
             if delimiter.at < place:
-                delimiter.at = self._find(delimiter.needle, place)
+                delimiter.at = self._find(delimiter.needle, place, len(self.data))
             if delimiter.at == _NEVER:
                 continue
             order = (delimiter.at, -len(delimiter.needle))
@@ -163,10 +163,9 @@ class _Scanner:
                 best = delimiter
         return best
 
-    def _find(self, needle: bytes, place: int) -> int:
-        last = len(self.data) - len(needle)
-        while place <= last:
-            found = self.data.find(needle, place, place + WINDOW + len(needle) - 1)
+    def _find(self, needle: bytes, place: int, limit: int) -> int:
+        while place <= limit - len(needle):
+            found = self.data.find(needle, place, min(place + WINDOW + len(needle) - 1, limit))
             if found >= 0:
                 return found
             place += WINDOW
@@ -198,8 +197,8 @@ class _Scanner:
     def _header_end(self, start: int, limit: int) -> int:
         if self.data.startswith(b"\r\n", start) and start + 2 <= limit:
             return start + 2
-        found = self.data.find(b"\r\n\r\n", start, limit)
-        return max(limit, start) if found < 0 else found + 4
+        found = self._find(b"\r\n\r\n", start, limit)
+        return max(limit, start) if found == _NEVER else found + 4
 
     def _classify(self, node: _Node, digest: bool) -> None:
         """Content-Type with the defaults of RFC 2045 5.2 and RFC 2046 5.1.5."""

@@ -19,6 +19,7 @@ from greenmail.storage.api import Content
 
 log = logging.getLogger(__name__)
 
+HEAD = 8192  # most headers fit into this
 SLICE = 65536  # octets of a message that are read and sent at once
 _SECRET = frozenset(("PASS", "AUTH"))
 
@@ -189,16 +190,27 @@ def run_top(session: Session, argument: bytes) -> None:
     number, wanted = _message(maildrop, message), _number(lines)
     content = maildrop.content(number)
     try:
-        header = content.header()
+        body = _header_end(content)
         session.start_answer("Top of message follows")
         stuffer = DotStuffer()
-        for place in range(0, len(header), SLICE):
-            session.write(stuffer.feed(header[place : place + SLICE]))
-        _send_lines(session, content, len(header), wanted, stuffer)
+        for place in range(0, body, SLICE):
+            session.write(stuffer.feed(content.read(place, min(place + SLICE, body))))
+        _send_lines(session, content, body, wanted, stuffer)
         session.end_answer(stuffer)
     finally:
         content.close()
     session.figures.tops += 1
+
+
+def _header_end(content: Content) -> int:
+    """The offset behind the empty line that ends the header; a header may be too large to be held in memory."""
+    place, tail, step = 0, b"\r\n", HEAD
+    while piece := content.read(place, place + step):
+        found = (tail + piece).find(b"\r\n\r\n")
+        if found >= 0:
+            return place - len(tail) + found + 4
+        place, tail, step = place + len(piece), (tail + piece)[-3:], SLICE
+    return place
 
 
 def _send_lines(session: Session, content: Content, place: int, wanted: int, stuffer: DotStuffer) -> None:

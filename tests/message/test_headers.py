@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenmail.message.headers import Header, collect, finder, select, split, token_and_params, tokens, unfold
+from greenmail.message import headers
+from greenmail.message.headers import (
+    MAX_FIELDS,
+    MAX_VALUE,
+    Header,
+    collect,
+    finder,
+    select,
+    split,
+    token_and_params,
+    tokens,
+    unfold,
+)
 
 HEADER = (
     b"From: John Doe <jdoe@machine.example>\r\n"
@@ -58,6 +70,15 @@ def test_ten_thousand_fields_and_a_very_long_one() -> None:
     assert Header(header).first(b"x-9999") == b"9999"
     assert select(header, [b"X-7"]) == b"X-7: 7\r\n\r\n"
     assert len(collect(finder(b"L"), header, 0, len(header))[b"l"][0]) == 2 * 200000 - 1
+
+
+def test_what_is_read_for_its_meaning_is_bounded() -> None:
+    header = b"To: a@b\r\n" * 5000 + b"Subject: x" + b"\r\n y" * 1000000 + b"\r\nDate: d\r\n  e\r\n\te\r\n"
+    found = collect(finder(b"To", b"Subject", b"Date"), header, 0, len(header))
+    assert len(found[b"to"]) == MAX_FIELDS
+    assert MAX_VALUE // 2 - 10 < len(found[b"subject"][0]) < MAX_VALUE
+    assert found[b"date"] == [b"d  e\te"]
+    assert collect(finder(b"To"), header, 9, 12) == {b"to": [b""]}
 
 
 @given(st.binary(max_size=200))
@@ -116,3 +137,20 @@ def test_any_value_has_tokens_and_params(parts: list[bytes]) -> None:
     assert isinstance(head, bytes)
     assert all(name for name, _ in params)
     tokens(value)
+
+
+@given(
+    st.lists(st.sampled_from([b"To", b"X", b":", b" ", b"\r\n", b"a" * 30, b"To: b\r\n", b"\r\n c"]), max_size=40),
+    st.integers(50, 90),  # longer than a name with what stands before its colon
+)
+def test_windows_hide_no_field(parts: list[bytes], window: int) -> None:
+    data = b"".join(parts)
+    whole = collect(finder(b"To"), data, 0, len(data))
+    before = headers.WINDOW
+    headers.WINDOW = window
+    try:
+        assert collect(finder(b"To"), data, 0, len(data)) == whole
+    finally:
+        headers.WINDOW = before
+    if b"\r\n\r\n" not in data and not data.startswith(b"\r\n"):
+        assert whole.get(b"to", []) == Header(data).all(b"to")

@@ -88,6 +88,23 @@ def test_sizes_are_octets_before_dots_are_doubled() -> None:
         assert size == len(host.inbox.content(number).read())
 
 
+@pytest.mark.parametrize(
+    "data, lines, sent",
+    [
+        (b"\r\nno header\r\n", 0, b"\r\n"),
+        (b"A: only a header\r\n", 5, b"A: only a header\r\n"),
+        (b"A: " + b"b" * 70000 + b"\r\n\r\nx\r\ny\r\n", 1, b"A: " + b"b" * 70000 + b"\r\n\r\nx\r\n"),
+        (b"A: " + b"b" * 8186 + b"\r\n\r\nx\r\ny\r\n", 0, b"A: " + b"b" * 8186 + b"\r\n\r\n"),  # the end is cut
+        (b"\r\n" + b"line\r\n" * 30000, 20000, b"\r\n" + b"line\r\n" * 20000),
+        (b"", 3, b""),
+    ],
+)
+def test_top_of_odd_messages(data: bytes, lines: int, sent: bytes) -> None:
+    host = Host([data])
+    answer = host.talk(host.login(), b"TOP 1 %d\r\n" % lines)
+    assert answer.partition(b"\r\n")[2] == sent + b".\r\n"
+
+
 # --- Login ------------------------------------------------------------------------------------------------------------
 
 LOGINS: list[tuple[str, bytes, list[str]]] = [
