@@ -1,0 +1,253 @@
+"""SEARCH against a model: every key, alone and combined, gives what a plain reading of RFC 9051 6.4.4 gives."""
+
+import logging
+import random
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pytest
+from harness.engine import Engine, deliver, memory_backend, remove
+from harness.green import Scheduler
+from harness.wire import MemoryWire
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenmail.message.content import BytesContent
+
+DAY = 86_400
+START = 1_704_110_400  # 1 January 2024 12:00 UTC
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A message, and what the model knows of it."""
+
+    subject: str
+    sender: str
+    text: str
+    flags: frozenset[str]
+    day: int  # of January 2024, INTERNALDATE
+    sent: int  # of January 2024, Date field
+
+    @property
+    def octets(self) -> bytes:
+        lines = [
+            f"Date: {self.sent} Jan 2024 23:59:59 -1000",
+            f"From: {self.sender}@example.org",
+            f"Subject: {self.subject}",
+            "Content-Type: text/plain; charset=utf-8",
+            "",
+            self.text,
+            "",
+        ]
+        return "\r\n".join(lines).encode()
+
+
+def mailbox(mails: list[Mail]) -> tuple[Engine, MemoryWire]:
+    engine = Engine(scheduler := Scheduler(), memory_backend(scheduler), time_zone="UTC")
+    for mail in mails:
+        deliver(engine.backend.outside, "INBOX", [(mail.octets, START + (mail.day - 1) * DAY)], mail.flags)
+    engine.backend.outside.open("INBOX").claim_recent()
+    return engine, engine.select()
+
+
+def search(engine: Engine, wire: MemoryWire, keys: str) -> list[int]:
+    answer = engine.talk(wire, f"a SEARCH {keys}\r\n".encode())
+    found = re.fullmatch(rb"\* SEARCH((?: \d+)*)\r\na OK [^\r]*\r\n", answer)
+    assert found, answer
+    return [int(word) for word in found[1].split()]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A search-key, and the numbers of the messages that match it by the model."""
+
+    text: str
+    numbers: frozenset[int]
+
+
+def january(day: int) -> date:
+    return date(2024, 1, day)
+
+
+def leaves(mails: list[Mail]) -> list[Key]:
+    """Every kind of key with arguments that tell the mails apart."""
+
+    def key(text: str, matching: list[bool]) -> Key:
+        return Key(text, frozenset(place + 1 for place, yes in enumerate(matching) if yes))
+
+    numbers = range(1, len(mails) + 1)
+    found = [key("ALL", [True] * len(mails)), key("2:3,9", [2 <= n <= 3 for n in numbers])]
+    found.append(key("UID 3:*", [n >= 3 or n == len(mails) for n in numbers]))
+    for name in ("Seen", "Flagged", "Deleted", "Answered", "Draft"):
+        found.append(key(name.upper(), ["\\" + name in mail.flags for mail in mails]))
+        found.append(key("UN" + name.upper(), ["\\" + name not in mail.flags for mail in mails]))
+    found.append(key("KEYWORD WORK", ["Work" in mail.flags for mail in mails]))
+    found.append(key("UNKEYWORD work", ["Work" not in mail.flags for mail in mails]))
+    for day in (2, 4):
+        found.append(key(f"ON {day}-Jan-2024", [mail.day == day for mail in mails]))
+        found.append(key(f"BEFORE {day}-Jan-2024", [mail.day < day for mail in mails]))
+        found.append(key(f"SINCE {day}-Jan-2024", [mail.day >= day for mail in mails]))
+        found.append(key(f"SENTON {day}-Jan-2024", [mail.sent == day for mail in mails]))
+        found.append(key(f"SENTBEFORE {day}-Jan-2024", [mail.sent < day for mail in mails]))
+        found.append(key(f"SENTSINCE {day}-Jan-2024", [mail.sent >= day for mail in mails]))
+    for size in sorted({len(mail.octets) for mail in mails})[:2]:
+        found.append(key(f"LARGER {size}", [len(mail.octets) > size for mail in mails]))
+        found.append(key(f"SMALLER {size}", [len(mail.octets) < size for mail in mails]))
+    for word in ("red", "green"):
+        found.append(key(f"SUBJECT {word.upper()}", [word in mail.subject for mail in mails]))
+        found.append(key(f"FROM {word}", [word in mail.sender for mail in mails]))
+        found.append(key(f"HEADER Subject {word}", [word in mail.subject for mail in mails]))
+        found.append(key(f"BODY {word}", [word in mail.text for mail in mails]))
+        found.append(key(f"TEXT {word}", [word in mail.text + mail.sender + mail.subject for mail in mails]))
+    found.append(key('HEADER X-None ""', [False] * len(mails)))
+    found.append(key('HEADER Subject ""', [True] * len(mails)))
+    return found
+
+
+_words = st.sampled_from(["red", "green", "blue"])
+_mails = st.lists(
+    st.builds(
+        Mail,
+        _words,
+        _words,
+        _words,
+        st.frozensets(st.sampled_from(["\\Seen", "\\Flagged", "\\Deleted", "\\Answered", "\\Draft", "Work"])),
+        st.integers(1, 5),
+        st.integers(1, 5),
+    ),
+    min_size=3,
+    max_size=6,
+)
+
+
+@settings(max_examples=40)
+@given(_mails)
+def test_every_key_alone(mails: list[Mail]) -> None:
+    engine, wire = mailbox(mails)
+    for key in leaves(mails):
+        assert search(engine, wire, key.text) == sorted(key.numbers), key.text
+
+
+@settings(max_examples=60)
+@given(_mails, st.data())
+def test_keys_together(mails: list[Mail], data: st.DataObject) -> None:
+    engine, wire = mailbox(mails)
+    every = frozenset(range(1, len(mails) + 1))
+    keys = st.recursive(
+        st.sampled_from(leaves(mails)),
+        lambda inner: st.one_of(
+            inner.map(lambda one: Key(f"NOT {one.text}", every - one.numbers)),
+            st.tuples(inner, inner).map(
+                lambda two: Key(f"OR {two[0].text} {two[1].text}", two[0].numbers | two[1].numbers)
+            ),
+            st.tuples(inner, inner).map(
+                lambda two: Key(f"({two[0].text} {two[1].text})", two[0].numbers & two[1].numbers)
+            ),
+        ),
+        max_leaves=10,
+    )
+    for key in data.draw(st.lists(keys, min_size=1, max_size=5)):
+        assert search(engine, wire, key.text) == sorted(key.numbers), key.text
+
+
+MAILS = [Mail("red", "green", "blue", frozenset(), day, day) for day in range(1, 6)]
+
+
+def test_cheap_keys_spare_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """design.md 4: columns first, then the cache, and files only for what is left."""
+    engine, wire = mailbox(MAILS)
+    assert search(engine, wire, "FROM green SENTON 3-Jan-2024") == [3]  # fills the cache
+    opened: list[int] = []
+    read = BytesContent.read
+
+    def noting(content: BytesContent, start: int = 0, end: int | None = None) -> bytes:
+        opened.append(id(content))
+        return read(content, start, end)
+
+    monkeypatch.setattr(BytesContent, "read", noting)
+    assert search(engine, wire, "SUBJECT red FROM green OR SENTON 1-Jan-2024 TO x") == [1]
+    assert not opened
+    assert search(engine, wire, "BODY blue TEXT green ON 4-Jan-2024 SUBJECT red") == [4]
+    assert len(opened) == 1
+
+
+def test_a_key_with_many_text_keys_reads_each_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, wire = mailbox(MAILS)
+    opened: list[int] = []
+    read = BytesContent.read
+
+    def noting(content: BytesContent, start: int = 0, end: int | None = None) -> bytes:
+        opened.append(start)
+        return read(content, start, end)
+
+    monkeypatch.setattr(BytesContent, "read", noting)
+    assert search(engine, wire, "OR BODY x OR TEXT y BODY blue") == [1, 2, 3, 4, 5]
+    assert len(opened) == 5
+
+
+@pytest.mark.parametrize("zone, day", [("Pacific/Kiritimati", 2), ("Pacific/Pago_Pago", 1), ("UTC", 1)])
+def test_days_are_those_of_the_time_zone(zone: str, day: int) -> None:
+    engine = Engine(scheduler := Scheduler(), memory_backend(scheduler), time_zone=zone)
+    when = int(datetime(2024, 1, 1, 11, 30, tzinfo=UTC).timestamp())
+    deliver(engine.backend.outside, "INBOX", [(b"\r\n", when)])
+    wire = engine.select()
+    assert search(engine, wire, f"ON {day}-Jan-2024") == [1]
+    assert search(engine, wire, f"SINCE {day}-Jan-2024 NOT BEFORE {day}-Jan-2024") == [1]
+
+
+def test_a_hundred_thousand_numbers_are_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(scheduler := Scheduler(), memory_backend(scheduler))
+    deliver(engine.backend.outside, "INBOX", [(b"\r\n", START)] * 100_000)
+    wire = engine.select()
+    sizes: list[int] = []
+    write = MemoryWire.write
+    monkeypatch.setattr(MemoryWire, "write", lambda self, data: (sizes.append(len(data)), write(self, data))[1])
+    assert len(search(engine, wire, "NOT SEEN LARGER 1")) == 100_000
+    assert max(sizes) <= 65_536
+    assert engine.talk(wire, b"a SEARCH RETURN (ALL) ALL\r\n").startswith(b'* ESEARCH (TAG "a") ALL 1:100000\r\n')
+
+
+COMMANDS = [
+    b"FETCH 1:* (UID FLAGS RFC822.SIZE)",
+    b"FETCH 1:* (UID BODY[TEXT])",
+    b"FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[1])",
+    b"UID FETCH 1:* (BODY[HEADER.FIELDS (SUBJECT)] BINARY.PEEK[1] INTERNALDATE)",
+    b"FETCH 1:* (FLAGS) (CHANGEDSINCE 1)",
+    b"SEARCH OR TEXT red SUBJECT blue",
+    b"UID SEARCH RETURN (SAVE ALL) NOT BODY zzz LARGER 1",
+    b"SEARCH $ UNSEEN",
+]
+_OK = re.compile(rb"a\d+ (OK|NO \[EXPUNGEISSUED\]) ")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_others_may_do_anything_while_it_runs(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    """RFC 2180: wherever the engine may wait, messages come and go. No bug, no NIL for lost mail."""
+    choose = random.Random(seed).randrange
+    scheduler = Scheduler(choose, eager=True)
+    engine = Engine(scheduler, memory_backend(scheduler))
+    account = engine.backend.outside
+    uids = deliver(account, "INBOX", [(mail.octets, START) for mail in MAILS * 4])
+    wire = engine.select()
+    caplog.set_level(logging.ERROR)
+
+    def others() -> None:
+        for _ in range(12):
+            for _ in range(choose(6)):
+                scheduler.pause()
+            if choose(3) == 0:
+                deliver(account, "INBOX", [(MAILS[0].octets, START)])
+            elif uids:
+                remove(account, "INBOX", [uids.pop(choose(len(uids)))])
+
+    scheduler.spawn(others)
+    for number in range(6):
+        tag = b"a%d" % number
+        answer = engine.talk(wire, tag + b" " + COMMANDS[choose(len(COMMANDS))] + b"\r\n")
+        assert _OK.match(answer.splitlines()[-1]), answer
+        assert b'BODY[TEXT] ""' not in answer
+        assert b"BODY[TEXT] NIL" not in answer
+        assert b"BODY[1] NIL" not in answer
+    assert not caplog.records
