@@ -82,7 +82,7 @@ def _allocate(directory: Path, kind: str, slot: str) -> None:
     The files are mapped; writing to a hole of a full file system would end the process with SIGBUS.
     """
     path = directory / f"{kind}_{slot}.db"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
     try:
         if os.fstat(descriptor).st_size == 0:
             os.posix_fallocate(descriptor, 0, _SIZES[kind])
@@ -157,7 +157,11 @@ def start(directory: str, slot: str = "parent") -> None:
     for kind in _SIZES:
         _allocate(Path(directory), kind, slot)
     board = _board = _Board(directory, slot)
-    os.close(os.open(Path(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666))
+    lock = os.open(Path(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    os.fchmod(lock, 0o666)  # the other processes may run as another user; the directory is closed to all others
+    os.close(lock)
+    for part in ("multiprocess", "exposition"):
+        _client(part)  # before the fork, once for all
     for protocol in PROTOCOLS:
         for attribute in ("received", "sent", "open"):
             board.child(attribute, protocol)
@@ -190,7 +194,7 @@ def use_slot(slot: str) -> None:
 @contextlib.contextmanager
 def _locked(directory: str, wait: float) -> Iterator[bool]:
     """The flock between `fold` and `render`; False if it could not be had in `wait` seconds."""
-    descriptor = os.open(Path(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(Path(directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
     try:
         end = time.monotonic() + wait
         while True:
@@ -215,7 +219,7 @@ def fold(slot: str) -> bool:
     if _board is None:
         return True
     directory = Path(_board.directory)
-    with _locked(_board.directory, 0.25) as held:
+    with _locked(_board.directory, 0.0) as held:
         if not held:
             return False
         for kind in ("counter", "histogram"):

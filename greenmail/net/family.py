@@ -1,7 +1,6 @@
 """The parent's children: forking them, hearing from them, ending them."""
 
 import gc
-import json
 import logging
 import os
 import signal
@@ -23,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.1  # seconds until a child that ended unasked is started again; doubles
 LONGEST_DELAY = 30.0
+NO_ROOM_DELAY = 2.0
 GOOD_LIFE = 30.0  # seconds after which a child's end is not its start's fault
 SILENT = 15.0  # seconds without a sign of life after which a worker does not count as healthy
 _LOOK = 5.0
@@ -80,28 +80,46 @@ class Family:
         wanted = self._wanted(site)
         return [kind for kind in Kind if now >= self._not_before[kind] for _ in range(wanted[kind] - self._here(kind))]
 
-    def fork(self, kind: Kind, site: Site) -> Child:
-        """A new child of the present generation."""
+    def fork(self, kind: Kind, site: Site) -> Child | None:
+        """A new child of the present generation; None if the system has no room for it now."""
         _assert_alone()
-        slot = min(set(range(SLOTS)) - {child.slot for child in self.children.values()} - set(self._unfolded))
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        slot = next((slot for slot in range(SLOTS) if slot not in self._taken()), None)
+        if slot is None:
+            return self._no_room(kind, "too many old processes still drain")
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            return self._no_room(kind, error.strerror)
         now, parent = time.monotonic(), os.getpid()
         gc.collect()
         gc.freeze()  # the children share these pages as long as no collector writes to them
         # A signal for the child must not meet the parent's handlers, which it has until it has its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
-        pid = os.fork()
-        if pid == 0:
-            self._live(Child(kind, slot, parent, ours, self.generation, now, now), theirs, site)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
-        theirs.close()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            return self._no_room(kind, error.strerror)
+        else:
+            if pid == 0:
+                self._live(Child(kind, slot, parent, ours, self.generation, now, now), theirs, site)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
+            theirs.close()
         ours.setblocking(False)
         child = self.children[pid] = Child(kind, slot, pid, ours, self.generation, now, now)
         log.info("fork kind=%s pid=%d", kind.value, pid)
         return child
 
+    def _taken(self) -> set[int]:
+        return {child.slot for child in self.children.values()} | set(self._unfolded)
+
+    def _no_room(self, kind: Kind, why: str | None) -> None:
+        log.error("fork-failed kind=%s reason=%r", kind.value, why)
+        self._not_before[kind] = time.monotonic() + NO_ROOM_DELAY
+
     def _live(self, child: Child, control: socket.socket, site: Site) -> None:
-        """In the child; never comes back."""
+        """In the child; never comes back. `child.pid` is the parent's here."""
         status = 1
         try:
             foreign = [*self.foreign, child.control, *(other.control for other in self.children.values())]
@@ -141,7 +159,7 @@ class Family:
             child.heard = time.monotonic()
             try:
                 self._hear(child, register.decode(data))
-            except (json.JSONDecodeError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError):
                 log.error("bug message-from pid=%d data=%r", child.pid, data[:200])
         return True
 

@@ -23,6 +23,7 @@ from gevent.server import StreamServer
 from greenmail import metrics
 from greenmail.errors import Disconnected
 from greenmail.net.stream import Shared, Stream, plain_address
+from greenmail.net.work import Clock
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +110,10 @@ class Connections:
         if not self._open:
             self.none_left.set()
 
-    def report(self) -> None:
+    def report(self, clock: Clock) -> None:
         """Add the octets of living connections to the metrics."""
         for stream in list(self._open):
+            clock.breathe()
             metrics.octets(stream.protocol, *stream.unreported())
 
     def _refuse(self, service: Service, sock: Any, address: tuple[Any, ...]) -> None:

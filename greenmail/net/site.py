@@ -73,7 +73,7 @@ class Site:
                 sock.close()
 
     def stop_listening(self) -> None:
-        """The parent's part of not accepting any more; /metrics stays to the end."""
+        """The parent's part of not accepting any more."""
         for sock in self.sockets.values():
             sock.close()
 

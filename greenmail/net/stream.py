@@ -10,6 +10,7 @@ One green thread uses a stream; only `interrupt` and `drain` may be called by ot
 
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 import time
@@ -369,12 +370,15 @@ class Stream:
             return
 
     def _linger(self) -> None:
-        """Read what the client still sends: closing with unread input would reset what we sent last."""
+        """Read what the client still sends: closing with unread input would reset what we sent last.
+
+        From the descriptor, because nothing may come through TLS any more after its end was said.
+        """
         if not self._audible:
             return
         end = time.monotonic() + LINGER
         for _ in range(8):
-            if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT or not self._sock.recv(RECEIVE):
+            if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT or not os.read(self._sock.fileno(), RECEIVE):
                 return
 
 

@@ -125,7 +125,9 @@ class _Supervisor:
         log.info("stopping grace=%g", grace)
         systemd.notify("STOPPING=1")
         self._stopping = True
-        self._site.stop_listening()
+        for site in (self._site, self._old_site):
+            if site is not None:
+                site.stop_listening()
         self._family.end(self._family.children.values(), grace + KILL_AFTER)
 
     # --- children ---
@@ -169,6 +171,8 @@ class _Supervisor:
 
     def _fork(self, kind: Kind) -> None:
         child = self._family.fork(kind, self._site)
+        if child is None:
+            return
         self._selector.register(child.control, selectors.EVENT_READ, child)
 
     def _forget(self, child: Child) -> None:
@@ -195,9 +199,10 @@ class _Supervisor:
         old = self._site
         try:
             config = configuration.load(old.config.source) if old.config.source else old.config
-            site = Site.make(config, old)
             logs.setup(config.log_level, config.log_format, config.log_path, config.owner())
+            site = Site.make(config, old)
         except (ConfigError, CannotStart, OSError) as error:
+            _log_as(old.config)
             for line in str(error).splitlines():
                 log.error("reload-refused %s", line)
             systemd.notify("READY=1")
@@ -225,8 +230,9 @@ class _Supervisor:
     def _take_back(self, why: str) -> None:
         """The new configuration does not work: the old workers have never stopped."""
         log.error("reload-refused %s", why)
-        self._reload_until = None
         assert self._old_site is not None
+        _log_as(self._old_site.config)
+        self._reload_until = None
         self._site.close(self._old_site)
         self._site, self._old_site = self._old_site, None
         self._family.end(self._family.back(), 1.0)
@@ -246,6 +252,14 @@ def _empty(reader: Any) -> None:
         return
 
 
+def _log_as(config: Config) -> None:
+    """Go back to how the log was; where it cannot be opened any more, it stays where it is now."""
+    try:
+        logs.setup(config.log_level, config.log_format, config.log_path, config.owner())
+    except OSError as error:
+        log.error("log-not-opened path=%s reason=%r", config.log_path, error.strerror)
+
+
 def _status(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
-    return f"exit:{code}" if code >= 0 else signal.Signals(-code).name
+    return f"exit:{code}" if code >= 0 else f"signal:{-code}"

@@ -4,7 +4,6 @@
 # (gevent has no type hints)
 
 import itertools
-import json
 import logging
 import os
 import signal
@@ -83,10 +82,11 @@ class _Worker:
         self._stop.wait()
         for acceptor in self._acceptors:
             acceptor.close()
+        gevent.sleep(0.01)  # what was accepted a moment ago begins, so that it is told to go, too
         self._connections.drain()
         if not self._connections.none_left.wait(self._plan.config.stop_grace):
             log.warning("stop-grace-over sessions=%d", len(self._connections))
-        self._connections.report()
+        self._connections.report(self._work.clock)
         # No stop of threads and green threads: one that holds a lock must not be killed halfway, and the end of the
         # process is as safe as a crash.
         return 0
@@ -147,7 +147,7 @@ class _Worker:
                     self._renew(tls.Pair(message["cert"], message["key"]), *descriptors)
                 else:
                     self._register.answered(message)
-            except (json.JSONDecodeError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError):
                 log.exception("bug in a message of the parent")
             finally:
                 for descriptor in descriptors:
@@ -164,5 +164,5 @@ class _Worker:
     def _show_life(self) -> None:
         while True:
             gevent.sleep(min(ALIVE_EVERY, REPORT_EVERY))
-            self._connections.report()
+            self._connections.report(self._work.clock)
             self._register.say({"op": "alive"})
