@@ -7,7 +7,7 @@ from greenmail.auth import sasl
 from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
 from greenmail.auth.failures import Failures, refused_login
 from greenmail.errors import BadSyntax, Refused
-from greenmail.pop3.maildrop import Maildrop, Removal
+from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
 from greenmail.pop3.session import AUTH, SYS_TEMP, Session, leave
 from greenmail.pop3.uidl import Format
 
@@ -139,13 +139,17 @@ def _open(session: Session) -> Maildrop:
     """The maildrop, with its lock. Raises IN_USE. RFC 1939 4, RFC 2449 8.1.2."""
     assert session.account is not None, "opened just before"
     services = session.services
+    try:
+        uidl = Format(services.pop3_uidl_format)
+    except ValueError as error:
+        log.error("pop3-uidl-format sid=%s text=%r", session.sid, str(error))
+        raise Refused("the server's settings are wrong, please tell its administrator", SYS_PERM) from None
     removal = Removal(services.pop3_deleted_flag, mark_seen=not services.pop3_no_flag_updates)
     mailbox = session.account.open("INBOX")
     held = None
     maildrop = None
     try:
         held = mailbox.lock_maildrop()
-        uidl = Format(services.pop3_uidl_format)
         maildrop = Maildrop(mailbox, held, removal, uidl, services.runtime.breathe)
     finally:
         if maildrop is None:

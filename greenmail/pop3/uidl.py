@@ -66,9 +66,9 @@ class Format:
 def legal(text: str, keep: bool = False) -> str:
     """`text` if RFC 1939 7 allows it as a unique id, otherwise a hash of it.
 
-    `keep`: any length is allowed, because the old server has given it out like that.
+    `keep`: more are allowed, because the old server has given it out like that; a file name has at most 255.
     """
-    if _VISIBLE.match(text) and (keep or len(text) <= MAX_LENGTH):
+    if _VISIBLE.match(text) and len(text) <= (255 if keep else MAX_LENGTH):
         return text
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -284,6 +284,13 @@ def test_an_error_while_opening_gives_everything_back(monkeypatch: pytest.Monkey
     assert shown(host.talk(wire, LOGIN)) == ["+OK", "+OK"]
 
 
+def test_a_unique_id_format_that_cannot_be_read_is_said_at_login(caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(pop3_uidl_format="%{uid | rot13}")
+    assert shown(host.talk(host.connect(), LOGIN)) == ["+OK", "-ERR [SYS/PERM]"]
+    assert "rot13" in caplog.text
+    assert host.seats.entries == []
+
+
 # --- QUIT ------------------------------------------------------------------------------------------------------------
 
 
