@@ -79,7 +79,7 @@ class _Inbox:
         try:
             data = wire.receive()
         except Disconnected:
-            self.timed_out = self._clock() - now >= wire.timeout
+            self.timed_out = self._clock() - now >= 0.99 * wire.timeout  # clocks differ a little
             raise
         self.octets += len(data)
         return data
@@ -100,7 +100,16 @@ def _next(session: Session) -> None:
     try:
         execute(session, frame)
     finally:
-        frame.discard()
+        _discard(session, frame)
+
+
+def _discard(session: Session, frame: framing.Frame) -> None:
+    """Remove what was streamed and is of no use now; what cannot be removed is the store's to sweep up later."""
+    for sink in frame.sinks:
+        try:
+            sink.abort()
+        except Exception:
+            log.exception("bug sid=%s user=%r in tidying up", session.sid, _name(session))
 
 
 def _begin_literal(session: Session, text: bytes, size: int) -> framing.Sink | None:
@@ -245,15 +254,20 @@ def _farewell(session: Session, inbox: _Inbox, end: Disconnected) -> str:
 
 
 def _leave(session: Session, inbox: _Inbox, seconds: float, reason: str) -> None:
-    """Give everything back. No client is written to any more."""
-    session.deselect()
+    """Give everything back, each thing even if another cannot be. No client is written to any more."""
     user, account = session.user, session.account
-    session.account = None
-    if user is None or account is None:
+    try:
+        session.deselect()
+    finally:
+        session.account = None
+        if user is not None and account is not None:
+            try:
+                account.close()
+            finally:
+                session.services.register.logout(user.name, session.wire.peer, "imap")
+    if user is None:
         log.debug("disconnect sid=%s rip=%s reason=%r", session.sid, session.wire.peer, reason)
         return
-    account.close()
-    session.services.register.logout(user.name, session.wire.peer, "imap")
     figures = session.figures
     log.info(
         "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f fetched=%d appended=%d expunged=%d"

@@ -31,10 +31,10 @@ from greenmail.imap.commands import (
 from greenmail.imap.ext import condstore
 from greenmail.imap.session import Session
 
-# One import and one line a module, alphabetical within `commands` and `ext`.
+# One import and one line a module, alphabetical within `commands` and `ext`; `basic` leads the list of capabilities.
 FEATURES: tuple[Feature, ...] = (
-    append.FEATURE,
     basic.FEATURE,
+    append.FEATURE,
     copy.FEATURE,
     enable.FEATURE,
     expunge.FEATURE,

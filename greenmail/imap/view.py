@@ -45,6 +45,20 @@ class News:
 NO_NEWS = News()
 
 
+def claim_recent(mailbox: Mailbox) -> int:
+    """The first UID that is \\Recent for the caller. Raises GONE.
+
+    A store that cannot do it for now (a full disk, a lock) keeps no mail from anybody: the messages are shown, and stay
+    \\Recent for a later session.
+    """
+    try:
+        return mailbox.claim_recent()
+    except StorageError as error:
+        if error.reason is Reason.GONE:
+            raise
+        return mailbox.uidnext
+
+
 class View:
     """`uids[n - 1]` is the UID of message sequence number n. Made behind a `look`, and behind `claim_recent`."""
 
@@ -133,12 +147,7 @@ class View:
         uids = mailbox.table.uids
         if self.read_only or not uids or mailbox.first_recent > uids[-1]:
             return mailbox.first_recent
-        try:
-            return mailbox.claim_recent()
-        except StorageError as error:
-            if error.reason is Reason.GONE:
-                raise
-            return mailbox.uidnext  # a full disk does not keep news from anybody; they stay \\Recent for later
+        return claim_recent(mailbox)
 
     def _drop_pending(self) -> tuple[tuple[int, int], ...]:
         """RFC 9051 7.5.1: each EXPUNGE renumbers what follows, so the highest goes first."""

@@ -5,10 +5,12 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from harness.engine import Backend, Engine
 from harness.green import Scheduler
+from harness.stores import maildir_maker
 from harness.strict_client import Known, Step, StrictClient, silent_change
 from harness.waiting import WaitingAccount
 from hypothesis import given, settings
@@ -185,6 +187,15 @@ def test_interleavings_by_seed(pytestconfig: pytest.Config) -> None:
         except AssertionError as error:
             raise AssertionError(f"--interleaving-seed {number}\n{error}") from error
     assert switches > 20 * len(seeds), "hardly anything was interleaved"
+
+
+def test_interleavings_on_a_maildir(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """The real store, with its own locks, batches and looks: fewer orders, since each of them syncs files."""
+    for number in range(max(60, pytestconfig.getoption("--interleavings") // 50)):
+        try:
+            play(random.Random(number).randrange, maildir_maker(tmp_path / str(number)), acts=4)
+        except AssertionError as error:
+            raise AssertionError(f"seed {number}\n{error}") from error
 
 
 @settings(max_examples=150)

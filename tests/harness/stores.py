@@ -1,6 +1,7 @@
 """The stores that transcripts run against."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from harness.engine import USER, Backend, memory_backend
@@ -15,9 +16,11 @@ def maildir_maker(directory: Path) -> Maker:
     """Sessions on a Maildir; `outside` is another worker on the same one."""
 
     def make(scheduler: Scheduler) -> Backend:
-        settings = MaildirSettings(mail_path=str(directory / "Maildir"))
+        # Names of files hold host, pid and a counter; these two have the same pid, so they get different hosts.
+        settings = MaildirSettings(mail_path=str(directory / "Maildir"), lock_host="inside")
+        elsewhere = replace(settings, lock_host="outside")
         store, other = MaildirStore(scheduler.runtime()), MaildirStore(scheduler.runtime())
-        return Backend(lambda: store.open_account(USER, settings), other.open_account(USER, settings))
+        return Backend(lambda: store.open_account(USER, settings), other.open_account(USER, elsewhere))
 
     return make
 

@@ -5,6 +5,7 @@ all or none. What a command did not use is removed when it is over, whatever hap
 """
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, Refused, StorageError
@@ -19,13 +20,15 @@ from greenmail.imap.session import Session
 from greenmail.storage.api import Flags, Mailbox, Upload
 
 _ANNOUNCED = re.compile(rb"(~?)\{[0-9]++\+?\}\r\n")  # to the end of the text: the literal that is being announced
-_MOST_MESSAGES = 10_000  # in one command: each is a file in tmp/ until the last has come
+_MOST_MESSAGES = 1000  # in one command: each is a file in tmp/ until the last has come
 
 
 class Streamed:
     """A message on its way: the sink of its literal, and afterwards what the command finds in its place."""
 
-    def __init__(self, mailbox: Mailbox, upload: Upload) -> None:
+    def __init__(self, name: str, number: int, mailbox: Mailbox, upload: Upload) -> None:
+        self.name = name
+        self.number = number  # in its command, from 1
         self.mailbox = mailbox
         self.upload = upload
         self._is_open = True
@@ -83,35 +86,32 @@ def append_opts(cur: Cursor) -> tuple[Flags, int | None]:
 
 def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
     """Where the literal at the end of the text goes; None: it is the mailbox name."""
-    cur.space()
-    if _ANNOUNCED.fullmatch(cur.text, cur.pos):
-        return None
-    name = grammar.mailbox(cur)
+    if cur.staged:  # what stands before the last message was looked at when that began
+        cur.pos = max(cur.staged)
+        previous: Streamed = cur.staged[cur.pos]
+        name, number = previous.name, previous.number + 1
+    else:
+        cur.space()
+        if _ANNOUNCED.fullmatch(cur.text, cur.pos):
+            return None
+        name, number = grammar.mailbox(cur), 1
     flags, date = append_opts(cur)
-    number = 1
-    while not (announced := _ANNOUNCED.fullmatch(cur.text, cur.pos)):
-        grammar.staged_literal(cur)
-        flags, date = append_opts(cur)
-        number += 1
-    if announced[1]:
-        raise cur.wrong("a literal8 is not allowed here")
+    announced = _ANNOUNCED.fullmatch(cur.text, cur.pos)
+    if announced is None or announced[1]:
+        raise cur.wrong("expected a message as a literal")
     if size > session.limits.max_request_size:
         raise Refused(f"a message may have {session.limits.max_request_size} octets at most", TOOBIG)
     if size == 0:  # RFC 3502 6.3.11: so a client cancels
         raise Refused("a message without any octet is not taken; nothing was appended")
     if number > _MOST_MESSAGES:
         raise Refused(f"{_MOST_MESSAGES} messages at most in one command", LIMIT)
-    return _begin(open_target(session, name), flags, date)
-
-
-def _begin(mailbox: Mailbox, flags: Flags, date: int | None) -> Streamed:
-    try:
+    mailbox = open_target(session, name)
+    with ExitStack() as undo:
+        undo.callback(mailbox.close)
         upload = mailbox.upload()
-    except BaseException:
-        mailbox.close()
-        raise
+        undo.pop_all()
     upload.flags, upload.date = flags, date
-    return Streamed(mailbox, upload)
+    return Streamed(name, number, mailbox, upload)
 
 
 def open_target(session: Session, name: str) -> Mailbox:

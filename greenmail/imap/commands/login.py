@@ -1,6 +1,7 @@
 """STARTTLS, AUTHENTICATE and LOGIN, RFC 9051 6.2, RFC 4959; what to log in with, and how it goes wrong."""
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from greenmail import metrics
@@ -72,6 +73,11 @@ def run_login(session: Session, request: LoginRequest) -> Ok:
     """RFC 9051 6.2.3."""
     _require_privacy(session, "LOGIN")
     return _log_in(session, "LOGIN", sasl.Credentials(_user_name(request.login), request.password))
+
+
+def _literal_in_clear(session: Session, cur: Cursor, size: int) -> None:
+    """A literal may be the password: without TLS the client is told so before it sends it."""
+    _require_privacy(session, "LOGIN")
 
 
 def _user_name(octets: bytes) -> str:
@@ -148,12 +154,11 @@ def _enter(session: Session, user: User) -> None:
         session.logging_out = True
         session.out.write(b"* BYE [LIMIT] Too many connections of this user\r\n")
         raise Refused("too many connections of this user; close another one", LIMIT)
-    try:
+    with ExitStack() as undo:
+        undo.callback(register.logout, user.name, address, "imap")
+        undo.callback(metrics.login, "imap", "unavailable")
         session.account = session.services.open_account(user)
-    except BaseException:
-        register.logout(user.name, address, "imap")
-        metrics.login("imap", "unavailable")
-        raise
+        undo.pop_all()
     session.user = user
     session.reader.authenticated = True
 
@@ -193,7 +198,7 @@ def _failed(session: Session, mechanism: str, login: str, denied: Denied) -> Ref
 
 
 STARTTLS = Command("STARTTLS", states=NOT_AUTHENTICATED, parse=parse_starttls, run=run_starttls)
-LOGIN = Command("LOGIN", states=NOT_AUTHENTICATED, parse=parse_login, run=run_login)
+LOGIN = Command("LOGIN", states=NOT_AUTHENTICATED, parse=parse_login, run=run_login, literal=_literal_in_clear)
 AUTHENTICATE = Command("AUTHENTICATE", states=NOT_AUTHENTICATED, parse=parse_authenticate, run=run_authenticate)
 
 

@@ -3,6 +3,7 @@
 import logging
 import unicodedata
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from greenmail.imap.cursor import Cursor
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
-from greenmail.imap.view import View
+from greenmail.imap.view import View, claim_recent
 from greenmail.storage.api import SEEN, SYSTEM_FLAGS, Account, Mailbox
 
 log = logging.getLogger(__name__)
@@ -93,14 +94,12 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
     if isinstance(request.name, Refused):
         raise request.name
     mailbox = open_mailbox(session, request.name)
-    try:
+    with ExitStack() as undo:
+        undo.callback(mailbox.close)
         read_only = examine or mailbox.read_only
-        first_recent = mailbox.first_recent if read_only else mailbox.claim_recent()
-        view = View(mailbox, read_only, first_recent, shows_recent=not session.rev2)
-    except BaseException:
-        mailbox.close()
-        raise
-    session.view = view
+        first_recent = mailbox.first_recent if read_only else claim_recent(mailbox)
+        session.view = view = View(mailbox, read_only, first_recent, shows_recent=not session.rev2)
+        undo.pop_all()
     try:
         for param, value in request.params:
             if param.apply is not None:
@@ -163,7 +162,8 @@ def _first_unseen(view: View) -> int:
     """The sequence number of the first message without \\Seen, or 0. RFC 3501 7.1 UNSEEN."""
     table = view.mailbox.table
     seen = [SEEN in flags for flags in table.flag_sets]
-    return next((row + 1 for row, flags in enumerate(table.flags) if not seen[flags]), 0)
+    unseen = (uid for uid, flags in zip(table.uids, table.flags, strict=True) if not seen[flags])
+    return next((seq for uid in unseen if (seq := view.seq(uid))), 0)
 
 
 def _list_line(session: Session, view: View, given: str) -> bytes:
