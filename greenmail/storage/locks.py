@@ -1,4 +1,4 @@
-"""Locks of a mailbox, of single files and of a POP3 session. `design.md` 3a, `formats.md` 2.7, 3.2.
+"""Locks of a mailbox and of a POP3 session. `design.md` 3a, `formats.md` 2.7.
 
 Two locks guard a mailbox: `flock` on `greenmail.lock` among our own processes (the kernel gives it back when a process
 dies), and inside it the dotlock `dovecot-uidlist.lock` towards Dovecot; `stale_lock` has the rules for breaking it. It
@@ -20,6 +20,7 @@ content of the standing file may be missing; then the same rules hold.
 Waiting is a series of short sleeps through the `sleep` that was handed in; nothing here blocks a thread.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -36,11 +37,11 @@ from greenmail.storage.stale_lock import Doubt, Onlooker, is_alive
 log = logging.getLogger(__name__)
 
 UIDLIST_STALE = 120.0
-SUBSCRIPTIONS_STALE = 30.0
+_SESSION_STALE = 300.0
 _TOUCH_EVERY = 10.0
 _STEPS_MS = (1, 2, 5, 10, 20, 50)
 _LAST_STEP_MS = 100
-_IN_USE = "the mailbox is locked by another program, try again later"
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,17 @@ class Waiting:
             number += 1
             waited += step
             yield step
+
+    def pause(self, steps: Iterator[float]) -> None:
+        """Sleep for the next of `steps`; raises IN_USE if there is none."""
+        step = next(steps, None)
+        if step is None:
+            raise StorageError(Reason.IN_USE, "the mailbox is locked by another program, try again later")
+        self.sleep(step)
+
+    def onlooker(self, pid: int = 0, host: str = "") -> Onlooker:
+        """For `stale_lock.Doubt`."""
+        return Onlooker(pid, host, self.now, self.sleep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,7 @@ class MailboxLock:
     """
 
     __slots__ = (
+        "_created",
         "_descriptor",
         "_directory",
         "_dotlock",
@@ -152,8 +165,9 @@ class MailboxLock:
         self._flock = directory + b"/greenmail.lock"
         uidlist = control + b"/dovecot-uidlist"
         self._dotlock = uidlist + b".lock"
-        self._doubt = Doubt(files, self._dotlock, uidlist, UIDLIST_STALE, _onlooker(waiting, owner.pid, owner.host))
+        self._doubt = Doubt(files, self._dotlock, uidlist, UIDLIST_STALE, waiting.onlooker(owner.pid, owner.host))
         self._descriptor = -1
+        self._created = -1  # the dotlock itself, where there are no links
         self._standing = b""  # the file in tmp/, if there is one
         self._inode = (0, 0)  # device and inode of what the dotlock is a link of
         self._touched = 0.0
@@ -166,14 +180,14 @@ class MailboxLock:
             try:
                 self._take_flock(steps)
                 self._take_dotlock(steps)
+                self.held = True
             except FileNotFoundError:
-                self._drop_flock()
                 raise StorageError(Reason.GONE, "the mailbox is not there any more") from None
-            except (OSError, StorageError):
-                self._drop_flock()
-                raise
+            finally:
+                # Whatever ended the waiting, also the end of this green thread.
+                if not self.held:
+                    self._drop_flock()
         self._touched = time.monotonic()
-        self.held = True
 
     def _take_flock(self, steps: Iterator[float]) -> None:
         while True:
@@ -188,7 +202,7 @@ class MailboxLock:
                 if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
                     return
                 self._close()
-            _sleep_or_give_up(self._waiting, steps)
+            self._waiting.pause(steps)
 
     def _open_flock(self) -> int:
         try:
@@ -203,38 +217,69 @@ class MailboxLock:
     def _take_dotlock(self, steps: Iterator[float]) -> None:
         last = _parse_line(self._files.pread(self._descriptor, 512, 0))
         while True:
-            source = self._prepare_standing()
-            self._note("+")
             try:
-                self._files.link(source, self._dotlock)
-            except FileExistsError:
-                # On NFS the answer to a successful link may have been lost.
-                if self._is_ours():
+                if self._link() or self._is_ours():  # on NFS the answer to a successful link may have been lost
                     return
-                if self._is_leftover(last):
-                    self._files.unlink(self._dotlock)
-                    continue
             except FileNotFoundError:
-                # Somebody cleaned up in tmp/; if it is the directory that is gone, preparing again says so.
+                # Somebody cleaned up in tmp/; if it is the directory that is gone, that shows now.
                 self._standing = b""
-                self._files.stat(self._directory)
-            else:
-                return
+                self._files.stat(os.path.dirname(self._dotlock))
+            if self._is_leftover(last):
+                self._files.unlink_quietly(self._dotlock)
+                last = None
+                continue
             self._note("-")
             if self._doubt.is_stale():
                 self._doubt.break_lock()
-            _sleep_or_give_up(self._waiting, steps)
+            self._waiting.pause(steps)
+
+    def _link(self) -> bool:
+        """Try once; False if there is a lock."""
+        source = self._prepare_standing()
+        self._note("+")
+        try:
+            self._files.link(source, self._dotlock)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return self._create()
+        return True
+
+    def _create(self) -> bool:
+        """As `_link`, where there are no links: the control directory is on another file system, or it has none."""
+        self._inode = (0, 0)
+        try:
+            descriptor = self._files.create_exclusive(self._dotlock, ownership(self._files.stat(self._directory)))
+        except FileExistsError:
+            return False
+        # Open until the release: nobody else's lock can get this inode number meanwhile.
+        self._created = descriptor
+        self._fill(descriptor)
+        self._use(self._dotlock)
+        self._note("+")
+        return True
+
+    def _fill(self, descriptor: int) -> None:
+        """Write who we are; without it, on a full disk, the lock is one of an unknown owner."""
+        try:
+            self._files.write_all(descriptor, self._owner.content())
+        except OSError as error:
+            log.warning("lock-content path=%r error=%s", self._dotlock, error)
 
     def _is_leftover(self, last: tuple[str, Owner, int] | None) -> bool:
         """Whether the dotlock is that of an earlier holder of the flock, who died; `last`: what he wrote down."""
         try:
             inode = self._files.lstat(self._dotlock).st_ino
-        except FileNotFoundError:
+            content = self._files.read_file(self._dotlock)
+        except (FileNotFoundError, PermissionError):
             return False
         if inode == self._files.fstat(self._descriptor).st_ino:
             # Made on a full disk: a link of the very file that we hold.
             return True
-        if last is None or last[0] != "+" or last[2] != inode:
+        # The number alone could be that of a new lock in the place of the old one.
+        if last is None or last[0] != "+" or (last[2], last[1].content()) != (inode, content):
             return False
         dead = last[1] == self._owner or self._owner.certainly_dead(last[1])
         log.warning("lock-leftover path=%r pid=%s dead=%s", self._dotlock, last[1].pid, dead)
@@ -260,12 +305,8 @@ class MailboxLock:
             # Expunging must be possible on a full disk: a link of a file that is there needs no room.
             log.warning("lock-standing-file path=%r error=%s", path, error)
             return self._use(self._flock)
-        try:
-            self._files.write_all(descriptor, self._owner.content())
-        except OSError as error:
-            log.warning("lock-standing-file path=%r error=%s", path, error)
-        finally:
-            self._files.close(descriptor)
+        self._fill(descriptor)
+        self._files.close(descriptor)
         self._standing = path
         return self._use(path)
 
@@ -311,6 +352,10 @@ class MailboxLock:
         self._drop_flock()
 
     def _drop_flock(self) -> None:
+        if self._created >= 0:
+            self._inode = (0, 0)
+            created, self._created = self._created, -1
+            self._files.close(created)
         if self._descriptor >= 0:
             self._close()
 
@@ -332,75 +377,8 @@ class MailboxLock:
         self.release()
 
 
-def _onlooker(waiting: Waiting, pid: int, host: str) -> Onlooker:
-    return Onlooker(pid, host, waiting.now, waiting.sleep)
-
-
-def _sleep_or_give_up(waiting: Waiting, steps: Iterator[float]) -> None:
-    step = next(steps, None)
-    if step is None:
-        raise StorageError(Reason.IN_USE, _IN_USE)
-    waiting.sleep(step)
-
-
-class FileLock:
-    """`<path>.lock` that is itself the new file: `subscriptions.lock`, `dovecot-acl.lock`. Use with `with`.
-
-    Read the file inside, for it may change until then; leave without `commit` and nothing has happened.
-    """
-
-    __slots__ = ("_descriptor", "_doubt", "_files", "_lock", "_path", "_waiting")
-
-    def __init__(self, files: Files, path: bytes, waiting: Waiting, stale: float) -> None:
-        """`stale`: seconds after which the lock of one who does not move is broken."""
-        self._files, self._path, self._waiting = files, path, waiting
-        self._lock = path + b".lock"
-        self._doubt = Doubt(files, self._lock, path, stale, _onlooker(waiting, 0, ""))
-        self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        steps = self._waiting.steps()
-        with refusing("the file cannot be locked"):
-            owner = ownership(self._files.stat(os.path.dirname(self._path)))
-            while True:
-                try:
-                    self._descriptor = self._files.create_exclusive(self._lock, owner)
-                except FileExistsError:
-                    if self._doubt.is_stale():
-                        self._doubt.break_lock()
-                    _sleep_or_give_up(self._waiting, steps)
-                else:
-                    return self
-
-    def commit(self, data: bytes) -> None:
-        """Write `data`, fsync, rename over the path, fsync the directory: gives back the lock.
-
-        Raises IN_USE if somebody broke it.
-        """
-        with refusing("the file cannot be written"):
-            self._files.write_all(self._descriptor, data)
-            self._files.fsync(self._descriptor)
-            if not self._is_ours():
-                raise StorageError(Reason.IN_USE, "another program broke the lock, try again")
-            self._files.rename(self._lock, self._path)
-            descriptor, self._descriptor = self._descriptor, -1
-            self._files.close(descriptor)
-            self._files.fsync_directory(os.path.dirname(self._path))
-
-    def _is_ours(self) -> bool:
-        return _same_file(self._files, self._descriptor, self._lock)
-
-    def __exit__(self, *_: object) -> None:
-        """Remove the lock if it was not committed."""
-        if self._descriptor < 0:
-            return
-        if self._is_ours():
-            self._files.unlink_quietly(self._lock)
-        descriptor, self._descriptor = self._descriptor, -1
-        self._files.close(descriptor)
-
-
-def _same_file(files: Files, descriptor: int, path: bytes) -> bool:
+def same_file(files: Files, descriptor: int, path: bytes) -> bool:
+    """Whether `path` is the file that is open as `descriptor`."""
     mine = files.fstat(descriptor)
     try:
         there = files.lstat(path)
@@ -432,7 +410,7 @@ class SessionLock:
         """Give it back; does nothing the second time."""
         if self._descriptor < 0:
             return
-        if _same_file(self._files, self._descriptor, self._path):
+        if same_file(self._files, self._descriptor, self._path):
             self._files.unlink_quietly(self._path)
         descriptor, self._descriptor = self._descriptor, -1
         self._files.close(descriptor)
@@ -441,27 +419,34 @@ class SessionLock:
 def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -> SessionLock:
     """Take the POP3 lock in the control directory of INBOX; raises IN_USE after `waiting.timeout` (0: at once)."""
     path = control + b"/dovecot-pop3-session.lock"
-    temporary = control + os.fsencode(f"/greenmail.{owner.host}.{owner.pid}.{secrets.token_hex(4)}.tmp")
-    doubt = Doubt(files, path, path, UIDLIST_STALE, _onlooker(waiting, owner.pid, owner.host))
+    # In tmp/, where old leftovers are cleared away; a separate control directory may have none.
+    place = control + b"/tmp" if os.path.isdir(control + b"/tmp") else control
+    temporary = place + os.fsencode(f"/greenmail.{owner.host}.{owner.pid}.{secrets.token_hex(4)}")
+    doubt = Doubt(files, path, path, _SESSION_STALE, waiting.onlooker(owner.pid, owner.host))
     steps = waiting.steps()
     with refusing("the mailbox cannot be locked"):
         descriptor = files.create_exclusive(temporary, ownership(files.stat(control)))
+        lock = None
         try:
             files.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            files.write_all(descriptor, owner.content())
-            while True:
+            try:
+                files.write_all(descriptor, owner.content())
+            except OSError as error:
+                # On a full disk the flock alone tells that it lives: messages must be removable.
+                log.warning("lock-content path=%r error=%s", path, error)
+            while lock is None:
                 try:
                     files.link(temporary, path)
-                    return SessionLock(files, path, descriptor)
+                    lock = SessionLock(files, path, descriptor)
                 except FileExistsError:
                     if not _is_flocked(files, path) and doubt.is_stale():
                         doubt.break_lock()
-                _sleep_or_give_up(waiting, steps)
-        except (OSError, StorageError):
-            files.close(descriptor)
-            raise
+                    waiting.pause(steps)
         finally:
+            if lock is None:
+                files.close(descriptor)
             files.unlink_quietly(temporary)
+    return lock
 
 
 def _is_flocked(files: Files, path: bytes) -> bool:

@@ -11,7 +11,7 @@
 
 Names have no prefix, and their levels are in the root's encoding. A file keeps its version, its order and the bytes of
 all lines but the one that comes or goes, also of lines that name nothing we know. It is replaced by its own lock file
-(`locks.FileLock`). While there is none, `courierimapsubscribed` is read (one full IMAP name a line, UTF-8 or modified
+(`file_lock`). While there is none, `courierimapsubscribed` is read (one full IMAP name a line, UTF-8 or modified
 UTF-7), and taken over with the first change.
 """
 
@@ -19,9 +19,10 @@ import logging
 
 from greenmail.errors import StorageError
 from greenmail.storage import courier
+from greenmail.storage.file_lock import SUBSCRIPTIONS_STALE, FileLock
 from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.folder_names import INBOX, Layout, decode_level, encode_level, join, levels_of
-from greenmail.storage.locks import SUBSCRIPTIONS_STALE, FileLock, Waiting
+from greenmail.storage.locks import Waiting
 
 log = logging.getLogger(__name__)
 

@@ -202,6 +202,8 @@ class Uidlist:
 
         If the header turns out to be broken, this UIDVALIDITY is taken.
         """
+        if not uidvalidity:
+            return
         if uidvalidity == self._floor[0]:
             next_uid = max(next_uid, self._floor[1])
         elif self.uidvalidity and uidvalidity != self.uidvalidity:

@@ -14,10 +14,9 @@ import time
 import pytest
 
 from greenmail.errors import Reason, StorageError
+from greenmail.storage.file_lock import SUBSCRIPTIONS_STALE, FileLock
 from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import (
-    SUBSCRIPTIONS_STALE,
-    FileLock,
     MailboxLock,
     Owner,
     Waiting,
@@ -65,7 +64,7 @@ def mailbox_lock(folder, clock, timeout=30.0, files=None, owner=None):
 CHILD = """
     import os, sys, time
     from greenmail.storage.filesystem import Files
-    from greenmail.storage.locks import FileLock, MailboxLock, Owner, Waiting, lock_session
+    from greenmail.storage.locks import MailboxLock, Owner, Waiting, lock_session
     folder = os.fsencode(sys.argv[1])
     owner = Owner.this_process(sys.argv[2])
     waiting = Waiting(time.sleep, time.time, 5.0)
@@ -322,6 +321,31 @@ def test_a_full_disk_can_be_locked(folder, clock, call, part, number):
     assert not os.path.exists(dotlock(folder))
 
 
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP])
+def test_where_there_are_no_links_the_dotlock_is_created(folder, clock, number):
+    files = Files(Failing("link", number))
+    lock = mailbox_lock(folder, clock, 0, files)
+    with lock, open(dotlock(folder), "rb") as file:
+        assert file.read() == b"%d:%b" % (os.getpid(), HOST.encode())
+    assert not os.path.exists(dotlock(folder))
+    make_dotlock(folder, b"1:other")
+    with pytest.raises(StorageError), lock:
+        pass
+    assert Files().read_file(dotlock(folder)) == b"1:other"
+
+
+def test_the_control_directory_can_be_elsewhere(folder, clock, tmp_path_factory):
+    control = os.fsencode(tmp_path_factory.mktemp("control"))
+    waiting = Waiting(clock.sleep, clock.now, 0)
+    with MailboxLock(Files(), folder, Owner.this_process(HOST), waiting, control):
+        assert os.listdir(control) == [b"dovecot-uidlist.lock"]
+        assert not os.path.exists(dotlock(folder))
+    assert os.listdir(control) == []
+    lock = lock_session(Files(), control, Owner.this_process(HOST), waiting)
+    assert os.listdir(control) == [b"dovecot-pop3-session.lock"]
+    lock.release()
+
+
 def test_a_lock_made_on_a_full_disk_by_a_process_that_died(folder, clock):
     with mailbox_lock(folder, clock):
         pass
@@ -443,6 +467,35 @@ def test_one_pop3_session_at_a_time(folder, clock):
     session_lock(folder, clock).release()
 
 
+def test_a_pop3_session_on_a_full_disk(folder, clock):
+    files = Files(Failing("write", errno.ENOSPC))
+    waiting = Waiting(clock.sleep, clock.now, 0)
+    lock = lock_session(files, folder, Owner.this_process(HOST), waiting)
+    clock.time += 1000
+    with pytest.raises(StorageError):
+        session_lock(folder, clock)
+    lock.release()
+    session_lock(folder, clock).release()
+
+
+def test_waiting_that_is_cut_off_gives_back_the_flock(folder, clock):
+    class Killed(BaseException):
+        pass
+
+    def kill():
+        raise Killed
+
+    make_dotlock(folder, b"1:unknown.example.org")
+    clock.while_asleep = kill
+    lock = mailbox_lock(folder, clock)
+    with pytest.raises(Killed):
+        lock.acquire()
+    os.unlink(dotlock(folder))
+    with mailbox_lock(folder, clock, 0):
+        pass
+    assert not lock.held
+
+
 def test_a_pop3_session_of_another_process(folder, clock):
     child = Child(folder, SESSION)
     with pytest.raises(StorageError):
@@ -459,9 +512,9 @@ def test_a_pop3_session_of_a_killed_process(folder, clock):
 
 
 def test_the_flock_is_a_real_one(folder, clock):
-    with mailbox_lock(folder, clock), open(folder + b"/greenmail.lock", "rb") as file:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock = mailbox_lock(folder, clock)
+    with lock, open(folder + b"/greenmail.lock", "rb") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 COUNT = """

@@ -17,7 +17,11 @@ NAMES = st.binary(min_size=1, max_size=40).map(lambda name: name.replace(b"/", b
 @pytest.mark.parametrize(
     "name, base, letters",
     [
-        (b"1795343252.M949156P6339.mx.example.org,S=784,W=823:2,DFRSae", b"1795343252.M949156P6339.mx.example.org,S=784,W=823", b"DFRSae"),
+        (
+            b"1795343252.M9P6.mx.example.org,S=784,W=823:2,DFRSae",
+            b"1795343252.M9P6.mx.example.org,S=784,W=823",
+            b"DFRSae",
+        ),
         (b"1704500000.V801I2f99M900009.mx1", b"1704500000.V801I2f99M900009.mx1", b""),
         (b"a:2,PS", b"a", b"S"),
         (b"a:2,FS,extra", b"a", b"FS"),
@@ -30,7 +34,7 @@ NAMES = st.binary(min_size=1, max_size=40).map(lambda name: name.replace(b"/", b
         (b"a:2", b"a", b""),
         (b":2,S", b"", b"S"),
     ],
-)  # fmt: skip
+)
 def test_parts_of_a_name(name, base, letters):
     assert maildir_name.base_name(name) == base
     assert maildir_name.letters_of(name) == letters
@@ -130,7 +134,7 @@ def test_order_of_new_uids():
         b"11.b:2,S",
         b"1795343252.M1.mx",
     ]
-    assert sorted(reversed(ordered), key=maildir_name.uid_order) == ordered
+    assert sorted(ordered[4:] + ordered[:4], key=maildir_name.uid_order) == ordered
 
 
 @given(st.binary(max_size=60))
