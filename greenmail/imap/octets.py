@@ -39,7 +39,9 @@ class Answer:
     def __init__(self, session: Session, seq: int) -> None:
         self._session = session
         self._pieces = [b"* %d FETCH (" % seq]
+        self._gathered = 0
         self._empty = True
+        self.is_torn = False  # a part of it was sent, and its end was not
 
     def add(self, item: bytes) -> None:
         """One complete data item."""
@@ -47,18 +49,19 @@ class Answer:
             self._pieces.append(b" ")
         self._pieces.append(item)
         self._empty = False
+        self._gathered += len(item)
+        if self._gathered > SLICE:
+            self._write()
 
     def stream(self, slices: Iterator[bytes]) -> None:
         """Octets that belong to the item just added; each is sent before the next is asked for.
 
         The client counts on all of them: an error in the middle can only end the connection.
         """
-        out = self._session.out
-        out.write(b"".join(self._pieces))
-        self._pieces.clear()
+        self._write()
         try:
             for piece in slices:
-                out.write(piece)
+                self._session.out.write(piece)
                 self._session.breathe()
         except StorageError as error:
             raise Disconnected(f"a message could not be read while it was sent: {error.text}") from error
@@ -67,7 +70,21 @@ class Answer:
         """Close the response; if there is nothing in it, nothing is sent."""
         if not self._empty:
             self._pieces.append(b")\r\n")
-            self._session.out.write(b"".join(self._pieces))
+            self._write()
+            self.is_torn = False
+
+    def _write(self) -> None:
+        """What was gathered; a BODYSTRUCTURE of a megabyte in slices too."""
+        octets = b"".join(self._pieces)
+        self.is_torn = True
+        self._pieces.clear()
+        self._gathered = 0
+        if len(octets) <= INLINE:
+            self._session.out.write(octets)
+            return
+        for start in range(0, len(octets), SLICE):
+            self._session.out.write(octets[start : start + SLICE])
+            self._session.breathe()
 
 
 class Message:
@@ -81,6 +98,7 @@ class Message:
         self.trouble = trouble
         self._content: Content | None = None
         self._lost = False
+        self._octets: bytes | None = None  # all of a short message, once it was read as a whole
 
     def content(self) -> Content | None:
         """The open message; None if it cannot be had."""
@@ -105,6 +123,27 @@ class Message:
             self.digest = {**self.digest, **made}
             parts = self.digest[CacheKind.PARTS]
         return find_part(parts, path)
+
+    def header(self, content: Content) -> bytes:
+        """The header with its empty line; of a large message read in the pool, where the header itself may be large."""
+        if content.size <= INLINE:
+            return content.header()
+        found = self.session.blocking(_read_header, content)
+        if isinstance(found, StorageError):
+            raise found
+        return bytes(found)
+
+    def whole(self, content: Content) -> bytes:
+        """All octets of a short message, read once."""
+        if self._octets is None:
+            self._octets = content.read()
+        return self._octets
+
+    def slices(self, content: Content, first: int, last: int) -> Iterator[bytes]:
+        """Octets first..last, fit for literals: without NUL. Raises UNAVAILABLE if the message became shorter."""
+        if self._octets is not None:
+            return iter([self._octets[first:last].translate(_NO_NUL)])
+        return (octets.translate(_NO_NUL) for octets in read_slices(content, first, last))
 
     def known_parts(self) -> bytes | None:
         """The parts, if no scan is needed for them."""
@@ -170,9 +209,13 @@ def _add_fields(answer: Answer, message: Message, name: bytes, section: Section,
                 return
             header = content.read(*span)
         else:
-            header = content.header()
+            header = message.header(content)
         whole = ends_with_empty_line(header)
-    subset = select(header, section.fields, exclude=section.text is SectionText.HEADER_FIELDS_NOT)
+    exclude = section.text is SectionText.HEADER_FIELDS_NOT
+    if len(header) <= INLINE:
+        subset = select(header, section.fields, exclude)
+    else:
+        subset = message.session.blocking(select, header, section.fields, exclude)
     if not whole:
         subset = subset.removesuffix(b"\r\n")  # RFC 9051 6.4.5.1: no empty line where the message has none
     first, last = cut((0, len(subset)), partial)
@@ -197,10 +240,10 @@ def _add_span(answer: Answer, message: Message, name: bytes, section: Section, p
         return
     first, last = cut(span, partial)
     if last - first <= SLICE:
-        add_octets(answer, name + origin(partial), b"".join(read_slices(content, first, last)))
+        add_octets(answer, name + origin(partial), b"".join(message.slices(content, first, last)))
         return
     # The first slice is read before anything is promised: an unreadable message is still left out then.
-    slices = (octets.translate(_NO_NUL) for octets in read_slices(content, first, last))
+    slices = message.slices(content, first, last)
     begin = next(slices)
     answer.add(name + origin(partial) + b" {%d}\r\n" % (last - first) + begin)
     answer.stream(slices)
@@ -237,7 +280,7 @@ def _span(message: Message, content: Content, section: Section) -> Span | None:
 def _top_span(message: Message, content: Content, text: SectionText) -> Span:
     """BODY[], BODY[HEADER], BODY[TEXT]."""
     if text is SectionText.HEADER and message.known_parts() is None:
-        return 0, len(content.header())
+        return 0, len(message.header(content))
     header, size = _top_sizes(message, content)
     if text is SectionText.HEADER:
         return 0, header
@@ -247,9 +290,17 @@ def _top_span(message: Message, content: Content, text: SectionText) -> Span:
 def _top_sizes(message: Message, content: Content) -> tuple[int, int]:
     """(octets of the header, octets of the message), counted and not claimed by a file name."""
     if content.size <= INLINE and message.known_parts() is None:
-        octets = content.read()
+        octets = message.whole(content)
         end = header_end(octets)
         return (len(octets) if end < 0 else end), len(octets)
     place = message.place(content, ())
     assert place is not None  # every message is itself
     return place.header_end, place.body_end
+
+
+def _read_header(content: Content) -> bytes | StorageError:
+    """Runs in the pool."""
+    try:
+        return content.header()
+    except StorageError as error:
+        return error

@@ -20,7 +20,7 @@ from greenmail.imap.sequence_set import SequenceSet, sequence_set
 from greenmail.imap.session import Session
 from greenmail.storage.api import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 
-MAX_KEYS = 10_000  # search-keys in one command
+MAX_KEYS = 2_000  # search-keys in one command
 
 
 @dataclass(frozen=True, slots=True)

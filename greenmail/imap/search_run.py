@@ -96,6 +96,7 @@ class Search:
             case AndKey(keys):
                 for part in sorted(keys, key=_cost):
                     uids = self._evaluate(part, uids)
+                    self.session.breathe()
                 return uids
             case OrKey(keys):
                 return self._any(keys, uids)
@@ -124,6 +125,7 @@ class Search:
         for key in sorted(keys, key=_cost):
             found.update(self._evaluate(key, rest))
             rest = [uid for uid in rest if uid not in found]
+            self.session.breathe()
         return [uid for uid in uids if uid in found]
 
     def _in_blocks(self, uids: list[int], test: Callable[[list[int]], Iterable[int]]) -> list[int]:
@@ -179,6 +181,7 @@ class Search:
                 left.append(uid)
             elif record is not None:
                 self.header_hits[uid] = match_header(record[1:], self.header_needles)
+                self.session.breathe()
         return left
 
     def _probe_texts(self, uids: list[int]) -> None:

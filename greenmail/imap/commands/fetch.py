@@ -47,7 +47,8 @@ from greenmail.imap.session import Session
 from greenmail.imap.view import RECENT
 from greenmail.storage.api import SEEN, CacheKind, FlagAction, FlagChange, Flags
 
-CHUNK = 256  # messages
+CHUNK = 256  # messages whose columns are answered at once
+RENDERED_CHUNK = 64  # messages that are made ready at once: a BODYSTRUCTURE may have a megabyte
 CHUNK_OCTETS = 1 << 20  # of messages that a chunk marks \Seen before it sends them
 
 _ADD_SEEN = FlagChange(FlagAction.ADD, frozenset({SEEN}))
@@ -125,10 +126,11 @@ class _Fetch:
         return No("some messages are gone", code)
 
     def _chunks(self, uids: Sequence[int]) -> Iterator[Sequence[int]]:
-        """CHUNK messages at a time; fewer if they will be marked \\Seen before they are sent and are large."""
+        """Some messages at a time; fewer if they will be marked \\Seen before they are sent and are large."""
+        most = CHUNK if self.only_columns else RENDERED_CHUNK
         if not self.sees:
-            for start in range(0, len(uids), CHUNK):
-                yield uids[start : start + CHUNK]
+            for start in range(0, len(uids), most):
+                yield uids[start : start + most]
             return
         chunk: list[int] = []
         octets = 0
@@ -136,7 +138,7 @@ class _Fetch:
             row = self.mailbox.last_row(uid)
             chunk.append(uid)
             octets += max(row.size if row else 0, 0)
-            if len(chunk) == CHUNK or octets >= CHUNK_OCTETS:
+            if len(chunk) == most or octets >= CHUNK_OCTETS:
                 yield chunk
                 chunk, octets = [], 0
         if chunk:
@@ -199,13 +201,15 @@ class _Fetch:
             try:
                 for item in self.items:
                     self._item(answer, message, item, values)
+                if uid in seen and FLAGS not in self.items:
+                    self._add_flags(answer, uid)
+                elif FLAGS in self.items:
+                    self._told(rows.uids[place : place + 1], rows.modseqs[place : place + 1])
+                answer.end()
             finally:
                 message.close()
-            if uid in seen and FLAGS not in self.items:
-                self._add_flags(answer, uid)
-            elif FLAGS in self.items:
-                self._told(rows.uids[place : place + 1], rows.modseqs[place : place + 1])
-            answer.end()
+                if answer.is_torn:  # no tagged line can be understood behind half a response
+                    self.session.logging_out = True
             self.session.breathe()
 
     def _column(self, item: RowItem, rows: Rows) -> list[bytes | None]:

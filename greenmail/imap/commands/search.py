@@ -26,6 +26,7 @@ from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import SEARCH_KEYS, Key, RowKey, date_key, search_keys, size_key
 from greenmail.imap.search_run import Search, check_charset, walk
 from greenmail.imap.session import Session
+from greenmail.storage.api import Mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _answer(session: Session, request: SearchRequest, uids: list[int]) -> None:
     from greenmail.imap import registry  # not at the top: it imports this module
 
     view = selected(session)
-    modseqs = known_rows(view.mailbox, uids).modseqs if _uses_modseq(request.key) else None
+    modseqs = _modseqs(view.mailbox, uids) if _uses_modseq(request.key) else None
     found = Found(request.uid, uids if request.uid else numbers_of(view, uids), modseqs)
     options: Returns = request.returns or {}
     if request.returns is None and not session.rev2:
@@ -89,6 +90,13 @@ def _answer(session: Session, request: SearchRequest, uids: list[int]) -> None:
     if not options:
         options = {"ALL": (registry.SEARCH_RETURN_OPTS["ALL"], None)}
     session.out.write(esearch_response(session.tag, found, options, registry.SEARCH_RETURN_OPTS))
+
+
+def _modseqs(mailbox: Mailbox, uids: list[int]) -> list[int]:
+    """The mod-sequence of each; 0 for one that is gone and forgotten since it was found."""
+    rows = known_rows(mailbox, uids)
+    known = dict(zip(rows.uids, rows.modseqs, strict=True))
+    return [known.get(uid, 0) for uid in uids]
 
 
 def _uses_modseq(key: Key) -> bool:
