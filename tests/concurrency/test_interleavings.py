@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness.engine import Backend, Engine
 from harness.green import Scheduler
-from harness.stores import maildir_maker
+from harness.stores import STORES, maildir_maker
 from harness.strict_client import Known, Step, StrictClient, silent_change
 from harness.waiting import WaitingAccount
 from hypothesis import given, settings
@@ -135,9 +135,9 @@ def play(choose: Choose, make_backend: Callable[[Scheduler], Backend] = waiting_
         return run
 
     scheduler.eager, scheduler.choose = True, choose
-    for client in clients:
-        scheduler.spawn(life(client))
+    tasks = [scheduler.spawn(life(client)) for client in clients]
     scheduler.run()
+    assert all(task.dead for task in tasks), "somebody waits for ever\n" + _report(clients)
     assert not failures, _report(clients) + f"\n{failures[0]}"
     scheduler.eager = False
     for session in engine.sessions:
@@ -161,8 +161,9 @@ def finish(engine: Engine, clients: list[StrictClient]) -> None:
             except BaseException as error:
                 failures.append(error)
 
-        engine.scheduler.spawn(last)
+        task = engine.scheduler.spawn(last)
         engine.scheduler.run()
+        assert task.dead, "somebody waits for ever\n" + _report(clients)
         assert not failures, _report(clients) + f"\n{failures[0]}"
     mailbox = engine.backend.outside.open("INBOX")
     mailbox.look()
@@ -196,6 +197,31 @@ def test_interleavings_on_a_maildir(tmp_path: Path, pytestconfig: pytest.Config)
             play(random.Random(number).randrange, maildir_maker(tmp_path / str(number)), acts=4)
         except AssertionError as error:
             raise AssertionError(f"seed {number}\n{error}") from error
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_opposite_moves_lose_nothing(store: str, tmp_path: Path) -> None:
+    """Design 3a: locks of one mailbox at a time. Two sessions move all they have to each other's mailbox, and back."""
+    for number in range(25):
+        scheduler = Scheduler()
+        engine = Engine(scheduler, STORES[store](tmp_path / str(number))(scheduler))
+        engine.fill("INBOX", 3)
+        engine.fill("other", 3)
+        wires = {"INBOX": engine.select("INBOX"), "other": engine.select("other")}
+        scheduler.eager, scheduler.choose = True, random.Random(number).randrange
+        for name, wire in wires.items():
+            target = "other" if name == "INBOX" else "INBOX"
+            wire.feed(b"a NOOP\r\n" + f"b UID MOVE 1:* {target}\r\nc UID COPY 1:* {target}\r\nd NOOP\r\n".encode() * 2)
+        scheduler.run()
+        answers = [wire.take() for wire in wires.values()]
+        assert [answer.count(b"d OK NOOP") for answer in answers] == [2, 2], answers
+        subjects = set()
+        for name in wires:
+            mailbox = engine.backend.outside.open(name)
+            mailbox.look()
+            for uid in mailbox.table.uids:
+                subjects.add(mailbox.content(uid).read().partition(b"Subject: ")[2].split(b"\r\n")[0])
+        assert subjects == {b"Message %d" % k for k in range(1, 7)}, (number, answers)
 
 
 @settings(max_examples=150)
