@@ -126,7 +126,7 @@ def parse(data: bytes) -> Parsed:
         damage += [f"cannot be read: {line[:200]!r}" for line in bad]
     uids = [int(row[0]) for row in rows]
     uid_of = dict(zip((row[2] for row in rows), uids, strict=True))
-    if uids and not (len(uid_of) == len(uids) and 0 < uids[0] <= uids[-1] <= LARGEST_UID and ascending(uids)):
+    if not _in_good_order(uids, uid_of):
         uid_of, found = _in_order(rows)
         damage += found
     fields = {int(uid): raw[:-1] for uid, raw, name in rows if raw and uid_of.get(name) == int(uid)}
@@ -134,6 +134,11 @@ def parse(data: bytes) -> Parsed:
     if claimed <= max(highest, header.next_uid) + _TRUSTED_GAP:
         highest = max(highest, claimed)
     return Parsed(header, uid_of, fields, highest, lines, tuple(damage))
+
+
+def _in_good_order(uids: list[int], uid_of: dict[bytes, int]) -> bool:
+    """Whether all are UIDs, ascend strictly, and no name comes twice."""
+    return not uids or (len(uid_of) == len(uids) and 0 < uids[0] <= uids[-1] <= LARGEST_UID and ascending(uids))
 
 
 def ascending(uids: list[int]) -> bool:
