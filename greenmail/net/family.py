@@ -85,11 +85,13 @@ class Family:
         _assert_alone()
         slot = next((slot for slot in range(SLOTS) if slot not in self._taken()), None)
         if slot is None:
-            return self._no_room(kind, "too many old processes still drain")
+            self._no_room(kind, "too many old processes still drain")
+            return None
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
-            return self._no_room(kind, error.strerror)
+            self._no_room(kind, error.strerror)
+            return None
         now, parent = time.monotonic(), os.getpid()
         gc.collect()
         gc.freeze()  # the children share these pages as long as no collector writes to them
@@ -99,7 +101,8 @@ class Family:
             pid = os.fork()
         except OSError as error:
             ours.close()
-            return self._no_room(kind, error.strerror)
+            self._no_room(kind, error.strerror)
+            return None
         else:
             if pid == 0:
                 self._live(Child(kind, slot, parent, ours, self.generation, now, now), theirs, site)

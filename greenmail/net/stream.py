@@ -74,7 +74,8 @@ class Stream:
         self._ahead = b""  # octets that were received while waiting for news
         self._chunks: list[bytes] = []
         self._gathered = 0
-        self._tail = b""  # the end of what was sent last
+        self._line = b""  # how the line begins that was sent last
+        self._line_ended = True
         self._answered = True  # something was sent after the last octet that was received
         self._draining = False
         self._broken: Disconnected | None = None
@@ -128,7 +129,10 @@ class Stream:
         self._chunks = []
         self._gathered = 0
         self._answered = True
-        self._tail = data[-128:]
+        start = data.rfind(b"\n", 0, len(data) - 1) + 1
+        if start or self._line_ended:
+            self._line = data[start : start + 2]
+        self._line_ended = data.endswith(b"\n")
         self._send(data)
 
     def receive(self) -> bytes:
@@ -348,8 +352,7 @@ class Stream:
 
         Half a command that came together with a whole one is not seen; it was not carried out, so nothing is lost.
         """
-        line = self._tail.rstrip(b"\r\n").rpartition(b"\n")[2]
-        return self._answered and line != b"+" and not line.startswith(b"+ ")
+        return self._answered and self._line not in (b"+ ", b"+\r", b"+\n")
 
     def _say_farewell(self, idle: bool) -> None:
         if self._draining and idle:
