@@ -49,6 +49,7 @@ def handler(
         limits=limits(config),
         literal_minus=config.literal_minus,
         time_zone=config.time_zone,
+        condstore=config.coexistence == "none",
         server_id={"name": "GreenMail", "version": __version__},
         normalize=normalize,
     )

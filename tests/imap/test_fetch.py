@@ -319,3 +319,12 @@ def test_no_modseq_mailboxes_refuse_what_needs_it(monkeypatch: pytest.MonkeyPatc
     answer = ask(made, b"FETCH 1 BODY[TEXT]<0.1>", wire)
     assert b"MODSEQ" not in answer
     assert b"HIGHESTMODSEQ 0)" in ask(made, b"STATUS INBOX (HIGHESTMODSEQ)", wire)
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_condstore_is_advertised_unless_another_server_shares_the_mailboxes(offered: bool) -> None:
+    made = Engine(scheduler := Scheduler(), memory_backend(scheduler), condstore=offered)
+    answer = ask(made, b"CAPABILITY", made.login())
+    assert (b" CONDSTORE" in answer) == offered
+    assert {b"ESEARCH", b"SEARCHRES"} <= set(answer.split())
+    assert b"BINARY" not in answer.split()  # APPEND of literal8 belongs to it

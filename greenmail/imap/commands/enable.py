@@ -23,7 +23,12 @@ def run_enable(session: Session, words: list[str]) -> Ok:
     """ENABLED names what this command has enabled, and not what was so before; unknown words are ignored."""
     from greenmail.imap import registry  # not at the top: it imports this module
 
-    new = [word for word in dict.fromkeys(words) if word in registry.ENABLES and word not in session.enabled]
+    def can_be_enabled(word: str) -> bool:
+        """RFC 5161 3.1: only what the server supports, and that is what CAPABILITY says of this session."""
+        offered = registry.CAPABILITIES.get(_SPELLED.get(word, word))
+        return word in registry.ENABLES and (offered is None or offered.when(session))
+
+    new = [word for word in dict.fromkeys(words) if can_be_enabled(word) and word not in session.enabled]
     session.enabled.update(new)
     if session.rev2 and session.view is not None:
         session.view.forget_recent()
