@@ -23,8 +23,6 @@ from greenmail.storage.history import CHANGED_LIMIT, History, ranges
 from greenmail.storage.journal import Batch
 from greenmail.storage.snapshot import Snapshot
 
-FEW = 16  # deletions up to this number move the columns; more build them anew
-
 
 class Change:
     """Gathers one batch."""
@@ -121,7 +119,7 @@ class Index:
         sets = [self.table.intern(frozenset(flags)) for flags in batch.get("flags", ())]
         touched: list[int] = []
         for uid, name, is_new, flags, size, date in batch.get("new", ()):
-            self._put(uid, name.encode("latin-1"), (size, date))
+            self._put(uid, name.encode("latin-1"), sets[flags], (size, date))
             self._flag(uid, bool(is_new), sets[flags], modseq)
             touched.append(uid)
         for uid, name, is_new, flags in batch.get("set", ()):
@@ -149,16 +147,15 @@ class Index:
         if "letters" in batch:
             self.letters = {int(letter): name for letter, name in batch["letters"].items()}
 
-    def _put(self, uid: int, name: bytes, facts: tuple[int, int]) -> None:
+    def _put(self, uid: int, name: bytes, flags: int, facts: tuple[int, int]) -> None:
         table = self.table
-        row = table.row(uid)
-        if row >= 0:
-            self.names[row] = name
+        place = len(table.uids) if not table.uids or uid > table.uids[-1] else bisect_left(table.uids, uid)
+        if place < len(table.uids) and table.uids[place] == uid:
+            self.names[place] = name
             self.learn(uid, *facts)
             return
-        place = bisect_left(table.uids, uid)
         table.uids.insert(place, uid)
-        table.flags.insert(place, 0)
+        table.flags.insert(place, flags)
         table.modseqs.insert(place, 0)
         table.sizes.insert(place, facts[0])
         table.dates.insert(place, facts[1])
@@ -167,11 +164,13 @@ class Index:
         self._count(place, 1)
 
     def _flag(self, uid: int, is_new: bool, flags: int, modseq: int) -> None:
-        row = self.table.row(uid)
-        self._count(row, -1)
-        self.table.flags[row] = flags
-        self._count(row, 1)
-        self.table.modseqs[row] = max(self.table.modseqs[row], modseq)
+        table = self.table
+        row = len(table.uids) - 1 if table.uids[-1] == uid else table.row(uid)
+        if table.flags[row] != flags:
+            self._count(row, -1)
+            table.flags[row] = flags
+            self._count(row, 1)
+        table.modseqs[row] = max(table.modseqs[row], modseq)
         self._place(uid, is_new)
 
     def _place(self, uid: int, is_new: bool) -> None:
@@ -210,33 +209,17 @@ class Index:
         for row in rows:
             self._count(row, -1)
             self.in_new.discard(self.table.uids[row])
-        if len(rows) <= FEW:
-            for row in reversed(rows):
-                for column in self._columns():
-                    del column[row]
-                del self.names[row]
-            return
-        doomed = set(rows)
-        kept = [row for row in range(len(self.names)) if row not in doomed]
+        kept = _between(rows, len(self.names))
         for column in self._columns():
-            column[:] = array(column.typecode, [column[row] for row in kept])
-        self.names[:] = [self.names[row] for row in kept]
+            fresh: array[int] = array(column.typecode)
+            for start, end in kept:
+                fresh.extend(column[start:end])
+            column[:] = fresh
+        self.names[:] = [name for start, end in kept for name in self.names[start:end]]
 
     def _columns(self) -> tuple["array[int]", ...]:
         table = self.table
         return table.uids, table.flags, table.modseqs, table.sizes, table.dates
-
-    def fill_from(self, uids: "array[int]", names: list[bytes], in_new: set[int], flags: "array[int]") -> None:
-        """Begin with these rows, which nobody knew before; their mod-sequence is the index's."""
-        table = self.table
-        count = len(uids)
-        table.uids[:], table.flags[:] = uids, flags
-        table.modseqs[:] = array("Q", [self.modseq]) * count
-        table.sizes[:] = table.dates[:] = array("q", [-1]) * count
-        self.names[:], self.in_new = names, in_new
-        self.uidnext = max(self.uidnext, uids[-1] + 1 if count else 1)
-        self.recount()
-        self.history = History(self.modseq)
 
     def recount(self) -> None:
         """The counters, from the columns."""
@@ -307,6 +290,19 @@ def from_snapshot(snapshot: Snapshot) -> Index | None:
     index.history.expunged_floor = meta["expunged_floor"]
     index.recount()
     return index
+
+
+def _between(rows: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """What of `count` rows stays when `rows`, ascending, go: slices."""
+    kept: list[tuple[int, int]] = []
+    start = 0
+    for row in rows:
+        if row > start:
+            kept.append((start, row))
+        start = row + 1
+    if start < count:
+        kept.append((start, count))
+    return kept
 
 
 def is_large(change: Change) -> bool:
