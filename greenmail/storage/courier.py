@@ -75,8 +75,9 @@ def is_courier(files: Files, directory: bytes) -> bool:
     if ours < 0:
         return True
     database = _mtime(files, directory + _DATABASE)
-    log.info("courier-and-dovecot path=%r uidlist-wins=%s", directory, ours >= database)
-    # The POP3 list alone is no reason to renumber a mailbox.
+    # The POP3 list alone is no reason to renumber a mailbox; and after every import both databases are there.
+    if database > ours:
+        log.warning("courier-database-newer path=%r", directory)
     return database > ours
 
 

@@ -314,7 +314,7 @@ class Files:
 
     def append(self, path: bytes, data: bytes, durable: bool = True) -> None:
         """Write `data` behind the end of an existing file, at once if the kernel can, and fdatasync it."""
-        descriptor = self.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        descriptor = self.open(path, os.O_WRONLY | os.O_APPEND)
         try:
             self.write_all(descriptor, data)
             if durable:
@@ -335,6 +335,9 @@ class Files:
         """Remove a directory with all that is in it. Symbolic links are removed, not followed. Gone is fine."""
         for attempt in range(_ATTEMPTS):
             try:
+                if not stat.S_ISDIR(self.lstat(path).st_mode):
+                    self.unlink(path)
+                    return
                 for entry in self.scan(path):
                     self._remove(path + b"/" + entry.name, entry.is_directory)
                 self.rmdir(path)

@@ -78,7 +78,8 @@ def levels_of(layout: Layout, name: str) -> list[str]:
     if name.upper() == INBOX:
         return []
     prefix = layout.prefix
-    if name[: len(prefix)].upper() != prefix.upper():
+    given = name[: len(prefix)]
+    if given != prefix and not (given.upper() == prefix.upper() == INBOX + layout.separator):
         raise _impossible(f'it must begin with "{prefix}"')
     levels = name[len(prefix) :].split(layout.separator)
     if not prefix and levels[0].upper() == INBOX:

@@ -407,11 +407,14 @@ class SessionLock:
                 self._files.touch(self._descriptor)
 
     def release(self) -> None:
-        """Give it back; does nothing the second time."""
+        """Give it back; does nothing the second time. Never raises: without the flock the file is stale."""
         if self._descriptor < 0:
             return
-        if same_file(self._files, self._descriptor, self._path):
-            self._files.unlink_quietly(self._path)
+        try:
+            if same_file(self._files, self._descriptor, self._path):
+                self._files.unlink_quietly(self._path)
+        except OSError as error:
+            log.error("lock-release path=%r error=%s", self._path, error)
         descriptor, self._descriptor = self._descriptor, -1
         self._files.close(descriptor)
 

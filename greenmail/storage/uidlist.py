@@ -117,22 +117,24 @@ class Uidlist:
         with refusing("cannot read the UID list"):
             try:
                 found = _Seen.of(self._files.stat(self._path))
+                if found == self._seen and not (locked and self._offset < found.size):
+                    return Refreshed.UNCHANGED
+                descriptor = self._files.open(self._path, os.O_RDONLY)
             except FileNotFoundError:
                 self._seen = None
                 self.must_rewrite = True
                 return Refreshed.MISSING
-            seen = self._seen
-            if found == seen and not (locked and self._offset < found.size):
-                return Refreshed.UNCHANGED
-            descriptor = self._files.open(self._path, os.O_RDONLY)
             try:
-                found = _Seen.of(self._files.fstat(descriptor))
-                grown = seen and seen.same_file(found) and seen.size <= found.size
-                if seen and grown and self._read_on(descriptor, seen, found):
-                    return Refreshed.APPENDED if self.appended else Refreshed.UNCHANGED
-                self._read_all(self._files.read_from(descriptor, 0), found, locked)
+                return self._take_up(descriptor, locked)
             finally:
                 self._files.close(descriptor)
+
+    def _take_up(self, descriptor: int, locked: bool) -> Refreshed:
+        seen, found = self._seen, _Seen.of(self._files.fstat(descriptor))
+        may_have_grown = seen is not None and seen.same_file(found) and seen.size <= found.size
+        if seen and may_have_grown and self._read_on(descriptor, seen, found):
+            return Refreshed.APPENDED if self.appended else Refreshed.UNCHANGED
+        self._read_all(self._files.read_from(descriptor, 0), found, locked)
         return Refreshed.REREAD
 
     def _read_on(self, descriptor: int, seen: _Seen, found: _Seen) -> bool:
@@ -276,7 +278,7 @@ class Uidlist:
         """Write behind the end; False if the file is not as we know it or not ours to append to."""
         with refusing("cannot write the UID list"):
             try:
-                descriptor = self._files.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+                descriptor = self._files.open(self._path, os.O_WRONLY | os.O_APPEND)
             except (FileNotFoundError, PermissionError):
                 return False
             try:

@@ -134,6 +134,8 @@ def test_remove_tree_does_not_follow_links(folder):
     with open(folder + b"/gone/cur/1:2,S", "wb"), open(folder + b"/keep/mail", "wb"):
         pass
     os.symlink(folder + b"/keep", folder + b"/gone/link")
+    os.symlink(folder + b"/keep", folder + b"/toplink")
+    Files().remove_tree(folder + b"/toplink")
     Files().remove_tree(folder + b"/gone")
     Files().remove_tree(folder + b"/gone")
     Files().remove_tree(b"")

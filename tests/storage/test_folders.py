@@ -61,6 +61,8 @@ def test_names_and_directories(layout, name, entry):
         (SLASH, "inboxes", b"/r/.inboxes"),
         (COURIER, "iNbOx", b"/r"),
         (COURIER, "inbox.Sent", b"/r/.Sent"),
+        (Layout(b"/r", "/", "Mail/"), "Mail/x", b"/r/.x"),
+        (Layout(b"/r", "/", "Mail/"), "Inbox", b"/r"),
     ],
 )
 def test_inbox_has_no_case(layout, name, path):
@@ -90,6 +92,7 @@ def test_inbox_has_no_case(layout, name, path):
         (DOT, "a/b"),
         (DOT, "..DOVECOT-TRASHED"),
         (COURIER, "Foo"),
+        (Layout(b"/r", "/", "Mail/"), "mail/x"),
         (COURIER, "INBOX.INBOX"),
         (COURIER, "INBOX."),
         (COURIER, "INBOX..a"),

@@ -184,6 +184,17 @@ def test_a_file_that_goes_away_is_put_back(path):
     assert read(path) == HEADER + b"1 :a\n"
 
 
+def test_a_file_that_goes_away_while_it_is_opened(path):
+    write(path, HEADER)
+
+    def vanish(name, function, *args):
+        if name == "open":
+            os.unlink(path)
+        return function(*args)
+
+    assert Uidlist(Files(vanish), path).refresh(locked=False) is Refreshed.MISSING
+
+
 def test_without_the_lock_an_unfinished_line_is_left_alone(path):
     uidlist = opened(path, HEADER + b"1 :a\n2 :hal", locked=False)
     assert uidlist.uids == {b"a": 1} and not uidlist.must_rewrite
