@@ -5,10 +5,12 @@ import random
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from harness.engine import Engine, deliver, memory_backend, remove
 from harness.green import Scheduler
+from harness.stores import STORES
 from harness.wire import MemoryWire
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -222,12 +224,16 @@ COMMANDS = [
 _OK = re.compile(rb"a\d+ (OK|NO \[EXPUNGEISSUED\]) ")
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_others_may_do_anything_while_it_runs(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "store, seed", [*(("memory", seed) for seed in range(60)), *(("maildir", seed) for seed in range(20))]
+)
+def test_others_may_do_anything_while_it_runs(
+    store: str, seed: int, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     """RFC 2180: wherever the engine may wait, messages come and go. No bug, no NIL for lost mail."""
     choose = random.Random(seed).randrange
     scheduler = Scheduler(choose, eager=True)
-    engine = Engine(scheduler, memory_backend(scheduler))
+    engine = Engine(scheduler, STORES[store](tmp_path)(scheduler))
     account = engine.backend.outside
     uids = deliver(account, "INBOX", [(mail.octets, START) for mail in MAILS * 4])
     wire = engine.select()
