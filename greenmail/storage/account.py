@@ -26,6 +26,7 @@ from greenmail.storage.maildir_open import open_box
 from greenmail.storage.shared import SharedMailboxes
 from greenmail.storage.special_use import SpecialUse
 from greenmail.storage.subscriptions import Subscriptions
+from greenmail.storage.uidlist import Uidlist
 from greenmail.storage.uidvalidity import next_uidvalidity
 
 log = logging.getLogger(__name__)
@@ -257,6 +258,7 @@ class MaildirAccount:
             raise
         if place.is_inbox:
             raise StorageError(Reason.CANNOT, "INBOX cannot be deleted.")
+        index = self._index_directory(place)
         with self._quiet([place.directory]):
             trash = self._folders.delete(name)
         self._store.mailboxes.leave(place.directory)
@@ -266,6 +268,16 @@ class MaildirAccount:
             self._remove(trash)
         if place.control != place.directory:
             self._remove(place.control)
+        if index:
+            self._remove(index)
+
+    def _index_directory(self, place: Place) -> bytes:
+        """Where the index files of a mailbox are, if that is not its own directory."""
+        if not place.index_root:
+            return b""
+        uidlist = Uidlist(self._files, place.control + b"/dovecot-uidlist")
+        uidlist.refresh(locked=False)
+        return place.index_root + b"/" + uidlist.guid if uidlist.guid else b""
 
     def _remove(self, path: bytes) -> None:
         """The mailbox is gone already; what cannot be removed now goes with the next purge."""
@@ -281,11 +293,11 @@ class MaildirAccount:
         moving = [
             folder.name for folder in self._folders.listing() if folder.selectable and self._is_in(folder.name, old)
         ]
-        directories = [self._folders.find(name) for name in moving]
-        with self._quiet(directories):
+        directories = {name: self._folders.find(name) for name in moving}
+        with self._quiet(directories.values()):
             pairs = self._folders.rename(old, new)
             self._rename_controls(pairs, directories)
-        for directory in directories:
+        for directory in directories.values():
             self._store.mailboxes.leave(directory)
         self._uses.rename(pairs)
         log.info("mailbox-renamed user=%r old=%r new=%r", self.user, old, new)
@@ -293,12 +305,12 @@ class MaildirAccount:
     def _is_in(self, name: str, parent: str) -> bool:
         return name != "INBOX" and (name == parent or name.startswith(parent + self.separator))
 
-    def _rename_controls(self, pairs: Sequence[tuple[str, str]], directories: Sequence[bytes]) -> None:
+    def _rename_controls(self, pairs: Sequence[tuple[str, str]], directories: Mapping[str, bytes]) -> None:
         """Control directories go with their mailboxes, or these would get new UIDs."""
         if not self._control:
             return
-        for directory, (_, new) in zip(sorted(directories), sorted(pairs), strict=True):
-            source = self._place_of(directory, False).control
+        for old, new in pairs:
+            source = self._place_of(directories[old], False).control
             target = self._place_of(self._folders.find(new), False).control
             with refusing("The control directory cannot be renamed"):
                 if os.path.isdir(source):

@@ -164,7 +164,7 @@ class MaildirMailbox:
             if claimed != disk:
                 log.warning("wrong-size mailbox=%r uid=%d name=%r", self.name, uid, box.index.names[row])
         points = self._points.get(uid)
-        content = FileContent(descriptor, size, claimed, points)
+        content = self._open_content(descriptor, size, claimed, points)
         if content.checkpoints is not points:
             self._points[uid] = content.checkpoints
             while len(self._points) > _POINTS:
@@ -173,10 +173,28 @@ class MaildirMailbox:
             self._learn([(uid, content.size, -1)])
         return content
 
+    def _open_content(self, descriptor: int, size: int, claimed: int, points: Checkpoints | None) -> FileContent:
+        """In the pool if a large file has to be read for its size."""
+        disk = os.fstat(descriptor).st_size
+        is_long_work = disk > _INLINE_SIZE and points is None and (size < 0 or claimed != disk)
+        try:
+            content = self.box.offload(is_long_work, FileContent, descriptor, size, claimed, points)
+        except StorageError:
+            os.close(descriptor)
+            raise
+        assert isinstance(content, FileContent)
+        return content
+
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What was kept; at once."""
         files = self.box.index_files
-        return files.cache.get(uid, kind) if files is not None and files.cache is not None else None
+        if files is None or files.cache is None:
+            return None
+        try:
+            return files.cache.get(uid, kind)
+        except OSError as error:
+            log.warning("cache mailbox=%r error=%s", self.name, error)
+            return None
 
     def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
         """Keep `data`."""
@@ -259,7 +277,7 @@ class MaildirMailbox:
         """Every message for POP3, in POP3 order."""
         self.look()
         box = self.box
-        box.uidlist.refresh(locked=False)
+        box.refresh_uidlist(locked=False)
         items = []
         for uid, name in zip(self.table.uids, box.index.names, strict=True):
             base = os.fsdecode(base_name(name))

@@ -20,7 +20,7 @@ from greenmail.storage.keywords import Keywords, OverflowKeywords
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
 from greenmail.storage.maildir_index import Change, Index
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
-from greenmail.storage.uidlist import Uidlist
+from greenmail.storage.uidlist import Refreshed, Uidlist
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +76,18 @@ class Box:
         self.data_path = place.control + b"/greenmail-data"
         self.keywords = Keywords(self.files, place.control + b"/dovecot-keywords")
         self.overflow = OverflowKeywords(self.files, self.data_path)
-        self.read_only = False
+        # Knows of root and of read-only file systems; what it does not know shows when the lock is taken.
+        self.read_only = not os.access(place.directory, os.W_OK, effective_ids=True)
         self.is_gone = False
         self.is_settled = False  # everything that the last listing showed has been taken up
         self.unwritten: dict[bytes, int] = {}  # read-only: UIDs given to names that the uidlist does not have
         self.missed: dict[int, tuple[float, int]] = {}  # UIDs that listings missed: since when, how often
+        self.tmp_is_purged = False
         self.facts: list[tuple[int, int, int]] = []  # worked out, not yet journalled
         self.green = context.runtime.lock()
         self.lock = MailboxLock(self.files, place.directory, context.owner, context.waiting, place.control)
+        self.uids_are_suspect = True  # the uidlist was read anew: rows may have other UIDs there
+        self._keyword_names: tuple[str, ...] | None = None
         self._by_letters: dict[bytes, Flags] = {}
         self._subscribers: dict[int, Callable[[], None]] = {}
         self._next_subscriber = 0
@@ -149,12 +153,20 @@ class Box:
         changed = self.keywords.refresh()
         changed = self.overflow.refresh() or changed
         if changed:
-            self._by_letters.clear()
+            self.forget_meanings()
         return changed
 
     def forget_meanings(self) -> None:
-        """Keyword letters may mean something else now."""
+        """Keywords came, or letters may mean something else now."""
         self._by_letters.clear()
+        self._keyword_names = None
+
+    def refresh_uidlist(self, locked: bool) -> Refreshed:
+        """Read what is new in the uidlist, and remember if that may be more than new lines."""
+        refreshed = self.uidlist.refresh(locked)
+        if refreshed in (Refreshed.REREAD, Refreshed.MISSING):
+            self.uids_are_suspect = True
+        return refreshed
 
     def path(self, name: bytes, is_new: bool) -> bytes:
         return (self.new_path if is_new else self.cur_path) + name
@@ -182,7 +194,10 @@ class Box:
 
     def keyword_names(self) -> tuple[str, ...]:
         """Every keyword, those with letters first."""
-        return (*(self.keywords.names[letter] for letter in sorted(self.keywords.names)), *self.overflow.names)
+        if self._keyword_names is None:
+            lettered = (self.keywords.names[letter] for letter in sorted(self.keywords.names))
+            self._keyword_names = (*lettered, *self.overflow.names)
+        return self._keyword_names
 
     # Changing
 

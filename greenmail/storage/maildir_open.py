@@ -45,7 +45,7 @@ def _load(box: Box) -> bool:
     """Take the index files' word, if they are of this mailbox; no lock, no listing."""
     box.uidlist.remember(*(read_uidnext(box.files, box.data_path) or (0, 1)))
     place = box.place
-    if place.index_root and (box.uidlist.refresh(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
+    if place.index_root and (box.refresh_uidlist(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
         return False
     index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
     index = index_files.load()
@@ -63,7 +63,7 @@ def _load(box: Box) -> bool:
 
 def _agrees(box: Box) -> bool:
     """Whether the uidlist, which changed since, is still that of the index; what differs is found by listing."""
-    refreshed = box.uidlist.refresh(locked=False)
+    refreshed = box.refresh_uidlist(locked=False)
     box.is_settled = False
     if refreshed is Refreshed.MISSING:
         return True
@@ -116,7 +116,7 @@ def _found(box: Box) -> None:
     for path in (box.tmp_path, box.new_path, box.cur_path):
         if not os.path.isdir(path):
             box.files.make_directory(path.rstrip(b"/"), box.ownership)
-    refreshed = box.uidlist.refresh(locked=True)
+    refreshed = box.refresh_uidlist(locked=True)
     if is_courier(box.files, box.place.control):
         _import_courier(box)
     elif refreshed is Refreshed.MISSING and box.index.uidvalidity:
@@ -135,7 +135,7 @@ def _uidvalidity(box: Box) -> int:
 
 def _read_only_uidlist(box: Box) -> None:
     """What is there is used; what is missing is made up for as long as the mailbox is open."""
-    box.uidlist.refresh(locked=False)
+    box.refresh_uidlist(locked=False)
     if is_courier(box.files, box.place.control):
         imported = import_mailbox(box.files, box.place.control, box.place.is_inbox)
         box.uidlist.load(imported.uidvalidity or int(box.context.runtime.now()), imported.next_uid, imported.records)

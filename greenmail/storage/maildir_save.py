@@ -170,6 +170,7 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
         steps.append(_Step(arrival.path, box.path(name, is_new), name, is_new))
     if beyond:
         box.overflow.change(beyond)
+        box.forget_meanings()
     directories = sorted({os.path.dirname(step.target) for step in steps})
     error = box.context.runtime.blocking(deliver, box.files, steps, directories)
     if error is not None:
@@ -285,7 +286,7 @@ def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     """`api.Mailbox.copy`."""
     look(box)
     target.check()
-    box.uidlist.refresh(locked=False)
+    box.refresh_uidlist(locked=False)
     originals: list[Original] = []
     for uid in sorted(set(uids)):
         where = box.index.where(uid)
@@ -340,11 +341,23 @@ def move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     if box.read_only:
         raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
     pairs = copy(box, uids, target)
+    removed: set[int] = set()
     for batch in batches(uid for uid, _ in pairs):
         with box.locked():
             sync(box)
             items = [Item(uid, *where) for uid in batch if (where := box.index.where(uid)) is not None]
             outcomes = box.context.runtime.blocking(unlink_any, box.files, box.place.directory, items)
-            drop(box, outcomes)
+            removed.update(drop(box, outcomes))
         box.context.runtime.breathe()
-    return pairs
+    _undo(target, [copied for uid, copied in pairs if uid not in removed])
+    return [pair for pair in pairs if pair[0] in removed]
+
+
+def _undo(target: Box, uids: Sequence[int]) -> None:
+    """Somebody else moved or expunged these from the source meanwhile: one mail must not become two."""
+    for batch in batches(uids):
+        with target.locked():
+            sync(target)
+            items = [Item(uid, *where) for uid in batch if (where := target.index.where(uid)) is not None]
+            outcomes = target.context.runtime.blocking(unlink_any, target.files, target.place.directory, items)
+            drop(target, outcomes)

@@ -13,11 +13,12 @@ conclusions ("new", "gone") are drawn from listings under the lock.
 
 import logging
 import os
+import stat
 from dataclasses import dataclass, field
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Flags
-from greenmail.storage.filesystem import Files
+from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.maildir_box import HOT_NS, Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
@@ -53,9 +54,10 @@ def _list(box: Box, path: bytes) -> Names:
 def look(box: Box) -> None:
     """Take up what anyone changed. Raises GONE."""
     box.check()
-    box.follow()
-    if not _needs_sync(box):
-        return
+    with refusing("The mailbox cannot be read"):
+        box.follow()
+        if not _needs_sync(box):
+            return
     if box.read_only:
         with box.green:
             sync(box)
@@ -128,6 +130,11 @@ class _Scan:
 
 def sync(box: Box, full: bool = False) -> None:
     """Under the lock (or read-only): list what may have changed, number what is new, drop what is gone."""
+    with refusing("The mailbox cannot be read"):
+        _sync(box, full)
+
+
+def _sync(box: Box, full: bool) -> None:
     scan = _Scan()
     _read_uidlist(box, scan)
     box.refresh_keywords()
@@ -164,7 +171,7 @@ def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur
 
 def _read_uidlist(box: Box, scan: _Scan) -> None:
     """The uidlist is where UIDs come from: whatever differs from it in the index is a stray."""
-    refreshed = box.uidlist.refresh(locked=not box.read_only)
+    refreshed = box.refresh_uidlist(locked=not box.read_only)
     uidlist, index = box.uidlist, box.index
     if refreshed is Refreshed.MISSING and not box.read_only:
         if not uidlist.uidvalidity:  # it went away before we ever read it
@@ -178,11 +185,11 @@ def _read_uidlist(box: Box, scan: _Scan) -> None:
         box.check()
     if uidlist.must_rewrite and not box.read_only:
         uidlist.rewrite()
-    if refreshed is Refreshed.UNCHANGED:
-        return
-    for uid, name in zip(index.table.uids, index.names, strict=True):
-        if box.uid_of(base_name(name)) != uid:
-            scan.strays[uid] = (name, uid in index.in_new)
+    if box.uids_are_suspect:
+        for uid, name in zip(index.table.uids, index.names, strict=True):
+            if box.uid_of(base_name(name)) != uid:
+                scan.strays[uid] = (name, uid in index.in_new)
+        box.uids_are_suspect = False
     if uidlist.next_uid > index.uidnext:
         change = Change()
         change.value("next", uidlist.next_uid)
@@ -355,7 +362,7 @@ def _first_recent(numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tupl
 
 def _number(box: Box, scan: _Scan) -> dict[int, tuple[bytes, bool]]:
     """Give UIDs to what is unknown, in the order of formats.md 1.10."""
-    bases = sorted(scan.unknown, key=uid_order)
+    bases = sorted((base for base in scan.unknown if _is_file(box, *scan.unknown[base])), key=uid_order)
     if not bases:
         return {}
     if box.read_only:
@@ -373,6 +380,18 @@ def _number(box: Box, scan: _Scan) -> dict[int, tuple[bytes, bool]]:
         scan.is_whole = False
         return {}
     return {uid: scan.unknown[base] for uid, base in zip(uids, bases, strict=True)}
+
+
+def _is_file(box: Box, name: bytes, is_new: bool) -> bool:
+    """Directories and links are no messages; neither is what has gone meanwhile."""
+    try:
+        found = os.lstat(box.path(name, is_new))
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        log.warning("not-a-file mailbox=%r name=%r", box.name, name)
+        return False
+    return True
 
 
 def known_size(box: Box, uid: int, name: bytes) -> int:

@@ -9,6 +9,7 @@ values.
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
 from greenmail.storage.filesystem import Files, refusal
 from greenmail.storage.flag_names import FlagNames
+from greenmail.storage.keywords import is_keyword
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_name, in_cur, letters_of, with_letters
@@ -27,6 +29,7 @@ BATCH = 100
 _INLINE = 4  # up to this many system calls are made here, more in the pool
 _RETRIES = 10
 _MOVE_PASSES = 5
+_TMP_AGE = 36 * 3600.0
 _T = LETTER_OF_FLAG[DELETED]
 
 
@@ -175,16 +178,10 @@ def translate(box: Box, change: FlagChange) -> tuple[_Delta, Flags, Flags]:
 
 def _add_keywords(box: Box, new: list[str]) -> set[str]:
     """Give letters to new keywords; those that are none. The letter is on disk before any name uses it."""
-    ignored: set[str] = set()
-    for keyword in new:
-        try:
-            box.keywords.add([keyword])
-        except StorageError as error:
-            if error.reason is not Reason.CANNOT:
-                raise
-            ignored.add(keyword)
+    good = [keyword for keyword in new if is_keyword(keyword)]
+    box.keywords.add(good)
     box.forget_meanings()
-    return ignored
+    return set(new).difference(good)
 
 
 def _change_overflow(box: Box, items: Sequence[Item], action: FlagAction, beyond: Flags) -> None:
@@ -198,6 +195,7 @@ def _change_overflow(box: Box, items: Sequence[Item], action: FlagAction, beyond
             wanted[base] = new
     if wanted:
         box.overflow.change(wanted)
+        box.forget_meanings()
 
 
 def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
@@ -336,6 +334,9 @@ def claim_recent(box: Box) -> int:
     if box.read_only:
         first, index.first_recent = index.first_recent, index.uidnext
         return first
+    if not box.tmp_is_purged:
+        box.tmp_is_purged = True
+        box.context.runtime.blocking(purge_tmp, box.files, box.tmp_path, box.context.runtime.now())
     if index.first_recent >= index.uidnext and not index.in_new:
         return index.first_recent
     with box.locked():
@@ -363,6 +364,22 @@ def _move_all(box: Box) -> int:
         moved += sum(outcome.done for outcome in outcomes)
         box.lock.refresh()
     return moved
+
+
+def purge_tmp(files: Files, directory: bytes, now: float) -> None:
+    """Remove what programs that died left in `tmp/`: formats.md 1.6."""
+    try:
+        names = files.listdir(directory)
+    except OSError as error:
+        log.debug("purge-tmp path=%r error=%s", directory, error)
+        return
+    for name in names:
+        try:
+            found = files.lstat(directory + name)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(found.st_mode) and now - max(found.st_mtime, found.st_ctime) > _TMP_AGE:
+            files.unlink_quietly(directory + name)
 
 
 # Reading a file that may be renamed at any time
