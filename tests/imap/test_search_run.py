@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from harness.engine import Engine, deliver, memory_backend, remove
+from harness.engine import Engine, change_flags, deliver, memory_backend, remove
 from harness.green import Scheduler
 from harness.stores import STORES
 from harness.wire import MemoryWire
@@ -207,6 +207,12 @@ def test_a_hundred_thousand_numbers_are_written_in_pieces(monkeypatch: pytest.Mo
     write = MemoryWire.write
     monkeypatch.setattr(MemoryWire, "write", lambda self, data: (sizes.append(len(data)), write(self, data))[1])
     assert len(search(engine, wire, "NOT SEEN LARGER 1")) == 100_000
+    change_flags(engine.backend.outside, "INBOX", list(range(2, 100_001, 2)), "+FLAGS", frozenset({"\\Seen"}))
+    engine.talk(wire, b"b NOOP\r\n")
+    sizes.clear()
+    answer = engine.talk(wire, b"a SEARCH RETURN (ALL) SEEN\r\n")
+    assert answer.startswith(b'* ESEARCH (TAG "a") ALL 2,4,6,')
+    assert answer.count(b",") == 49_999
     assert max(sizes) <= 65_536
     assert engine.talk(wire, b"a SEARCH RETURN (ALL) ALL\r\n").startswith(b'* ESEARCH (TAG "a") ALL 1:100000\r\n')
 

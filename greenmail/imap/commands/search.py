@@ -28,6 +28,8 @@ from greenmail.imap.search_run import Search, check_charset, walk
 from greenmail.imap.session import Session
 from greenmail.storage.api import Mailbox
 
+_PIECE = 65536  # octets written at once
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
@@ -81,15 +83,21 @@ def _answer(session: Session, request: SearchRequest, uids: list[int]) -> None:
     found = Found(request.uid, uids if request.uid else numbers_of(view, uids), modseqs)
     options: Returns = request.returns or {}
     if request.returns is None and not session.rev2:
-        for piece in search_response(found):
-            session.out.write(piece)
-            session.breathe()
+        _write(session, search_response(found))
         return
     if list(options) == ["SAVE"]:  # RFC 9051 6.4.4: SAVE alone is answered by the tag
         return
     if not options:
         options = {"ALL": (registry.SEARCH_RETURN_OPTS["ALL"], None)}
-    session.out.write(esearch_response(session.tag, found, options, registry.SEARCH_RETURN_OPTS))
+    line = esearch_response(session.tag, found, options, registry.SEARCH_RETURN_OPTS)
+    _write(session, (line[start : start + _PIECE] for start in range(0, len(line), _PIECE)))
+
+
+def _write(session: Session, pieces: Iterable[bytes]) -> None:
+    """A line that may have a megabyte, with room for others between its pieces."""
+    for piece in pieces:
+        session.out.write(piece)
+        session.breathe()
 
 
 def _modseqs(mailbox: Mailbox, uids: list[int]) -> list[int]:
