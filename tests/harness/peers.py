@@ -19,6 +19,8 @@ from harness.green import Scheduler
 from harness.transcript import Failure, date_time, value
 from harness.wire import MemoryWire
 
+from greenmail.imap import serialize
+
 BackendMaker = Callable[[Scheduler], Backend]
 
 
@@ -242,31 +244,33 @@ class LivePeers:
             self._socket(connection)
             self._quietly(connection, f"LOGIN {self._user} {self._password}".encode())
 
-    def _put(self, mailbox: str, flags: str, date: str, data: bytes) -> None:
-        head = f"APPEND {mailbox} {flags} {date} {{{len(data)}+}}".replace("  ", " ")
-        self._quietly(0, head.encode() + b"\r\n" + data)
+    def _put(self, mailbox: bytes, messages: list[tuple[str, bytes]]) -> None:
+        """All in one APPEND, so that they have one mod-sequence as they have in memory."""
+        if messages:
+            parts = [b" %b{%d+}\r\n%b" % (f"{head} ".lstrip().encode(), len(data), data) for head, data in messages]
+            self._quietly(0, b"APPEND " + mailbox + b"".join(parts))
 
     def scene(self, words: list[str], body: bytes) -> None:
         self._logged_in(0)
-        name = words[1] if len(words) > 1 else ""
-        if words[0] in ("mailbox", "append") and name != "INBOX":
-            self._quietly(0, f"CREATE {name}".encode())
+        name = serialize.mailbox(words[1], False) if len(words) > 1 else b""
+        numbers = [int(word) for word in words[1:] if word.isdigit()]
+        if words[0] in ("mailbox", "append") and name != b"INBOX":
+            self._quietly(0, b"CREATE " + name)
         if words[0] == "mailbox":
-            for _ in range(int(words[2])):
-                self._generated += 1
-                date = f'"{self._generated:02}-Jan-2024 12:00:00 +0000"'
-                self._put(name, "", date, corpus.message(self._generated))
+            new = range(self._generated + 1, self._generated + int(words[2]) + 1)
+            self._generated = new.stop - 1
+            self._put(name, [(f'"{k % 28 or 28:02}-Jan-2024 12:00:00 +0000"', corpus.message(k)) for k in new])
         elif words[0] == "append":
-            self._put(name, " ".join(words[2:]), "", body)
+            self._put(name, [(" ".join(words[2:]), body)])
         elif words[0] in ("login", "select", "examine"):
             names = [word for word in words[1:] if not word.isdigit()] or ["INBOX"]
-            for number in (int(word) for word in words[1:] if word.isdigit()):
+            for number in numbers:
                 self._logged_in(number)
                 if words[0] != "login":
-                    self._quietly(number, f"{words[0].upper()} {names[0]}".encode())
+                    self._quietly(number, words[0].upper().encode() + b" " + serialize.mailbox(names[0], False))
         elif words[0] == "enable":
-            self._logged_in(int(name))
-            self._quietly(int(name), f"ENABLE {' '.join(words[2:])}".encode())
+            self._logged_in(numbers[0])
+            self._quietly(numbers[0], f"ENABLE {' '.join(words[2:])}".encode())
         elif words[0] == "read":
-            self._quietly(0, f"SELECT {name}".encode())
+            self._quietly(0, b"SELECT " + name)
             self._quietly(0, b"UNSELECT")
