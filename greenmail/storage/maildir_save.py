@@ -7,6 +7,7 @@ COPY, the target's lock given back, then the source locked and unlinked: a crash
 in none.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -37,11 +38,10 @@ class MaildirUpload:
         self.flags: Flags = frozenset()
         self.date: int | None = None
         self._files = box.files
-        self.unique = box.context.unique.next()
-        self.path = box.tmp_path + self.unique
         self._convert = ToDisk()
         with refusing("The message cannot be stored"):
-            self._fd = _create(box.files, self.path, box)
+            self.unique, self._fd = _create(box)
+        self.path = box.tmp_path + self.unique
 
     def write(self, data: bytes) -> None:
         """The next octets."""
@@ -75,13 +75,19 @@ class MaildirUpload:
             self.path = b""
 
 
-def _create(files: Files, path: bytes, box: Box) -> int:
-    try:
-        return files.create_exclusive(path, box.ownership)
-    except FileNotFoundError:
-        box.check()
-        files.make_directory(box.tmp_path.rstrip(b"/"), box.ownership)
-        return files.create_exclusive(path, box.ownership)
+def _create(box: Box) -> tuple[bytes, int]:
+    """A new file in `tmp/`: its name and a descriptor."""
+    files = box.files
+    while True:
+        unique = box.context.unique.next()
+        try:
+            return unique, files.create_exclusive(box.tmp_path + unique, box.ownership)
+        except FileExistsError:
+            log.warning("unique-name name=%r exists: another server runs with our host name and pid", unique)
+        except FileNotFoundError:
+            box.check()
+            with contextlib.suppress(FileExistsError):
+                files.make_directory(box.tmp_path.rstrip(b"/"), box.ownership)
 
 
 @dataclass(frozen=True, slots=True)
