@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SLOTS = 512  # processes that may live at the same time, old ones that drain included
 ACCEPT_PAUSE = 0.5  # seconds without accepting when there are no descriptors left
+MOST_REFUSALS = 32  # clients that are told at the same time that there are too many; more are just closed
 _LOG_EVERY = 10.0  # seconds between two lines about the same limit
 
 
@@ -66,7 +67,7 @@ class Connections:
         self._slot = slot
         self._limit = limit
         self._open: set[Stream] = set()
-        self._pending = 0  # accepted, and not in `_open` yet, or only told to go away
+        self._refusing = 0
         self._told = 0.0
         self.draining = False
         self.none_left: Any = Event()
@@ -128,14 +129,20 @@ class Connections:
                 plain_address(address[0]),
                 self._limit,
             )
-        try:
-            sock.settimeout(0.0)
-            if not service.implicit_tls:  # a handshake for a refusal would cost more than the session
-                sock.send(service.full)
-        except OSError as error:
-            log.debug("refusal-lost reason=%s", error)
-        finally:
+        if self._refusing >= MOST_REFUSALS:
             sock.close()
+            return
+        self._refusing += 1
+        stream = Stream(sock, address, service.shared)
+        try:
+            if service.implicit_tls:
+                stream.handshake(service.shared.context())
+            stream.farewell(service.full)
+        except Disconnected as gone:
+            log.debug("refusal-lost rip=%s reason=%r", stream.peer, gone.text)
+        finally:
+            stream.close()
+            self._refusing -= 1
 
 
 class Acceptor(StreamServer):

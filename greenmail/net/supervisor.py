@@ -207,6 +207,7 @@ class _Supervisor:
                 log.error("reload-refused %s", line)
             systemd.notify("READY=1")
             return
+        preload(config.time_zone)
         self._old_site, self._site = old, site
         self._family.next_generation(config.max_connections_per_user)
         self._reload_until = time.monotonic() + READY_WITHIN

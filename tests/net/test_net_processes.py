@@ -323,6 +323,7 @@ def test_max_connections_counts_over_all_workers(serve):
     clients = [Client(server.imap) for _ in range(4)]
     assert Client(server.imap).greeting.startswith(b"* BYE [LIMIT]")
     assert Client(server.pop3).greeting.startswith(b"-ERR [SYS/TEMP]")
+    assert Client(server.imaps, trusting(server)).greeting.startswith(b"* BYE [LIMIT]")
     clients.pop().close()
     until(lambda: Client(server.imap).greeting.startswith(b"* OK"), "a free place")
     for pid in workers(server):  # their connections are gone with them
