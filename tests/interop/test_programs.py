@@ -1,14 +1,14 @@
 """Mail programs of Debian, unmodified, doing their ordinary work over TLS."""
 
 import os
-import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.interop_site import Site, make_box, need
+from support.interop_site import Site, need
 from support.wire_client import parse
 
 pytestmark = [pytest.mark.interop]
@@ -40,6 +40,39 @@ def messages(site: Site, name: str) -> int:
         return int(parse(answer)[-1][1])
 
 
+class Terminal:
+    """A program on a terminal of its own, by tmux: what it shows can be read, and keys can be typed."""
+
+    def __init__(self, site: Site, command: str) -> None:
+        self.tmux = need("tmux", "tmux")
+        self.site = site
+        self.name = f"greenmail{site.server.imaps}"
+        self.command = command
+
+    def __enter__(self) -> "Terminal":
+        self._run("new-session", "-d", "-x", "100", "-y", "30", self.command, TERM="xterm")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        run(self.site, self.tmux, "-L", self.name, "kill-server", ok=(0, 1))
+
+    def _run(self, *words: str, **more: str) -> str:
+        return run(self.site, self.tmux, "-L", self.name, *words, **more)
+
+    def screen(self) -> str:
+        return self._run("capture-pane", "-p")
+
+    def keys(self, *keys: str) -> None:
+        self._run("send-keys", *keys)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until `condition`; a terminal program has no event to wait for."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.screen()
+            time.sleep(0.2)
+
+
 def test_curl_lists_fetches_appends_and_searches(site: Site) -> None:
     curl = need("curl", "curl")
     user = ("--user", "alice:secret", "--silent", "--show-error", "--cacert", site.server.cert)
@@ -66,6 +99,8 @@ def test_mutt_opens_the_inbox_tags_and_saves(site: Site, program: str) -> None:
         "muttrc",
         f"""\
 set folder="imaps://alice:secret@localhost:{site.server.imaps}/"
+set imap_user=alice
+set imap_pass=secret
 set spoolfile="+INBOX"
 set ssl_force_tls=yes
 set certificate_file="{site.server.cert}"
@@ -81,10 +116,8 @@ unset help
 push "{keys}"
 """,
     )
-    inner = f"{mutt} -n -F {rc}"
-    run(site, need("script", "bsdutils"), "-qec", inner, "/dev/null", TERM="xterm", text="yyyyyyq\n")
-    assert messages(site, "Archive") == 2
-    assert messages(site, "INBOX") == 8
+    with Terminal(site, f"{mutt} -n -F {rc}") as terminal:
+        terminal.until(lambda: messages(site, "Archive") == 2 and messages(site, "INBOX") == 8)
 
 
 def test_mbsync_syncs_both_ways_and_then_has_nothing_to_do(site: Site) -> None:
@@ -133,9 +166,9 @@ SyncState *
         client.ok("SELECT INBOX")
         assert any("\\Flagged" in m["FLAGS"] for m in client.fetch("1:* (FLAGS)").values())
     before = sorted(path.name for path in inbox.rglob("*"))
-    said = run(site, mbsync, "-c", rc, "-V", "-a")
+    run(site, mbsync, "-c", rc, "-a")
     assert sorted(path.name for path in inbox.rglob("*")) == before
-    assert "+0 *0 #0 -0" in said or "+0 *0 #0" in said, said
+    assert messages(site, "INBOX") == 11
 
 
 def test_offlineimap_syncs(site: Site) -> None:
@@ -200,7 +233,9 @@ poll localhost protocol {protocol} port {port}
 @pytest.mark.parametrize("kind", ["IMAP", "POP3"])
 def test_getmail_fetches_each_message_once(site: Site, kind: str) -> None:
     getmail = need("getmail", "getmail6")
-    make_box(site.home / "got")
+    sink = site.home / "got"
+    taker = config(site, "taker", f'#!/bin/sh\ncat >> "{sink}"\n')
+    taker.chmod(0o755)
     port = site.server.imaps if kind == "IMAP" else site.server.pop3s
     rc = config(
         site,
@@ -214,8 +249,9 @@ username = alice
 password = secret
 ca_certs = {site.server.cert}
 [destination]
-type = Maildir
-path = {site.home}/got/
+type = MDA_external
+path = {taker}
+allow_root_commands = true
 [options]
 read_all = false
 delete = false
@@ -223,7 +259,7 @@ delete = false
     )
     for _ in range(2):
         run(site, getmail, f"--getmaildir={rc.parent}", "--rcfile=getmailrc")
-        assert len(list((site.home / "got" / "new").iterdir())) == 10
+        assert sink.read_text().count("Body of message") == 10
 
 
 def test_imapfilter_moves_what_its_rules_say(site: Site) -> None:
@@ -233,8 +269,8 @@ def test_imapfilter_moves_what_its_rules_say(site: Site) -> None:
         "filter.lua",
         f"""\
 options.timeout = 30
-options.certificates = false
 options.info = false
+options.certificates = false
 account = IMAP {{
   server = 'localhost', port = {site.server.imaps}, username = 'alice', password = 'secret', ssl = 'auto'
 }}
@@ -244,7 +280,7 @@ account.INBOX:is_unseen():mark_flagged()
 account:create_mailbox('Filtered')
 """,
     )
-    run(site, imapfilter, "-c", rc, text="a\n")
+    run(site, imapfilter, "-t", site.server.cert, "-c", rc)
     assert messages(site, "Archive") == 2
     assert messages(site, "INBOX") == 8
     assert messages(site, "Filtered") == 0
@@ -291,7 +327,7 @@ def test_openssl_speaks_to_all_four_ports(site: Site) -> None:
     ):
         said = run(
             site, openssl, "s_client", "-connect", f"localhost:{port}", "-CAfile", site.server.cert,
-            "-verify_return_error", *upgrade, ok=(0, 1), text="",
+            "-verify_return_error", "-ign_eof", "-crlf", *upgrade, text="a LOGOUT\nQUIT\n", ok=(0, 1),
         )  # fmt: skip
         assert "Verify return code: 0 (ok)" in said and greeting in said, said
 
@@ -304,26 +340,17 @@ def test_alpine_reads_the_inbox(site: Site) -> None:
         f"inbox-path={{localhost:{site.server.imaps}/ssl/novalidate-cert/user=alice}}INBOX\n"
         "feature-list=quit-without-confirm\n",
     )
-    password = config(site, ".pine-passfile", "")
-    password.unlink()
-    # Alpine asks for the password on its terminal, shows the index, and is told to quit.
-    tmux = shutil.which("tmux")
-    if tmux is None:
-        pytest.skip("tmux is not installed (Debian: tmux)")
-    name = f"alpine{site.server.imaps}"
-    run(site, tmux, "-L", name, "new-session", "-d", "-x", "100", "-y", "30", f"{alpine} -p {rc} -i", TERM="xterm")
-    try:
-        screen = ""
-        sent = False
-        deadline = time.monotonic() + 40
-        while "message 10" not in screen:
-            assert time.monotonic() < deadline, screen
-            time.sleep(0.2)  # a terminal program has no event to wait for
-            screen = run(site, tmux, "-L", name, "capture-pane", "-p")
-            if "PASSWORD" in screen.upper() and not sent:
-                sent = True
-                run(site, tmux, "-L", name, "send-keys", "secret", "Enter")
-            elif "folder collection" in screen or "[Press" in screen or "greeting" in screen.lower():
-                run(site, tmux, "-L", name, "send-keys", "e")
-    finally:
-        run(site, tmux, "-L", name, "kill-server", ok=(0, 1))
+    with Terminal(site, f"{alpine} -p {rc} -i") as terminal:
+        answered: set[str] = set()
+
+        def shows_the_index() -> bool:
+            screen = terminal.screen()
+            answers = {"Preserve password": ["n"], "PASSWORD": ["secret", "Enter"], "folder collection": ["e"]}
+            for question, keys in answers.items():
+                if question in screen and question not in answered:
+                    answered.add(question)
+                    terminal.keys(*keys)
+                    break
+            return "message 10" in screen
+
+        terminal.until(shows_the_index)
