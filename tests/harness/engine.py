@@ -80,6 +80,7 @@ class Engine:
                 open_account=lambda user: backend.open_account(),
                 register=self.seats,
                 server_id={"name": "GreenMail"},
+                time_zone="UTC",
             ),
             settings,
         )
