@@ -191,17 +191,18 @@ class MailboxLock:
 
     def _take_flock(self, steps: Iterator[float]) -> None:
         while True:
-            self._descriptor = self._open_flock()
             try:
+                self._descriptor = self._open_flock()
                 self._files.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._close()
-            else:
-                # The directory may have been replaced while we opened the file of the old one.
-                mine, there = self._files.fstat(self._descriptor), self._files.stat(self._flock)
-                if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino):
+                # The file or its directory may have been replaced while we opened it.
+                if same_file(self._files, self._descriptor, self._flock):
                     return
-                self._close()
+            except BlockingIOError:
+                log.debug("lock-busy path=%r", self._flock)
+            except FileNotFoundError:
+                # Somebody removes lock files; if it is the directory that is gone, that shows now.
+                self._files.stat(self._directory)
+            self._drop_flock()
             self._waiting.pause(steps)
 
     def _open_flock(self) -> int:

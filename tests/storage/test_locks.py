@@ -292,6 +292,26 @@ def test_somebody_cleans_up_in_tmp(folder, clock):
         assert os.stat(dotlock(folder)).st_nlink == 2
 
 
+@pytest.mark.parametrize("call", ["open", "flock", "fstat", "lstat"])
+def test_somebody_removes_the_lock_file_while_it_is_taken(folder, clock, call):
+    left = [2]
+
+    def remove(name, function, *args):
+        if name == call and left[0] and (name != "open" or os.path.exists(folder + b"/greenmail.lock")):
+            left[0] -= 1
+            if os.path.exists(folder + b"/greenmail.lock"):
+                os.unlink(folder + b"/greenmail.lock")
+        return function(*args)
+
+    with mailbox_lock(folder, clock):
+        pass
+    lock = mailbox_lock(folder, clock, 1.0, Files(remove))
+    with lock, pytest.raises(StorageError), mailbox_lock(folder, clock, 0):
+        pass
+    with mailbox_lock(folder, clock, 0):
+        pass
+
+
 def test_a_mailbox_that_is_gone(tmp_path, clock):
     with pytest.raises(StorageError) as caught, mailbox_lock(os.fsencode(tmp_path / "gone"), clock):
         pass
