@@ -61,7 +61,8 @@ def run(listener: socket.socket, control: socket.socket) -> int:
     """Serve until SIGTERM or the end of the parent; the exit status. After `children.settle`."""
     stop: Any = Event()
     health = Health()
-    signal.signal(signal.SIGTERM, lambda number, frame: get_hub().loop.run_callback_threadsafe(stop.set))
+    loop = get_hub().loop  # made before a signal can ask for it
+    signal.signal(signal.SIGTERM, lambda number, frame: loop.run_callback_threadsafe(stop.set))
     parent = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(control.fileno()))
     control.close()
     server = WSGIServer(

@@ -58,6 +58,8 @@ class _Worker:
         self._plan = plan
         config = plan.config
         self._stop: Any = Event()
+        # Before the handler: a signal amid the making of the event loop would make a second one, and be lost in it.
+        self._loop = get_hub().loop
         signal.signal(signal.SIGTERM, self._terminate)
         self._control = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(plan.control.fileno()))
         plan.control.close()
@@ -128,7 +130,7 @@ class _Worker:
     def _terminate(self, number: int, frame: object) -> None:
         """SIGTERM. If the event loop does not come to drain and end, the kernel ends this process."""
         signal.setitimer(signal.ITIMER_REAL, self._plan.config.stop_grace + GIVE_UP)
-        get_hub().loop.run_callback_threadsafe(self._stop.set)
+        self._loop.run_callback_threadsafe(self._stop.set)
 
     def _listen_to_parent(self) -> None:
         """Answers of the register, renewed certificates; the end of the stream is the end of the parent."""
