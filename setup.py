@@ -22,7 +22,7 @@ setup(
     install_requires=[
         "gevent>=24.10,<27",
         "greenlet>=3.1,<4",
-        "pyOpenSSL>=24.2,<27",
+        "pyOpenSSL>=24.3,<27",
         "PyYAML>=6.0.1,<7",
         "watchdog>=7.1,<8",
         "prometheus-client>=0.20,<1",

@@ -44,7 +44,8 @@ def serve(name: str, where: Path, maildir: Path) -> Iterator[tuple[Ports, Meter]
         run = Path(tempfile.mkdtemp(prefix="greenmail-bench-"))
         run.chmod(0o755)
         with server.start(
-            where / "greenmail", str(maildir), "bench:{PLAIN}secret\n", workers=1, enter=meter.enter, user=dovecot.OWNER,
+            where / "greenmail", str(maildir), "bench:{PLAIN}secret\n", workers=1, enter=meter.enter,
+            user=dovecot.OWNER,
             group=dovecot.OWNER, allow_plain_text=True, run_path=str(run),
         ) as ours:  # fmt: skip
             yield Ports(ours.imap, ours.pop3), meter

@@ -13,13 +13,13 @@ class Client:
         self.until(b"\r\n")
 
     def until(self, end: bytes) -> bytes:
-        """Read until the data ends with a line end and `end` stands in its last 400 octets; those octets."""
+        """Read until the data ends with a line end and `end` stands in its last 4000 octets; those octets."""
         tail = b""
         while True:
             data = self.socket.recv(1 << 20)
             if not data:
                 raise EOFError("the server closed the connection")
-            tail = (tail + data)[-400:]
+            tail = (tail + data)[-4000:]
             if tail.endswith(b"\r\n") and end in tail:
                 return tail
 
