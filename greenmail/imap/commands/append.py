@@ -73,6 +73,8 @@ def parse_append(cur: Cursor, uid: bool) -> AppendRequest:
 def append_opts(cur: Cursor) -> tuple[Flags, int | None]:
     """[SP flag-list] [SP date-time] SP, as in append-message; RFC 3502 6.3.11. Flags, and seconds since 1970."""
     cur.space()
+    # Lenient: IMAPClient's multiappend sends two spaces between messages; RFC 3502 6.3.11 wants one.
+    cur.take(b" ")
     flags: Flags = frozenset()
     if cur.peek() == b"(":
         flags = grammar.flag_list(cur)
