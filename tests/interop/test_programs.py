@@ -93,7 +93,8 @@ def test_curl_lists_fetches_appends_and_searches(site: Site) -> None:
 @pytest.mark.parametrize("program", ["mutt", "neomutt"])
 def test_mutt_opens_the_inbox_tags_and_saves(site: Site, program: str) -> None:
     mutt = need(program, program)
-    keys = "<tag-pattern>~s 'message [12]$'<enter><tag-prefix><save-message>=Archive<enter>y<flag-message><quit>"
+    # Nothing may follow that the index does not know: NeoMutt then throws away what is left of the keys.
+    keys = "<tag-pattern>~s 'message [12]$'<enter><tag-prefix><save-message>=Archive<enter>"
     rc = config(
         site,
         "muttrc",
@@ -117,7 +118,10 @@ push "{keys}"
 """,
     )
     with Terminal(site, f"{mutt} -n -F {rc}") as terminal:
-        terminal.until(lambda: messages(site, "Archive") == 2 and messages(site, "INBOX") == 8)
+        terminal.until(lambda: "Del:2" in terminal.screen())
+        assert messages(site, "Archive") == 2
+        terminal.keys("q")
+        terminal.until(lambda: messages(site, "INBOX") == 8)
 
 
 def test_mbsync_syncs_both_ways_and_then_has_nothing_to_do(site: Site) -> None:
@@ -345,7 +349,12 @@ def test_alpine_reads_the_inbox(site: Site) -> None:
 
         def shows_the_index() -> bool:
             screen = terminal.screen()
-            answers = {"Preserve password": ["n"], "PASSWORD": ["secret", "Enter"], "folder collection": ["e"]}
+            answers = {
+                "Preserve password": ["n"],
+                "PASSWORD": ["secret", "Enter"],
+                "folder collection": ["e"],
+                "Exit this greeting": ["e"],
+            }
             for question, keys in answers.items():
                 if question in screen and question not in answered:
                     answered.add(question)
