@@ -16,7 +16,7 @@ test: $(READY)
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
 
 check: $(READY) lint types
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not interop" $(PYTEST)
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not interop" --ignore tests/live $(PYTEST)
 
 lint: $(READY)
 	$(PY) -m ruff format --check greenmail tests tools setup.py
@@ -36,7 +36,7 @@ bench: $(READY)
 	$(PY) -m bench $(BENCH)
 
 fuzz: $(READY)
-	$(PY) -m pytest tests/fuzz --hypothesis-profile=long $(PYTEST)
+	$(PY) -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile=long --timeout=3600 $(PYTEST)
 
 docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md
