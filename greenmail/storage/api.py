@@ -65,6 +65,8 @@ class Table:
 
 
 class FlagAction(Enum):
+    """What STORE does with the flags it names, RFC 9051 6.4.6."""
+
     REPLACE = "FLAGS"
     ADD = "+FLAGS"
     REMOVE = "-FLAGS"
@@ -232,7 +234,7 @@ class Mailbox(Protocol):
         """Change flags, in batches; each batch is a change of its own."""
 
     def expunge(self, uids: Sequence[int] | None) -> list[int]:
-        """Remove messages that are \\Deleted on disk now, only those among `uids` if given; the UIDs removed, ascending."""
+        """Remove messages that are \\Deleted on disk now, of `uids` only if given; the UIDs removed, ascending."""
 
     def upload(self) -> Upload:
         """Begin a message."""
@@ -241,7 +243,7 @@ class Mailbox(Protocol):
         """Make `uploads` messages, all or none, in this order; their UIDs. RFC 3502."""
 
     def copy(self, uids: Sequence[int], target: "Mailbox") -> list[tuple[int, int]]:
-        """Copy flags, date and all, all or none; pairs of source and target UID. Messages that are gone are left out."""
+        """Copy flags, date and all, all or none; pairs of source and target UID, without messages that are gone."""
 
     def move(self, uids: Sequence[int], target: "Mailbox") -> list[tuple[int, int]]:
         """Copy, then remove what was copied; pairs of source and target UID. RFC 6851."""
@@ -256,7 +258,7 @@ class Mailbox(Protocol):
         """Paths whose events mean "look": directories `new` and `cur`, and the journal."""
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
-        """Have `notify` called (at once, it must not wait) when this process changes the mailbox; gives the canceller."""
+        """Have `notify` called (at once, it must not wait) when this process changes the mailbox; the canceller."""
 
     def close(self) -> None:
         """Give back this reference to the shared object."""

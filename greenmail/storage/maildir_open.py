@@ -20,6 +20,9 @@ from greenmail.storage.uidlist import Refreshed, new_guid
 
 log = logging.getLogger(__name__)
 
+_CREATE_STEPS = 50
+_CREATE_STEP = 0.02  # seconds
+_CREATE_AGE = 1.0  # seconds after which a directory without parts is nobody's CREATE
 _READ_ONLY = (Reason.READ_ONLY, Reason.NO_PERMISSION)
 
 
@@ -36,9 +39,20 @@ def open_box(context: Context, place: Place, name: str) -> Box:
 
 def _begin(box: Box) -> None:
     with refusing("The mailbox cannot be opened"):
+        _wait_until_made(box)
         if not _load(box):
             _build(box)
     look(box)
+
+
+def _wait_until_made(box: Box) -> None:
+    """CREATE makes the parts of a mailbox one by one, `cur` last: do not make them under its hands."""
+    for _ in range(_CREATE_STEPS):
+        if os.path.isdir(box.cur_path):
+            return
+        if box.context.runtime.now() - os.stat(box.place.directory).st_ctime > _CREATE_AGE:
+            return
+        box.context.runtime.sleep(_CREATE_STEP)
 
 
 def _load(box: Box) -> bool:

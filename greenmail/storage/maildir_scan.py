@@ -140,6 +140,8 @@ def _sync(box: Box, full: bool) -> None:
     box.refresh_keywords()
     times = box.index.times
     before = new, cur = box.directory_times()
+    if not (new and cur):
+        _missing_directory(box)
     now = box.now_ns()
     full = full or bool(scan.strays) or not times or not box.is_settled
     list_cur = full or cur != times[2] or bool(times[3] and now >= times[3])
@@ -156,6 +158,17 @@ def _sync(box: Box, full: bool) -> None:
     _reinterpret(box, change)
     box.is_settled = scan.is_whole
     box.commit(change, _times(box, before, now, list_new, list_cur))
+
+
+def _missing_directory(box: Box) -> None:
+    """A mailbox without `cur/` is empty only if it was before: else something is wrong, and nothing is expunged."""
+    box.check()
+    if box.index.names:
+        raise StorageError(Reason.UNAVAILABLE, "A directory of the mailbox is missing; try again later.")
+    if not box.read_only:
+        for path in (box.new_path, box.cur_path):
+            if not os.path.isdir(path):
+                box.files.make_directory(path.rstrip(b"/"), box.ownership)
 
 
 def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur: bool) -> list[int]:

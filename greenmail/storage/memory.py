@@ -54,6 +54,8 @@ class MemoryUpload:
 
 
 class MemoryHeld:
+    """The exclusive POP3 session of a mailbox."""
+
     def __init__(self, mailbox: "MemoryMailbox") -> None:
         self._mailbox: MemoryMailbox | None = mailbox
 

@@ -15,6 +15,7 @@ from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirSt
 from greenmail.storage.api import CacheKind, FlagAction, FlagChange
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_write import purge_tmp
 
 MAIL = b"Subject: hi\n\nbody\n"
 ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE
@@ -256,6 +257,68 @@ def test_names_that_are_no_messages(site: Site) -> None:
 def test_names_as_other_programs_write_them(site: Site, name: str, uid_flags: set[str]) -> None:
     site.deliver(where="cur", name=name)
     assert flags(site.inbox()) == {1: uid_flags}
+
+
+def test_a_uidlist_that_numbers_a_message_anew_is_right(site: Site) -> None:
+    """Dovecot gave a file another UID: UIDs come from the uidlist only."""
+    names = [site.deliver(where="cur", name=f"170000000{number}.x:2,") for number in range(3)]
+    inbox = site.inbox()
+    path = site.path / "dovecot-uidlist"
+    lines = path.read_text().splitlines()
+    path.with_suffix(".tmp").write_text("\n".join([lines[0], lines[1], lines[3], f"9 :{names[1][:-3]}"]) + "\n")
+    path.with_suffix(".tmp").rename(path)
+    before = inbox.modseq
+    inbox.maildrop()
+    site.deliver()
+    inbox.look()
+    assert list(inbox.table.uids) == [1, 3, 9, 10]
+    assert inbox.changes(before).expunged == [2]
+
+
+def test_directories_and_links_are_no_messages(site: Site) -> None:
+    (site.path / "cur" / "1700000000.directory").mkdir()
+    (site.path / "cur" / "1700000000.link").symlink_to("/etc/hostname")
+    site.deliver()
+    inbox = site.inbox()
+    assert len(inbox.table) == 1
+    site.age()
+    inbox.look()
+    site.calls.clear()
+    inbox.look()
+    assert not site.calls
+
+
+def test_leftovers_in_tmp_are_removed_when_they_are_old(site: Site) -> None:
+    (site.path / "tmp" / "old").write_bytes(b"")
+    (site.path / "tmp" / "young").write_bytes(b"")
+    inbox = site.inbox()
+    purge_tmp(inbox.box.files, inbox.box.tmp_path, time.time() + 37 * 3600 - 10)
+    assert not (site.path / "tmp" / "old").exists()
+    (site.path / "tmp" / "young").write_bytes(b"")
+    inbox.claim_recent()
+    assert (site.path / "tmp" / "young").exists()
+
+
+def test_nothing_is_expunged_because_cur_is_missing(site: Site) -> None:
+    site.deliver(where="cur", name="x:2,S")
+    inbox = site.inbox()
+    (site.path / "cur").rename(site.path / "elsewhere")
+    with pytest.raises(StorageError) as caught:
+        inbox.look()
+    assert caught.value.reason is Reason.UNAVAILABLE
+    (site.path / "elsewhere").rename(site.path / "cur")
+    inbox.look()
+    assert flags(inbox) == {1: {"\\Seen"}}
+
+
+def test_a_missing_cur_is_made(site: Site) -> None:
+    for part in ("cur", "new", "tmp"):
+        for file in (site.path / part).iterdir():
+            file.unlink()
+        (site.path / part).rmdir()
+    inbox = site.inbox()
+    put(inbox)
+    assert site.inbox().counters().messages == 1
 
 
 # Writing
