@@ -1,0 +1,399 @@
+"""The account on which the crash tests play, what is done in it, and what must be true of it afterwards."""
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenmail.errors import StorageError
+from greenmail.runtime import Runtime, direct
+from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.api import FlagAction, FlagChange, Flags
+from greenmail.storage.filesystem import Call, Files, plain_call
+from greenmail.storage.maildir import MaildirMailbox
+
+ADD, REMOVE = FlagAction.ADD, FlagAction.REMOVE
+_SYNCS = ("fsync", "fdatasync")
+
+
+class Clock:
+    """The real time, plus what was slept: sleeping costs nothing."""
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead = ahead
+        self.slept = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        self.ahead += seconds
+        self.slept += seconds
+
+
+def unsynced(name: str, function: Callable[..., Any], *args: Any) -> Any:
+    """A `Call` for who only looks at the result: nothing is flushed."""
+    return None if name in _SYNCS else plain_call(name, function, *args)
+
+
+@dataclass
+class World:
+    """One process of the server: a store, an account, and the mailboxes that are open."""
+
+    account: MaildirAccount
+    store: MaildirStore
+    clock: Clock
+    inbox: MaildirMailbox
+    other: MaildirMailbox | None = None
+
+    def close(self) -> None:
+        for mailbox in (self.inbox, self.other):
+            if mailbox is not None:
+                mailbox.close()
+        self.store.mailboxes.close()
+
+
+def settings_of(root: Path, variant: str = "") -> MaildirSettings:
+    """`variant` control: CONTROL= elsewhere, as some Dovecot sites have it."""
+    control = str(root / "control") if variant == "control" else ""
+    return MaildirSettings(mail_path=str(root / "Maildir"), control_path=control, lock_timeout=60.0)
+
+
+def new_store(call: Call, clock: Clock) -> MaildirStore:
+    plain = direct()
+    runtime = Runtime(plain.blocking, plain.lock, clock.sleep, plain.breathe, clock.now)
+    return MaildirStore(runtime, files=Files(call))
+
+
+def open_account(root: Path, call: Call, clock: Clock, variant: str = "") -> tuple[MaildirStore, MaildirAccount]:
+    store = new_store(call, clock)
+    return store, store.open_account("alice", settings_of(root, variant))
+
+
+def open_world(root: Path, call: Call = plain_call, clock: Clock | None = None, variant: str = "") -> World:
+    clock = clock or Clock()
+    store, account = open_account(root, call, clock, variant)
+    inbox = account.open("INBOX")
+    assert isinstance(inbox, MaildirMailbox)
+    other = account.open("Other") if any(folder.name == "Other" for folder in account.folders()) else None
+    assert other is None or isinstance(other, MaildirMailbox)
+    return World(account, store, clock, inbox, other)
+
+
+def body(text: str) -> bytes:
+    return b"Subject: %b\r\n\r\n%b\r\n" % (text.encode(), text.encode() * 20)
+
+
+def put(mailbox: Any, *texts: str, flags: Sequence[str] = (), date: int | None = 1_000_000_000) -> list[int]:
+    uploads = []
+    for text in texts:
+        upload = mailbox.upload()
+        uploads.append(upload)
+        octets = body(text)
+        upload.write(octets[:50])
+        upload.write(octets[50:])
+        upload.flags, upload.date = frozenset(flags), date
+    try:
+        return list(mailbox.save(uploads))
+    except BaseException:
+        for upload in uploads:  # as the session does it
+            upload.abort()
+        raise
+
+
+def deliver(root: Path, text: str) -> None:
+    """What Postfix does."""
+    name = f"1700000000.V1I{abs(hash(text)) % 10**6:x}M{len(text)}.mx"
+    path = root / "Maildir" / "new" / name
+    path.write_bytes(body(text).replace(b"\r\n", b"\n"))
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def build(root: Path, variant: str = "") -> None:
+    """INBOX with five messages, two of them \\Deleted, one still in `new/`; more mailboxes; subscriptions."""
+    store, account = open_account(root, unsynced, Clock(), variant)
+    for name in ("Other", "Parent", "Parent/Child"):
+        account.create(name)
+    account.subscribe("Other")
+    inbox = account.open("INBOX")
+    put(inbox, "one", "two", flags=("kw", "\\Seen"))
+    put(inbox, "three", "four", flags=("\\Deleted",))
+    put(inbox, "five")
+    for name in ("Other", "Parent", "Parent/Child"):
+        mailbox = account.open(name)
+        put(mailbox, f"in {name}", flags=("different",))
+        mailbox.close()
+    inbox.look()
+    inbox.close()
+    store.mailboxes.close()
+
+
+# What is done. Each gives what the client is told.
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`prepare` is not counted; `run` is. An operation with `is_cold` opens everything itself."""
+
+    name: str
+    run: Callable[[World], Any]
+    prepare: Callable[[Path, World], None] = lambda root, world: None
+    is_cold: bool = False
+    takes_back: bool = True  # after an error there is nothing of it
+    keeps: bool = True  # no message that was there goes
+    variant: str = ""
+
+
+def _store(flags: set[str], action: FlagAction = ADD) -> Callable[[World], Any]:
+    return lambda world: world.inbox.store([1, 2, 5], FlagChange(action, frozenset(flags)))
+
+
+def _needed(mailbox: MaildirMailbox | None) -> MaildirMailbox:
+    assert mailbox is not None
+    return mailbox
+
+
+def _fold(world: World) -> None:
+    box = world.inbox.box
+    with box.locked():
+        assert box.index_files is not None
+        box.index_files.fold(box.index)
+
+
+def _uidlist(world: World) -> None:
+    box = world.inbox.box
+    with box.locked():
+        box.uidlist.rewrite()
+
+
+def _overflow(root: Path, world: World) -> None:
+    """All 26 letters are taken."""
+    for number in range(0, 26, 5):
+        world.inbox.store([5], FlagChange(ADD, frozenset(f"k{number + n}" for n in range(5))))
+
+
+def _lose_index(root: Path, world: World) -> None:
+    for path in (root / "Maildir").glob("greenmail.*"):
+        if path.name != "greenmail.lock":
+            path.unlink()
+
+
+def _damage_uidlist(root: Path, world: World) -> None:
+    with (root / "Maildir" / "dovecot-uidlist").open("ab") as file:
+        file.write(b"99 :half a li")
+
+
+def _new_mail(root: Path, world: World) -> None:
+    deliver(root, "delivered a")
+    deliver(root, "delivered b")
+
+
+def _claim(world: World) -> None:
+    world.inbox.look()
+    world.inbox.claim_recent()
+
+
+def _open_cold(world: World) -> Any:
+    mailbox = world.account.open("INBOX")
+    return len(mailbox.table)
+
+
+def _rename_control(world: World) -> Any:
+    return world.account.rename("Parent", "Renamed")
+
+
+def _create(world: World) -> Any:
+    return world.account.create("Made", ("\\Archive",))
+
+
+OPERATIONS = [
+    Operation("append", lambda world: put(world.inbox, "new", date=1_100_000_000)),
+    Operation("append-flags", lambda world: put(world.inbox, "new", flags=("\\Seen", "kw"))),
+    Operation("append-keyword", lambda world: put(world.inbox, "new", flags=("\\Flagged", "fresh"))),
+    Operation("multiappend", lambda world: put(world.inbox, "new a", "new b", "new c", flags=("\\Seen", "fresh"))),
+    Operation("multiappend-plain", lambda world: put(world.inbox, "new a", "new b")),
+    Operation("store", _store({"\\Flagged"}), takes_back=False),
+    Operation("store-remove", _store({"\\Seen", "kw"}, REMOVE), takes_back=False),
+    Operation("store-keyword", _store({"fresh"}), takes_back=False),
+    Operation("store-overflow", _store({"beyond"}), prepare=_overflow, takes_back=False),
+    Operation("copy", lambda world: world.inbox.copy([1, 2, 5], _needed(world.other))),
+    Operation("copy-here", lambda world: world.inbox.copy([1, 5], world.inbox)),
+    Operation("move", lambda world: world.inbox.move([1, 2, 5], _needed(world.other)), takes_back=False, keeps=False),
+    Operation("expunge", lambda world: world.inbox.expunge(None), takes_back=False, keeps=False),
+    Operation("uid-expunge", lambda world: world.inbox.expunge([3]), takes_back=False, keeps=False),
+    Operation("create", _create),
+    Operation("create-control", _create, variant="control"),
+    Operation("rename", lambda world: world.account.rename("Parent", "Renamed")),
+    Operation("rename-control", _rename_control, variant="control"),
+    Operation("rename-inbox", lambda world: world.account.rename("INBOX", "Old"), takes_back=False, keeps=False),
+    Operation("delete", lambda world: world.account.delete("Parent/Child"), keeps=False),
+    Operation("delete-control", lambda world: world.account.delete("Parent/Child"), keeps=False, variant="control"),
+    Operation("subscribe", lambda world: world.account.subscribe("Parent")),
+    Operation("unsubscribe", lambda world: world.account.unsubscribe("Other")),
+    Operation("new-mail", _claim, prepare=_new_mail, takes_back=False),
+    Operation("open", _open_cold, is_cold=True, takes_back=False),
+    Operation("open-new-mail", _open_cold, prepare=_new_mail, is_cold=True, takes_back=False),
+    Operation("open-without-index", _open_cold, prepare=_lose_index, is_cold=True, takes_back=False),
+    Operation("open-damaged-uidlist", _open_cold, prepare=_damage_uidlist, is_cold=True, takes_back=False),
+    Operation("fold", _fold),
+    Operation("uidlist-rewrite", _uidlist),
+]
+
+
+# What is there
+
+
+@dataclass(frozen=True)
+class Message:
+    text: str
+    flags: Flags
+    date: int
+
+
+@dataclass
+class Contents:
+    """One mailbox."""
+
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    messages: dict[int, Message]
+
+
+@dataclass
+class Picture:
+    """Everything that a client can know of an account."""
+
+    mailboxes: dict[str, Contents] = field(default_factory=dict)
+    subscriptions: list[str] = field(default_factory=list)
+    waited: float = 0.0
+
+    def texts(self) -> Counter[str]:
+        return Counter(message.text for mine in self.mailboxes.values() for message in mine.messages.values())
+
+    def same(self) -> dict[str, dict[int, Message]]:
+        return {name: mine.messages for name, mine in self.mailboxes.items()}
+
+
+def contents(mailbox: Any) -> Contents:
+    """Read all of an open mailbox; every message must be whole."""
+    table = mailbox.table
+    mailbox.fill(list(table.uids), sizes=True, dates=True)
+    messages = {}
+    for row, uid in enumerate(list(table.uids)):
+        content = mailbox.content(uid)
+        octets = content.read()
+        content.close()
+        text = octets[9 : octets.index(b"\r\n")].decode()
+        assert octets == body(text), f"uid {uid} is not whole: {octets!r}"
+        assert table.sizes[row] == len(octets), f"uid {uid} has a wrong size"
+        messages[uid] = Message(text, table.flags_of(row), table.dates[row])
+    return Contents(mailbox.uidvalidity, mailbox.uidnext, mailbox.modseq, messages)
+
+
+def look_at(root: Path, clock: Clock | None = None, variant: str = "") -> Picture:
+    """What a server that is started now finds."""
+    clock = clock or Clock()
+    slept = clock.slept
+    store, account = open_account(root, unsynced, clock, variant)
+    picture = Picture(subscriptions=account.subscriptions())
+    for folder in account.folders():
+        if folder.selectable:
+            mailbox = account.open(folder.name)
+            picture.mailboxes[folder.name] = contents(mailbox)
+            mailbox.close()
+    store.mailboxes.close()
+    picture.waited = clock.slept - slept
+    return picture
+
+
+# What must be true
+
+
+@dataclass
+class Case:
+    """What happened, for `judge`."""
+
+    operation: Operation
+    before: Picture
+    complete: Picture
+    answered: bool
+    is_error: bool = False  # the process went on
+
+
+def judge(case: Case, after: Picture) -> None:
+    """Nothing acknowledged is missing, nothing else is half there, no UID is used twice, no counter went down."""
+    for name, mine in after.mailboxes.items():
+        _judge_mailbox(case, name, mine)
+    if case.answered:
+        assert after.same() == case.complete.same(), "what was answered OK is not there"
+        assert after.subscriptions == case.complete.subscriptions
+    else:
+        assert after.subscriptions in (case.before.subscriptions, case.complete.subscriptions)
+        assert after.mailboxes.keys() >= case.before.mailboxes.keys() & case.complete.mailboxes.keys()
+        assert after.mailboxes.keys() <= case.before.mailboxes.keys() | case.complete.mailboxes.keys()
+    if case.is_error and not case.answered and case.operation.takes_back:
+        assert after.same() == case.before.same(), "something is left of what was refused"
+    if case.operation.keeps or case.operation.name in ("move", "rename-inbox"):
+        assert not set(case.before.texts()) - set(after.texts()), "a mail is lost"
+    _judge_folders(case, after)
+
+
+def _judge_folders(case: Case, after: Picture) -> None:
+    """A mailbox that was there is there, whole, under its old name or its new one; but for DELETE."""
+    if case.operation.name.startswith("delete"):
+        return
+    values = {mine.uidvalidity: mine for mine in after.mailboxes.values()}
+    for name, old in case.before.mailboxes.items():
+        assert old.uidvalidity in values, f"{name} is lost, or has another UIDVALIDITY"
+    assert len(values) == len(after.mailboxes), "two mailboxes have one UIDVALIDITY"
+
+
+def _judge_mailbox(case: Case, name: str, mine: Contents) -> None:
+    assert mine.uidnext > max(mine.messages, default=0)
+    same = [old for old in case.before.mailboxes.values() if old.uidvalidity == mine.uidvalidity]
+    done = case.complete.mailboxes.get(name)
+    new = done.messages if done is not None else {}
+    old = same[0] if same else Contents(mine.uidvalidity, 1, 0, {})
+    assert mine.uidnext >= old.uidnext, "UIDNEXT went down"
+    assert mine.modseq >= old.modseq, "HIGHESTMODSEQ went down"
+    for uid, message in mine.messages.items():
+        if uid in old.messages:
+            known = [old.messages[uid], *([new[uid]] if uid in new else [])]
+            assert message in known, f"{name} {uid}: {message} is neither of {known}"
+        else:
+            assert uid >= old.uidnext, f"{name} {uid}: a UID from before was used again"
+            expected = Counter(message.text for uid, message in new.items() if uid not in old.messages)
+            assert expected[message.text], f"{name} {uid}: {message} came from nowhere"
+    counted = Counter(message.text for uid, message in mine.messages.items() if uid not in old.messages)
+    assert all(number == 1 for number in counted.values()), f"doubled: {counted}"
+    if same and name in case.complete.mailboxes and case.operation.keeps:
+        assert old.messages.keys() <= mine.messages.keys(), f"{name}: missing or under another UID"
+
+
+_KNOWN = re.compile(
+    rb"(control/)?(Maildir/)?(\.[^./][^/]*/)?(dovecot-(uidlist|keywords|uidvalidity(\.[0-9a-f]{8})?)|maildirfolder|subscriptions"
+    rb"|greenmail\.(lock|index|log|cache)|greenmail-data/(uidnext|keywords|special-use))"
+)
+_MESSAGE = re.compile(rb"Maildir/(\.[^./][^/]*/)?(cur|new)/[^/]+")
+# Replaced or broken by who comes next, or removed when 36 hours old.
+_BY_RULE = re.compile(
+    rb"(control/)?(Maildir/)?(\.[^./][^/]*/)?(tmp/[^/]+|(dovecot-uidlist|dovecot-keywords|subscriptions)\.lock|dovecot-uidlist\.tmp"
+    rb"|greenmail-data/(keywords|special-use)\.tmp)|Maildir/\.\.DOVECOT-TRASHED/.*"
+)
+
+
+def leftovers(paths: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Files that stay for ever, and those that go by a rule."""
+    by_rule = [path for path in paths if _BY_RULE.fullmatch(path)]
+    known = {path for path in paths if _KNOWN.fullmatch(path) or _MESSAGE.fullmatch(path)}
+    return sorted(set(paths) - known - set(by_rule)), by_rule
+
+
+def refused(error: BaseException) -> bool:
+    """Whether it is an answer, and no bug."""
+    return isinstance(error, StorageError)

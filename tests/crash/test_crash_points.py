@@ -1,0 +1,46 @@
+"""Every system call of every operation: the process stops before it, after it, in the midst of it, or it fails."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from crash.faults import KINDS
+from crash.image import DirectoryNode, scratch
+from crash.points import Stage, all_points, base_image, set_stage
+from crash.scene import OPERATIONS, Operation
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with scratch() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def stage_of(place: Path) -> Callable[[Operation], Stage]:
+    images: dict[str, DirectoryNode] = {}
+    stages: dict[str, Stage] = {}
+
+    def stage(operation: Operation) -> Stage:
+        if operation.variant not in images:
+            images[operation.variant] = base_image(place, operation.variant)
+        if operation.name not in stages:
+            stages[operation.name] = set_stage(operation, images[operation.variant], place)
+        return stages[operation.name]
+
+    return stage
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_system_call(
+    operation: Operation,
+    kind: str,
+    place: Path,
+    stage_of: Callable[[Operation], Stage],
+    record_property: Callable[[str, object], None],
+) -> None:
+    totals = all_points(stage_of(operation), kind, place)
+    record_property("points", totals.points)
+    record_property("trials", totals.run)
+    assert not totals.failed, f"{len(totals.failed)} of {totals.run}:\n" + "\n".join(totals.failed)
