@@ -28,6 +28,7 @@ setup(
         "prometheus-client>=0.20,<1",
         "cryptography>=42",  # pyOpenSSL's own foundation; makes the development certificate
         "pydantic>=2.7,<3",  # docs/decisions/0001-configuration-by-pydantic.md
+        "rich>=13,<15",  # docs/decisions/0003-rich-for-progress-and-tables.md
         "argon2-cffi>=23.1,<26",  # docs/decisions/0002-password-schemes.md
     ],
     extras_require={
