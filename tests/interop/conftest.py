@@ -1,11 +1,21 @@
 """A server with one account, for the tests that let unmodified clients work with it."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import server as greenmail
 from support.interop_site import Site, make_box
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every user of the machine can reach, with a short name. pytest keeps its own to itself."""
+    with tempfile.TemporaryDirectory(prefix="greenmail-test-", dir="/tmp") as made:
+        path = Path(made)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Site:
         dovecot.give(self.maildir)
         with greenmail.start(
             self.where / f"run{self.count}", str(self.maildir), user=dovecot.OWNER, group=dovecot.OWNER,
-            run_path=f"/tmp/greenmail-{self.count}-{greenmail.free_port()}",
+            run_path=str(self.where / f"sockets{self.count}"),
         ) as server, Imap(server.imaps, tls=True).login() as client:  # fmt: skip
             yield client
 
@@ -51,13 +51,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent == Path("/tmp"):
-            break
-        parent.chmod(0o755)
-    return Site(tmp_path, trees.unpack("dovecot", tmp_path))
+def site(place: Path) -> Site:
+    return Site(place, trees.unpack("dovecot", place))
 
 
 def state(client: Imap, name: str) -> tuple[int, dict[int, set[str]]]:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -297,28 +296,6 @@ def test_imapflow_does_a_days_work(site: Site) -> None:
         pytest.skip("imapflow is not installed (npm install in tests/interop/node)")
     said = run(site, node, script, site.server.imaps, site.server.cert)
     assert said.strip().endswith("all done"), said
-
-
-def test_maildrop_delivers_while_a_client_idles(site: Site) -> None:
-    maildrop = need("maildrop", "maildrop")
-    rules = config(site, "mailfilter", f'to "{site.maildir}"\n')
-    with site.imap() as client:
-        client.ok("SELECT INBOX")
-        client.send(b"i1 IDLE\r\n")
-        assert client.line().startswith(b"+")
-        letter = "From: x@example.org\nSubject: by maildrop\n\nhello\n"
-        delivery = threading.Thread(target=run, args=(site, maildrop, rules), kwargs={"text": letter})
-        began = time.monotonic()
-        delivery.start()
-        while not (line := client.line()).endswith(b"EXISTS"):
-            assert time.monotonic() - began < 20
-        delivery.join()
-        assert line == b"* 11 EXISTS"
-        client.send(b"DONE\r\n")
-        while not client.line().startswith(b"i1 OK"):
-            pass
-        letters = client.fetch("11 (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])", uid=False)
-        assert "by maildrop" in letters[11]["BODY[HEADER.FIELDS (SUBJECT)]"]
 
 
 def test_openssl_speaks_to_all_four_ports(site: Site) -> None:

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,8 +116,9 @@ def start(
     directory.chmod(0o755)
     ports = {"imap": free_port(), "pop3": free_port()}
     log = directory / "dovecot.log"
-    run = Path(f"/tmp/dovecot-{ports['imap']}")  # socket paths have at most 108 octets, pytest's directories are long
-    run.mkdir(mode=0o755)
+    # Socket paths have at most 108 octets, and pytest's directories are long.
+    run = Path(tempfile.mkdtemp(prefix="dovecot-", dir="/tmp"))
+    run.chmod(0o755)
     give(maildir)
     owner = pwd.getpwnam(OWNER)
     text = CONFIG.format(

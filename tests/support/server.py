@@ -1,6 +1,7 @@
 """GreenMail as a process of its own, on free ports of the loopback."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -16,12 +17,21 @@ from typing import Any
 
 from support.pki import make_certificate
 
+_PORTS = range(20000, 32000)  # below those that the kernel gives to clients
+_SHARE = 1000  # ports of each pytest-xdist worker, so that two never choose the same
+_numbers = itertools.count(os.getpid() * 37)
+
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has now, another one at each call."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    share = _PORTS[worker * _SHARE % len(_PORTS) :][:_SHARE]
+    for number in itertools.islice(_numbers, _SHARE):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            port = share[number % _SHARE]
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no port is free in {share}")
 
 
 @dataclass
