@@ -4,6 +4,7 @@ RFC 9051 6.3.9, RFC 3501 6.3.8 and 6.3.9, RFC 5258 (LIST-EXTENDED), RFC 3348 (CH
 RFC 6154 (SPECIAL-USE).
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -176,7 +177,7 @@ def run_lsub(session: Session, query: ListQuery) -> Ok:
     if _is_root_request(query):
         _write_root(session, query.reference or "", b"LSUB")
         return Ok("LSUB completed")
-    patterns = _patterns(account, query)
+    patterns = _patterns(account, query, session.rev2)
     subscribed = dict.fromkeys(account.subscriptions())
     folders = {folder.name: folder for folder in _once_each_use(account.folders())}
     for name in subscribed:
@@ -207,15 +208,19 @@ def _write_root(session: Session, reference: str, response: bytes) -> None:
     session.out.write(b"* %b (\\Noselect) %b %b\r\n" % (response, serialize.separator(longest.separator), root))
 
 
-def _patterns(account: Account, query: ListQuery) -> Patterns:
-    """Canonical LIST patterns: the pattern behind the reference, or alone if it begins with "#". RFC 9051 6.3.9."""
+def _patterns(account: Account, query: ListQuery, rev2: bool) -> Patterns:
+    """Canonical LIST patterns: the pattern behind the reference, or alone if it begins with "#". RFC 9051 6.3.9.
+
+    With rev2 also in normalized form: a name that CREATE took must be found by the same name, RFC 9051 5.1.
+    """
     reference = query.reference
     texts = [text for text in query.patterns if text]
     if reference is None:
         texts = [text for text in texts if text.startswith("#")]
-    return compile_patterns(
-        tuple(text if text.startswith("#") else (reference or "") + text for text in texts), account.separator
-    )
+    texts = [text if text.startswith("#") else (reference or "") + text for text in texts]
+    if rev2:
+        texts += [unicodedata.normalize("NFC", text) for text in texts if not text.isascii()]
+    return compile_patterns(tuple(texts), account.separator)
 
 
 def _once_each_use(folders: Iterable[Folder]) -> list[Folder]:
@@ -252,7 +257,7 @@ class _Names:
 
 def entries(account: Account, query: ListQuery, rev2: bool) -> Iterator[Entry]:
     """The answer to LIST, existing names first. RFC 9051 6.3.9.3."""
-    patterns = _patterns(account, query)
+    patterns = _patterns(account, query, rev2)
     needs_subscriptions = SUBSCRIBED in query.selection | query.returns
     folders = {folder.name: folder for folder in _once_each_use(account.folders())}
     subscriptions = dict.fromkeys(account.subscriptions()) if needs_subscriptions else {}

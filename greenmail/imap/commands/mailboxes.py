@@ -128,13 +128,15 @@ def run_rename(session: Session, argument: Rename) -> Ok:
 
 def run_subscribe(session: Session, name: str) -> Ok:
     """Add a name to the subscriptions."""
-    account_of(session).subscribe(name)
+    account_of(session).subscribe(_old_name(session, name))
     return Ok("SUBSCRIBE completed")
 
 
 def run_unsubscribe(session: Session, name: str) -> Ok:
     """Take a name from the subscriptions; nothing happens if it is not there."""
-    account_of(session).unsubscribe(name)
+    account = account_of(session)
+    normal = unicodedata.normalize("NFC", name) if session.rev2 else name
+    account.unsubscribe(normal if normal != name and name not in account.subscriptions() else name)
     return Ok("UNSUBSCRIBE completed")
 
 

@@ -1,23 +1,23 @@
 """SELECT and EXAMINE, RFC 9051 6.3.2 and 6.3.3, RFC 3501 6.3.1; CLOSE and UNSELECT, RFC 9051 6.4.1 and 6.4.2."""
 
 import logging
-import unicodedata
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from greenmail.errors import Reason, Refused, StorageError
+from greenmail.errors import Refused, StorageError
 from greenmail.imap import grammar, serialize
 from greenmail.imap.command import AUTHENTICATED, SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.expunge import expunge_known
 from greenmail.imap.commands.listing import Entry, render_entry, render_renamed
+from greenmail.imap.commands.status import account_of, open_mailbox
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
 from greenmail.imap.view import View, claim_recent
-from greenmail.storage.api import SEEN, SYSTEM_FLAGS, Account, Mailbox
+from greenmail.storage.api import SEEN, SYSTEM_FLAGS
 
 log = logging.getLogger(__name__)
 
@@ -113,24 +113,6 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
         raise
     name = "EXAMINE" if examine else "SELECT"
     return Ok(f"{name} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
-
-
-def open_mailbox(session: Session, name: str) -> Mailbox:
-    """The mailbox of that name, or under its normalized form if the client speaks rev2: RFC 9051 5.1."""
-    account = account_of(session)
-    try:
-        return account.open(name)
-    except StorageError as error:
-        normal = unicodedata.normalize("NFC", name) if session.rev2 else name
-        if error.reason is not Reason.NOT_FOUND or normal == name:
-            raise
-    return account.open(normal)
-
-
-def account_of(session: Session) -> Account:
-    """The account of a command that runs only behind login; `execute` has made sure of that."""
-    assert session.account is not None
-    return session.account
 
 
 def _description(session: Session, view: View) -> list[bytes]:
