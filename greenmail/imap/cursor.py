@@ -73,14 +73,14 @@ class Cursor:
         return found
 
     def open(self) -> None:
-        """"(", counted: nesting is bounded so that no client can exhaust the stack."""
+        """ "(", counted: nesting is bounded so that no client can exhaust the stack."""
         self.expect(b"(")
         self.depth += 1
         if self.depth > self.max_depth:
             raise BadSyntax("too many nested parentheses")
 
     def close(self) -> None:
-        """")" that belongs to an `open`."""
+        """ ")" that belongs to an `open`."""
         self.expect(b")")
         self.depth -= 1
 
