@@ -269,6 +269,47 @@ def functions(path: Path) -> dict[str, str]:
     return found
 
 
+STORY = """
+C1: a SEARCH UNSEEN
+C1: b SEARCH SEEN "x y"
+S1: * SEARCH
+S1: a OK done
+S1: b BAD no
+C1: c APPEND INBOX (\\Seen) {*+}
+C1| d NOOP
+C1:
+S1: c OK [APPENDUID 1 2] done
+C1: e FETCH 1 BODYSTRUCTURE
+S1: e NO [CANNOT] no
+"""
+
+
+@pytest.mark.parametrize(
+    "kind, form, good, bad",
+    [
+        ("search-key", "UNSEEN", True, False),
+        ("search-key", "SEEN", False, True),
+        ("search-key", "NEW", False, False),
+        ("command", "SEARCH search-key", True, True),
+        ("command", "SEARCH search-key search-key", False, True),
+        ("command", "APPEND mailbox flag-list literal", True, False),
+        ("command", "APPEND mailbox literal", False, False),
+        ("command", "NOOP", False, False),
+        ("fetch-att", "BODYSTRUCTURE", False, True),
+        ("fetch-att", "BODY", False, False),
+        ("response", "SEARCH", True, False),
+        ("response", "ESEARCH", False, False),
+        ("resp-text-code", "APPENDUID", True, False),
+        ("resp-text-code", "UIDNEXT", False, False),
+    ],
+)
+def test_what_counts_as_shown(kind: str, form: str, good: bool, bad: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"{kind}-{form}.txt".replace(" ", "-")
+    path.write_text(STORY)
+    assert is_good(kind, form, str(path)) == good
+    assert (PLACES[kind].client and is_bad(kind, form, str(path))) == bad
+
+
 @pytest.mark.parametrize("rfc, kind, form, entry", [*entries(*IMAP)], ids=lambda value: str(value)[:60])
 def test_imap(rfc: str, kind: str, form: str, entry: Any) -> None:
     if isinstance(entry, str):  # "rfc9051": as there
