@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from greenmail import metrics
 from greenmail.auth import names, schemes
 from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
 from greenmail.auth.cache import SuccessCache
@@ -20,6 +21,7 @@ from greenmail.auth.passwd_file import Entry, PasswdFile, StandIn, Unavailable
 log = logging.getLogger(__name__)
 
 Blocking = Callable[..., Any]
+_SHOWN = 256  # characters of what a client sent that the log gets to see
 
 
 class Database(Protocol):
@@ -80,11 +82,12 @@ class PasswordAuthenticator:
         name = self.normalize(attempt.login)
         reason = names.refusal(name)
         if reason:
-            return Denied(Denial.INVALID_NAME, name, f"the name {reason}")
+            return Denied(Denial.INVALID_NAME, name[:_SHOWN], f"the name {reason}")
         entry = self._recall(name)
         if entry is not None and self._cache.knows(name, attempt.password.reveal(), entry.stored):
             return self._admit(entry, attempt)
         if not self._gate.enter(attempt.address):
+            metrics.refused(attempt.protocol, "password-queue")
             return Denied(Denial.UNAVAILABLE, name, "too many logins wait for their password to be checked")
         try:
             return self._look_up(name, attempt)
@@ -124,7 +127,7 @@ class PasswordAuthenticator:
         """Whether a user who knows the password may come in."""
         name = entry.name
         if attempt.authorize_as and self.normalize(attempt.authorize_as) != name:
-            return Denied(Denial.MISMATCH, name, f"may not act as {attempt.authorize_as!r}")
+            return Denied(Denial.MISMATCH, name, f"may not act as {attempt.authorize_as[:_SHOWN]!r}")
         if entry.no_login:
             return Denied(Denial.NO_LOGIN, name, entry.no_login)
         if entry.allow_nets is not None and not _within(attempt.address, entry):

@@ -12,10 +12,11 @@ Extra fields that mean something here: `nologin`, `allow_nets=net,...`, `proxy` 
 refused), and `userdb_home`, `userdb_uid`, `userdb_gid`, which override the columns. All of `userdb_*` is handed on
 without the prefix in `User.extra`: quota rules, `mail`, and what later versions make of it.
 
-The file is looked at on every login (one stat) and read again when its time, size or inode is another. It may be edited
-in place or, better, replaced by rename.
+The file is looked at on every login (one stat) and read again when one of its times, its size or inode is another. It
+may be edited in place or, better, replaced by rename.
 """
 
+import errno
 import grp
 import hashlib
 import hmac
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 # kernels count in ticks of up to 10 ms, some file systems in whole seconds.
 _SETTLED_NS = 2_000_000_000
 _MOST_FILES = 1000  # open tables, if the path has the domain in it
+# What a path made of a client's name gives if there is nothing: also a name too long for a file, or below a file.
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +154,14 @@ def _number(text: str, look_up: Callable[[str], int]) -> int | None:
 @dataclass(frozen=True, slots=True)
 class _Stamp:
     mtime_ns: int
+    ctime_ns: int  # what copies the modification time of another file cannot set this one
     size: int
     inode: int
     device: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> "_Stamp":
-        return cls(found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev)
+        return cls(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,24 +208,34 @@ class PasswdFile:
 
     def recall(self, name: str) -> Entry | None:
         """The user's entry if the file is in memory and unchanged; at once, one stat."""
-        known = self._files.get(path := self._path_for(name))
-        if known is None or not known.settled:
-            return None
-        try:
-            fresh = _Stamp.of(os.stat(path)) == known.stamp
-        except OSError:
-            return None
-        return known.table.entries.get(name) if fresh else None
+        table = self._at_once(self._path_for(name))
+        return None if table is None else table.entries.get(name)
 
     def find(self, name: str, blocking: Callable[..., Any]) -> Entry | StandIn | Unavailable:
-        """The user's entry, after reading the file through `blocking` if need be."""
-        entry = self.recall(name)
-        if entry is not None:
-            return entry
-        table = self._table(self._path_for(name), blocking)
+        """The user's entry, after reading the file through `blocking` if need be.
+
+        Whether that is needed does not depend on whether there is such a user: one more wait for the pool would tell.
+        """
+        path = self._path_for(name)
+        table = self._at_once(path) or self._table(path, blocking)
         if isinstance(table, Unavailable):
             return table
         return table.entries.get(name) or StandIn(table.stand_in(name, self._key))
+
+    def _at_once(self, path: str) -> Table | None:
+        """What the file says, if that is known without reading it."""
+        if not path:
+            return Table({})
+        try:
+            stamp = _Stamp.of(os.stat(path))
+        except OSError as error:
+            return Table({}) if self._is_absent(error) else None
+        known = self._files.get(path)
+        return known.table if known is not None and known.settled and known.stamp == stamp else None
+
+    def _is_absent(self, error: OSError) -> bool:
+        """A domain, or a user, without a file; a file that is to be there always is another matter."""
+        return error.errno in _NO_FILE and "%" in self._path
 
     def _path_for(self, name: str) -> str:
         if "%" not in self._path:
@@ -232,8 +246,6 @@ class PasswdFile:
             return ""
 
     def _table(self, path: str, blocking: Callable[..., Any]) -> Table | Unavailable:
-        if not path:
-            return Table({})
         if len(self._files) >= _MOST_FILES:
             self._files.clear()
             self._told.clear()
@@ -251,7 +263,7 @@ class PasswdFile:
         return loaded.table
 
     def _failed(self, path: str, error: OSError) -> Table | Unavailable:
-        if isinstance(error, FileNotFoundError) and "%" in self._path:  # a domain without a file has no users
+        if self._is_absent(error):
             return Table({})
         if path not in self._unreadable:
             self._unreadable.add(path)

@@ -322,3 +322,50 @@ def test_a_failed_write_leaves_the_old_file(users, monkeypatch):
         passwd_edit.delete(str(users), "bob")
     assert users.read_bytes() == USERS
     assert sorted(entry.name for entry in users.parent.iterdir()) == ["users", "users.lock"]
+
+
+# ---- what an attacker sees and can use up ----
+
+
+def test_unknown_users_wait_in_the_queue_as_often_as_known_ones(tmp_path):
+    """Behind a full queue one hop more would show which names exist."""
+    path = tmp_path / "users"
+    write(path, "a:1\n")
+    database = PasswdFile(str(path))
+    database.find("a", call)
+
+    def counted(function, *args):
+        hops.append(function.__name__)
+        return function(*args)
+
+    hops: list[str] = []
+    assert stored(database.find("a", counted)) == "1"
+    assert database.find("b", counted) == StandIn("1")
+    assert hops == []
+
+
+def test_a_domain_without_a_file_costs_no_hop(tmp_path):
+    database = PasswdFile(f"{tmp_path}/%d/users")
+    assert database.find("a@example.net", lambda function, *args: pytest.fail("a hop")) == StandIn("")
+
+
+@pytest.mark.parametrize("template", ["%d/users", "users.%u", "file/%d"])
+def test_names_that_can_have_no_file_are_unknown_and_leave_nothing_behind(tmp_path, template, caplog):
+    (tmp_path / "file").write_text("")
+    database = PasswdFile(f"{tmp_path}/{template}")
+    for number in range(3):
+        name = f"a@{number}{'x' * 252}"
+        assert database.find(name, call) == StandIn("")
+    assert not caplog.records
+    assert not database._unreadable and not database._files
+
+
+def test_a_change_that_keeps_time_and_size_is_seen(tmp_path):
+    path = tmp_path / "users"
+    write(path, "a:1\n")
+    database = PasswdFile(str(path))
+    assert stored(database.find("a", call)) == "1"
+    before = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == before:  # the next tick of the file system's clock
+        write(path, "a:2\n")
+    assert stored(database.find("a", call)) == "2"
