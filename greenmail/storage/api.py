@@ -227,8 +227,14 @@ class Mailbox(Protocol):
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What `cache` was given for this message by anyone, or None; at once."""
 
+    def cached_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
+        """`cached` for each of `uids`, which ascend; at once."""
+
     def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
         """Keep `data`; may be lost, never changed."""
+
+    def cache_many(self, values: Sequence[tuple[int, CacheKind, bytes]]) -> None:
+        """`cache` for many values at once."""
 
     def store(self, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None) -> Stored:
         """Change flags, in batches; each batch is a change of its own."""

@@ -1,6 +1,6 @@
 """`greenmail.cache`: what was worked out of messages, so that their files need not be read again.
 
-    cache  = "GMCACHE1" generation owner *record
+    cache  = "GMCACHE2" generation owner *record
     record = uid kind length crc32 data
 
 `generation` (16 random octets) names this file, `owner` (16 octets) the mailbox and its UIDVALIDITY. A record's fields
@@ -11,8 +11,9 @@ is never truncated: another process may be reading it. A record cut short (full 
 `rewrite` then makes a new file of another generation and puts it in the place of the old one. A reader of the old file
 finds st_nlink 0 and opens the new one. What was written into the old one meanwhile is lost, as a cache may be.
 
-To find records, the file is scanned once; where they are is kept in two sorted columns (saved with the snapshot) and a
-dictionary of what came since.
+To find records, the file is scanned once; where they are is kept in two sorted columns (saved with the snapshot), by
+kind first, so that one kind of many neighbours is one slice of the columns and, most often, one piece of the file. A
+record is checked when it is first read; the columns of a snapshot may name places that a power cut has left empty.
 """
 
 import hashlib
@@ -22,19 +23,24 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from greenmail.storage.api import CacheKind
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.snapshot import replace_cache_file
 
-MAGIC = b"GMCACHE1"
+MAGIC = b"GMCACHE2"
 HEADER = len(MAGIC) + 32
 _RECORD = struct.Struct("<IIII")
 _CRC_OF = struct.Struct("<III")
-_KIND_BITS = 8
+_KIND_SHIFT = 32  # a key is the kind and 32 bit of UID
+_PLACE_SHIFT = 25  # a place is an offset in the file and 25 bit of length
+_LENGTH = (1 << _PLACE_SHIFT) - 1
+_UID = (1 << _KIND_SHIFT) - 1
 MAX_DATA = 16 << 20  # longer values are not kept
 _SCAN = 1 << 20  # octets read at once while scanning
+_PIECE = 1 << 18  # octets read at once for several records
+_FEW = 1024  # keys out of order that are found by hash before they are put into the columns
 
 
 def owner_of(mailbox_id: str, uidvalidity: int) -> bytes:
@@ -43,7 +49,7 @@ def owner_of(mailbox_id: str, uidvalidity: int) -> bytes:
 
 
 def _key(uid: int, kind: int) -> int:
-    return uid << _KIND_BITS | kind
+    return kind << _KIND_SHIFT | uid
 
 
 def _crc(uid: int, kind: int, data: bytes) -> int:
@@ -52,6 +58,51 @@ def _crc(uid: int, kind: int, data: bytes) -> int:
 
 def _record(uid: int, kind: int, data: bytes) -> bytes:
     return _RECORD.pack(uid, kind, len(data), _crc(uid, kind, data)) + data
+
+
+class _Places:
+    """Where the records of one kind are: `keys` ascends, and what comes in another order waits in `loose`."""
+
+    __slots__ = ("checked", "keys", "loose", "places")
+
+    def __init__(self, keys: "array[int]", places: "array[int]") -> None:
+        self.keys = keys
+        self.places = places
+        self.checked = bytearray(len(keys))  # 1: the record was seen whole
+        self.loose: dict[int, int] = {}
+
+    def add(self, key: int, place: int) -> None:
+        """A record that was written here, or seen whole."""
+        if not self.keys or key > self.keys[-1]:
+            self.keys.append(key)
+            self.places.append(place)
+            self.checked.append(1)
+            return
+        self.loose[key] = place
+        if len(self.loose) > max(_FEW, len(self.keys) >> 2):
+            self.settle()
+
+    def settle(self) -> None:
+        """Put what is loose into the columns."""
+        if self.loose:
+            found = dict(zip(self.keys, self.places, strict=True)) | self.loose
+            self.keys = array("Q", sorted(found))
+            self.places = array("Q", map(found.__getitem__, self.keys))
+            self.checked = bytearray(len(self.keys))
+            self.loose = {}
+
+    def find(self, key: int) -> int | None:
+        place = self.loose.get(key)
+        if place is not None:
+            return place
+        row = bisect_left(self.keys, key)
+        return self.places[row] if row < len(self.keys) and self.keys[row] == key else None
+
+    def rows(self, keys: "array[int]") -> slice | None:
+        """The rows of the columns that hold exactly `keys` (ascending, not empty), if some do."""
+        first = bisect_left(self.keys, keys[0])
+        last = first + len(keys)
+        return slice(first, last) if not self.loose and self.keys[first:last] == keys else None
 
 
 class Cache:
@@ -66,71 +117,123 @@ class Cache:
         self._scanned = 0
         self._is_broken = False
         self.generation = b""
-        self.keys: array[int] = array("Q")  # of the saved part, ascending
-        self.places: array[int] = array("Q")
-        self._recent: dict[int, int] = {}
+        self._kinds: dict[int, _Places] = {}
 
     def restore(self, generation: bytes, keys: "array[int]", places: "array[int]", scanned: int) -> None:
         """Take over what the snapshot knows of the file, if it is of the generation that is there."""
         self._open()
-        if self._fd >= 0 and generation == self.generation and scanned <= os.fstat(self._fd).st_size:
-            self.keys, self.places, self._scanned = keys, places, scanned
-            self._recent = {}
+        if self._fd < 0 or generation != self.generation or scanned > os.fstat(self._fd).st_size:
+            return
+        self._kinds = {}
+        self._scanned = scanned
+        start = 0
+        while start < len(keys):
+            kind = keys[start] >> _KIND_SHIFT
+            end = bisect_left(keys, _key(0, kind + 1), start)
+            self._kinds[kind] = _Places(keys[start:end], places[start:end])
+            start = end
 
     def saved(self) -> tuple[bytes, "array[int]", "array[int]", int]:
         """What `restore` wants: generation, keys, places, and how far the file was scanned."""
-        if self._recent:
-            found = dict(zip(self.keys, self.places, strict=True)) | self._recent
-            self.keys = array("Q", sorted(found))
-            self.places = array("Q", [found[key] for key in self.keys])
-            self._recent = {}
-        return self.generation, self.keys, self.places, self._scanned
+        keys, places = array("Q"), array("Q")
+        for kind in sorted(self._kinds):
+            known = self._kinds[kind]
+            known.settle()
+            keys.extend(known.keys)
+            places.extend(known.places)
+        return self.generation, keys, places, self._scanned
 
     def get(self, uid: int, kind: CacheKind) -> bytes | None:
         """The value last kept for this message, or None."""
+        return self.get_many((uid,), kind)[0]
+
+    def get_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
+        """The values last kept for `uids`, which ascend; None where there is none."""
         if self._fd < 0:
             self._open()
-        key = _key(uid, kind.value)
-        place = self._place(key)
-        if place is None:
+        if not uids or self._fd < 0:
+            return [None] * len(uids)
+        base = _key(0, kind.value)
+        keys = array("Q", [base | uid for uid in uids])
+        known = self._kinds.get(kind.value)
+        rows = known.rows(keys) if known is not None else None
+        if known is None or rows is None:
+            return self._scattered(keys, kind.value)
+        if known.checked.find(0, rows.start, rows.stop) < 0:
+            return self._values(known.places[rows], None)
+        values = self._values(known.places[rows], keys)
+        if None not in values:
+            known.checked[rows] = b"\1" * len(keys)
+        return values
+
+    def _scattered(self, keys: "array[int]", kind: int) -> list[bytes | None]:
+        """As `get_many`, for keys of one kind of which some may be missing."""
+        places = self._find(keys, kind)
+        if None in places:
             self.refresh()
-            place = self._place(key) if self._grow() else None
-        if place is None:
-            return None
-        data = self._value(place, uid, kind.value)
-        if data is None:
+            if self._grow():
+                places = self._find(keys, kind)
+        there = [(key, place) for key, place in zip(keys, places, strict=True) if place is not None]
+        if not there:
+            return [None] * len(keys)
+        values = self._values(array("Q", [place for _, place in there]), array("Q", [key for key, _ in there]))
+        found = dict(zip((key for key, _ in there), values, strict=True))
+        return [found.get(key) for key in keys]
+
+    def _find(self, keys: "array[int]", kind: int) -> list[int | None]:
+        known = self._kinds.get(kind)
+        return [None] * len(keys) if known is None else [known.find(key) for key in keys]
+
+    def _values(self, places: "array[int]", keys: "array[int] | None") -> list[bytes | None]:
+        """The data of the records at `places`; each is made sure to be whole, unless `keys` is None.
+
+        Records that are near each other are read at once.
+        """
+        first, top = min(places) >> _PLACE_SHIFT, max(places)
+        last = (top >> _PLACE_SHIFT) + _RECORD.size + (top & _LENGTH)
+        if last - first > _PIECE and len(places) > 1:
+            half = len(places) // 2
+            before, behind = (None, None) if keys is None else (keys[:half], keys[half:])
+            return self._values(places[:half], before) + self._values(places[half:], behind)
+        block = os.pread(self._fd, last - first, first)
+        if keys is None and len(block) == last - first:
+            base = first - _RECORD.size
+            return [block[(start := (place >> _PLACE_SHIFT) - base) : start + (place & _LENGTH)] for place in places]
+        if keys is None:  # somebody cut the file off
             self._is_broken = True
-        return data
-
-    def _place(self, key: int) -> int | None:
-        place = self._recent.get(key)
-        if place is not None:
-            return place
-        row = bisect_left(self.keys, key)
-        return self.places[row] if row < len(self.keys) and self.keys[row] == key else None
-
-    def _value(self, place: int, uid: int, kind: int) -> bytes | None:
-        """The data of the record at `place`, if that record is whole and of this message."""
-        head = os.pread(self._fd, _RECORD.size, place)
-        if len(head) < _RECORD.size:
-            return None
-        found_uid, found_kind, length, crc = _RECORD.unpack(head)
-        if (found_uid, found_kind) != (uid, kind) or length > MAX_DATA:
-            return None
-        data = os.pread(self._fd, length, place + _RECORD.size)
-        return data if len(data) == length and _crc(uid, kind, data) == crc else None
+            return [None] * len(places)
+        values = [
+            _checked(block, (place >> _PLACE_SHIFT) - first, key) for place, key in zip(places, keys, strict=True)
+        ]
+        self._is_broken = self._is_broken or None in values
+        return values
 
     def put(self, uid: int, kind: CacheKind, data: bytes) -> None:
         """Keep `data`. Raises OSError when the file cannot be written."""
-        if len(data) > MAX_DATA:
-            return
+        self.put_many([(uid, kind, data)])
+
+    def put_many(self, values: Iterable[tuple[int, CacheKind, bytes]]) -> None:
+        """Keep several values with one write. Raises OSError when the file cannot be written."""
         if self._fd < 0:
             self._open()
         if self._fd < 0:
             self._create()
-        record = _record(uid, kind.value, data)
-        self._files.write_all(self._fd, record)
-        self._recent[_key(uid, kind.value)] = os.lseek(self._fd, 0, os.SEEK_CUR) - len(record)
+        wanted = [(uid, kind.value, data) for uid, kind, data in values if len(data) <= MAX_DATA]
+        octets = b"".join([_record(uid, kind, data) for uid, kind, data in wanted])
+        self._files.write_all(self._fd, octets)
+        end = os.lseek(self._fd, 0, os.SEEK_CUR)
+        place = end - len(octets)
+        if place == self._scanned:  # nobody else wrote since we looked
+            self._scanned = end
+        for uid, kind, data in wanted:
+            self._add(uid, kind, place, len(data))
+            place += _RECORD.size + len(data)
+
+    def _add(self, uid: int, kind: int, start: int, length: int) -> None:
+        known = self._kinds.get(kind)
+        if known is None:
+            known = self._kinds[kind] = _Places(array("Q"), array("Q"))
+        known.add(_key(uid, kind), start << _PLACE_SHIFT | length)
 
     def refresh(self) -> None:
         """Go over to the file that took the place of ours, if one did; one fstat."""
@@ -155,12 +258,11 @@ class Cache:
         """Replace the file by one with the records of live messages only. Raises OSError."""
         values: dict[int, bytes] = {}
         if self._fd >= 0:
-            for uid, kind, place, _ in self._records():
-                data = self._value(place, uid, kind) if is_live(uid) else None
-                if data is not None:
-                    values[_key(uid, kind)] = data
+            for uid, kind, place, length in self._records():
+                if is_live(uid):
+                    values[_key(uid, kind)] = os.pread(self._fd, length - _RECORD.size, place + _RECORD.size)
         parts = [MAGIC, secrets.token_bytes(16), self._owner]
-        parts.extend(_record(key >> _KIND_BITS, key & (1 << _KIND_BITS) - 1, values[key]) for key in sorted(values))
+        parts.extend(_record(key & _UID, key >> _KIND_SHIFT, values[key]) for key in sorted(values))
         replace_cache_file(self._files, self._path, b"".join(parts), self._ownership)
         self.close()
         self._open()
@@ -173,7 +275,7 @@ class Cache:
         self._scanned = 0
         self._is_broken = False
         self.generation = b""
-        self.keys, self.places, self._recent = array("Q"), array("Q"), {}
+        self._kinds = {}
 
     def _open(self) -> None:
         for flags in (os.O_RDWR | os.O_APPEND, os.O_RDONLY):
@@ -204,7 +306,7 @@ class Cache:
             return False
         before = self._scanned
         for uid, kind, place, length in self._records(self._scanned):
-            self._recent[_key(uid, kind)] = place
+            self._add(uid, kind, place, length - _RECORD.size)
             self._scanned = place + length
         return self._scanned > before
 
@@ -231,3 +333,13 @@ class Cache:
                 return
             yield uid, kind, place, end - place
             place = end
+
+
+def _checked(block: bytes, start: int, key: int) -> bytes | None:
+    """The data of the record at `start`, if that record is whole and the one of `key`."""
+    if start + _RECORD.size > len(block):
+        return None
+    uid, kind, length, crc = _RECORD.unpack_from(block, start)
+    data = block[start + _RECORD.size : start + _RECORD.size + length]
+    is_whole = _key(uid, kind) == key and len(data) == length and _crc(uid, kind, data) == crc
+    return data if is_whole else None

@@ -187,22 +187,30 @@ class MaildirMailbox:
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What was kept; at once."""
+        return self.cached_many((uid,), kind)[0]
+
+    def cached_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
+        """What was kept of each; at once."""
         files = self.box.index_files
         if files is None or files.cache is None:
-            return None
+            return [None] * len(uids)
         try:
-            return files.cache.get(uid, kind)
+            return files.cache.get_many(uids, kind)
         except OSError as error:
             log.warning("cache mailbox=%r error=%s", self.name, error)
-            return None
+            return [None] * len(uids)
 
     def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
         """Keep `data`."""
+        self.cache_many([(uid, kind, data)])
+
+    def cache_many(self, values: Sequence[tuple[int, CacheKind, bytes]]) -> None:
+        """Keep `values`, written at once."""
         files = self.box.index_files
-        if files is None or files.cache is None or self.box.is_gone:
+        if files is None or files.cache is None or self.box.is_gone or not values:
             return
         try:
-            files.cache.put(uid, kind, data)
+            files.cache.put_many(values)
         except OSError as error:
             log.debug("cache mailbox=%r error=%s", self.name, error)
 

@@ -138,8 +138,14 @@ class MemoryMailbox:
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         return self._cache.get((uid, kind))
 
+    def cached_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
+        return [self._cache.get((uid, kind)) for uid in uids]
+
     def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
         self._cache[uid, kind] = data
+
+    def cache_many(self, values: Sequence[tuple[int, CacheKind, bytes]]) -> None:
+        self._cache.update({(uid, kind): data for uid, kind, data in values})
 
     def _writable(self) -> None:
         self.look()

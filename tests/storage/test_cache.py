@@ -73,6 +73,47 @@ def test_a_record_cut_short_ends_what_can_be_found(tmp_path: Path, cut: int) -> 
     assert found.get(1, ENVELOPE) == b"whole" and found.get(2, ENVELOPE) is None
 
 
+@pytest.mark.parametrize("order", ["ascending", "descending", "mixed"])
+def test_many_values_are_read_at_once_wherever_they_are(tmp_path: Path, order: str) -> None:
+    uids = sorted(
+        range(1, 3000), key=lambda uid: {"ascending": uid, "descending": -uid, "mixed": uid * 7919 % 2999}[order]
+    )
+    writer = open_cache(tmp_path)
+    for start in range(0, len(uids), 250):
+        part = uids[start : start + 250]
+        writer.put_many([(uid, kind, b"%d" % uid * 100) for uid in part for kind in (ENVELOPE, PREVIEW)])
+    reader = open_cache(tmp_path)
+    saved = open_cache(tmp_path)
+    saved.restore(*writer.saved())
+    wanted = [b"%d" % uid * 100 for uid in range(1, 3000)]
+    for cache in (writer, reader, saved, saved):
+        assert cache.get_many(range(1, 3000), ENVELOPE) == wanted
+        assert cache.get_many((3, 500, 2999, 3000), PREVIEW) == [b"3" * 100, b"500" * 100, b"2999" * 100, None]
+        assert cache.get_many((1, 2), CacheKind.BODY) == [None, None] and cache.get_many((), ENVELOPE) == []
+
+
+def test_places_of_a_snapshot_are_not_believed(tmp_path: Path) -> None:
+    """A power cut may leave the snapshot and take what it points at."""
+    writer = open_cache(tmp_path)
+    writer.put_many([(uid, ENVELOPE, b"value %d" % uid) for uid in range(1, 9)])
+    path = tmp_path / "greenmail.cache"
+    octets = bytearray(path.read_bytes())
+    octets[-20:] = bytes(20)
+    path.write_bytes(octets)
+    found = open_cache(tmp_path)
+    found.restore(*writer.saved())
+    for _ in range(2):
+        assert found.get_many(range(1, 9), ENVELOPE) == [b"value %d" % uid for uid in range(1, 8)] + [None]
+    assert found.wants_rewrite(lambda uid: True)
+
+
+def test_a_file_that_was_cut_off_gives_nothing_wrong(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    cache.put_many([(uid, ENVELOPE, b"value %d" % uid) for uid in range(1, 9)])
+    os.truncate(tmp_path / "greenmail.cache", 200)
+    assert cache.get_many(range(1, 9), ENVELOPE) == [None] * 8
+
+
 def test_damage_is_noticed_and_a_rewrite_keeps_the_rest(tmp_path: Path) -> None:
     writer = open_cache(tmp_path)
     for uid in range(1, 4):
