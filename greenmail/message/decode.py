@@ -60,7 +60,7 @@ def transfer_decoder(encoding: bytes) -> "Callable[[Iterable[bytes]], Iterator[b
 
 
 def transfer_decode(data: bytes, encoding: bytes) -> bytes | None:
-    """The octets of a whole body; None for an encoding nobody knows (RFC 9051 6.4.5.2: UNKNOWN-CTE)."""
+    """The octets of a whole body; None for an encoding nobody knows (RFC 9051 7.1: UNKNOWN-CTE)."""
     decoder = transfer_decoder(encoding)
     return None if decoder is None else b"".join(decoder((data,)))
 
