@@ -13,6 +13,7 @@ never mix, and a file that was renamed or removed by a rotation is opened anew a
 import json
 import logging
 import os
+import stat
 import sys
 import syslog
 import time
@@ -57,6 +58,13 @@ def setup(level: str, style: str, path: str, owner: tuple[int, int] | None = Non
     logging.raiseExceptions = False  # a full disk must not print a traceback for every line
     for name, number in LEVELS.items():
         logging.addLevelName(number, name)
+
+
+def look() -> None:
+    """Open a log file anew if it was rotated away: only a privileged process may be able to, and it may be silent."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogFile):
+            handler.look()
 
 
 def _one_line(text: str) -> str:
@@ -130,9 +138,18 @@ class LogFile(_Writer):
         self._fd = self._open()
 
     def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         # Readable for the group: logs go to administrators and to nobody else.
-        found = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
-        if self._owner is not None and os.geteuid() == 0:
+        if self._owner is None or os.geteuid() != 0:
+            return os.open(self._path, flags, 0o640)
+        # The directory may be the workers' user's: a link or a second name of a file of root's must not make us write
+        # to that file, nor give it away. A link that root made is the administrator's will.
+        if os.path.islink(self._path) and os.lstat(self._path).st_uid == 0:
+            return os.open(self._path, flags, 0o640)
+        # Nor may a FIFO without a reader hold us up.
+        found = os.open(self._path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+        state = os.fstat(found)
+        if stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
             os.fchown(found, *self._owner)
         return found
 
@@ -144,6 +161,8 @@ class LogFile(_Writer):
                 return self._fd
         except FileNotFoundError:
             pass  # rotated away: make it anew below
+        except OSError:
+            return self._fd
         try:
             fresh = self._open()
         except OSError:
@@ -151,6 +170,10 @@ class LogFile(_Writer):
         os.dup2(fresh, self._fd, inheritable=False)  # other threads may be about to write to the old number
         os.close(fresh)
         return self._fd
+
+    def look(self) -> None:
+        """Open the file anew if its name stands for another one, or for none. Never raises OSError."""
+        self._descriptor()
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -154,6 +154,7 @@ class _Supervisor:
     def _tend(self) -> None:
         """Start what is missing, finish a reload, see to late children and certificates."""
         now = time.monotonic()
+        logs.look()  # workers may not be allowed to make a file where the log was rotated away
         self._family.kill_late(now)
         self._family.fold()
         if not self._stopping:

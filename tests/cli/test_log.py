@@ -181,3 +181,65 @@ def test_syslog(monkeypatch):
     assert opened == [("greenmail", syslog.LOG_PID, syslog.LOG_MAIL)]
     priorities = [syslog.LOG_ERR, syslog.LOG_WARNING, syslog.LOG_INFO, syslog.LOG_DEBUG, syslog.LOG_DEBUG]
     assert lines == [(priority, "event a\\x00\\x0ab") for priority in priorities]
+
+
+# ---- root opens the file, others own it ----
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@ROOT_ONLY
+def test_a_link_made_by_the_workers_user_is_not_followed(tmp_path):
+    """Or root would write to, and give away, what the link points to."""
+    (tmp_path / "logs").mkdir()
+    os.chown(tmp_path / "logs", 1234, 1234)
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    link = tmp_path / "logs" / "log"
+    link.symlink_to(precious)
+    os.chown(link, 1234, 1234, follow_symlinks=False)
+    with pytest.raises(OSError, match="symbolic link"):
+        logs.setup("info", "text", str(link), (1234, 1234))
+    link.unlink()
+    logs.setup("info", "text", str(link), (1234, 1234))
+    LOGGER.info("one")
+    link.rename(tmp_path / "logs" / "log.1")
+    link.symlink_to(precious)
+    os.chown(link, 1234, 1234, follow_symlinks=False)
+    LOGGER.info("two")
+    assert precious.read_text() == "mine"
+    assert precious.stat().st_uid == 0
+    assert "two" in (tmp_path / "logs" / "log.1").read_text()
+
+
+@ROOT_ONLY
+def test_a_second_name_of_another_file_is_not_given_away(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    os.link(precious, tmp_path / "log")
+    logs.setup("info", "text", str(tmp_path / "log"), (1234, 1234))
+    assert precious.stat().st_uid == 0
+
+
+@ROOT_ONLY
+def test_the_administrators_own_link_is_followed_and_new_files_belong_to_the_workers(tmp_path):
+    (tmp_path / "log").symlink_to(tmp_path / "real")
+    (tmp_path / "real").touch()
+    logs.setup("info", "text", str(tmp_path / "log"), (1234, 1234))
+    LOGGER.info("one")
+    assert "one" in (tmp_path / "real").read_text()
+    logs.setup("info", "text", str(tmp_path / "new"), (1234, 1235))
+    found = (tmp_path / "new").stat()
+    assert (found.st_uid, found.st_gid) == (1234, 1235)
+
+
+def test_a_silent_process_can_be_told_to_look_whether_its_file_was_rotated(tmp_path):
+    path = tmp_path / "log"
+    logs.setup("info", "text", str(path))
+    path.rename(tmp_path / "log.1")
+    logs.look()
+    assert path.read_text() == ""
+    LOGGER.info("one")
+    assert "one" in path.read_text()
+    logs.setup("info", "text", "-")
+    logs.look()
