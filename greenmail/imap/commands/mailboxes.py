@@ -135,8 +135,11 @@ def run_subscribe(session: Session, name: str) -> Ok:
 def run_unsubscribe(session: Session, name: str) -> Ok:
     """Take a name from the subscriptions; nothing happens if it is not there."""
     account = account_of(session)
-    normal = unicodedata.normalize("NFC", name) if session.rev2 else name
-    account.unsubscribe(normal if normal != name and name not in account.subscriptions() else name)
+    subscribed = set(account.subscriptions())
+    first, separator, rest = name.partition(account.separator or "\0")
+    spelled = "INBOX" + separator + rest if first.isascii() and first.upper() == "INBOX" else name
+    normal = unicodedata.normalize("NFC", spelled) if session.rev2 else spelled
+    account.unsubscribe(next((one for one in (name, spelled, normal) if one in subscribed), name))
     return Ok("UNSUBSCRIBE completed")
 
 
