@@ -21,7 +21,7 @@ from greenmail.imap.digest import (
 from greenmail.imap.parts import Place, find_part
 from greenmail.imap.section import Partial, Section, SectionText
 from greenmail.imap.session import Session
-from greenmail.message.content import header_end
+from greenmail.message.content import SMALL, header_end
 from greenmail.message.headers import select
 from greenmail.storage.api import CacheKind, Content, Mailbox
 
@@ -139,11 +139,16 @@ class Message:
             self._octets = content.read()
         return self._octets
 
+    @property
+    def has_octets(self) -> bool:
+        """Everything is in memory already, and cutting it into slices spares nothing."""
+        return self._octets is not None
+
     def slices(self, content: Content, first: int, last: int) -> Iterator[bytes]:
         """Octets first..last, fit for literals: without NUL. Raises UNAVAILABLE if the message became shorter."""
         if self._octets is not None:
-            return iter([self._octets[first:last].translate(_NO_NUL)])
-        return (octets.translate(_NO_NUL) for octets in read_slices(content, first, last))
+            return iter([without_nul(self._octets[first:last])])
+        return map(without_nul, read_slices(content, first, last))
 
     def known_parts(self) -> bytes | None:
         """The parts, if no scan is needed for them."""
@@ -222,10 +227,15 @@ def _add_fields(answer: Answer, message: Message, name: bytes, section: Section,
     add_octets(answer, name + origin(partial), subset[first:last])
 
 
+def without_nul(octets: bytes) -> bytes:
+    """Octets that a literal may hold, as many of them."""
+    return octets.translate(_NO_NUL) if b"\0" in octets else octets
+
+
 def add_octets(answer: Answer, label: bytes, octets: bytes) -> None:
     """An item whose octets are few. NUL may not be in a literal (RFC 9051 9): it becomes 0x80, as with Dovecot."""
     if octets:
-        answer.add(label + b" {%d}\r\n" % len(octets) + octets.translate(_NO_NUL))
+        answer.add(b"%b {%d}\r\n%b" % (label, len(octets), without_nul(octets)))
     else:
         answer.add(label + b' ""')
 
@@ -239,7 +249,7 @@ def _add_span(answer: Answer, message: Message, name: bytes, section: Section, p
         answer.add(name + origin(partial) + b" NIL")
         return
     first, last = cut(span, partial)
-    if last - first <= SLICE:
+    if last - first <= SLICE or message.has_octets:
         add_octets(answer, name + origin(partial), b"".join(message.slices(content, first, last)))
         return
     # The first slice is read before anything is promised: an unreadable message is still left out then.
@@ -279,7 +289,7 @@ def _span(message: Message, content: Content, section: Section) -> Span | None:
 
 def _top_span(message: Message, content: Content, text: SectionText) -> Span:
     """BODY[], BODY[HEADER], BODY[TEXT]."""
-    if text is SectionText.HEADER and message.known_parts() is None:
+    if text is SectionText.HEADER and (content.size <= SMALL or message.known_parts() is None):
         return 0, len(message.header(content))
     header, size = _top_sizes(message, content)
     if text is SectionText.HEADER:
@@ -289,7 +299,7 @@ def _top_span(message: Message, content: Content, text: SectionText) -> Span:
 
 def _top_sizes(message: Message, content: Content) -> tuple[int, int]:
     """(octets of the header, octets of the message), counted and not claimed by a file name."""
-    if content.size <= INLINE and message.known_parts() is None:
+    if content.size <= SMALL or (content.size <= INLINE and message.known_parts() is None):
         octets = message.whole(content)
         end = header_end(octets)
         return (len(octets) if end < 0 else end), len(octets)

@@ -9,6 +9,7 @@ CR stands before is sent as CRLF; a lone CR stays, and no line end is added at t
 offsets are the same; for others `Checkpoints` hold the octet offset of every 64 KiB of the file. They are made while
 reading forward, so that the first slice of a message costs that slice and every later one costs its own length. A file
 never changes, so a caller may keep the `checkpoints` of one `FileContent` and give them to the next one of that file.
+Small files, which is what most mail is, are read once as a whole.
 """
 
 import os
@@ -20,7 +21,9 @@ from greenmail.errors import Reason, StorageError
 
 BLOCK = 65536  # octets of file that are read at once
 FIRST = 8192  # most headers fit into this
+SMALL = 1 << 17  # a file up to here is read at once
 _CRLF_AFTER_OTHER = re.compile(rb"(?<!\r)\r\n")
+_HEADER_END = re.compile(rb"\n\r?\n")
 
 
 class Checkpoints:
@@ -78,7 +81,7 @@ class FileContent:
     `checkpoints` of the same file are used if they are complete: only then two threads may share them.
     """
 
-    __slots__ = ("_all_crlf", "_disk", "_fd", "checkpoints", "size")
+    __slots__ = ("_all_crlf", "_disk", "_fd", "_whole", "checkpoints", "size")
 
     def __init__(
         self, fd: int, crlf_size: int = -1, disk_size: int = -1, checkpoints: Checkpoints | None = None
@@ -90,10 +93,13 @@ class FileContent:
         except OSError as error:
             raise _unreadable(error) from error
         self._all_crlf = False
+        self._whole: bytes | None = None  # all octets of a small file, once they were asked for
         if self.checkpoints.complete:
             self.size = self.checkpoints.size
         elif crlf_size >= 0 and disk_size == self._disk and self._disk <= crlf_size <= 2 * self._disk:
             self.size = crlf_size
+        elif self._disk <= SMALL:
+            self._take_whole()
         else:
             self.size = self._count()
         self._all_crlf = self.size == self._disk
@@ -101,6 +107,10 @@ class FileContent:
     def read(self, start: int = 0, end: int | None = None) -> bytes:
         """Octets `start` up to but not including `end`, cut at the message's end. Raises UNAVAILABLE."""
         start = max(start, 0)
+        if self._whole is None and self._disk <= SMALL:
+            self._take_whole()
+        if self._whole is not None:
+            return self._whole[start : None if end is None else max(end, 0)]
         if self._all_crlf:
             data = self._pread(start, (self._disk if end is None else end) - start)
             if not bare_line_feeds(data, start > 0 and data[:1] == b"\n" and self._pread(start - 1, 1) == b"\r"):
@@ -113,24 +123,37 @@ class FileContent:
 
     def header(self) -> bytes:
         """The header with the empty line that ends it; all of it if there is no such line. Reads no body."""
+        if self._whole is not None:
+            end = header_end(self._whole)
+            return self._whole if end < 0 else self._whole[:end]
         data = b""
         step = FIRST
         while True:
-            more = self.read(len(data), len(data) + step)
-            looked = max(len(data) - 3, 0)
+            more = self._pread(len(data), step)
+            looked = max(len(data) - 2, 0)
             data += more
-            end = header_end(data, looked)
-            if end >= 0:
-                return data[:end]
-            if not more:
-                return data
+            if data.startswith((b"\n", b"\r\n")):
+                return b"\r\n"
+            if empty := _HEADER_END.search(data, looked):
+                return to_crlf(data[: empty.end()])
+            if len(more) < step:
+                return to_crlf(data)
             step = min(step * 2, 16 * BLOCK)
+
+    def _take_whole(self) -> None:
+        try:
+            data = os.pread(self._fd, self._disk, 0)
+        except OSError as error:
+            raise _unreadable(error) from error
+        self._whole = to_crlf(data if len(data) == self._disk else self._pread(0, self._disk))
+        self.size = len(self._whole)
 
     def close(self) -> None:
         """Give back the file. Nothing can be read afterwards."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        self._whole = None
 
     def _read_converted(self, start: int, end: int | None) -> bytes:
         number = self._block_of(start)
@@ -257,15 +280,19 @@ def crlf_size(fd: int) -> int:
 def bare_line_feeds(data: bytes, after_cr: bool = False) -> int:
     """The number of LFs that no CR stands before; `after_cr`: a CR stands before `data`."""
     shared = 1 if after_cr and data.startswith(b"\n") else 0
+    if b"\r" not in data:  # one octet is found much faster than two
+        return data.count(b"\n") - shared
     return data.count(b"\n") - data.count(b"\r\n") - shared
 
 
 def to_crlf(data: bytes, after_cr: bool = False) -> bytes:
     """`data` with CR before every bare LF; `after_cr`: a CR stands before `data`."""
-    if not bare_line_feeds(data, after_cr):
-        return data
     if after_cr and data.startswith(b"\n"):
         return b"\n" + to_crlf(data[1:])
+    if b"\r" not in data:
+        return data.replace(b"\n", b"\r\n")
+    if not bare_line_feeds(data):
+        return data
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 

@@ -62,11 +62,19 @@ pieces = st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"xyz" * 40, b"\
 
 
 @settings(deadline=None, max_examples=150)
-@given(data=pieces, block=st.integers(1, 40), cuts=st.lists(st.integers(0, 600), max_size=6), claim=st.booleans())
-def test_any_slice_equals_the_slice_of_the_whole(data: bytes, block: int, cuts: list[int], claim: bool) -> None:
+@given(
+    data=pieces,
+    block=st.integers(1, 40),
+    small=st.sampled_from([0, 40, content.SMALL]),
+    cuts=st.lists(st.integers(0, 600), max_size=6),
+    claim=st.booleans(),
+)
+def test_any_slice_equals_the_slice_of_the_whole(
+    data: bytes, block: int, small: int, cuts: list[int], claim: bool
+) -> None:
     sent = as_sent(data)
-    before = content.BLOCK, content.FIRST
-    content.BLOCK, content.FIRST = block, 3
+    before = content.BLOCK, content.FIRST, content.SMALL
+    content.BLOCK, content.FIRST, content.SMALL = block, 3, small
     try:
         with file_of(data) as fd:
             served = FileContent(fd, len(sent), len(data)) if claim else FileContent(fd)
@@ -80,7 +88,7 @@ def test_any_slice_equals_the_slice_of_the_whole(data: bytes, block: int, cuts: 
             again.close()
             served.close()
     finally:
-        content.BLOCK, content.FIRST = before
+        content.BLOCK, content.FIRST, content.SMALL = before
 
 
 def test_a_file_of_several_blocks_is_served_right() -> None:
