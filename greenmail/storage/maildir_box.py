@@ -85,6 +85,7 @@ class Box:
         self.tmp_is_purged = False
         self.facts: list[tuple[int, int, int]] = []  # worked out, not yet journalled
         self.green = context.runtime.lock()
+        self.moving = context.runtime.lock()  # of those who move messages away, taken before `green`
         self.lock = MailboxLock(self.files, place.directory, context.owner, context.waiting, place.control)
         self.uids_are_suspect = True  # the uidlist was read anew: rows may have other UIDs there
         self._keyword_names: tuple[str, ...] | None = None

@@ -9,9 +9,10 @@ in none.
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
@@ -346,6 +347,41 @@ def move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     box.check()
     if box.read_only:
         raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+    with _only_move(box):
+        return _move(box, uids, target)
+
+
+@contextlib.contextmanager
+def _only_move(box: Box) -> Iterator[None]:
+    """Let only one MOVE out of a mailbox run at a time, in all workers.
+
+    If two moved one message, a third could move the second's copy on before `_undo` found it: one mail became two.
+    Who waits here holds no lock of a mailbox, so nobody waits in a circle. Where directories cannot be locked (NFS)
+    only this worker's sessions wait for each other.
+    """
+    with box.moving:
+        with refusing("The messages cannot be moved"):
+            descriptor = box.files.open(box.place.directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            steps = box.context.waiting.steps()
+            while not _claimed(box, descriptor):
+                box.context.waiting.pause(steps)
+            yield
+        finally:
+            box.files.close(descriptor)
+
+
+def _claimed(box: Box, descriptor: int) -> bool:
+    try:
+        box.files.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        log.debug("move-claim path=%r error=%s", box.place.directory, error)
+    return True
+
+
+def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     pairs = copy(box, uids, target)
     removed: set[int] = set()
     for batch in batches(uid for uid, _ in pairs):
