@@ -86,4 +86,5 @@ class Cursor:
 
     def wrong(self, text: str) -> BadSyntax:
         """A BadSyntax that says where."""
-        return BadSyntax(f"{text} at octet {self.pos + 1}")
+        where = "where the command ends" if self.at_end() else f"at octet {self.pos + 1}"
+        return BadSyntax(f"{text} {where}")

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # By these a client may take away the mailbox that it has selected itself.
 _TAKE_AWAY = frozenset({"DELETE", "RENAME"})
+_SHOWN = 40  # characters of a command that nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class _Answer:
 
     def line(self, tag: bytes, utf8: bool) -> bytes:
         code = b"[%b] " % self.code if self.code else b""
-        return b"%b %b %b%b\r\n" % (tag, self.word.encode(), code, serialize.text(self.text, utf8))
+        text = self.text[:1].upper() + self.text[1:]
+        return b"%b %b %b%b\r\n" % (tag, self.word.encode(), code, serialize.text(text, utf8))
 
 
 def serve(session: Session) -> None:
@@ -167,7 +169,7 @@ def _command(session: Session, cur: Cursor) -> tuple[Command, bool]:
         name = grammar.atom(cur).upper()
     command = registry.COMMANDS.get(name)
     if command is None or (uid and not command.uid):
-        raise BadSyntax("unknown command")
+        raise BadSyntax(f"unknown command {'UID ' if uid else ''}{name[:_SHOWN]}")
     state = _state(session)
     if state not in command.states:
         raise BadSyntax(f"{name} is not allowed now: {_wanted(command, state)}")

@@ -41,4 +41,4 @@ def check_numbers(view: View, seqs: SequenceSet) -> None:
     count = len(view.uids)
     for pair in seqs.ranges:
         if any(number is not None and number > count for number in pair) and not (None in pair and not count):
-            raise BadSyntax(f"there are only {count} messages")
+            raise BadSyntax(f"message numbers end at {count} here" if count else "there is no message here")

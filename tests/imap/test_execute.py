@@ -55,7 +55,7 @@ def test_what_the_store_refuses_is_no(reason: Reason, code: bytes, monkeypatch: 
         raise StorageError(reason, "not today")
 
     monkeypatch.setattr(MemoryMailbox, "store", refuse)
-    assert engine.talk(wire, b"a STORE 1 +FLAGS (\\Seen)\r\n") == b"a NO [%b] not today\r\n" % code
+    assert engine.talk(wire, b"a STORE 1 +FLAGS (\\Seen)\r\n") == b"a NO [%b] Not today\r\n" % code
     monkeypatch.undo()
     assert engine.talk(wire, b"b NOOP\r\n") == b"b OK NOOP completed\r\n"
 
@@ -90,7 +90,7 @@ def test_failing_look_spoils_no_command(engine: Engine, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(MemoryMailbox, "look", fails)
     assert engine.talk(wire, b"a NOOP\r\n") == b"a OK NOOP completed\r\n"
-    assert engine.talk(wire, b"b CHECK\r\n") == b"b NO [UNAVAILABLE] input/output error\r\n"
+    assert engine.talk(wire, b"b CHECK\r\n") == b"b NO [UNAVAILABLE] Input/output error\r\n"
 
 
 def test_client_that_goes_away_while_it_is_written_to(engine: Engine) -> None:
@@ -116,7 +116,7 @@ def test_seat_is_given_back_at_logout_and_when_the_account_cannot_be_opened(engi
 
     engine.backend.open_account = fails
     wire = engine.connect()
-    assert b"a NO [UNAVAILABLE] the disk is gone" in engine.talk(wire, b"a LOGIN alice secret\r\n")
+    assert b"a NO [UNAVAILABLE] The disk is gone" in engine.talk(wire, b"a LOGIN alice secret\r\n")
     assert engine.seats.entries == []
     assert engine.talk(wire, b"b SELECT INBOX\r\n").startswith(b"b BAD ")
 

@@ -182,9 +182,9 @@ def test_an_unreadable_message_is_left_out_and_told(monkeypatch: pytest.MonkeyPa
     wire = made.select()
     monkeypatch.setattr(BytesContent, "read", failing(0))
     answer = ask(made, b"FETCH 1 (UID BODY.PEEK[])", wire)
-    assert answer == b"* 1 FETCH (UID 1)\r\na NO [UNAVAILABLE] disk on fire\r\n"
+    assert answer == b"* 1 FETCH (UID 1)\r\na NO [UNAVAILABLE] Disk on fire\r\n"
     answer = ask(made, b"FETCH 1 BODYSTRUCTURE", wire)
-    assert answer == b"a NO [UNAVAILABLE] disk on fire\r\n"
+    assert answer == b"a NO [UNAVAILABLE] Disk on fire\r\n"
 
 
 @pytest.mark.parametrize(

@@ -95,12 +95,12 @@ def _special_use(account: Account, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Special-use attributes in their one spelling. Raises Refused for an unknown one, and one that is taken."""
     unknown = [use for use in wanted if use not in _USES]
     if unknown:
-        raise Refused(f"No mailbox can be made for the special use {unknown[0]}.", USEATTR)
+        raise Refused(f"no mailbox can be made for the special use {unknown[0]}", USEATTR)
     uses = tuple(_USES[use] for use in wanted)
     # LIST tells each attribute of one mailbox only: a second one would have no effect. RFC 6154 3 allows to refuse.
     taken = {use for folder in account.folders() for use in folder.special_use} if uses else set()
     if not taken.isdisjoint(uses):
-        raise Refused("Another mailbox has this special use already.", USEATTR)
+        raise Refused("another mailbox has this special use already", USEATTR)
     return uses
 
 
@@ -151,7 +151,7 @@ def _new_name(session: Session, given: str) -> str:
     """The name that a mailbox gets. Raises Refused for one that no mailbox may have."""
     name = _without_separator(account_of(session), given)
     if _FORBIDDEN.search(name):
-        raise Refused("Control characters are not allowed in the name of a mailbox.", CANNOT)
+        raise Refused("control characters are not allowed in the name of a mailbox", CANNOT)
     return unicodedata.normalize("NFC", name) if session.rev2 else name
 
 

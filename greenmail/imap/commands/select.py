@@ -119,10 +119,11 @@ def _description(session: Session, view: View) -> list[bytes]:
     """Everything about the mailbox in one piece, so that it is of one moment."""
     mailbox = view.mailbox
     flags = serialize.flag_words([*SYSTEM_FLAGS, *mailbox.keywords])
+    changeable = b"No flag can be changed here" if view.read_only else b"Flags that can be changed for good"
     permanent = [] if view.read_only else [*flags, b"\\*"] if mailbox.can_add_keywords else flags
     parts = [
         b"* FLAGS %b\r\n" % serialize.parenthesized(flags),
-        b"* OK [PERMANENTFLAGS %b] Flags that can be changed for good\r\n" % serialize.parenthesized(permanent),
+        b"* OK [PERMANENTFLAGS %b] %b\r\n" % (serialize.parenthesized(permanent), changeable),
         b"* %d EXISTS\r\n" % len(view.uids),
     ]
     if not session.rev2:  # RFC 9051 E: RECENT and UNSEEN are gone

@@ -137,7 +137,10 @@ def _completion(view: View, request: StoreRequest, done: Stored) -> Completion:
     if done.missing and not request.uid and not request.silent:
         return No("some of the messages are gone", code or EXPUNGEISSUED.encode())
     if done.ignored:
-        return No("this mailbox cannot take up more keywords; other flags were stored", code or LIMIT.encode())
+        return No(
+            "a keyword is too long, or there are too many in this mailbox; other flags were stored",
+            code or LIMIT.encode(),
+        )
     return Ok("Conditional STORE failed for some" if code else "STORE completed", code)
 
 
