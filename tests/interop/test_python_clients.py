@@ -3,9 +3,11 @@
 import asyncio
 import imaplib
 import poplib
+import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,3 +162,28 @@ def test_aioimaplib_idles_and_fetches(site: Site) -> None:
         await client.logout()
 
     asyncio.run(asyncio.wait_for(work(), 60))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_versions_that_are_spoken(site: Site, version: ssl.TLSVersion) -> None:
+    context = trusting(site.server.cert)
+    context.minimum_version = context.maximum_version = version
+    with imaplib.IMAP4_SSL("localhost", site.server.imaps, ssl_context=context) as client:
+        assert client.sock.version() == version.name.replace("_", ".")
+        assert client.login("alice", "secret")[0] == "OK"
+    client = poplib.POP3("localhost", site.server.pop3)
+    client.stls(context)
+    assert client.sock.version() == version.name.replace("_", ".")
+    client.quit()
+
+
+def test_tls_1_1_is_refused(site: Site) -> None:
+    context = trusting(site.server.cert)
+    context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL itself would not even ask
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    for port in (site.server.imaps, site.server.pop3s):
+        refused = pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION")
+        with socket.create_connection(("localhost", port), 20) as plain, refused:
+            context.wrap_socket(plain, server_hostname="localhost")
