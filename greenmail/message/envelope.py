@@ -14,6 +14,12 @@ from greenmail.message.headers import Kind, collect, finder, words
 MAX_ADDRESSES = 10_000  # of one field: more cannot be mail to people, and every one costs each client a list
 
 _ATOM = re.compile(rb"[^\x00-\x20()<>\[\]:;@\\,\"]+|\\|[\x00-\x1f]+")
+_A = rb"[^\x00-\x20\x7f()<>\[\]:;@\\,\"]++"  # as _ATOM; nothing that could be a special
+# What most addresses look like: `name <local@domain>`, `"name" <local@domain>`, `local@domain`.
+_USUAL = re.compile(
+    rb"[ \t]*+(?:(?:\"([^\"\\]++)\"[ \t]*+|(" + _A + rb"(?: " + _A + rb")*+)[ \t]*+)?<(" + _A + rb")@(" + _A + rb")>"
+    rb"|(" + _A + rb")@(" + _A + rb"))[ \t]*+(?:,|\Z)"
+)
 _FIELDS = finder(
     b"Date", b"Subject", b"From", b"Sender", b"Reply-To", b"To", b"Cc", b"Bcc", b"In-Reply-To", b"Message-ID"
 )
@@ -81,9 +87,24 @@ def addresses(values: Iterable[bytes]) -> Addresses:
     """The addresses of one field, or of several of the same name, in order."""
     found: list[Address] = []
     for value in values:
-        if len(found) < MAX_ADDRESSES:
+        if len(found) < MAX_ADDRESSES and not _read_usual(value, found):
             _AddressList(found).read(value)
     return tuple(found)
+
+
+def _read_usual(value: bytes, found: list[Address]) -> bool:
+    """Add the addresses of a field that has nothing but usual ones; False, and nothing is added, if it has others."""
+    place = 0
+    usual: list[Address] = []
+    while place < len(value):
+        match = _USUAL.match(value, place)
+        if match is None or len(usual) >= MAX_ADDRESSES - len(found):
+            return False
+        quoted, phrase, local, host, bare_local, bare_host = match.groups()
+        usual.append(Address(quoted or phrase, None, local or bare_local, host or bare_host))
+        place = match.end()
+    found.extend(usual)
+    return True
 
 
 _Token = tuple[bytes, bool]  # text; whether it is a special

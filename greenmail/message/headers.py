@@ -5,17 +5,22 @@ are no field at all (no colon) are kept as fields without a name, so that nothin
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from enum import Enum
 
 MAX_FIELDS = 1000  # of one name that are read for their meaning
 MAX_VALUE = 1 << 20  # octets of one: ten thousand addresses fit; more is no mail to anybody, and costs time and memory
 WINDOW = 1 << 18  # octets looked through at once
+SHORT = 1 << 14  # a header up to here is taken apart at one go: nearly all are
 MAX_PARAMS = 1000  # of one field; real mail has a handful, a mail bomb has as many as fit
 
 Params = tuple[tuple[bytes, bytes], ...]
 
+# One field, or a line that is none; the matches of a whole header follow each other without a gap.
+_FIELD = re.compile(rb"(([!-9;-~]++)[ \t]*+:[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+)|[^\n]++\n?|\n")
+_EMPTY_LINE = re.compile(rb"(?:\A|\n)\r?\n")
+_PLAIN_NAME = re.compile(rb"[!-9;-~]+")
 _LINE_END = re.compile(rb"\r?\n")
 _SPACE = re.compile(rb"[ \t\r\n]+")
 _QUOTED = re.compile(rb'"((?:[^"\\]++|\\[\x00-\xff])*+)("?)')
@@ -74,13 +79,25 @@ def split(header: bytes) -> Iterator[Field]:
 def select(header: bytes, names: Iterable[bytes], exclude: bool = False) -> bytes:
     """HEADER.FIELDS or (`exclude`) HEADER.FIELDS.NOT: fields as they stand, then an empty line. RFC 9051 6.4.5.1."""
     wanted = {name.lower() for name in names}
-    chosen: list[bytes] = []
+    if not exclude and len(header) <= SHORT and all(map(_PLAIN_NAME.fullmatch, wanted)):
+        return b"".join([*chosen(header, wanted), b"\r\n"])
+    found: list[bytes] = []
     for raw in _blocks(header):
-        name = raw.partition(b":")[0].rstrip(b" \t").lower()
-        if (name in wanted) != exclude:
-            chosen.append(raw if raw.endswith(b"\n") else raw + b"\r\n")
-    chosen.append(b"\r\n")
-    return b"".join(chosen)
+        name, colon, _ = raw.partition(b":")
+        if bool(colon and name.rstrip(b" \t").lower() in wanted) != exclude:
+            found.append(raw if raw.endswith(b"\n") else raw + b"\r\n")
+    found.append(b"\r\n")
+    return b"".join(found)
+
+
+def chosen(header: bytes, wanted: Set[bytes]) -> list[bytes]:
+    """The fields of a short header whose names (in lower case, of RFC 5322 3.6.8 ftext) are among `wanted`."""
+    empty = _EMPTY_LINE.search(header)
+    fields = _FIELD.findall(header, 0, empty.end() if empty else len(header))
+    found = [raw for raw, name in fields if name.lower() in wanted]
+    if found and not found[-1].endswith(b"\n"):
+        found[-1] += b"\r\n"
+    return found
 
 
 def unfold(value: bytes) -> bytes:
@@ -90,23 +107,42 @@ def unfold(value: bytes) -> bytes:
     return value.strip(b" \t\r\n")
 
 
-def finder(*names: bytes) -> re.Pattern[bytes]:
-    """A pattern for `collect`: where the values of these fields begin."""
-    any_name = b"|".join(re.escape(name) for name in names)
-    return re.compile(rb"^(" + any_name + rb")[ \t]*:()", re.IGNORECASE | re.MULTILINE)
+class Names:
+    """The names of fields that `collect` looks for."""
+
+    __slots__ = ("pattern", "wanted")
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        self.wanted = frozenset(name.lower() for name in names)
+        any_name = b"|".join(map(re.escape, sorted(self.wanted)))
+        self.pattern = re.compile(rb"^(" + any_name + rb")[ \t]*:()", re.IGNORECASE | re.MULTILINE)
 
 
-def collect(pattern: re.Pattern[bytes], data: bytes, start: int, end: int) -> dict[bytes, list[bytes]]:
-    """Lower-case name to unfolded values, of the fields of `finder`'s pattern in `data[start:end]`.
+def finder(*names: bytes) -> Names:
+    """What `collect` wants to know of these names."""
+    return Names(names)
+
+
+def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list[bytes]]:
+    """Lower-case name to unfolded values, of the fields of these names in `data[start:end]`, which begins with a line.
 
     At most MAX_FIELDS values of a name, each cut off at MAX_VALUE octets.
     """
     found: dict[bytes, list[bytes]] = {}
+    if end - start <= SHORT:
+        wanted = names.wanted
+        for raw, name in _FIELD.findall(data, start, end):
+            name = name.lower()
+            if name in wanted:
+                found.setdefault(name, []).append(unfold(raw[raw.index(b":") + 1 :]))
+        for values in found.values():
+            del values[MAX_FIELDS:]
+        return found
     while start < end:
         # In windows that end with a line: during one call no other thread runs.
         stop = min(start + WINDOW, end)
         stop = end if stop == end else data.rfind(b"\n", start, stop) + 1 or stop
-        for match in pattern.finditer(data, start, stop):
+        for match in names.pattern.finditer(data, start, stop):
             values = found.setdefault(match[1].lower(), [])
             if len(values) < MAX_FIELDS:
                 values.append(unfold(_value(data, match.start(2), end)))

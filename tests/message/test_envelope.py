@@ -1,10 +1,10 @@
 """Address lists and ENVELOPE."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenmail.message.envelope import MAX_ADDRESSES, Address, addresses, envelope
+from greenmail.message.envelope import MAX_ADDRESSES, Address, _AddressList, addresses, envelope
 
 END = Address(None, None, None, None)
 
@@ -115,3 +115,18 @@ def test_groups_are_closed_and_mailboxes_have_hosts(parts: list[bytes]) -> None:
 def test_any_octets_have_an_envelope(data: bytes) -> None:
     envelope(data)
     addresses([data])
+
+
+ADDRESS_PIECES = [
+    b"a", b"b.c", b"\xc3\xa4", b"<a@b>", b"<", b">", b"@", b",", b" ", b"  ", b"\t", b'"x y"', b'"', b"\\", b"(c)", b";",
+    b":", b"Ann Lee <a@b.c>", b"a@b", b'"Lee, Ann" <a.l@b.c>', b"=?utf-8?q?x?=", b"[1.2]", b"\x01", b"\x7f", b"?",
+]  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(ADDRESS_PIECES), max_size=12))
+def test_usual_addresses_are_read_as_all_others_are(pieces: list[bytes]) -> None:
+    value = b"".join(pieces)
+    slowly: list[Address] = []
+    _AddressList(slowly).read(value)
+    assert addresses([value]) == tuple(slowly)

@@ -146,11 +146,30 @@ def test_any_value_has_tokens_and_params(parts: list[bytes]) -> None:
 def test_windows_hide_no_field(parts: list[bytes], window: int) -> None:
     data = b"".join(parts)
     whole = collect(finder(b"To"), data, 0, len(data))
-    before = headers.WINDOW
-    headers.WINDOW = window
+    before = headers.WINDOW, headers.SHORT
+    headers.WINDOW, headers.SHORT = window, 0
     try:
         assert collect(finder(b"To"), data, 0, len(data)) == whole
     finally:
-        headers.WINDOW = before
+        headers.WINDOW, headers.SHORT = before
     if b"\r\n\r\n" not in data and not data.startswith(b"\r\n"):
         assert whole.get(b"to", []) == Header(data).all(b"to")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"To", b"x-A", b":", b" ", b"\t", b"\r", b"\n", b"\r\n", b"To: b\r\n", b"\r\n c", b"\xff", b"a b: c"]
+        ),
+        max_size=30,
+    )
+)
+def test_short_headers_are_selected_from_as_long_ones_are(parts: list[bytes]) -> None:
+    header = b"".join(parts)
+    before = headers.SHORT
+    found = select(header, [b"to", b"X-a"])
+    headers.SHORT = 0
+    try:
+        assert select(header, [b"to", b"X-a"]) == found
+    finally:
+        headers.SHORT = before
