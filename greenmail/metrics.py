@@ -76,14 +76,17 @@ def _client(part: str = "") -> Any:
     return importlib.import_module(f"prometheus_client.{part}" if part else "prometheus_client")
 
 
-def _allocate(directory: Path, kind: str, slot: str) -> None:
-    """Make a value file with all its blocks.
+def _allocate(directory: Path, kind: str, slot: str, uid: int = -1, gid: int = -1) -> None:
+    """Make a value file with all its blocks, for `uid` to write to.
 
     The files are mapped; writing to a hole of a full file system would end the process with SIGBUS.
     """
     path = directory / f"{kind}_{slot}.db"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
+        os.fchmod(descriptor, 0o644)  # whatever the umask is: the admin process reads it as another user
+        if os.geteuid() == 0:
+            os.fchown(descriptor, uid, gid)
         if os.fstat(descriptor).st_size == 0:
             os.posix_fallocate(descriptor, 0, _SIZES[kind])
     except OSError:
@@ -157,8 +160,8 @@ def start(directory: str, slot: str = "parent") -> None:
     for kind in _SIZES:
         _allocate(Path(directory), kind, slot)
     board = _board = _Board(directory, slot)
-    lock = os.open(Path(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
-    os.fchmod(lock, 0o666)  # the other processes may run as another user; the directory is closed to all others
+    lock = os.open(Path(directory, "lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    os.fchmod(lock, 0o644)  # flock(2) wants it open for reading only
     os.close(lock)
     for part in ("multiprocess", "exposition"):
         _client(part)  # before the fork, once for all
@@ -181,20 +184,30 @@ def started() -> bool:
     return _board is not None
 
 
-def use_slot(slot: str) -> None:
-    """In a child right after the fork: count into the files of `slot`. Raises OSError if there is no space for them."""
+def prepare(slot: str, uid: int, gid: int) -> None:
+    """In the parent before a fork: make the files of `slot` for a child of this user. Raises OSError if it cannot."""
     if _board is not None:
         for kind in _SIZES:
-            _allocate(Path(_board.directory), kind, slot)
-        _board.slot = slot
-        # Opens the files of the new slot now, while nothing can wait for us.
-        _board.child("restarts", "worker").inc(0)
+            _allocate(Path(_board.directory), kind, slot, uid, gid)
+
+
+def use_slot(slot: str) -> None:
+    """In a child right after the fork: count into the files of `slot`, or nothing at all if they were not made."""
+    global _board  # as above
+    if _board is None:
+        return
+    if not all(os.access(Path(_board.directory, f"{kind}_{slot}.db"), os.R_OK | os.W_OK) for kind in _SIZES):
+        _board = None
+        return
+    _board.slot = slot
+    # Opens the files of the new slot now, while nothing can wait for us.
+    _board.child("restarts", "worker").inc(0)
 
 
 @contextlib.contextmanager
 def _locked(directory: str, wait: float) -> Iterator[bool]:
     """The flock between `fold` and `render`; False if it could not be had in `wait` seconds."""
-    descriptor = os.open(Path(directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(Path(directory, "lock"), os.O_RDONLY | os.O_CLOEXEC)
     try:
         end = time.monotonic() + wait
         while True:
@@ -214,18 +227,22 @@ def _locked(directory: str, wait: float) -> Iterator[bool]:
 def fold(slot: str) -> bool:
     """Add the counters of a slot whose process has ended to those of the dead, and remove its files.
 
-    False if a scrape holds the directory: call again. A damaged file (its writer was killed) is left out.
+    False if a scrape holds the directory: call again. A damaged file (its writer was killed) is left out. If somebody
+    tidied up the directory the figures are lost, and nothing else.
     """
     if _board is None:
         return True
     directory = Path(_board.directory)
-    with _locked(_board.directory, 0.0) as held:
-        if not held:
-            return False
-        for kind in ("counter", "histogram"):
-            _add_to_dead(directory, kind, slot)
-        for source in directory.glob(f"gauge_*_{slot}.db"):
-            source.unlink()
+    try:
+        with _locked(_board.directory, 0.0) as held:
+            if not held:
+                return False
+            for kind in ("counter", "histogram"):
+                _add_to_dead(directory, kind, slot)
+            for source in directory.glob(f"gauge_*_{slot}.db"):
+                source.unlink()
+    except OSError:
+        return True
     return True
 
 

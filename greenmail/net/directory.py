@@ -1,4 +1,8 @@
-"""`run-path`: a directory of ours alone, with a fresh one in it for the value files of the metrics."""
+"""`run-path`: a directory of ours alone, with a fresh one in it for the value files of the metrics.
+
+Both belong to the parent, which makes every file there (`metrics.prepare`) and gives it to the process that writes to
+it. Could the workers' user make files beside them, a link would have root's parent write to what it points to.
+"""
 
 import fcntl
 import os
@@ -18,19 +22,20 @@ _OWNER = "owner"  # locked as long as the server lives
 
 @contextmanager
 def figures(config: Config) -> Iterator[str]:
-    """A fresh directory that the workers may write to; removed at the end. Raises CannotStart."""
+    """A fresh directory, which the workers may read; removed at the end. Raises CannotStart."""
     run = Path(config.run_directory)
     uid, gid = config.owner()
     try:
-        _make(run, uid, gid)
+        _make(run, uid)
         _remove_old(run)
         made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=run))
         owner = os.open(made / _OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.geteuid() == 0:
-            os.chown(made, uid, gid)
+            os.chown(made, -1, gid, follow_symlinks=False)
+        os.chmod(made, 0o750)
     except OSError as error:
-        text = f"run-path: {run}: {error.strerror}; make it a directory that {_who(uid)} may write to"
+        text = f"run-path: {run}: {error.strerror}; make it a directory that uid {os.geteuid()} may write to"
         raise CannotStart(text, EX_CONFIG) from None
     parent = os.getpid()
     try:
@@ -41,17 +46,15 @@ def figures(config: Config) -> Iterator[str]:
             os.close(owner)
 
 
-def _make(run: Path, uid: int, gid: int) -> None:
+def _make(run: Path, uid: int) -> None:
     try:
         run.mkdir(mode=0o755)
+        run.chmod(0o755)  # whatever the umask is: the workers must come through
     except FileExistsError:
         # In a directory like /tmp somebody else may have been faster; what they own they may also replace.
         found = run.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, os.geteuid(), uid):
             raise PermissionError(0, "belongs to somebody else") from None
-        return
-    if os.geteuid() == 0:
-        os.chown(run, uid, gid)
 
 
 def _remove_old(run: Path) -> None:
@@ -68,7 +71,3 @@ def _remove_old(run: Path) -> None:
             continue
         finally:
             os.close(owner)
-
-
-def _who(uid: int) -> str:
-    return f"uid {uid}"

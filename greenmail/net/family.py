@@ -80,8 +80,11 @@ class Family:
         wanted = self._wanted(site)
         return [kind for kind in Kind if now >= self._not_before[kind] for _ in range(wanted[kind] - self._here(kind))]
 
-    def fork(self, kind: Kind, site: Site) -> Child | None:
-        """A new child of the present generation; None if the system has no room for it now."""
+    def fork(self, kind: Kind, site: Site, old: Site | None) -> Child | None:
+        """A new child of the present generation; None if the system has no room for it now.
+
+        `old` is what a reload is about to leave behind: its sockets are not for new children.
+        """
         _assert_alone()
         slot = next((slot for slot in range(SLOTS) if slot not in self._taken()), None)
         if slot is None:
@@ -92,7 +95,12 @@ class Family:
         except OSError as error:
             self._no_room(kind, error.strerror)
             return None
-        now, parent = time.monotonic(), os.getpid()
+        now = time.monotonic()
+        unborn = Child(kind, slot, os.getpid(), ours, self.generation, now, now)
+        try:
+            metrics.prepare(unborn.name, site.identity.uid, site.identity.gid)
+        except OSError as error:
+            log.error("figures-off process=%s reason=%r", unborn.name, error.strerror)
         gc.collect()
         gc.freeze()  # the children share these pages as long as no collector writes to them
         # A signal for the child must not meet the parent's handlers, which it has until it has its own.
@@ -105,7 +113,7 @@ class Family:
             return None
         else:
             if pid == 0:
-                self._live(Child(kind, slot, parent, ours, self.generation, now, now), theirs, site)
+                self._live(unborn, theirs, site, _unwanted(kind, site, old))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
             theirs.close()
@@ -121,20 +129,13 @@ class Family:
         log.error("fork-failed kind=%s reason=%r", kind.value, why)
         self._not_before[kind] = time.monotonic() + NO_ROOM_DELAY
 
-    def _live(self, child: Child, control: socket.socket, site: Site) -> None:
+    def _live(self, child: Child, control: socket.socket, site: Site, unwanted: list[socket.socket]) -> None:
         """In the child; never comes back. `child.pid` is the parent's here."""
         status = 1
         try:
             foreign = [*self.foreign, child.control, *(other.control for other in self.children.values())]
-            if child.kind is Kind.ADMIN:
-                foreign += site.sockets.values()
-            elif site.metrics_socket is not None:
-                foreign.append(site.metrics_socket)
-            children.settle(child.name, site.identity, child.pid, foreign)
-            try:
-                metrics.use_slot(child.name)
-            except OSError as error:
-                log.error("figures-off pid=%d reason=%r", os.getpid(), error.strerror)
+            children.settle(child.name, site.identity, child.pid, [*foreign, *unwanted])
+            metrics.use_slot(child.name)
             if child.kind is Kind.ADMIN:
                 assert site.metrics_socket is not None
                 status = admin.run(site.metrics_socket, control)
@@ -306,6 +307,16 @@ class Family:
     @staticmethod
     def _wanted(site: Site) -> dict[Kind, int]:
         return {Kind.WORKER: site.config.processes, Kind.ADMIN: int(site.metrics_socket is not None)}
+
+
+def _unwanted(kind: Kind, site: Site, old: Site | None) -> list[socket.socket]:
+    """Listening sockets that a child of this kind must not have.
+
+    A port that everybody else closes would stay open in it, with a queue of clients that nobody answers.
+    """
+    own = [site.metrics_socket] if kind is Kind.ADMIN else list(site.sockets.values())
+    every = [*site.all_sockets(), *(old.all_sockets() if old is not None else [])]
+    return [sock for sock in every if not any(sock is kept for kept in own)]
 
 
 def _assert_alone() -> None:

@@ -16,30 +16,36 @@ _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; Python 3.11 has no name for it
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 60), (socket.TCP_KEEPCNT, 5))
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
-Place = tuple[str, str, int]  # listener's name, address, port as configured
+Place = tuple[str, str, int]  # listener's name (if the port is any free one), address, port as configured
 
 
 def place(listener: Listener) -> Place:
-    """What tells one listening socket from another, also when the port is any free one."""
-    return (listener.name, listener.address, listener.port)
+    """What tells one listening socket from another; a listener may get another name at a reload."""
+    return ("" if listener.port else listener.name, listener.address, listener.port)
 
 
 def bind_all(
     listeners: Iterable[Listener], timeout_write: float, bound: dict[Place, socket.socket]
 ) -> dict[Place, socket.socket]:
-    """A listening socket for each of `listeners`; those in `bound` are kept. Raises CannotStart."""
+    """A listening socket for each of `listeners`; those in `bound` are kept. Raises CannotStart.
+
+    On a machine without IPv6 there is none for "[::]" if another listener has the port's IPv4 addresses.
+    """
     wanted = tuple(listeners)
     ipv4_ports = {listener.port for listener in wanted if ":" not in listener.address and listener.port}
     sockets: dict[Place, socket.socket] = {}
     try:
         for listener in wanted:
             key = place(listener)
-            kept = bound.get(key)
-            sockets[key] = kept if kept is not None else _bind(listener, timeout_write, listener.port in ipv4_ports)
+            made = bound.get(key)
+            if made is None:
+                made = _bind(listener, timeout_write, listener.port in ipv4_ports)
+            if made is not None:
+                sockets[key] = made
     except CannotStart:
-        for key, made in sockets.items():
+        for key, new in sockets.items():
             if key not in bound:
-                made.close()
+                new.close()
         raise
     return sockets
 
@@ -52,13 +58,18 @@ def bind_plain(what: str, address: str, port: int) -> socket.socket:
         raise _explained(what, address, port, error) from None
 
 
-def _bind(listener: Listener, timeout_write: float, ipv4_too: bool) -> socket.socket:
+def _bind(listener: Listener, timeout_write: float, ipv4_too: bool) -> socket.socket | None:
+    """`ipv4_too`: another listener has the port's IPv4 addresses, or some of them."""
     try:
         try:
             return _listening(listener.address, listener.port, timeout_write, ipv6_only=ipv4_too)
         except OSError as error:
             if listener.address != "::" or error.errno not in _NO_IPV6:
                 raise
+            if ipv4_too:
+                text = "no IPv6 here; the port is served for the IPv4 listener alone"
+                log.warning("ipv6-off listener=%s text=%r", listener.name, text)
+                return None
             log.warning("ipv6-off listener=%s text=%r", listener.name, "no IPv6 here; listening at 0.0.0.0 instead")
             return _listening("0.0.0.0", listener.port, timeout_write, ipv6_only=False)
     except OSError as error:

@@ -48,8 +48,9 @@ class Site:
         return Site(config, identity, sockets, metrics_socket, materials, contexts)
 
     def listeners(self) -> list[tuple[Listener, socket.socket]]:
-        """Each listener with its socket."""
-        return [(listener, self.sockets[listen.place(listener)]) for listener in self.config.listeners()]
+        """Each listener with its socket; not those that this machine has no address family for."""
+        found = [(listener, self.sockets.get(listen.place(listener))) for listener in self.config.listeners()]
+        return [(listener, sock) for listener, sock in found if sock is not None]
 
     def announce(self) -> None:
         """Say in the log where clients are served; the port is the real one, also if any free one was asked for."""

@@ -171,7 +171,7 @@ class _Supervisor:
             systemd.notify("READY=1")
 
     def _fork(self, kind: Kind) -> None:
-        child = self._family.fork(kind, self._site)
+        child = self._family.fork(kind, self._site, self._old_site)
         if child is None:
             return
         self._selector.register(child.control, selectors.EVENT_READ, child)

@@ -88,6 +88,28 @@ def test_without_ipv6_every_ipv4_address_answers_instead(monkeypatch, caplog):
         sock.close()
 
 
+def test_without_ipv6_a_port_that_has_an_ipv4_listener_too_is_left_to_it(monkeypatch, caplog):
+    """Both families written out: on a machine without IPv6 the server starts all the same."""
+    real = socket.socket
+
+    def no_ipv6(family=socket.AF_INET, *rest, **more):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *rest, **more)
+
+    probe = bound(listener())
+    port = port_of(probe)
+    for sock in probe.values():
+        sock.close()
+    monkeypatch.setattr(listen.socket, "socket", no_ipv6)
+    sockets = bound(listener("0.0.0.0", port), listener("::", port, "other"))
+    monkeypatch.undo()
+    assert list(sockets) == [listen.place(listener("0.0.0.0", port))]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    for sock in sockets.values():
+        sock.close()
+
+
 def test_a_port_in_use(sockets):
     with pytest.raises(CannotStart) as caught:
         bound(listener(name="second"), listener(port=port_of(sockets)))

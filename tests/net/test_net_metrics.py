@@ -30,6 +30,7 @@ from greenmail import metrics
 figures = os.environ["FIGURES"]
 
 def child(slot, work):
+    metrics.prepare(slot, -1, -1)
     pid = os.fork()
     if pid == 0:
         metrics.use_slot(slot)
@@ -209,5 +210,34 @@ page, kind = metrics.render({accept!r})
 for kind, attribute, name, text, labels in metrics._TABLE:
     assert f"# HELP {{name}}" in page.decode(), name
     assert text in page.decode(), name
+""",
+    )
+
+
+def test_files_that_somebody_removed_cost_the_figures_and_not_the_server(tmp_path):
+    """As a timer that empties /tmp does."""
+    python(
+        tmp_path,
+        HEAD
+        + """
+import shutil
+metrics.start(figures)
+child("worker0", lambda: metrics.login("imap", "ok"))
+shutil.rmtree(figures)
+assert metrics.fold("worker0")
+metrics.login("imap", "ok")
+try:
+    metrics.prepare("worker1", -1, -1)
+except OSError:
+    pass
+else:
+    raise AssertionError("there is no directory")
+pid = os.fork()
+if pid == 0:
+    metrics.use_slot("worker1")
+    metrics.login("imap", "ok")
+    metrics.command("imap", "NOOP", "ok", 0.1)
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 """,
     )

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -38,6 +39,16 @@ def serve(tmp_path):
     with contextlib.ExitStack() as stack:
         yield lambda **settings: stack.enter_context(
             greenmail.start(tmp_path / "server", str(tmp_path / "mail" / "%u"), **settings)
+        )
+
+
+@pytest.fixture
+def serve_others():
+    """As `serve`, in a directory that other users than root may come to, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="greenmail-test-") as made, contextlib.ExitStack() as stack:
+        os.chmod(made, 0o755)
+        yield lambda **settings: stack.enter_context(
+            greenmail.start(Path(made, "server"), f"{made}/mail/%u", **settings)
         )
 
 
@@ -165,12 +176,28 @@ def test_the_parent_has_one_thread_and_the_workers_have_what_they_need(serve):
         assert soft == hard
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_workers_drop_their_privileges_and_keep_no_group(serve, tmp_path):
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_uid == 0 and str(directory).startswith("/tmp/"):
-            directory.chmod(0o755)
-    server = ready(serve(user="nobody"))
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@ROOT_ONLY
+def test_figures_work_under_a_narrow_umask_and_workers_cannot_make_files_beside_them(serve_others):
+    """Root's parent writes there, too: a link that a worker makes must not be able to stand in its way."""
+    server = ready(serve_others(workers=1, user="12345", enter=lambda: os.umask(0o077)))
+    (before,) = workers(server)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: workers(server) not in ([], [before]), "a new worker")
+    Client(server.imap).close()
+    until(lambda: value(server, 'greenmail_process_restarts_total{process="worker"}') == 1, "the count of the dead")
+    until(lambda: value(server, 'greenmail_connections_total{protocol="imap",tls="no"}') >= 1, "the count")
+    (figures,) = (server.directory / "run").glob("figures-*")
+    assert figures.stat().st_uid == 0
+    assert not figures.stat().st_mode & 0o022
+    assert "figures-off" not in server.logged()
+
+
+@ROOT_ONLY
+def test_workers_drop_their_privileges_and_keep_no_group(serve_others):
+    server = ready(serve_others(user="nobody"))
     for pid in workers(server):
         status = dict(
             row.split(":\t", 1) for row in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in row
@@ -385,6 +412,37 @@ def test_sighup_takes_a_new_configuration_without_losing_a_connection(serve):
     assert count[0] > 3
     assert Client(extra).greeting.startswith(b"* OK")
     assert len(workers(server)) == 1
+
+
+def test_a_port_that_a_reload_gives_up_is_closed_in_every_process(serve):
+    """New processes must not inherit it: clients would wait for ever in a queue that nobody empties."""
+    server = ready(serve(workers=1, stop_grace=1))
+    settings = json.loads(server.config.read_text())
+    gone, fresh = server.pop3, greenmail.free_port()
+    settings["server"]["listener"]["pop3"]["bind"] = [f"127.0.0.1:{fresh}"]
+    figures, settings["metrics-bind"] = server.metrics, f"127.0.0.1:{greenmail.free_port()}"
+    (old,) = workers(server)
+    server.config.write_text(json.dumps(settings))
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: "reloaded" in server.logged(), "the reload")
+    until(lambda: workers(server) not in ([], [old]) and not alive(old), "the end of the old worker")
+    until(lambda: len(children(server.process.pid, "greenmail-admin")) == 1, "the end of the old admin process")
+    for port in (gone, figures):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5).close()
+    assert Client(fresh).greeting.startswith(b"+OK")
+
+
+def test_a_listener_may_get_another_name_at_a_reload(serve):
+    server = ready(serve(workers=1, stop_grace=1))
+    settings = json.loads(server.config.read_text())
+    listeners = settings["server"]["listener"]
+    listeners["post-office"] = listeners.pop("pop3")
+    server.config.write_text(json.dumps(settings))
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: "reloaded" in server.logged() or "reload-refused" in server.logged(), "the reload")
+    assert "reload-refused" not in server.logged()
+    assert Client(server.pop3).greeting.startswith(b"+OK")
 
 
 def test_sighup_with_a_wrong_configuration_changes_nothing(serve):
