@@ -68,7 +68,7 @@ def _info(name: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def letters_of(name: bytes) -> bytes:
-    """The letters that mean a flag (DFRST, a-z) in `name` or in its part from the first ":" on, ascending, each once."""
+    """The letters that mean a flag (DFRST, a-z) in `name` (or its part from the first ":" on), ascending, each once."""
     letters = _info(name)[1]
     return bytes(sorted(set(letters).intersection(_KNOWN)))
 

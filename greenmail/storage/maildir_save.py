@@ -5,6 +5,10 @@ flags) or `cur/`, sync of the directories, uidlist line with fdatasync, journal.
 messages without a UID, which the next look numbers: nobody was told anything about them. COPY is a hard link. MOVE is
 COPY, the target's lock given back, then the source locked and unlinked: a crash leaves a mail in both mailboxes, never
 in none.
+
+MOVE unlinks from the source exactly the file (device and inode) that it copied, whatever that is called by then; a
+message that it did not unlink itself, for whatever reason, is taken back from the target. So of several who move one
+mail at the same time one succeeds, as only one unlink can, and a mail is nowhere only if somebody expunged it.
 """
 
 import contextlib
@@ -12,7 +16,7 @@ import errno
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
@@ -24,7 +28,7 @@ from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
 from greenmail.storage.maildir_scan import look, sync
-from greenmail.storage.maildir_write import BATCH, Item, batches, drop, find_file, translate, unlink_any
+from greenmail.storage.maildir_write import BATCH, Identity, Item, batches, drop, find_file, translate, unlink_same
 from greenmail.storage.uidlist_format import format_fields
 
 log = logging.getLogger(__name__)
@@ -222,6 +226,8 @@ class Linked:
     sizes: Sizes | None
     date: int
     name_is_right: bool  # the sizes in the name are those of the file
+    source: Identity = (0, 0)  # the file that was copied
+    made: Identity = (0, 0)  # the copy; the same file if it is a link
 
 
 def link_all(files: Files, directory: bytes, originals: Sequence[Original], owner: Ownership) -> list[Linked] | OSError:
@@ -263,17 +269,24 @@ def _link_open(files: Files, descriptor: int, path: bytes, original: Original, o
     found = files.fstat(descriptor)
     try:
         files.link(path, original.temporary)
+        linked = files.lstat(original.temporary)
+        # What stands at the path may be another file than the one that is open: then this one is the message.
+        source = made = linked.st_dev, linked.st_ino
+        if source != (found.st_dev, found.st_ino):
+            files.unlink(original.temporary)
+            raise FileNotFoundError(errno.ENOENT, "replaced while it was copied")
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-        _copy_octets(files, descriptor, original.temporary, found, owner)
+        source, made = (found.st_dev, found.st_ino), _copy_octets(files, descriptor, original.temporary, found, owner)
     claimed = sizes_of(base_name(original.item.name))
     is_right = claimed.on_disk == found.st_size and claimed.with_crlf is not None
     counted = claimed if is_right else Sizes(*sizes(descriptor))
-    return Linked(original, counted, int(found.st_mtime), is_right or claimed == Sizes(None, None))
+    return Linked(original, counted, int(found.st_mtime), is_right or claimed == Sizes(None, None), source, made)
 
 
-def _copy_octets(files: Files, descriptor: int, path: bytes, found: os.stat_result, owner: Ownership) -> None:
+def _copy_octets(files: Files, descriptor: int, path: bytes, found: os.stat_result, owner: Ownership) -> Identity:
+    """A new file at `path` with everything that can be read from `descriptor`, durable."""
     target = files.create_exclusive(path, owner)
     try:
         place = 0
@@ -282,17 +295,47 @@ def _copy_octets(files: Files, descriptor: int, path: bytes, found: os.stat_resu
             place += len(data)
         files.set_mtime(target, found.st_mtime_ns)
         files.fsync(target)
+        made = files.fstat(target)
     except OSError:
         files.unlink_quietly(path)
         raise
     finally:
         files.close(target)
+    return made.st_dev, made.st_ino
 
 
 def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     """`api.Mailbox.copy`."""
+    return [(linked.original.item.uid, uid) for linked, uid in _copy(box, uids, target)]
+
+
+def _copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[Linked, int]]:
+    """What was copied, each with its UID in the target."""
     look(box)
     target.check()
+    originals = _originals(box, uids, target)
+    if not originals:
+        return []
+    if target.read_only:
+        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+    made = box.context.runtime.blocking(link_all, box.files, box.place.directory, originals, target.ownership)
+    if isinstance(made, OSError):
+        raise refusal(made, "The messages cannot be copied") from made
+    found = [linked for linked in made if linked.sizes is not None]
+    is_done = False
+    try:
+        with target.locked():
+            sync(target)
+            new = admit(target, _arrivals(target, found))
+        is_done = True
+    finally:
+        if not is_done:
+            for linked in found:
+                target.files.unlink_quietly(linked.original.temporary)
+    return list(zip(found, new, strict=True))
+
+
+def _originals(box: Box, uids: Sequence[int], target: Box) -> list[Original]:
     box.refresh_uidlist(locked=False)
     originals: list[Original] = []
     for uid in sorted(set(uids)):
@@ -302,23 +345,7 @@ def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
             guid = box.uidlist.field(uid, b"G") or base_name(where[0])
             temporary = target.tmp_path + target.context.unique.next()
             originals.append(Original(Item(uid, *where), flags, guid, temporary))
-    if not originals:
-        return []
-    if target.read_only:
-        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
-    made = box.context.runtime.blocking(link_all, box.files, box.place.directory, originals, target.ownership)
-    if isinstance(made, OSError):
-        raise refusal(made, "The messages cannot be copied") from made
-    found = [linked for linked in made if linked.sizes is not None]
-    try:
-        with target.locked():
-            sync(target)
-            new = admit(target, _arrivals(target, found))
-    except StorageError:
-        for linked in found:
-            target.files.unlink_quietly(linked.original.temporary)
-        raise
-    return [(linked.original.item.uid, uid) for linked, uid in zip(found, new, strict=True)]
+    return originals
 
 
 def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
@@ -382,24 +409,41 @@ def _claimed(box: Box, descriptor: int) -> bool:
 
 
 def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
-    pairs = copy(box, uids, target)
+    copied = {linked.original.item.uid: (linked, uid) for linked, uid in _copy(box, uids, target)}
     removed: set[int] = set()
-    for batch in batches(uid for uid, _ in pairs):
-        with box.locked():
-            sync(box)
-            items = [Item(uid, *where) for uid in batch if (where := box.index.where(uid)) is not None]
-            outcomes = box.context.runtime.blocking(unlink_any, box.files, box.place.directory, items)
-            removed.update(drop(box, outcomes))
-        box.context.runtime.breathe()
-    _undo(target, [copied for uid, copied in pairs if uid not in removed])
-    return [pair for pair in pairs if pair[0] in removed]
+    failed: StorageError | None = None
+    try:
+        for batch in batches(copied):
+            _remove_moved(box, {uid: copied[uid][0].source for uid in batch}, removed)
+            box.context.runtime.breathe()
+    except StorageError as error:
+        failed = error
+    _undo(target, {new: linked.made for uid, (linked, new) in copied.items() if uid not in removed}, failed)
+    if failed is not None:
+        raise failed
+    return [(uid, copied[uid][1]) for uid in sorted(removed)]
 
 
-def _undo(target: Box, uids: Sequence[int]) -> None:
-    """Somebody else moved or expunged these from the source meanwhile: one mail must not become two."""
-    for batch in batches(uids):
-        with target.locked():
-            sync(target)
-            items = [Item(uid, *where) for uid in batch if (where := target.index.where(uid)) is not None]
-            outcomes = target.context.runtime.blocking(unlink_any, target.files, target.place.directory, items)
-            drop(target, outcomes)
+def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) -> None:
+    """Unlink these messages if they are still these files; adds to `removed` what went, also if it raises then."""
+    with box.locked():
+        sync(box)
+        items = [
+            (Item(uid, *where), source)
+            for uid, source in sources.items()
+            if (where := box.index.where(uid)) is not None
+        ]
+        outcomes = box.context.runtime.blocking(unlink_same, box.files, box.place.directory, items)
+        removed.update(outcome.uid for outcome in outcomes if outcome.done)
+        drop(box, outcomes)
+
+
+def _undo(target: Box, copies: Mapping[int, Identity], failed: StorageError | None) -> None:
+    """Take back copies whose originals we did not unlink: they are still there, or somebody else took them."""
+    try:
+        for batch in batches(copies):
+            _remove_moved(target, {uid: copies[uid] for uid in batch}, set())
+    except StorageError as error:
+        if failed is None:
+            raise
+        log.error("move-undo mailbox=%r copies=%d left error=%r", target.name, len(copies), error.text)

@@ -32,6 +32,8 @@ _MOVE_PASSES = 5
 _TMP_AGE = 36 * 3600.0
 _T = LETTER_OF_FLAG[DELETED]
 
+Identity = tuple[int, int]  # device and inode of a file
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -59,14 +61,37 @@ def batches(uids: Iterable[int]) -> list[list[int]]:
     return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
 
 
-def find_file(files: Files, directory: bytes, base: bytes) -> tuple[bytes, bool] | None:
-    """Where the file with this base name is now. Not found twice is not there (but see formats.md 7.3)."""
-    for _ in range(2):
+class Finder:
+    """Where files are that were renamed. One listing serves all files of a batch that somebody else renamed."""
+
+    def __init__(self, files: Files, directory: bytes) -> None:
+        self._files = files
+        self._directory = directory
+        self._places: dict[bytes, tuple[bytes, bool]] = {}
+
+    def find(self, base: bytes, stale: tuple[bytes, bool]) -> tuple[bytes, bool] | None:
+        """Where this base name is, as `stale` is not there. Not listed twice is not there (but formats.md 7.3)."""
+        found = self._places.get(base)
+        if found is not None and found != stale:
+            return found
+        for _ in range(2):
+            self._list()
+            found = self._places.get(base)
+            if found is not None:
+                return found
+        return None
+
+    def _list(self) -> None:
+        self._places.clear()
         for part, is_new in ((b"/new/", True), (b"/cur/", False)):
-            for name in list_names(files, directory + part):
-                if base_name(name) == base:
-                    return name, is_new
-    return None
+            self._places.update(
+                (base_name(name), (name, is_new)) for name in list_names(self._files, self._directory + part)
+            )
+
+
+def find_file(files: Files, directory: bytes, base: bytes) -> tuple[bytes, bool] | None:
+    """Where the file with this base name is now."""
+    return Finder(files, directory).find(base, (b"", False))
 
 
 def _item(box: Box, uid: int) -> Item | None:
@@ -91,10 +116,11 @@ class _Delta:
 
 def apply_letters(files: Files, directory: bytes, items: Sequence[Item], delta: _Delta) -> list[Outcome]:
     """Rename each file so that its letters are changed by `delta`; a file in `new/` moves to `cur/`."""
-    return [_apply_one(files, directory, item, delta) for item in items]
+    finder = Finder(files, directory)
+    return [_apply_one(files, directory, item, delta, finder) for item in items]
 
 
-def _apply_one(files: Files, directory: bytes, item: Item, delta: _Delta) -> Outcome:
+def _apply_one(files: Files, directory: bytes, item: Item, delta: _Delta, finder: Finder) -> Outcome:
     name, is_new = item.name, item.is_new
     for _ in range(_RETRIES):
         letters = delta.on(letters_of(name))
@@ -105,7 +131,7 @@ def _apply_one(files: Files, directory: bytes, item: Item, delta: _Delta) -> Out
             files.rename(directory + (b"/new/" if is_new else b"/cur/") + name, directory + b"/cur/" + wanted)
             return Outcome(item.uid, wanted, False, True)
         except FileNotFoundError:
-            found = find_file(files, directory, base_name(name))
+            found = finder.find(base_name(name), (name, is_new))
             if found is None:
                 return Outcome(item.uid, None, is_new, False)
             name, is_new = found
@@ -234,24 +260,38 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
 
 def unlink_deleted(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
     """Unlink each file whose name, found on disk, has the letter T; the others stay."""
-    return [_unlink_one(files, directory, item, lambda name: _T in letters_of(name)) for item in items]
+    finder = Finder(files, directory)
+    return [_unlink_one(files, directory, item, lambda _, name: _T in letters_of(name), finder) for item in items]
 
 
-def unlink_any(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
-    """Unlink each file by the name that it has now."""
-    return [_unlink_one(files, directory, item, lambda name: True) for item in items]
+def unlink_same(files: Files, directory: bytes, items: Sequence[tuple[Item, Identity]]) -> list[Outcome]:
+    """Unlink each file, by the name that it has now, if it still is the file of this device and inode."""
+    finder = Finder(files, directory)
+    outcomes = []
+    for item, identity in items:
+
+        def is_doomed(path: bytes, _: bytes, identity: Identity = identity) -> bool:
+            found = files.lstat(path)
+            return (found.st_dev, found.st_ino) == identity
+
+        outcomes.append(_unlink_one(files, directory, item, is_doomed, finder))
+    return outcomes
 
 
-def _unlink_one(files: Files, directory: bytes, item: Item, is_doomed: Callable[[bytes], bool]) -> Outcome:
+def _unlink_one(
+    files: Files, directory: bytes, item: Item, is_doomed: Callable[[bytes, bytes], bool], finder: Finder
+) -> Outcome:
+    """`is_doomed(path, name)`: whether the file found there is to go."""
     name, is_new = item.name, item.is_new
     for _ in range(_RETRIES):
-        if not is_doomed(name):
-            return Outcome(item.uid, name, is_new, False)
+        path = directory + (b"/new/" if is_new else b"/cur/") + name
         try:
-            files.unlink(directory + (b"/new/" if is_new else b"/cur/") + name)
+            if not is_doomed(path, name):
+                return Outcome(item.uid, name, is_new, False)
+            files.unlink(path)
             return Outcome(item.uid, name, is_new, True)
         except FileNotFoundError:
-            found = find_file(files, directory, base_name(name))
+            found = finder.find(base_name(name), (name, is_new))
             if found is None:
                 return Outcome(item.uid, None, is_new, False)
             name, is_new = found

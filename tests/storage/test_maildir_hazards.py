@@ -1,0 +1,155 @@
+"""What must never happen to mail in a Maildir, and the situations in which it could."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenmail.errors import Reason, StorageError
+from greenmail.runtime import direct
+from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.api import FlagAction, FlagChange
+from greenmail.storage.filesystem import Files
+from greenmail.storage.maildir import MaildirMailbox
+
+ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE
+
+Hook = Callable[..., Any]  # hook(*args of the system call)
+
+
+class Site:
+    """A Maildir; `before` and `fail` act right before system calls of the next matching name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.before: dict[str, Hook] = {}
+        self.fail: dict[str, int] = {}
+        self.calls: list[tuple[str, Any]] = []
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        self.calls.append((name, args[0] if args else None))
+        hook = self.before.get(name)
+        if hook is not None and hook(*args):
+            del self.before[name]
+        if name in self.fail:
+            raise OSError(self.fail[name], os.strerror(self.fail[name]))
+        return function(*args)
+
+    def worker(self, **settings: Any) -> MaildirAccount:
+        made = MaildirSettings(mail_path=str(self.path), lock_timeout=1.0, **settings)
+        return MaildirStore(direct(), files=Files(self.call)).open_account("alice", made)
+
+    def deliver(self, name: str, data: bytes = b"Subject: hi\n\nbody\n", where: str = "new") -> None:
+        (self.path / "tmp" / "x").write_bytes(data)
+        os.rename(self.path / "tmp" / "x", self.path / where / name)
+
+    def bodies(self) -> list[bytes]:
+        """What lies in all mailboxes."""
+        return sorted(
+            file.read_bytes() for part in ("new", "cur") for file in self.path.glob(f"**/{part}/*") if file.is_file()
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path / "Maildir")
+    made.worker()
+    return made
+
+
+def box(account: MaildirAccount, name: str) -> MaildirMailbox:
+    mailbox = account.open(name)
+    assert isinstance(mailbox, MaildirMailbox)
+    return mailbox
+
+
+def flags(mailbox: MaildirMailbox) -> dict[int, set[str]]:
+    return {uid: set(mailbox.table.flags_of(row)) for row, uid in enumerate(mailbox.table.uids)}
+
+
+def put(mailbox: MaildirMailbox, data: bytes, *given: str) -> int:
+    upload = mailbox.upload()
+    upload.write(data)
+    upload.flags = frozenset(given)
+    return mailbox.save([upload])[0]
+
+
+def body(mailbox: MaildirMailbox, uid: int) -> bytes:
+    content = mailbox.content(uid)
+    try:
+        return content.read()
+    finally:
+        content.close()
+
+
+# MOVE
+
+
+def test_move_does_not_unlink_what_it_did_not_copy(site: Site) -> None:
+    """Between copy and unlink another program puts another mail in the place of the file, under the same base name."""
+    account = site.worker()
+    account.create("Other")
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox, other = box(account, "INBOX"), box(account, "Other")
+
+    def replace(*_: Any) -> bool:
+        os.unlink(site.path / "cur" / "x:2,")
+        site.deliver("x:2,S", b"second\n", "cur")
+        return True
+
+    site.before["unlink"] = lambda path: path.endswith(b"/cur/x:2,") and replace()
+    site.before["lstat"] = lambda path: path.endswith(b"/cur/x:2,") and replace()
+    inbox.move([1], other)
+    assert b"second\n" in site.bodies()
+
+
+def test_move_whose_unlink_fails_takes_its_copy_back(site: Site) -> None:
+    account = site.worker()
+    account.create("Other")
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox, other = box(account, "INBOX"), box(account, "Other")
+
+    def is_source(path: bytes) -> bool:
+        if path == os.fsencode(site.path / "cur" / "x:2,"):
+            raise OSError(errno.EPERM, "immutable")
+        return False
+
+    site.before["unlink"] = is_source
+    with pytest.raises(StorageError):
+        inbox.move([1], other)
+    assert site.bodies() == [b"first\n"] and list(inbox.table.uids) == [1]
+
+
+def test_move_whose_source_cannot_be_locked_takes_its_copy_back(site: Site) -> None:
+    account = site.worker()
+    account.create("Other")
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox, other = box(account, "INBOX"), box(account, "Other")
+    foreign = site.path / "dovecot-uidlist.lock"
+
+    def lock(path: bytes, _: bytes) -> bool:
+        if b"/.Other/cur" not in path and b"/.Other/new" not in _:
+            return False
+        foreign.write_bytes(b"1:elsewhere")
+        return True
+
+    site.before["rename"] = lock
+    with pytest.raises(StorageError) as raised:
+        inbox.move([1], other)
+    assert raised.value.reason is Reason.IN_USE
+    foreign.unlink()
+    assert site.bodies() == [b"first\n"]
+
+
+def test_letters_of_a_directory_name_are_no_flags(site: Site) -> None:
+    account = site.worker()
+    account.create("a:2,T")
+    (site.path / ".a:2,T" / "cur" / "x").write_bytes(b"mail\n")
+    mailbox = box(account, "a:2,T")
+    mailbox.store([1], FlagChange(ADD, frozenset({"\\Deleted"})))
+    os.rename(site.path / ".a:2,T" / "cur" / "x:2,T", site.path / ".a:2,T" / "cur" / "x")
+    assert mailbox.expunge(None) == []
+    assert site.bodies() == [b"mail\n"]
