@@ -5,7 +5,8 @@ from collections.abc import Callable
 from greenmail.auth.api import Authenticator, User
 from greenmail.config import Config
 from greenmail.net.stream import Stream
-from greenmail.pop3.session import Limits, Register, Services, Session, serve
+from greenmail.pop3.serve import run as serve
+from greenmail.pop3.session import Limits, Register, Services, Session
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
 

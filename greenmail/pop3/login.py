@@ -6,7 +6,7 @@ from greenmail import metrics
 from greenmail.auth import sasl
 from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
 from greenmail.auth.failures import Failures, refused_login
-from greenmail.errors import BadSyntax, Refused
+from greenmail.errors import BadSyntax, Refused, StorageError
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
 from greenmail.pop3.session import AUTH, SYS_TEMP, Session, leave
 from greenmail.pop3.uidl import Format
@@ -124,6 +124,12 @@ def _enter(session: Session, user: User) -> Maildrop:
         session.user = user
         session.maildrop = _open(session)
         entered = True
+    except StorageError as error:
+        log.warning(
+            "maildrop not opened sid=%s user=%r rip=%s reason=%s text=%r",
+            session.sid, user.name, address, error.reason.name, error.text,
+        )  # fmt: skip
+        raise
     finally:
         if not entered:
             metrics.login("pop3", "unavailable")
@@ -131,7 +137,6 @@ def _enter(session: Session, user: User) -> Maildrop:
                 services.register.logout(user.name, address, "pop3")
             leave(session)
             session.user = None
-    session.wire.timeout = session.limits.timeout_pop3
     return session.maildrop
 
 

@@ -150,5 +150,7 @@ class Maildrop:
         """Let the next session in. Does nothing the second time."""
         held, self._held = self._held, None
         if held is not None:
-            held.release()
-            self.mailbox.close()
+            try:
+                held.release()
+            finally:
+                self.mailbox.close()

@@ -11,11 +11,10 @@ log = logging.getLogger(__name__)
 
 
 def run(session: Session) -> None:
-    """Greet, and answer until the client quits or is gone."""
+    """Greet, and answer until the client quits or is gone. Closing the connection is the caller's part."""
     began = session.services.runtime.now()
     reason = "quit"
     try:
-        session.wire.timeout = session.limits.timeout_anonymous
         session.ok("GreenMail ready.")
         while not session.logging_out:
             _serve_one(session)
@@ -28,8 +27,10 @@ def run(session: Session) -> None:
         reason = "bug"
         _apologize(session)
     finally:
-        leave(session)
-        _log_end(session, began, reason)
+        try:
+            leave(session)
+        finally:
+            _log_end(session, began, reason)
 
 
 def _serve_one(session: Session) -> None:
@@ -38,6 +39,7 @@ def _serve_one(session: Session) -> None:
     began = now()
     result, bad = "err", False
     session.command = ""
+    session.begin()
     try:
         line = session.read_line()
         began = now()

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Protocol
 
 from greenmail.auth.api import Authenticator, User
-from greenmail.errors import Reason
+from greenmail.errors import Disconnected, Reason
 from greenmail.pop3 import uidl
 from greenmail.pop3.framing import DotStuffer, LineReader
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
@@ -101,7 +101,8 @@ class Session:
         self.services = services
         self.limits = services.limits
         self.sid = sid  # session id for the log
-        self.reader = LineReader(wire.receive)
+        self.reader = LineReader(self._receive)
+        self._deadline = 0.0  # when a command of a client that is not logged in must be there
         self.user: User | None = None
         self.account: Account | None = None
         self.maildrop: Maildrop | None = None
@@ -149,21 +150,27 @@ class Session:
         self.write(stuffer.end())
         self.answering = False
 
+    def begin(self) -> None:
+        """A command may come now. Before login all of it must be there in time, or a client could drip for ever."""
+        self._deadline = self.services.runtime.now() + self.limits.timeout_anonymous
+
+    def _receive(self) -> bytes:
+        timeout = self.limits.timeout_pop3
+        if self.maildrop is None:
+            timeout = self._deadline - self.services.runtime.now()
+        if timeout <= 0:
+            raise Disconnected("idle for too long")
+        self.wire.timeout = timeout
+        return self.wire.receive()
+
     def read_line(self) -> bytes:
         """The next line of the client. Raises BadSyntax if it is too long."""
         limits = self.limits
         return self.reader.read_line(limits.max_line if self.maildrop else limits.max_line_anonymous)
 
 
-def serve(session: Session) -> None:
-    """Greet, and answer until the client quits or is gone. Closing the connection is the caller's part."""
-    from greenmail.pop3.serve import run  # not at the top: it imports this module
-
-    run(session)
-
-
 def leave(session: Session) -> None:
-    """Give everything back: the maildrop, the account, the seat. Removes no message."""
+    """Give everything back, each even if another cannot be: the maildrop, the account, the seat. Removes no message."""
     maildrop, account, user = session.maildrop, session.account, session.user
     session.maildrop = session.account = None
     try:
@@ -171,9 +178,11 @@ def leave(session: Session) -> None:
             maildrop.close()
     finally:
         if account is not None:
-            account.close()
-            if user is not None:
-                session.services.register.logout(user.name, session.wire.peer, "pop3")
+            try:
+                account.close()
+            finally:
+                if user is not None:
+                    session.services.register.logout(user.name, session.wire.peer, "pop3")
 
 
 def _line(text: str) -> bytes:

@@ -7,7 +7,8 @@ from harness.green import Scheduler
 from harness.wire import MemoryWire
 
 from greenmail.message.content import to_crlf
-from greenmail.pop3.session import Limits, Services, Session, serve
+from greenmail.pop3 import serve
+from greenmail.pop3.session import Limits, Services, Session
 from greenmail.storage.memory import MemoryStore
 
 MAIL = [
@@ -47,7 +48,7 @@ class Host:
         self.sessions.append(session)
 
         def life() -> None:
-            serve(session)
+            serve.run(session)
             wire.closed = True
 
         self.scheduler.spawn(life)

@@ -533,3 +533,96 @@ def test_any_octets_are_answered_and_only_quit_removes(parts: list[bytes], logge
     assert not host.inbox.maildrop_is_locked
     if b"QUIT" not in b"".join(parts).upper():
         assert host.uids() == [1, 2, 3]
+
+
+# ---- what is held, and for how long ----
+
+
+def test_before_login_a_whole_line_must_come_in_time() -> None:
+    """A client that drips octets must not hold a connection for ever."""
+    host = Host(timeout_anonymous=60.0)
+    wire = host.connect()
+    for _ in range(6):
+        assert not wire.closed
+        wire.feed(b"U")
+        host.scheduler.run()
+        host.scheduler.clock.advance(10)
+        host.scheduler.run()
+    assert wire.closed
+
+
+def test_octets_that_come_without_a_pause_are_not_taken_beyond_that_time() -> None:
+    host = Host(timeout_anonymous=60.0)
+    wire = host.connect()
+    wire.feed(b"U")
+    host.scheduler.run()
+    host.scheduler.clock.advance(61)
+    assert host.talk(wire, b"S") == b""
+    assert host.talk(wire, b"ER alice\r\n") == b""
+    assert wire.closed
+
+
+def test_before_login_every_command_has_its_time() -> None:
+    host = Host(timeout_anonymous=60.0)
+    wire = host.connect()
+    for _ in range(5):
+        host.scheduler.clock.advance(40)
+        assert host.talk(wire, b"CAPA\r\n").startswith(b"+OK")
+    assert not wire.closed
+
+
+def test_the_drip_of_a_sasl_response_counts_too() -> None:
+    host = Host(timeout_anonymous=60.0)
+    wire = host.connect()
+    assert host.talk(wire, b"AUTH PLAIN\r\n").startswith(b"+ ")
+    for _ in range(8):
+        wire.feed(b"A")
+        host.scheduler.run()
+        host.scheduler.clock.advance(10)
+        host.scheduler.run()
+    assert wire.closed
+
+
+def test_after_login_the_time_counts_from_the_last_octets() -> None:
+    host = Host(timeout_anonymous=60.0, timeout_pop3=600.0)
+    wire = host.login()
+    host.scheduler.clock.advance(599)
+    assert host.talk(wire, b"NOOP\r\n").startswith(b"+OK")
+
+
+class Broken:
+    """A store or lock that cannot even be given back."""
+
+    def __init__(self, real: Any, *names: str) -> None:
+        self._real, self._names = real, names
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._names:
+            return self._fail
+        return getattr(self._real, name)
+
+    def _fail(self, *args: Any) -> None:
+        raise StorageError(Reason.UNAVAILABLE, "input/output error")
+
+
+def test_the_seat_is_given_back_whatever_fails() -> None:
+    host = Host()
+    wire = host.login()
+    session = host.sessions[0]
+    assert session.maildrop is not None
+    session.maildrop._held = Broken(session.maildrop._held, "release")  # type: ignore[assignment] # fails in its place
+    session.account = Broken(session.account, "close")  # type: ignore[assignment] # the same
+    answer = host.talk(wire, b"QUIT\r\n")
+    assert answer.startswith(b"-ERR [SYS/TEMP]")
+    assert wire.closed
+    assert not host.seats.entries
+
+
+def test_why_an_account_was_not_opened_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The client is told; at three in the morning the administrator wants to know, too."""
+    host = Host()
+    host.account = Broken(host.account, "open")
+    wire = host.connect()
+    assert host.talk(wire, LOGIN).split(b"\r\n")[1].startswith(b"-ERR [SYS/TEMP]")
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert any("user='alice'" in line and "input/output error" in line for line in lines), lines
