@@ -7,6 +7,7 @@ import io
 import os
 import re
 import struct
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,10 @@ _DATE_TEXT = re.compile(rb"([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})")
 _DATE_TIME = re.compile(
     rb'"( [0-9]|[0-9]{2})-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"'
 )
+_MINUTES = tuple(b"%02d:%02d:" % divmod(minute, 60) for minute in range(1440))
+_SECONDS = tuple(b"%02d" % second for second in range(60))
+_DAY = 86400
+_DAYS = 20_000  # days whose names are remembered: fifty years of mail
 _LATEST = 253402214400  # 9999-12-31 00:00 UTC: the last day that every zone can show
 _LOCALTIME = "/etc/localtime"
 
@@ -133,6 +138,68 @@ def format_date_time(seconds: int, zone: tzinfo) -> bytes:
         local.second,
     )
     return b'"%b %b%02d%02d"' % (clock, sign, size // 60, size % 60)
+
+
+class InternalDates:
+    """Formats many moments in one zone as `format_date_time` does; what a whole day has in common is kept."""
+
+    __slots__ = ("_days", "_name", "_offsets", "_zone")
+
+    def __init__(self, name: str) -> None:
+        """`name` as for `load_zone`, which is done when the first moment is asked for."""
+        self._name = name
+        self._zone: tzinfo | None = None
+        self._offsets: dict[int, tuple[int, bytes] | None] = {}  # UTC day: offset; None where it changes
+        self._days: dict[int, bytes] = {}  # local day: its date
+
+    def format(self, moments: Iterable[int]) -> list[bytes]:
+        """date-time for each of `moments`, in seconds since 1970."""
+        return [self._one(seconds) for seconds in moments]
+
+    def _one(self, seconds: int) -> bytes:
+        day = seconds // _DAY
+        try:
+            known = self._offsets[day]
+        except KeyError:
+            known = self._learn(day)
+        if known is None:
+            return format_date_time(seconds, self.zone)
+        offset, end = known
+        day, second = divmod(seconds + offset, _DAY)
+        date = self._days.get(day) or self._date(day)
+        return b"%b%b%b%b" % (date, _MINUTES[second // 60], _SECONDS[second % 60], end)
+
+    @property
+    def zone(self) -> tzinfo:
+        if self._zone is None:
+            self._zone = load_zone(self._name)
+        return self._zone
+
+    def _learn(self, day: int) -> tuple[int, bytes] | None:
+        """What the UTC day has as its offset from its first to its last second; None if there are several."""
+        if len(self._offsets) > _DAYS:
+            self._offsets.clear()
+            self._days.clear()
+        first, last = (self._offset(day, second) for second in (0, _DAY - 1))
+        self._offsets[day] = None
+        if first is not None and first == last:
+            size = abs(first) // 60
+            end = b' %b%02d%02d"' % (b"-" if first < 0 else b"+", size // 60, size % 60)
+            self._offsets[day] = first, end
+        return self._offsets[day]
+
+    def _offset(self, day: int, second: int) -> int | None:
+        """Seconds east of UTC; None if that is not a number of minutes, or at the two ends of the calendar."""
+        moment = day * _DAY + second
+        if not _DAY <= moment <= _LATEST - _DAY:
+            return None
+        offset = int((datetime.fromtimestamp(moment, self.zone).utcoffset() or timedelta(0)).total_seconds())
+        return None if offset % 60 else offset
+
+    def _date(self, day: int) -> bytes:
+        local = date.fromordinal(day + _EPOCH)
+        name = self._days[day] = b'"%2d-%b-%04d ' % (local.day, MONTHS[local.month - 1], local.year)
+        return name
 
 
 def start_of_day(day: date, zone: tzinfo) -> int:

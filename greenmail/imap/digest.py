@@ -8,15 +8,14 @@ CacheKind.HEADERS holds the header fields that clients list and search, as they 
 alone says that they are too long to be kept.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap import render
 from greenmail.imap.parts import format_parts
 from greenmail.imap.session import Session
-from greenmail.message.content import header_end
 from greenmail.message.envelope import envelope
-from greenmail.message.headers import select
+from greenmail.message.headers import chosen
 from greenmail.message.structure import scan
 from greenmail.storage.api import CacheKind, Content, Mailbox
 
@@ -34,39 +33,51 @@ CACHED_FIELDS = frozenset(
 _OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS})  # these need no body
 
 Digest = dict[CacheKind, bytes]
+Columns = dict[CacheKind, list[bytes | None]]  # for each of some messages what it has of a kind; None: it is gone
 # Told of a message that is gone, or of which something cannot be had; the work on the others goes on.
 Trouble = Callable[[StorageError | Refused], None]
 
 
 def ready(
-    session: Session, mailbox: Mailbox, uids: Iterable[int], kinds: frozenset[CacheKind], trouble: Trouble
-) -> dict[int, Digest]:
-    """For each of `uids` what it has of `kinds`: all of it, or only what is cached if the message is gone.
+    session: Session, mailbox: Mailbox, uids: Sequence[int], kinds: frozenset[CacheKind], trouble: Trouble
+) -> Columns:
+    """What each of `uids` (ascending) has of `kinds`: all of it, or only what is cached if the message is gone.
 
     May take long: it breathes between batches.
     """
-    found: dict[int, Digest] = {}
-    missing: list[int] = []
-    for uid in uids:
-        found[uid] = {kind: data for kind in kinds if (data := mailbox.cached(uid, kind)) is not None}
-        if len(found[uid]) < len(kinds):
-            missing.append(uid)
-    for batch in open_batches(session, mailbox, missing, trouble):
+    columns = {kind: mailbox.cached_many(uids, kind) for kind in kinds}
+    if not any(None in column for column in columns.values()):
+        return columns
+    missing = [place for place, row in enumerate(zip(*columns.values(), strict=True)) if None in row]
+    places = {uids[place]: place for place in missing}
+    for batch in open_batches(session, mailbox, list(places), trouble):
         made = session.blocking(digests, [content for _, content in batch], kinds)
+        fresh: list[tuple[int, Digest]] = []
         for (uid, _), digest in zip(batch, made, strict=True):
             if isinstance(digest, StorageError):
                 trouble(digest)
                 continue
-            found[uid].update(digest)
-            keep(mailbox, uid, digest)
-    return found
+            fresh.append((uid, digest))
+            for kind in kinds:
+                columns[kind][places[uid]] = digest[kind]
+        keep(mailbox, fresh)
+    return columns
 
 
-def keep(mailbox: Mailbox, uid: int, digest: Digest) -> None:
-    """Cache what is not cached yet: the cache is append-only, so nothing is written twice."""
-    for kind, data in digest.items():
-        if mailbox.cached(uid, kind) is None:
-            mailbox.cache(uid, kind, data)
+def keep(mailbox: Mailbox, made: Sequence[tuple[int, Digest]]) -> None:
+    """Cache what is not cached yet of messages, ascending; the cache is append-only, so nothing is written twice.
+
+    Kind by kind: what is asked for together lies together.
+    """
+    values: list[tuple[int, CacheKind, bytes]] = []
+    for kind in dict.fromkeys(kind for _, digest in made for kind in digest):
+        known = mailbox.cached_many([uid for uid, _ in made], kind)
+        values.extend(
+            (uid, kind, digest[kind])
+            for (uid, digest), old in zip(made, known, strict=True)
+            if old is None and kind in digest
+        )
+    mailbox.cache_many(values)
 
 
 def open_batches(
@@ -100,28 +111,33 @@ def open_message(mailbox: Mailbox, uid: int, trouble: Trouble) -> Content | None
 
 
 def digests(contents: Sequence[Content], kinds: frozenset[CacheKind]) -> list[Digest | StorageError]:
-    """Runs in the pool: what each message has of `kinds`, and whatever else comes for nothing with it."""
+    """Runs in the pool: what each message has of `kinds`, and what comes for nothing with it."""
     made: list[Digest | StorageError] = []
     for content in contents:
         try:
-            made.append(_of_header(content.header()) if kinds <= _OF_HEADER else _of_message(content.read()))
+            made.append(
+                _of_header(content.header(), kinds) if kinds <= _OF_HEADER else _of_message(content.read(), kinds)
+            )
         except StorageError as error:
             made.append(error)
     return made
 
 
-def _of_header(header: bytes) -> Digest:
-    return {
-        CacheKind.ENVELOPE: render.envelope(envelope(header)),
-        CacheKind.HEADERS: headers_record(header),
-    }
+def _of_header(header: bytes, kinds: Set[CacheKind]) -> Digest:
+    digest = {CacheKind.HEADERS: headers_record(header)}
+    if CacheKind.ENVELOPE in kinds:
+        digest[CacheKind.ENVELOPE] = render.envelope(envelope(header, 0, len(header)))
+    return digest
 
 
-def _of_message(data: bytes) -> Digest:
+def _of_message(data: bytes, kinds: Set[CacheKind]) -> Digest:
+    """The scan is what costs: whoever asks for a structure will ask for parts, and the other way round."""
     root = scan(data)
-    end = header_end(data)
-    digest = _of_header(data if end < 0 else data[:end])
-    digest[CacheKind.BODY] = render.body(root, extended=False)
+    digest: Digest = {}
+    if kinds & _OF_HEADER:
+        digest = _of_header(data[: root.header[1]], kinds)
+    if CacheKind.BODY in kinds:
+        digest[CacheKind.BODY] = render.body(root, extended=False)
     digest[CacheKind.BODYSTRUCTURE] = render.body(root, extended=True)
     digest[CacheKind.PARTS] = format_parts(root)
     return digest
@@ -129,7 +145,7 @@ def _of_message(data: bytes) -> Digest:
 
 def headers_record(header: bytes) -> bytes:
     """The HEADERS record of a message with this header."""
-    fields = select(header, CACHED_FIELDS).removesuffix(b"\r\n")
+    fields = b"".join(chosen(header, CACHED_FIELDS))
     if len(fields) > MAX_HEADERS:
         return TOO_LONG
     return (b"1" if ends_with_empty_line(header) else b"0") + fields

@@ -119,7 +119,7 @@ class Message:
             made = self.session.blocking(digests, [content], frozenset({CacheKind.PARTS}))[0]
             if isinstance(made, StorageError):
                 raise made
-            keep(self.mailbox, self.uid, made)
+            keep(self.mailbox, [(self.uid, made)])
             self.digest = {**self.digest, **made}
             parts = self.digest[CacheKind.PARTS]
         return find_part(parts, path)

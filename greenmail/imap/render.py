@@ -16,13 +16,14 @@ _MAX_NUMBER = 0xFFFFFFFF
 
 def envelope(value: Envelope) -> bytes:
     """envelope = "(" env-date SP env-subject SP env-from ... SP env-message-id ")" """
+    sent_by = _addresses(value.from_)
     return parenthesized(
         [
             nstring(value.date),
             nstring(value.subject),
-            _addresses(value.from_),
-            _addresses(value.sender),
-            _addresses(value.reply_to),
+            sent_by,
+            sent_by if value.sender is value.from_ else _addresses(value.sender),
+            sent_by if value.reply_to is value.from_ else _addresses(value.reply_to),
             _addresses(value.to),
             _addresses(value.cc),
             _addresses(value.bcc),

@@ -173,10 +173,9 @@ class Search:
 
     def _from_records(self, block: list[int]) -> list[int]:
         """Answer from HEADERS records; the messages whose record is too long to be kept are left."""
-        digests = ready(self.session, self.mailbox, block, _HEADERS, lambda error: None)
+        records = ready(self.session, self.mailbox, block, _HEADERS, lambda error: None)[CacheKind.HEADERS]
         left: list[int] = []
-        for uid in block:
-            record = digests[uid].get(CacheKind.HEADERS)
+        for uid, record in zip(block, records, strict=True):
             if record == TOO_LONG:
                 left.append(uid)
             elif record is not None:

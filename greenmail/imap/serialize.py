@@ -18,6 +18,7 @@ _ATOM = re.compile(chars.one_of(chars.ATOM_CHAR) + b"+")
 _QUOTABLE = re.compile(chars.one_of(chars.TEXT_CHAR) + b"*")
 _QUOTABLE_UTF8 = re.compile(chars.one_of(chars.TEXT_CHAR | chars.UTF8_OCTET) + b"*")
 _SPECIAL = re.compile(rb'(["\\])')
+_PLAIN = re.compile(rb"[ !#-\[\]-~]{0,%d}" % MAX_QUOTED)  # needs nothing but quotes
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f]")
 _FLAG_ORDER = {flag: place for place, flag in enumerate((*SYSTEM_FLAGS, "\\Recent"))}
 
@@ -46,6 +47,8 @@ def _quotable(data: bytes, utf8: bool) -> bool:
 
 def string(data: bytes, utf8: bool = False) -> bytes:
     """string = quoted / literal: quoted where that is possible."""
+    if _PLAIN.fullmatch(data):
+        return b'"%b"' % data
     if not _quotable(data, utf8):
         return literal(data)
     return b'"' + _SPECIAL.sub(rb"\\\1", data) + b'"'

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from greenmail.auth.api import Authenticator, User
+from greenmail.imap.date_time import InternalDates
 from greenmail.imap.view import View
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
@@ -91,6 +92,7 @@ class Session:
         self.bad_commands = 0
         self.afterwards: Callable[[], None] | None = None  # to be done behind the tagged response: STARTTLS
         self.reader: Any = None  # this connection's framing.Reader; IDLE and AUTHENTICATE read from it
+        self.internal_dates = InternalDates(services.time_zone)
         self.client_id: Mapping[str, str | None] = {}
         self.figures = Figures()
 

@@ -79,19 +79,24 @@ def split(header: bytes) -> Iterator[Field]:
 def select(header: bytes, names: Iterable[bytes], exclude: bool = False) -> bytes:
     """HEADER.FIELDS or (`exclude`) HEADER.FIELDS.NOT: fields as they stand, then an empty line. RFC 9051 6.4.5.1."""
     wanted = {name.lower() for name in names}
-    if not exclude and len(header) <= SHORT and all(map(_PLAIN_NAME.fullmatch, wanted)):
+    if not exclude and all(map(_PLAIN_NAME.fullmatch, wanted)):
         return b"".join([*chosen(header, wanted), b"\r\n"])
+    return b"".join([*_by_blocks(header, wanted, exclude), b"\r\n"])
+
+
+def _by_blocks(header: bytes, wanted: Set[bytes], exclude: bool) -> list[bytes]:
     found: list[bytes] = []
     for raw in _blocks(header):
         name, colon, _ = raw.partition(b":")
         if bool(colon and name.rstrip(b" \t").lower() in wanted) != exclude:
             found.append(raw if raw.endswith(b"\n") else raw + b"\r\n")
-    found.append(b"\r\n")
-    return b"".join(found)
+    return found
 
 
 def chosen(header: bytes, wanted: Set[bytes]) -> list[bytes]:
-    """The fields of a short header whose names (in lower case, of RFC 5322 3.6.8 ftext) are among `wanted`."""
+    """The fields whose names (in lower case; printable octets but no colon) are among `wanted`, as they stand."""
+    if len(header) > SHORT:
+        return _by_blocks(header, wanted, exclude=False)
     empty = _EMPTY_LINE.search(header)
     fields = _FIELD.findall(header, 0, empty.end() if empty else len(header))
     found = [raw for raw, name in fields if name.lower() in wanted]

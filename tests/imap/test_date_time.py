@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from greenmail.errors import BadSyntax
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import (
+    InternalDates,
     date_text,
     date_time,
     day_range,
@@ -230,3 +231,14 @@ def test_any_octets_give_a_date_or_bad_syntax(text):
             rule(Cursor(text))
         except BadSyntax:
             pass
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "Pacific/Chatham", "America/St_Johns", "Africa/Monrovia"])
+@given(st.lists(st.integers(-1, 2**38), max_size=20))
+def test_many_moments_are_formatted_as_one_is(name, moments):
+    days = [711_846_000, 1_711_846_800, 1_729_990_800, 63_593_070]  # of changes of the offset, and around them
+    moments = [*moments, *(day + near for day in days for near in (-86_400, -1, 0, 1, 86_400))]
+    zone = load_zone(name)
+    dates = InternalDates(name)
+    assert dates.format(moments) == [format_date_time(moment, zone) for moment in moments]
+    assert dates.format(moments) == [format_date_time(moment, zone) for moment in moments]

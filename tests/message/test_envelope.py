@@ -118,8 +118,8 @@ def test_any_octets_have_an_envelope(data: bytes) -> None:
 
 
 ADDRESS_PIECES = [
-    b"a", b"b.c", b"\xc3\xa4", b"<a@b>", b"<", b">", b"@", b",", b" ", b"  ", b"\t", b'"x y"', b'"', b"\\", b"(c)", b";",
-    b":", b"Ann Lee <a@b.c>", b"a@b", b'"Lee, Ann" <a.l@b.c>', b"=?utf-8?q?x?=", b"[1.2]", b"\x01", b"\x7f", b"?",
+    b"a", b"b.c", b"\xc3\xa4", b"<a@b>", b"<", b">", b"@", b",", b" ", b"  ", b"\t", b'"x y"', b'"', b"\\", b"(c)",
+    b";", b":", b"Ann Lee <a@b.c>", b"a@b", b'"Lee, Ann" <a.l@b.c>', b"=?utf-8?q?x?=", b"[1.2]", b"\x01", b"\x7f", b"?",
 ]  # fmt: skip
 
 

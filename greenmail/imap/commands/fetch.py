@@ -8,14 +8,14 @@ the order in which they were asked for: some clients rely on it.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import compress
+from typing import Any
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap.binary import add_binary, add_binary_size
 from greenmail.imap.columns import known_rows, numbers_of
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.date_time import format_date_time, load_zone
-from greenmail.imap.digest import Digest, ready
+from greenmail.imap.digest import Columns, ready
 from greenmail.imap.ext.condstore import MODSEQ
 from greenmail.imap.fetch_att import (
     BinaryItem,
@@ -48,7 +48,9 @@ from greenmail.imap.view import RECENT
 from greenmail.storage.api import SEEN, CacheKind, FlagAction, FlagChange, Flags
 
 CHUNK = 256  # messages whose columns are answered at once
-RENDERED_CHUNK = 64  # messages that are made ready at once: a BODYSTRUCTURE may have a megabyte
+RENDERED_CHUNK = 128  # messages that are made ready at once: a BODYSTRUCTURE may have a megabyte
+SEEN_CHUNK = 64  # messages that are marked \\Seen before they are sent: the client may go away
+JOINED = 1 << 20  # octets that are answered in one piece
 CHUNK_OCTETS = 1 << 20  # of messages that a chunk marks \Seen before it sends them
 
 _ADD_SEEN = FlagChange(FlagAction.ADD, frozenset({SEEN}))
@@ -98,6 +100,7 @@ class _Fetch:
         self.needs_size = any(item.needs_size for item in columns)
         self.needs_date = any(item.needs_date for item in columns)
         self.only_columns = len(columns) == len(self.items)
+        self.joins = all(isinstance(item, RowItem | RenderedItem) for item in self.items)
         self.kinds = frozenset(kind for item in self.items for kind in _kinds(item))
         self.sees = any(not isinstance(item, RowItem | RenderedItem) and not item.peek for item in self.items)
         self.sees = self.sees and not self.view.read_only and not self.mailbox.read_only
@@ -127,8 +130,8 @@ class _Fetch:
 
     def _chunks(self, uids: Sequence[int]) -> Iterator[Sequence[int]]:
         """Some messages at a time; fewer if they will be marked \\Seen before they are sent and are large."""
-        most = CHUNK if self.only_columns else RENDERED_CHUNK
         if not self.sees:
+            most = CHUNK if self.only_columns else RENDERED_CHUNK
             for start in range(0, len(uids), most):
                 yield uids[start : start + most]
             return
@@ -138,7 +141,7 @@ class _Fetch:
             row = self.mailbox.last_row(uid)
             chunk.append(uid)
             octets += max(row.size if row else 0, 0)
-            if len(chunk) == most or octets >= CHUNK_OCTETS:
+            if len(chunk) == SEEN_CHUNK or octets >= CHUNK_OCTETS:
                 yield chunk
                 chunk, octets = [], 0
         if chunk:
@@ -146,18 +149,20 @@ class _Fetch:
 
     def _answer(self, chunk: Sequence[int]) -> None:
         chunk = self._kept(chunk)
-        if self.needs_size or self.needs_date:
-            self.mailbox.fill(chunk, sizes=self.needs_size, dates=self.needs_date)
         seen = self._see(chunk) if self.sees else frozenset()
-        digests = ready(self.session, self.mailbox, chunk, self.kinds, self.trouble.append) if self.kinds else {}
+        columns = ready(self.session, self.mailbox, chunk, self.kinds, self.trouble.append) if self.kinds else {}
+        if self.needs_size or self.needs_date:  # behind `ready`: what is opened there need not be opened here
+            self.mailbox.fill(chunk, sizes=self.needs_size, dates=self.needs_date)
         # Nobody else runs from here until the columns are made.
         rows = known_rows(self.mailbox, chunk)
         if len(rows.uids) < len(chunk):
             self.trouble.append(StorageError(Reason.EXPUNGED, "some messages are gone"))
-        if self.only_columns and self._is_known(rows):
-            self._join(rows)
+            known = set(rows.uids)
+            columns = {kind: list(compress(column, map(known.__contains__, chunk))) for kind, column in columns.items()}
+        if self.joins and self._is_known(rows) and _is_short(columns):
+            self._join(rows, columns)
         else:
-            self._one_by_one(rows, digests, seen)
+            self._one_by_one(rows, columns, seen)
 
     def _kept(self, chunk: Sequence[int]) -> Sequence[int]:
         """What the modifiers leave of the chunk."""
@@ -182,21 +187,26 @@ class _Fetch:
     def _is_known(self, rows: Rows) -> bool:
         return not (self.needs_size and -1 in rows.sizes) and not (self.needs_date and -1 in rows.dates)
 
-    def _join(self, rows: Rows) -> None:
+    def _join(self, rows: Rows, rendered: Columns) -> None:
         """The whole chunk from its columns."""
-        columns = [item.column(self.session, rows) for item in self.items if isinstance(item, RowItem)]
+        columns: list[Iterable[Any]] = [
+            item.column(self.session, rows) if isinstance(item, RowItem) else rendered[item.kind]
+            for item in self.items
+            if isinstance(item, RowItem | RenderedItem)
+        ]
         template = b"* %d FETCH (" + b" ".join(_template(item) for item in self.items) + b")\r\n"
         numbers = numbers_of(self.view, rows.uids)
         self.session.out.write(b"".join(map(template.__mod__, zip(numbers, *columns, strict=True))))
         if FLAGS in self.items:
             self._told(rows.uids, rows.modseqs)
 
-    def _one_by_one(self, rows: Rows, digests: dict[int, Digest], seen: frozenset[int]) -> None:
+    def _one_by_one(self, rows: Rows, rendered: Columns, seen: frozenset[int]) -> None:
         columns = {item: self._column(item, rows) for item in self.items if isinstance(item, RowItem)}
         numbers = numbers_of(self.view, rows.uids)
         for place, uid in enumerate(rows.uids):
             values = {item: column[place] for item, column in columns.items()}
-            message = Message(self.session, self.mailbox, uid, digests.get(uid, {}), self.trouble.append)
+            digest = {kind: data for kind, column in rendered.items() if (data := column[place]) is not None}
+            message = Message(self.session, self.mailbox, uid, digest, self.trouble.append)
             answer = Answer(self.session, numbers[place])
             try:
                 for item in self.items:
@@ -277,8 +287,24 @@ def _kinds(item: Item) -> frozenset[CacheKind]:
     return frozenset()
 
 
+def _is_short(columns: Columns) -> bool:
+    """Whether everything is there, and little enough to be answered in one piece."""
+    octets = 0
+    for column in columns.values():
+        for data in column:
+            if data is None:
+                return False
+            octets += len(data)
+    return octets <= JOINED
+
+
 def _template(item: Item) -> bytes:
-    return item.template if isinstance(item, RowItem) else b""
+    match item:
+        case RowItem(template):
+            return template
+        case RenderedItem(name):
+            return name + b" %b"
+    return b""
 
 
 def _flags_column(session: Session, rows: Rows) -> Iterable[bytes]:
@@ -287,15 +313,15 @@ def _flags_column(session: Session, rows: Rows) -> Iterable[bytes]:
     recent = session.view.recent if session.view is not None else set()
     if not recent or recent.isdisjoint(rows.uids):
         return map(rendered.__getitem__, rows.flags)
+    with_recent: dict[Flags, bytes] = {flags: flag_list(flags | {RECENT}) for flags in rendered}
     return [
-        flag_list(flags | {RECENT}) if uid in recent else rendered[flags]
+        with_recent[flags] if uid in recent else rendered[flags]
         for uid, flags in zip(rows.uids, rows.flags, strict=True)
     ]
 
 
 def _dates_column(session: Session, rows: Rows) -> Iterable[bytes]:
-    zone = load_zone(session.services.time_zone)
-    return [format_date_time(seconds, zone) for seconds in rows.dates]
+    return session.internal_dates.format(rows.dates)
 
 
 UID = RowItem(b"UID %d", lambda session, rows: rows.uids)
