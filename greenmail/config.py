@@ -245,6 +245,9 @@ class Config(_Table):
         "%08Xu%08Xv",
         "Message ids in POP3, as in Dovecot's pop3_uidl_format: copy it, or clients download everything again.",
     )
+    pop3_no_flag_updates: kind.Switch = _setting(
+        False, "RETR does not mark a message as seen, as Dovecot's pop3_no_flag_updates."
+    )
 
     # To be seen
     log_level: LogLevel = _setting("info", "What to log: error, warn, info, debug or trace.")

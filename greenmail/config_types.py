@@ -33,8 +33,9 @@ _VARIABLE = re.compile(r"%(.?)", re.DOTALL)
 _USER_VARIABLE = re.compile(r"%([LU]?[und%]|.?)", re.DOTALL)
 _UIDL_PIECE = re.compile(
     r"%0?(?:[1-9][0-9]{0,2})?[XLU]?[uvfgm]|%%|[!-$&-~]|"
-    r"%\{ ?(?:uid|uidvalidity|filename|guid|md5)(?: ?\| ?[a-z]+(?:\([0-9]{1,3}\))?){0,8} ?\}"
+    r"%\{ ?(?:uid|uidvalidity|filename|guid|md5)(?: ?\| ?(?:hex|lower|upper)(?: ?\( ?[0-9]{1,3} ?\))?){0,8} ?\}"
 )
+_UIDL_UNIQUE = re.compile(r"%[0-9]*[XLU]?[ufgm]\Z|%\{ ?(?:uid|filename|guid|md5)\b")  # tells messages apart
 _LONGEST_TIME = 366 * 86400
 _LARGEST_SIZE = 1 << 50
 
@@ -261,9 +262,11 @@ def uidl_format(value: Any) -> str:
     """Dovecot's pop3_uidl_format, as 2.3 writes it (%08Xu%08Xv) or as 2.4 does (%{uid | hex(8)}...)."""
     found = text(value)
     pieces = [match[0] for match in _UIDL_PIECE.finditer(found)]
-    unique = any(piece.startswith("%") and piece != "%%" for piece in pieces)
+    unique = any(_UIDL_UNIQUE.search(piece) for piece in pieces)
     if "".join(pieces) != found or not unique:
-        raise ValueError("a text with %u (UID), %v (UIDVALIDITY), %f (file), %g (GUID) or %m (MD5), such as %08Xu%08Xv")
+        raise ValueError(
+            "a text with %u (UID), %f (file), %g (GUID) or %m (MD5), and perhaps %v (UIDVALIDITY), such as %08Xu%08Xv"
+        )
     return found
 
 
@@ -276,7 +279,7 @@ def tls_version(value: Any) -> str:
 def account(value: Any) -> str:
     """A user of this machine by name or number, or nothing."""
     found = str(value) if isinstance(value, str) or _integer(value) is not None else None
-    if found is None or (found and not found.isdecimal() and not _known(pwd.getpwnam, found)):
+    if found is None or (found and not _is_id(found) and not _known(pwd.getpwnam, found)):
         raise ValueError("a user of this machine, by name or number")
     return found
 
@@ -284,9 +287,14 @@ def account(value: Any) -> str:
 def group(value: Any) -> str:
     """A group of this machine by name or number, or nothing."""
     found = str(value) if isinstance(value, str) or _integer(value) is not None else None
-    if found is None or (found and not found.isdecimal() and not _known(grp.getgrnam, found)):
+    if found is None or (found and not _is_id(found) and not _known(grp.getgrnam, found)):
         raise ValueError("a group of this machine, by name or number")
     return found
+
+
+def _is_id(text: str) -> bool:
+    """Whether this is a uid or gid by number; the highest one is "none" to the kernel."""
+    return text.isascii() and text.isdecimal() and int(text) < 0xFFFFFFFF
 
 
 def _known(look_up: Callable[[str], Any], name: str) -> bool:
@@ -299,7 +307,7 @@ def _known(look_up: Callable[[str], Any], name: str) -> bool:
 
 def account_ids(name: str) -> tuple[int, int]:
     """uid and primary gid of a user by name or number; a number that has no account is its own group."""
-    if not name.isdecimal():
+    if not _is_id(name):
         found = pwd.getpwnam(name)
         return found.pw_uid, found.pw_gid
     try:
@@ -310,7 +318,7 @@ def account_ids(name: str) -> tuple[int, int]:
 
 def group_id(name: str) -> int:
     """gid of a group by name or number."""
-    return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+    return int(name) if _is_id(name) else grp.getgrnam(name).gr_gid
 
 
 def processors(value: int) -> int:

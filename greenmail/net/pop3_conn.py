@@ -42,6 +42,7 @@ def handler(
         register=register,
         limits=limits(config),
         pop3_uidl_format=config.pop3_uidl_format,
+        pop3_no_flag_updates=config.pop3_no_flag_updates,
     )
 
     def run(stream: Stream) -> None:

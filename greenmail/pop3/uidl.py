@@ -53,7 +53,7 @@ class Format:
                 raise ValueError(f"cannot read the unique id format at {text[place:]!r}")
             self.pieces.append(piece)
             place = found.end()
-        if not any(piece.letter for piece in self.pieces):
+        if not any(piece.letter not in ("", "v") for piece in self.pieces):
             raise ValueError("a unique id format needs at least one of %u, %f, %g, %m")
 
     def __call__(self, item: MaildropItem, uidvalidity: int, header: Callable[[], bytes]) -> str:

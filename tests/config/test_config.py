@@ -348,7 +348,9 @@ def test_what_is_not_a_value(key, given):
     "given",
     ["%08Xu%08Xv", "%f", "%v-%u", "UID%u-%v", "%g", "%m", "%%%u", "%{uid | hex(8)}%{uidvalidity | hex(8)}", "%{uid}",
      "%{filename}", "%{guid|upper}", "%{ md5 }", "%v.%u", "%Lf", "%", "%x", "", "abc", "%%", "%u %v", "%{uid", "%{ui}",
-     "%08", "%{uid | }"],
+     "%08", "%{uid | }", "%{uid | sha1}", "%{uid | hex(8) | substr(1)}", "%{uid|hex(8)|lower|upper(3)}",
+     "%{uid|hex( 8 )}", "%v%v", "x%{uidvalidity | hex(8)}",
+     "%0u", "%00u", "%v", "%{uidvalidity}", "%8u", "%999u", "%1000u", "%U%L", "%Xf", "%{UID}"],
 )  # fmt: skip
 def test_pop3_uidl_format_is_what_pop3_takes(given):
     def taken(function) -> bool:
@@ -362,6 +364,39 @@ def test_pop3_uidl_format_is_what_pop3_takes(given):
 
     wanted = taken(lambda: uidl.Format(given)) and " " not in re.sub(r"%\{[^}]*\}", "", given)
     assert taken(lambda: from_mapping({"pop3-uidl-format": given})) is wanted
+
+
+_UIDL_PARTS = st.sampled_from(
+    [*"%{}|() uvgfmXLU08x", "%{uid", "uidvalidity", "hex", "lower", "sha256", "%u", "%%", "(8)"]
+)
+
+
+@given(st.lists(_UIDL_PARTS, max_size=12).map("".join))
+def test_no_pop3_uidl_format_is_found_wrong_only_at_a_login(text):
+    try:
+        from_mapping({"pop3-uidl-format": text})
+    except ConfigError:
+        return
+    uidl.Format(text)
+
+
+@pytest.mark.parametrize(
+    "settings, owner",
+    [
+        ({"user": 54321}, (54321, 54321)),
+        ({"user": "54321", "group": 12}, (54321, 12)),
+        ({"user": "54321", "group": "60001"}, (54321, 60001)),
+    ],
+)
+def test_the_owner_of_mail_needs_no_account(settings, owner):
+    assert from_mapping(settings).owner() == owner
+
+
+@pytest.mark.parametrize("number", ["4294967295", "99999999999999999999", "٣", -1])
+@pytest.mark.parametrize("key", ["user", "group"])
+def test_numbers_that_are_no_ids(key, number):
+    with pytest.raises(ConfigError, match=f"settings: {key}: found .*; allowed: "):
+        from_mapping({key: number})
 
 
 @pytest.mark.parametrize(

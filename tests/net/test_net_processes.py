@@ -473,7 +473,7 @@ def test_sighup_takes_a_new_certificate_and_old_connections_go_on_until_they_end
 
 
 def presented(server):
-    """The certificate that a new connection gets; nothing if an old worker took it, whose certificate is trusted no more."""
+    """The certificate that a new connection gets; nothing if an old worker took it, whose own is trusted no more."""
     try:
         return Client(server.imaps, trusting(server)).sock.getpeercert(True)
     except ssl.SSLCertVerificationError:
