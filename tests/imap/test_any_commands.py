@@ -1,7 +1,8 @@
-"""Whatever three clients say to one account: every answer is tagged, and nothing is a bug of ours."""
+"""Whatever three clients say to one account: answers are tagged and by the grammar, and nothing is a bug."""
 
 from harness.engine import Engine, memory_backend
 from harness.green import Scheduler
+from harness.response_grammar import responses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,11 +119,14 @@ def test_every_command_has_its_answer_and_none_is_a_bug(script):
     engine = Engine(scheduler, memory_backend(scheduler), max_bad_commands=1000)
     engine.fill("INBOX", 3)
     wires = [engine.login() for _ in range(3)]
+    sessions = [0, 1, 2]
     for number, (client, command, damage) in enumerate(script):
         if wires[client].closed:
             wires[client] = engine.login()
+            sessions[client] = len(engine.sessions) - 1
         tag = b"t%d " % number
         answer = engine.talk(wires[client], tag + damage(command) + b"\r\n")
         assert b"SERVERBUG" not in answer, (command, answer)
         assert b"\r\n" + tag in b"\r\n" + answer, (command, answer)
         assert answer.endswith(b"\r\n")
+        responses(answer, engine.sessions[sessions[client]].rev2)

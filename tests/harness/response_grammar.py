@@ -1,0 +1,425 @@
+"""Whether octets are responses by the grammar of RFC 9051 9, to the letter; with what rev1, CONDSTORE and ID add.
+
+A recognizer of its own: it shares nothing with the engine, and gives no values. `responses` raises `Wrong` with the
+place. Rules are functions of their ABNF names.
+"""
+
+import re
+from collections.abc import Callable
+
+ATOM = rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+'
+ASTRING_ATOM = rb'[^\x00-\x20\x7f-\xff(){%*"\\]+'
+TAG = rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+'
+QUOTED = rb'"(?:[^\x00\r\n"\\]|\\["\\])*"'
+NZ = rb"[1-9][0-9]*"
+SET = rb"(?:[1-9][0-9]*(?::[1-9][0-9]*)?)(?:,[1-9][0-9]*(?::[1-9][0-9]*)?)*"
+FLAG = rb"\\?" + ATOM
+TEXT = rb"[^\x00\r\n]*"
+DATE_TIME = rb'"[ 0-3][0-9]-(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)-[0-9]{4} [0-9:]{8} [+-][0-9]{4}"'
+LIST_FLAGS = {
+    b"\\Noinferiors", b"\\Subscribed", b"\\Remote", b"\\HasChildren", b"\\HasNoChildren", b"\\NonExistent",
+    b"\\Noselect", b"\\Marked", b"\\Unmarked", b"\\All", b"\\Archive", b"\\Drafts", b"\\Flagged", b"\\Junk",
+    b"\\Sent", b"\\Trash", b"\\Inbox",
+}  # fmt: skip
+STATUS_ATTS = {b"MESSAGES", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"RECENT", b"HIGHESTMODSEQ"}
+NUMBER64 = (1 << 63) - 1
+
+
+class Wrong(AssertionError):
+    """The octets are no response."""
+
+
+class Octets:
+    """A place in what a server sent."""
+
+    def __init__(self, data: bytes, utf8: bool) -> None:
+        self.data = data
+        self.utf8 = utf8  # after ENABLE IMAP4rev2
+        self.at = 0
+
+    def wrong(self, rule: str) -> Wrong:
+        return Wrong(f"no {rule} at octet {self.at}: {self.data[max(0, self.at - 60) : self.at + 60]!r}")
+
+    def match(self, pattern: bytes, rule: str) -> bytes:
+        found = re.compile(pattern, re.DOTALL).match(self.data, self.at)
+        if found is None:
+            raise self.wrong(rule)
+        self.at = found.end()
+        return found.group()
+
+    def take(self, token: bytes) -> bool:
+        if not self.data.startswith(token, self.at):
+            return False
+        self.at += len(token)
+        return True
+
+    def expect(self, token: bytes) -> None:
+        if not self.take(token):
+            raise self.wrong(repr(token))
+
+    def next(self) -> bytes:
+        return self.data[self.at : self.at + 1]
+
+    def some(self, rule: Callable[["Octets"], object], least: int = 1) -> None:
+        """ "(" rule *(SP rule) ")" """
+        self.expect(b"(")
+        if least == 0 and self.take(b")"):
+            return
+        rule(self)
+        while self.take(b" "):
+            rule(self)
+        self.expect(b")")
+
+
+def responses(data: bytes, utf8: bool = False) -> None:
+    """*(continue-req / response-data / response-done)"""
+    octets = Octets(data, utf8)
+    while octets.at < len(data):
+        if octets.take(b"+ "):
+            octets.match(TEXT, "text")
+        elif octets.take(b"* "):
+            response_data(octets)
+        else:
+            octets.match(TAG, "tag")
+            octets.expect(b" ")
+            resp_cond_state(octets)
+        octets.expect(b"\r\n")
+
+
+def response_data(octets: Octets) -> None:
+    if octets.next().isdigit():
+        number = octets.match(rb"[0-9]+", "number")
+        octets.expect(b" ")
+        if not (octets.take(b"EXISTS") or octets.take(b"RECENT")):
+            if number.startswith(b"0"):
+                raise octets.wrong("nz-number")
+            message_data(octets)
+        return
+    word = octets.match(rb"[A-Z]+", "response name")
+    if word in (b"OK", b"NO", b"BAD", b"BYE"):
+        octets.at -= len(word)
+        resp_cond_state(octets)
+    elif word in (b"CAPABILITY", b"ENABLED"):
+        words = octets.match(rb"(?: " + ATOM + rb")*", "capability-data")
+        if word == b"CAPABILITY" and b"IMAP4rev2" not in words.split():
+            raise octets.wrong("IMAP4rev2")
+    elif word == b"SEARCH":
+        octets.match(rb"(?: " + NZ + rb")*(?: \(MODSEQ " + NZ + rb"\))?", "mailbox-data SEARCH")
+    else:
+        octets.expect(b" " if word != b"ESEARCH" else b"")
+        DATA.get(word, unknown)(octets)
+
+
+def unknown(octets: Octets) -> None:
+    raise octets.wrong("known response")
+
+
+def resp_cond_state(octets: Octets) -> None:
+    octets.match(rb"(?:OK|NO|BAD|BYE) ", "resp-cond-state")
+    if octets.next() == b"[":
+        code = octets.match(rb"\[[^\x00\r\n\]]*\] ", "resp-text-code")[1:-2]
+        resp_text_code(octets, code)
+    text = octets.match(TEXT, "text")
+    if octets.utf8:
+        text.decode("utf-8")
+    elif not text.isascii():
+        raise octets.wrong("US-ASCII text")
+
+
+def resp_text_code(octets: Octets, code: bytes) -> None:
+    name = code.split(b" ")[0]
+    wanted = {
+        b"PERMANENTFLAGS": rb" \((?:(?:" + FLAG + rb"|\\\*)(?: (?:" + FLAG + rb"|\\\*))*)?\)",
+        b"UIDNEXT": b" " + NZ,
+        b"UIDVALIDITY": b" " + NZ,
+        b"UNSEEN": b" " + NZ,
+        b"HIGHESTMODSEQ": b" " + NZ,
+        b"MODIFIED": b" " + SET,
+        b"APPENDUID": b" " + NZ + b" " + SET,
+        b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
+        b"CAPABILITY": rb"(?: " + ATOM + rb")+",
+        b"BADCHARSET": rb"(?: \(" + ATOM + rb"(?: " + ATOM + rb")*\))?",
+    }.get(name, rb"")
+    if re.fullmatch(re.escape(name) + wanted, code) is None or re.fullmatch(ATOM, name) is None:
+        raise octets.wrong(f"resp-text-code {code!r}")
+
+
+def literal(octets: Octets, head: bytes = rb"\{") -> bytes:
+    size = int(octets.match(head + rb"[0-9]+\}\r\n", "literal").strip(b"~{}\r\n"))
+    data = octets.data[octets.at : octets.at + size]
+    if len(data) < size:
+        raise octets.wrong("literal of this length")
+    octets.at += size
+    return data
+
+
+def string(octets: Octets) -> bytes:
+    if octets.next() == b"{":
+        data = literal(octets)
+        if b"\0" in data:
+            raise octets.wrong("literal without NUL")
+        return data
+    data = octets.match(QUOTED, "string")
+    if octets.utf8:
+        data.decode("utf-8")
+    elif not data.isascii():
+        raise octets.wrong("quoted string in US-ASCII")
+    return data
+
+
+def nstring(octets: Octets) -> None:
+    if not octets.take(b"NIL"):
+        string(octets)
+
+
+def astring(octets: Octets) -> None:
+    if octets.next() in (b'"', b"{"):
+        string(octets)
+    else:
+        octets.match(ASTRING_ATOM, "astring")
+
+
+def number(octets: Octets, largest: int = NUMBER64) -> None:
+    if int(octets.match(rb"[0-9]+", "number")) > largest:
+        raise octets.wrong("number of this size")
+
+
+def mailbox_list(octets: Octets) -> None:
+    flags = octets.match(rb"\((?:\\[A-Za-z]+(?: \\[A-Za-z]+)*)?\)", "mbx-list-flags")[1:-1].split()
+    if set(flags) - LIST_FLAGS or len(flags) != len(set(flags)):
+        raise octets.wrong(f"attributes {flags!r}")
+    if {b"\\HasChildren", b"\\HasNoChildren"} <= set(flags) or {b"\\Noselect", b"\\NonExistent"} <= set(flags):
+        raise octets.wrong(f"attributes beside each other {flags!r}")
+    octets.match(rb' (?:"(?:[^\x00\r\n"\\]|\\["\\])"|NIL) ', "hierarchy separator")
+    astring(octets)
+    if octets.take(b" "):
+        octets.some(list_extended_item, least=0)
+
+
+def list_extended_item(octets: Octets) -> None:
+    tag = octets.match(rb'"(?:CHILDINFO|OLDNAME)"', "mbox-list-extended-item-tag")
+    octets.expect(b" ")
+    octets.some(string if tag == b'"CHILDINFO"' else astring)
+
+
+def status(octets: Octets) -> None:
+    astring(octets)
+    octets.expect(b" ")
+    octets.some(status_att_val, least=0)
+
+
+def status_att_val(octets: Octets) -> None:
+    name = octets.match(rb"[A-Z]+", "status-att")
+    if name not in STATUS_ATTS:
+        raise octets.wrong("known status-att")
+    octets.expect(b" ")
+    number(octets)
+
+
+def esearch(octets: Octets) -> None:
+    octets.match(rb'(?: \(TAG (?:"' + TAG + rb'"|' + ASTRING_ATOM + rb")\))?(?: UID)?", "search-correlator")
+    octets.match(
+        rb"(?: MIN "
+        + NZ
+        + rb")?(?: MAX "
+        + NZ
+        + rb")?(?: ALL "
+        + SET
+        + rb")?(?: COUNT [0-9]+)?(?: MODSEQ "
+        + NZ
+        + rb")?",
+        "search-return-data",
+    )
+
+
+def namespace(octets: Octets) -> None:
+    for end in (b" ", b" ", b""):
+        octets.match(rb"(?:NIL|\((?:\(" + QUOTED + rb' (?:"[^\x00\r\n]{1,2}"|NIL)\))+\))', "namespace") + end
+        octets.expect(end)
+
+
+def id_response(octets: Octets) -> None:
+    if not octets.take(b"NIL"):
+        octets.some(nstring)
+
+
+def flag_list(octets: Octets) -> None:
+    octets.match(rb"\((?:" + FLAG + rb"(?: " + FLAG + rb")*)?\)", "flag-list")
+
+
+DATA: dict[bytes, Callable[[Octets], None]] = {
+    b"LIST": mailbox_list,
+    b"LSUB": mailbox_list,
+    b"XLIST": mailbox_list,
+    b"STATUS": status,
+    b"ESEARCH": esearch,
+    b"NAMESPACE": namespace,
+    b"ID": id_response,
+    b"FLAGS": flag_list,
+}
+
+
+def message_data(octets: Octets) -> None:
+    if not octets.take(b"EXPUNGE"):
+        octets.expect(b"FETCH ")
+        octets.some(msg_att)
+
+
+def msg_att(octets: Octets) -> None:
+    name = octets.match(rb"[A-Z0-9.]+", "msg-att")
+    if name in (b"BODY", b"BINARY", b"BINARY.SIZE") and octets.next() == b"[":
+        section(octets, name)
+        return
+    octets.expect(b" ")
+    if name not in ITEMS:
+        raise octets.wrong(f"msg-att, but {name!r}")
+    ITEMS[name](octets)
+
+
+def section(octets: Octets, name: bytes) -> None:
+    octets.expect(b"[")
+    octets.match(rb"(?:" + NZ + rb"(?:\." + NZ + rb")*)?", "section-part")
+    if name == b"BODY":
+        text = octets.match(rb"\.?(?:HEADER\.FIELDS(?:\.NOT)? |HEADER|TEXT|MIME)?", "section-text")
+        if text.endswith(b" "):
+            octets.some(astring)
+    octets.expect(b"]")
+    if name != b"BINARY.SIZE":
+        octets.match(rb"(?:<[0-9]+>)?", "origin")
+    octets.expect(b" ")
+    if name == b"BINARY.SIZE":
+        number(octets)
+    elif name == b"BINARY" and octets.next() == b"~":
+        literal(octets, rb"~\{")
+    else:
+        nstring(octets)
+
+
+def envelope(octets: Octets) -> None:
+    octets.expect(b"(")
+    for place in range(10):
+        if place:
+            octets.expect(b" ")
+        (address_list if 2 <= place <= 7 else nstring)(octets)
+    octets.expect(b")")
+
+
+def address_list(octets: Octets) -> None:
+    """ "(" 1*address ")" / nil"""
+    if octets.take(b"NIL"):
+        return
+    octets.expect(b"(")
+    while True:
+        octets.expect(b"(")
+        for end in (b" ", b" ", b" ", b")"):
+            nstring(octets)
+            octets.expect(end)
+        if octets.take(b")"):
+            return
+
+
+def body(octets: Octets) -> None:
+    _body(octets, extended=False)
+
+
+def bodystructure(octets: Octets) -> None:
+    _body(octets, extended=True)
+
+
+def _body(octets: Octets, extended: bool) -> None:
+    octets.expect(b"(")
+    if octets.next() == b"(":
+        while octets.next() == b"(":
+            _body(octets, extended)
+        octets.expect(b" ")
+        string(octets)
+        if extended:
+            octets.expect(b" ")
+            _params(octets)
+            _extension(octets)
+    else:
+        _single(octets, extended)
+    octets.expect(b")")
+
+
+def _single(octets: Octets, extended: bool) -> None:
+    kind = string(octets).lower()
+    octets.expect(b" ")
+    subtype = string(octets).lower()
+    octets.expect(b" ")
+    _params(octets)
+    for rule in (nstring, nstring, string, lambda one: number(one, 0xFFFFFFFF)):
+        octets.expect(b" ")
+        rule(octets)
+    if kind == b'"message"' and subtype in (b'"rfc822"', b'"global"'):
+        octets.expect(b" ")
+        envelope(octets)
+        octets.expect(b" ")
+        _body(octets, extended)
+    if kind == b'"text"' or (kind == b'"message"' and subtype in (b'"rfc822"', b'"global"')):
+        octets.expect(b" ")
+        number(octets)
+    if extended:
+        octets.expect(b" ")
+        nstring(octets)
+        _extension(octets)
+
+
+def _extension(octets: Octets) -> None:
+    """SP body-fld-dsp SP body-fld-lang SP body-fld-loc"""
+    octets.expect(b" ")
+    if not octets.take(b"NIL"):
+        octets.expect(b"(")
+        string(octets)
+        octets.expect(b" ")
+        _params(octets)
+        octets.expect(b")")
+    octets.expect(b" ")
+    if octets.next() == b"(":
+        octets.some(string)
+    else:
+        nstring(octets)
+    octets.expect(b" ")
+    nstring(octets)
+
+
+def _params(octets: Octets) -> None:
+    if octets.take(b"NIL"):
+        return
+    count = 0
+
+    def counted(one: Octets) -> None:
+        nonlocal count
+        count += 1
+        string(one)
+
+    octets.some(counted, least=2)
+    if count % 2:
+        raise octets.wrong("pairs")
+
+
+def modseq(octets: Octets) -> None:
+    octets.match(rb"\(" + NZ + rb"\)", "mod-sequence-value")
+
+
+def date_time(octets: Octets) -> None:
+    octets.match(DATE_TIME, "date-time")
+
+
+def uniqueid(octets: Octets) -> None:
+    octets.match(NZ, "uniqueid")
+
+
+ITEMS: dict[bytes, Callable[[Octets], None]] = {
+    b"FLAGS": flag_list,
+    b"ENVELOPE": envelope,
+    b"INTERNALDATE": date_time,
+    b"RFC822.SIZE": number,
+    b"RFC822": nstring,
+    b"RFC822.HEADER": nstring,
+    b"RFC822.TEXT": nstring,
+    b"BODY": body,
+    b"BODYSTRUCTURE": bodystructure,
+    b"UID": uniqueid,
+    b"MODSEQ": modseq,
+}
