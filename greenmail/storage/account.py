@@ -17,7 +17,7 @@ from greenmail.storage.api import Folder, Mailbox, Namespace
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.folder_names import Encoding, Layout, detect_encoding
-from greenmail.storage.folders import Folders
+from greenmail.storage.folders import Folders, purge, set_aside_name
 from greenmail.storage.locks import Owner, Waiting
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Context, Place
@@ -96,6 +96,7 @@ class MaildirAccount:
         self.other_users: tuple[Namespace, ...] = ()
         self.shared: tuple[Namespace, ...] = ()
         self.references = 0
+        self._is_purged = False
         self._store = store
         self._files = store.files
         self._root = os.fsencode(settings.mail_path.rstrip("/") or "/")
@@ -175,6 +176,7 @@ class MaildirAccount:
 
     def folders(self) -> list[Folder]:
         """All mailboxes and the missing parents of mailboxes."""
+        self._purge()
         uses = self._uses.read()
         given: set[str] = set()
         found: list[Folder] = []
@@ -183,6 +185,15 @@ class MaildirAccount:
             given.update(mine)
             found.append(Folder(folder.name, folder.selectable, folder.has_children, mine) if mine else folder)
         return found
+
+    def _purge(self) -> None:
+        """Once an account object: what was left behind long ago goes, `formats.md` 4.4."""
+        if not self._is_purged:
+            self._is_purged = True
+            for root in {self._root, self._control} - {b""}:
+                error = self._store.runtime.blocking(_purge_root, self._files, root, self._store.runtime.now())
+                if error is not None:
+                    log.warning("purge path=%r error=%s", root, error)
 
     def _place(self, name: str) -> tuple[Place, str]:
         """Where an existing mailbox is, and its one spelling."""
@@ -261,15 +272,27 @@ class MaildirAccount:
         index = self._index_directory(place)
         with self._quiet([place.directory]):
             trash = self._folders.delete(name)
+            # Aside while we hold the lock: whoever makes a mailbox of this name afterwards keeps his own uidlist.
+            control = self._set_aside(place.control) if place.control != place.directory else b""
         self._store.mailboxes.leave(place.directory)
         self._uses.rename([(name, "")])
         log.info("mailbox-deleted user=%r name=%r", self.user, name)
         if trash:
             self._remove(trash)
-        if place.control != place.directory:
-            self._remove(place.control)
+        if control:
+            self._remove(control)
         if index:
             self._remove(index)
+
+    def _set_aside(self, control: bytes) -> bytes:
+        """Give a control directory a name that is no mailbox's; its new path, or empty if there was none."""
+        aside = self._control + b"/" + set_aside_name()
+        with refusing("The control directory cannot be removed"):
+            try:
+                self._files.rename(control, aside)
+            except FileNotFoundError:
+                return b""
+        return aside
 
     def _index_directory(self, place: Place) -> bytes:
         """Where the index files of a mailbox are, if that is not its own directory."""
@@ -296,7 +319,11 @@ class MaildirAccount:
         directories = {name: self._folders.find(name) for name in moving}
         with self._quiet(directories.values()):
             pairs = self._folders.rename(old, new)
-            self._rename_controls(pairs, directories)
+            try:
+                self._rename_controls(pairs, directories)
+            except StorageError:
+                self._folders.rename(new, old)
+                raise
         for directory in directories.values():
             self._store.mailboxes.leave(directory)
         self._uses.rename(pairs)
@@ -309,13 +336,23 @@ class MaildirAccount:
         """Control directories go with their mailboxes, or these would get new UIDs."""
         if not self._control:
             return
-        for old, new in pairs:
-            source = self._place_of(directories[old], False).control
-            target = self._place_of(self._folders.find(new), False).control
-            with refusing("The control directory cannot be renamed"):
+        done: list[tuple[bytes, bytes]] = []
+        try:
+            for old, new in pairs:
+                source = self._place_of(directories[old], False).control
+                target = self._place_of(self._folders.find(new), False).control
                 if os.path.isdir(source):
-                    self._files.remove_tree(target)
-                    self._files.rename(source, target)
+                    self._set_aside(target)
+                    with refusing("The control directory cannot be renamed"):
+                        self._files.rename(source, target)
+                    done.append((source, target))
+        except StorageError:
+            for source, target in reversed(done):
+                try:
+                    self._files.rename(target, source)
+                except OSError as error:
+                    log.error("rename-back source=%r target=%r error=%s", target, source, error)
+            raise
 
     def _rename_inbox(self, new: str) -> None:
         """The messages move; INBOX and what is below it stay. RFC 9051 6.3.6."""
@@ -352,6 +389,14 @@ class MaildirAccount:
         self.references -= 1
         if self.references == 0:
             self._store.forget(self)
+
+
+def _purge_root(files: Files, root: bytes, now: float) -> OSError | None:
+    try:
+        purge(files, root, now)
+    except OSError as error:
+        return error
+    return None
 
 
 def _remove_tree(files: Files, path: bytes) -> OSError | None:

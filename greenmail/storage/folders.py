@@ -15,20 +15,27 @@ is gone, whatever becomes of the removal. RENAME renames the children one by one
 ones are taken back. Each ends with an fsync of the root.
 """
 
+import errno
 import logging
 import os
 import secrets
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder
-from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
+from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, directory, join, levels_of, name_of
 
 log = logging.getLogger(__name__)
 
 _TRASH = b"..DOVECOT-TRASHED"
+_ASIDE = b"..greenmail."  # what is being made, or is no more: no mailbox for anybody
 _TRASH_AGE = 3600.0
 _COPIED = (b"dovecot-acl", b"dovecot-shared")  # what a new mailbox inherits from its parent
+
+
+def set_aside_name() -> bytes:
+    """A fresh directory entry that is no mailbox: two dots in front, as every server skips."""
+    return b"%b%d.%b" % (_ASIDE, os.getpid(), secrets.token_hex(8).encode("ascii"))
 
 
 def _not_found() -> StorageError:
@@ -109,28 +116,31 @@ class Folders:
     def create(self, name: str) -> bytes:
         """Make the directories; the new directory. The uidlist is the caller's. Raises EXISTS, CANNOT.
 
-        Parents are not made. Durable when it returns; if it fails, nothing is left.
+        Parents are not made. Durable when it returns. The mailbox is built under a name that is none and appears whole:
+        nobody can deliver into half of it, and what is removed when something fails was never a mailbox.
         """
         path = directory(self._layout, name.removesuffix(self._layout.separator))
-        if path == self._layout.root:
+        if path == self._layout.root or os.path.lexists(path):
             raise _exists()
         parent = path.rpartition(b".")[0]
         template = parent if parent != self._layout.root + b"/" and self._is_there(parent) else self._layout.root
         with refusing("cannot create the mailbox"):
-            owner = ownership(self._files.stat(template))
+            built = self._layout.root + b"/" + set_aside_name()
             try:
-                self._files.make_directory(path, owner)
-            except FileExistsError:
-                raise _exists() from None
-            try:
-                self._furnish(path, template, owner)
-                self._files.fsync_directory(self._layout.root)
-            except OSError:
-                self._files.remove_tree(path)
+                self._furnish(built, template)
+                self._files.rename(built, path)
+            except OSError as error:
+                self._files.remove_tree(built)
+                # Somebody was faster: what he made has something in it, or is no directory.
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise _exists() from None
                 raise
+            self._files.fsync_directory(self._layout.root)
         return path
 
-    def _furnish(self, path: bytes, template: bytes, owner: Ownership) -> None:
+    def _furnish(self, path: bytes, template: bytes) -> None:
+        owner = ownership(self._files.stat(template))
+        self._files.make_directory(path, owner)
         for part in (b"/tmp", b"/new", b"/cur"):
             self._files.make_directory(path + part, owner)
         self._files.close(self._files.create_exclusive(path + b"/maildirfolder", owner))
@@ -240,11 +250,18 @@ class Folders:
             raise
 
     def purge_trash(self, now: float) -> None:
-        """Remove what deletions left behind more than an hour ago."""
-        trash = self._layout.root + b"/" + _TRASH
+        """Remove what deletions, and makings that were cut short, left behind more than an hour ago."""
         with refusing("cannot remove deleted mailboxes"):
-            try:
-                if now - self._files.lstat(trash).st_ctime > _TRASH_AGE:
-                    self._files.remove_tree(trash)
-            except FileNotFoundError:
-                return
+            purge(self._files, self._layout.root, now)
+
+
+def purge(files: Files, root: bytes, now: float) -> None:
+    """`Folders.purge_trash` for any directory in which things were set aside. Raises OSError."""
+    for name in files.listdir(root):
+        if name != _TRASH and not name.startswith(_ASIDE):
+            continue
+        try:
+            if now - files.lstat(root + b"/" + name).st_ctime > _TRASH_AGE:
+                files.remove_tree(root + b"/" + name)
+        except FileNotFoundError:
+            continue

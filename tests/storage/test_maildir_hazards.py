@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from greenmail.runtime import direct
 from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
 from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.filesystem import Files
+from greenmail.storage.folders import purge
 from greenmail.storage.maildir import MaildirMailbox
 
 ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE
@@ -33,7 +35,7 @@ class Site:
         self.calls.append((name, args[0] if args else None))
         hook = self.before.get(name)
         if hook is not None and hook(*args):
-            del self.before[name]
+            self.before.pop(name, None)
         if name in self.fail:
             raise OSError(self.fail[name], os.strerror(self.fail[name]))
         return function(*args)
@@ -153,3 +155,108 @@ def test_letters_of_a_directory_name_are_no_flags(site: Site) -> None:
     os.rename(site.path / ".a:2,T" / "cur" / "x:2,T", site.path / ".a:2,T" / "cur" / "x")
     assert mailbox.expunge(None) == []
     assert site.bodies() == [b"mail\n"]
+
+
+# CREATE, DELETE, RENAME
+
+
+def test_mail_delivered_while_create_fails_is_kept(site: Site) -> None:
+    """The mailbox can be seen, somebody delivers, and then the last sync fails."""
+    account = site.worker()
+    account.folders()
+
+    def deliver(*_: Any) -> bool:
+        if not (site.path / ".Box" / "cur").is_dir():
+            return False
+        (site.path / ".Box" / "new" / "y").write_bytes(b"delivered\n")
+        site.fail["fsync"] = errno.EIO
+        return True
+
+    site.before["fsync"] = deliver
+    with pytest.raises(StorageError):
+        account.create("Box")
+    site.fail.clear()
+    assert site.bodies() == [b"delivered\n"]
+
+
+def test_a_mailbox_appears_whole(site: Site) -> None:
+    account = site.worker()
+    seen = []
+
+    def watch(*_: Any) -> bool:
+        if (site.path / ".Box").exists():
+            seen.append(sorted(os.listdir(site.path / ".Box"))[-4:])
+        return False
+
+    for name in ("mkdir", "open", "close", "rename", "fsync"):
+        site.before[name] = watch
+    account.create("Box")
+    assert seen and all(set(names) >= {"cur", "new", "tmp", "maildirfolder"} or len(names) == 4 for names in seen)
+    assert seen[0] == ["cur", "maildirfolder", "new", "tmp"]
+
+
+def test_create_loses_against_another_that_is_faster(site: Site) -> None:
+    account = site.worker()
+
+    def other(source: bytes, target: bytes) -> bool:
+        if not target.endswith(b"/.Box"):
+            return False
+        os.makedirs(site.path / ".Box" / "new")
+        (site.path / ".Box" / "new" / "y").write_bytes(b"theirs\n")
+        return True
+
+    site.before["rename"] = other
+    with pytest.raises(StorageError) as raised:
+        account.create("Box")
+    assert raised.value.reason is Reason.EXISTS
+    assert site.bodies() == [b"theirs\n"]
+    assert not [name for name in os.listdir(site.path) if name.startswith("..greenmail")]
+
+
+def test_what_a_dead_create_left_goes_after_an_hour(site: Site) -> None:
+    (site.path / "..greenmail.1.dead").mkdir()
+    account = site.worker()
+    assert [folder.name for folder in account.folders()] == ["INBOX"]
+    assert (site.path / "..greenmail.1.dead").exists()
+    purge(Files(), os.fsencode(site.path), time.time() + 3700)
+    assert not (site.path / "..greenmail.1.dead").exists()
+
+
+def test_delete_spares_the_uidlist_of_a_new_mailbox_of_the_same_name(site: Site, tmp_path: Path) -> None:
+    account = site.worker(control_path=str(tmp_path / "control"))
+    account.create("Box")
+    put(box(account, "Box"), b"old\r\n")
+    uidlist = tmp_path / "control" / ".Box" / "dovecot-uidlist"
+
+    def again(*_: Any) -> bool:
+        if (site.path / ".Box").exists() or not any(site.path.glob("..DOVECOT-TRASHED*")):
+            return False
+        site.before.clear()
+        another = site.worker(control_path=str(tmp_path / "control"))
+        another.create("Box")
+        put(box(another, "Box"), b"new\r\n")
+        return True
+
+    # The lock is given back by closing its descriptor: from the next call on anybody may come.
+    site.before["scandir"] = again
+    account.delete("Box")
+    assert b":" in uidlist.read_bytes().split(b"\n")[1]
+
+
+def test_rename_without_its_control_directory_is_taken_back(site: Site, tmp_path: Path) -> None:
+    account = site.worker(control_path=str(tmp_path / "control"))
+    account.create("Box")
+    uidvalidity = box(account, "Box").uidvalidity
+    (tmp_path / "control").chmod(0o500)
+    site.before["rename"] = lambda source, target: (
+        source.startswith(os.fsencode(tmp_path / "control")) and not target.startswith(b"..") and _refuse()
+    )
+    with pytest.raises(StorageError):
+        account.rename("Box", "Other")
+    (tmp_path / "control").chmod(0o700)
+    assert [folder.name for folder in account.folders()] == ["INBOX", "Box"]
+    assert box(account, "Box").uidvalidity == uidvalidity
+
+
+def _refuse() -> bool:
+    raise PermissionError(errno.EACCES, "no")
