@@ -8,12 +8,13 @@ of a change there; afterwards every object that was opened by the old path is go
 import contextlib
 import logging
 import os
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime
-from greenmail.storage.api import Folder, Mailbox, Namespace
+from greenmail.storage.api import Folder, Mailbox, Namespace, Quota
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.folder_names import Encoding, Layout, detect_encoding
@@ -23,6 +24,8 @@ from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Context, Place
 from greenmail.storage.maildir_name import UniqueNames
 from greenmail.storage.maildir_open import open_box
+from greenmail.storage.quota import Maildirsize
+from greenmail.storage.quota_rules import QuotaRules
 from greenmail.storage.shared import SharedMailboxes
 from greenmail.storage.special_use import SpecialUse
 from greenmail.storage.subscriptions import Subscriptions
@@ -52,6 +55,7 @@ class MaildirSettings:
     lock_timeout: float = 30.0
     lock_host: str = ""
     coexistence: str = "none"  # none, dovecot
+    quota: QuotaRules = field(default_factory=QuotaRules)
 
 
 class MaildirStore:
@@ -64,6 +68,7 @@ class MaildirStore:
         self.mailboxes = SharedMailboxes(cache_memory)
         self._accounts: dict[tuple[str, str], MaildirAccount] = {}
         self._unique: dict[str, UniqueNames] = {}
+        self._quotas: weakref.WeakValueDictionary[bytes, Maildirsize] = weakref.WeakValueDictionary()
 
     def open_account(self, user: str, settings: MaildirSettings) -> "MaildirAccount":
         """A reference to the account of `user`. Raises StorageError if there is no mail and none may be made."""
@@ -83,6 +88,10 @@ class MaildirStore:
     def unique_names(self, host: str) -> UniqueNames:
         """One maker of names for the whole process: two could make the same name."""
         return self._unique.setdefault(host, UniqueNames(host, self.runtime.now))
+
+    def quota(self, control: bytes) -> Maildirsize:
+        """The one object for the file in this directory: mailboxes opened before have the newest settings, too."""
+        return self._quotas.setdefault(control, Maildirsize(self.files, self.runtime, control))
 
 
 class MaildirAccount:
@@ -117,6 +126,8 @@ class MaildirAccount:
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._control)
         self._uses = SpecialUse(self._files, control + b"/greenmail-data", settings.special_use)
         self._waiting = waiting
+        self._quota = store.quota(control)
+        self._quota.configure(settings.quota, settings.prefix, settings.separator, waiting, self._directories)
         self._context = Context(
             files=self._files,
             runtime=store.runtime,
@@ -125,6 +136,7 @@ class MaildirAccount:
             unique=store.unique_names(host),
             tracks_modseq=settings.coexistence == "none",
             new_uidvalidity=lambda: next_uidvalidity(self._files, control, store.runtime.now()),
+            quota=self._quota,
         )
         self._auto_create()
 
@@ -271,7 +283,9 @@ class MaildirAccount:
             raise StorageError(Reason.CANNOT, "INBOX cannot be deleted.")
         index = self._index_directory(place)
         with self._quiet([place.directory]):
+            storage, messages = self._quota.weigh(name, place.directory)
             trash = self._folders.delete(name)
+            self._quota.charge(name, -storage, -messages)
             # Aside while we hold the lock: whoever makes a mailbox of this name afterwards keeps his own uidlist.
             control = self._set_aside(place.control) if place.control != place.directory else b""
         self._store.mailboxes.leave(place.directory)
@@ -326,8 +340,18 @@ class MaildirAccount:
                 raise
         for directory in directories.values():
             self._store.mailboxes.leave(directory)
+        self._recharge(pairs)
         self._uses.rename(pairs)
         log.info("mailbox-renamed user=%r old=%r new=%r", self.user, old, new)
+
+    def _recharge(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Renamed mailboxes may be counted now and have not been before, or the other way."""
+        for old, new in pairs:
+            if self._quota.counts(old) != self._quota.counts(new):
+                with contextlib.suppress(StorageError):  # it is gone already, and whoever removed it saw to it
+                    storage, messages = self._quota.weigh(new, self._folders.find(new))
+                    self._quota.charge(old, -storage, -messages)  # of these two, one does nothing
+                    self._quota.charge(new, storage, messages)
 
     def _is_in(self, name: str, parent: str) -> bool:
         return name != "INBOX" and (name == parent or name.startswith(parent + self.separator))
@@ -363,6 +387,29 @@ class MaildirAccount:
         finally:
             inbox.close()
             target.close()
+
+    # Quota
+
+    def _directories(self) -> list[tuple[str, bytes]]:
+        """Every mailbox with its directory."""
+        found = []
+        for folder in self._folders.listing():
+            if folder.selectable:
+                with contextlib.suppress(StorageError):  # it went meanwhile
+                    found.append((folder.name, self._place(folder.name)[0].directory))
+        return found
+
+    def quota_roots(self, name: str) -> list[str]:
+        """The quota root, if a mailbox of this name is counted."""
+        root = self._quota.root() if self._quota.counts("INBOX" if name.upper() == "INBOX" else name) else None
+        return [root] if root is not None else []
+
+    def quota(self, root: str) -> Quota:
+        """What is used and allowed now."""
+        found = self._quota.quota() if root == self._quota.rules.root else None
+        if found is None:
+            raise StorageError(Reason.NOT_FOUND, "There is no such quota root.")
+        return found
 
     # Subscriptions
 

@@ -218,6 +218,9 @@ class Mailbox(Protocol):
     def counters(self) -> Counters:
         """As of the last `look`; from counters, not by counting."""
 
+    def deleted_storage(self) -> int:
+        """Octets on disk of the messages that are \\Deleted, as of the last `look`. RFC 9208 4.1.4."""
+
     def fill(self, uids: Sequence[int], sizes: bool = False, dates: bool = False) -> None:
         """Make `table.sizes` and `table.dates` known for `uids`; files are read or stat'ed in the pool where needed."""
 
@@ -281,6 +284,17 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What the mailboxes of one quota root use, and the most that they may; None: not limited. RFC 9208 3.2."""
+
+    root: str
+    storage_used: int  # octets
+    storage_limit: int | None
+    messages_used: int
+    messages_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
     """RFC 2342 5: a prefix (ends in the separator, or is empty) and its separator."""
 
@@ -320,6 +334,12 @@ class Account(Protocol):
 
     def unsubscribe(self, name: str) -> None:
         """Does nothing if not subscribed."""
+
+    def quota_roots(self, name: str) -> list[str]:
+        """The quota roots that a mailbox of this name has or would have. RFC 9208 4.1.2."""
+
+    def quota(self, root: str) -> Quota:
+        """What is used and allowed now. Raises NOT_FOUND."""
 
     def watched(self) -> tuple[str, ...]:
         """Paths whose events mean that the list of mailboxes may have changed."""

@@ -13,6 +13,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.message.content import Checkpoints, FileContent, crlf_size
 from greenmail.storage import maildir_save, maildir_write
 from greenmail.storage.api import (
+    DELETED,
     CacheKind,
     Changes,
     Content,
@@ -33,6 +34,7 @@ from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, sizes_of
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
+from greenmail.storage.quota import disk_sizes
 
 log = logging.getLogger(__name__)
 
@@ -214,6 +216,19 @@ class MaildirMailbox:
         except OSError as error:
             log.debug("cache mailbox=%r error=%s", self.name, error)
 
+    def deleted_storage(self) -> int:
+        """Octets on disk of what is \\Deleted."""
+        box, table = self.box, self.table
+        doomed = [DELETED in flags for flags in table.flag_sets]
+        paths = [
+            box.path(box.index.names[row], table.uids[row] in box.index.in_new)
+            for row, flags in enumerate(table.flags)
+            if doomed[flags]
+        ]
+        octets = box.offload(len(paths) > _FILL_BATCH, disk_sizes, box.files, paths)
+        assert isinstance(octets, int)
+        return octets
+
     # Changes
 
     def claim_recent(self) -> int:
@@ -247,6 +262,7 @@ class MaildirMailbox:
     def upload(self) -> Upload:
         """Begin a message."""
         self._writable()
+        self.box.admit(0, 1)
         return MaildirUpload(self.box)
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:

@@ -20,6 +20,7 @@ from greenmail.storage.keywords import Keywords, OverflowKeywords
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
 from greenmail.storage.maildir_index import Change, Index
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
+from greenmail.storage.quota import Maildirsize
 from greenmail.storage.uidlist import Refreshed, Uidlist
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Context:
     unique: UniqueNames
     tracks_modseq: bool
     new_uidvalidity: Callable[[], int]
+    quota: Maildirsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,14 @@ class Box:
         return self._keyword_names
 
     # Changing
+
+    def admit(self, storage: int, messages: int) -> None:
+        """Raises OVER_QUOTA if so many octets and messages do not fit."""
+        self.context.quota.admit(self.name, storage, messages)
+
+    def charge(self, storage: int, messages: int) -> None:
+        """So much came, or went."""
+        self.context.quota.charge(self.name, storage, messages)
 
     def now_ns(self) -> int:
         return int(self.context.runtime.now() * 1_000_000_000)

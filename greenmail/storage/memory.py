@@ -24,6 +24,7 @@ from greenmail.storage.api import (
     Mailbox,
     MaildropItem,
     Namespace,
+    Quota,
     Row,
     Stored,
     Table,
@@ -31,6 +32,7 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.flag_names import FlagNames, changed
 from greenmail.storage.history import History, ranges
+from greenmail.storage.quota_rules import OVER_TEXT, Limits, QuotaRules
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_NAME = 1000  # characters
@@ -81,6 +83,7 @@ class MemoryMailbox:
         self.read_only = False
         self.tracks_modseq = True
         self.maildrop_is_locked = False
+        self.admit: Callable[[str, int, int], None] = lambda name, storage, messages: None  # the account's
         self._now = now
         self._names = FlagNames()
         self._history = History()
@@ -125,6 +128,10 @@ class MemoryMailbox:
             modseq=self.modseq,
             mailbox_id=self.mailbox_id,
         )
+
+    def deleted_storage(self) -> int:
+        table = self.table
+        return sum(size for row, size in enumerate(table.sizes) if DELETED in table.flags_of(row))
 
     def fill(self, uids: Sequence[int], sizes: bool = False, dates: bool = False) -> None:
         """Everything is known already."""
@@ -222,6 +229,7 @@ class MemoryMailbox:
 
     def upload(self) -> Upload:
         self._writable()
+        self.admit(self.name, 0, 1)
         return MemoryUpload()
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
@@ -231,6 +239,7 @@ class MemoryMailbox:
             assert isinstance(upload, MemoryUpload), "an upload of another store"
             data = to_crlf(bytes(upload.data))
             messages.append((data, upload.flags, int(self._now()) if upload.date is None else upload.date))
+        self.admit(self.name, sum(len(data) for data, _, _ in messages), len(messages))
         uids = self.add(messages)
         for upload in uploads:
             upload.abort()
@@ -258,16 +267,23 @@ class MemoryMailbox:
         return uids
 
     def copy(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
+        rows, target = self._rows(uids, target)
+        target.admit(target.name, sum(row.size for row in rows), len(rows))
+        return self._copy(rows, target)
+
+    def _rows(self, uids: Sequence[int], target: Mailbox) -> "tuple[list[Row], MemoryMailbox]":
         self.look()
         assert isinstance(target, MemoryMailbox), "a mailbox of another store"
         target._writable()
-        found = [uid for uid in sorted(set(uids)) if self.table.row(uid) >= 0]
-        rows = [self._row(self.table.row(uid)) for uid in found]
-        return list(zip(found, target.add([(self._data[r.uid], r.flags, r.date) for r in rows]), strict=True))
+        return [self._row(row) for uid in sorted(set(uids)) if (row := self.table.row(uid)) >= 0], target
+
+    def _copy(self, rows: Sequence[Row], target: "MemoryMailbox") -> list[tuple[int, int]]:
+        uids = target.add([(self._data[row.uid], row.flags, row.date) for row in rows])
+        return [(row.uid, uid) for row, uid in zip(rows, uids, strict=True)]
 
     def move(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
         self._writable()
-        pairs = self.copy(uids, target)
+        pairs = self._copy(*self._rows(uids, target))  # of one quota root: no more is used afterwards
         self._remove([uid for uid, _ in pairs])
         return pairs
 
@@ -310,6 +326,7 @@ class MemoryMailbox:
         """The same messages, UIDs and identity under another name; this object is gone."""
         new = MemoryMailbox(name, self.uidvalidity, self._now)
         new.table, new.uidnext, new.modseq, new.first_recent = self.table, self.uidnext, self.modseq, self.first_recent
+        new.admit = self.admit
         new.mailbox_id, new.keywords = self.mailbox_id, self.keywords
         new.can_add_keywords, new.read_only = self.can_add_keywords, self.read_only
         new._names, new._history, new._data, new._cache = self._names, self._history, self._data, self._cache
@@ -328,6 +345,7 @@ class MemoryAccount:
         self.other_users: tuple[Namespace, ...] = ()
         self.shared: tuple[Namespace, ...] = ()
         self.mailboxes: dict[str, MemoryMailbox] = {}
+        self.quota_rules: QuotaRules | None = None  # None: there is no quota root
         self._special_use: dict[str, tuple[str, ...]] = {name: (use,) for name, use in special_use.items()}
         self._subscribed: list[str] = []
         self._now = now
@@ -376,6 +394,7 @@ class MemoryAccount:
             raise StorageError(Reason.EXISTS, "The mailbox exists already.")
         self._last_uidvalidity = max(self._last_uidvalidity + 1, int(self._now()))
         mailbox = self.mailboxes[name] = MemoryMailbox(name, self._last_uidvalidity, self._now)
+        mailbox.admit = self._admit
         uses = tuple(special_use)
         if uses:
             self._special_use[name] = uses
@@ -427,6 +446,31 @@ class MemoryAccount:
         name = "INBOX" if name.upper() == "INBOX" else name
         if name in self._subscribed:
             self._subscribed.remove(name)
+
+    def _admit(self, name: str, storage: int, messages: int) -> None:
+        """Raises OVER_QUOTA if so much more does not fit."""
+        rules = self.quota_rules
+        if rules is None or not rules.enforced or rules.ignores(name, self.separator):
+            return
+        limits = rules.limits_in(name, self.separator, rules.limits)
+        used = self._used(rules)
+        if limits.exceeded_by(used.storage + storage, used.messages + messages):
+            raise StorageError(Reason.OVER_QUOTA, OVER_TEXT)
+
+    def _used(self, rules: QuotaRules) -> Limits:
+        counted = [box for box in self.mailboxes.values() if not rules.ignores(box.name, self.separator)]
+        return Limits(sum(box.counters().size for box in counted), sum(len(box.table) for box in counted))
+
+    def quota_roots(self, name: str) -> list[str]:
+        rules = self.quota_rules
+        return [rules.root] if rules is not None and not rules.ignores(name, self.separator) else []
+
+    def quota(self, root: str) -> Quota:
+        rules = self.quota_rules
+        if rules is None or root != rules.root:
+            raise StorageError(Reason.NOT_FOUND, "There is no such quota root.")
+        limits, used = rules.limits, self._used(rules)
+        return Quota(root, used.storage, limits.storage or None, used.messages, limits.messages or None)
 
     def watched(self) -> tuple[str, ...]:
         return ()

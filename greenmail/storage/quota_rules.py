@@ -20,6 +20,7 @@ _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _RULE_KEY = re.compile(r"quota_rule([0-9]*)")
 _DEFAULT_UNITS = {"storage": 1024, "bytes": 1, "messages": 1}
 ROOT = "User quota"  # as the examples of Dovecot have it, and so most of its installations
+OVER_TEXT = "There is no room left for this. Delete mail and empty the trash, then try again."
 LARGEST = (1 << 63) - 1  # number64, RFC 9208 7
 
 
