@@ -3,6 +3,8 @@
     greenmail -c FILE                            serve
     greenmail check-config -c FILE               say what is wrong with a configuration, or what it does
     greenmail user add NAME -c FILE              also passwd, delete, list: edit the passwd-file
+    greenmail doctor [--user NAME | PATH] -c FILE    look for faults in the mail, --fix them, --undo FILE
+    greenmail resync|index --user NAME -c FILE       make GreenMail's own index files anew, or complete them
     greenmail --version
 
 Exit status: 0 done, 1 not done (the message says why), 2 wrong arguments, 78 wrong configuration (EX_CONFIG).
@@ -21,7 +23,9 @@ from greenmail import log as logs
 from greenmail.auth import names, passwd_edit, passwd_file, schemes
 from greenmail.config import Config, ConfigError
 from greenmail.config_types import Endpoint
+from greenmail.doctor import command as doctor
 from greenmail.errors import Refused
+from greenmail.net import accounts
 
 EX_CONFIG = 78
 _DEFAULT_CONFIG = "/etc/greenmail/imap.yaml"
@@ -67,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _user_action(actions, common, "delete", "remove a user; the mail stays", _user_delete)
     listing = actions.add_parser("list", parents=[common], help="list users", description="List users.")
     listing.set_defaults(run=_user_list)
+    doctor.register(commands, common, accounts.settings_for)
     return parser
 
 

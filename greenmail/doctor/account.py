@@ -1,0 +1,88 @@
+"""One account as it lies on disk: its mailboxes, and what is added up over all of them."""
+
+import os
+from dataclasses import dataclass, field
+
+from greenmail.doctor.survey import Circumstances, Mailbox, Place
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.account import MaildirSettings
+from greenmail.storage.filesystem import Files
+from greenmail.storage.folder_names import INBOX, Encoding, Layout, detect_encoding
+from greenmail.storage.folders import Folders
+from greenmail.storage.maildir_name import letters_of, sizes_of
+
+_DELETED = ord("T")
+
+
+@dataclass(slots=True)
+class Sums:
+    """Octets and messages of an account, as `maildirsize` counts them."""
+
+    mailboxes: int = 0
+    messages: int = 0
+    octets: int = 0
+    kept_messages: int = 0  # without the Trash and without what is marked as deleted: Courier's way of counting
+    kept_octets: int = 0
+    times: dict[bytes, tuple[int, ...]] = field(default_factory=dict)  # mailbox directory -> times of new/ and cur/
+
+    def add(self, mailbox: Mailbox) -> None:
+        """Count a mailbox."""
+        self.mailboxes += 1
+        self.times[mailbox.place.directory] = mailbox.times
+        is_trash = os.path.basename(mailbox.place.directory) == b".Trash"
+        for entry in mailbox.messages():
+            told = sizes_of(entry.base).on_disk
+            size = entry.found.st_size if told is None else told
+            self.messages += 1
+            self.octets += size
+            if not is_trash and _DELETED not in letters_of(entry.name):
+                self.kept_messages += 1
+                self.kept_octets += size
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What account checks are handed."""
+
+    name: str
+    around: Circumstances
+    sums: Sums = field(default_factory=Sums)
+
+
+def root_of(settings: MaildirSettings) -> bytes:
+    """The root directory."""
+    return os.fsencode(settings.mail_path.rstrip("/") or "/")
+
+
+def layout_of(files: Files, settings: MaildirSettings) -> tuple[Layout, bool]:
+    """How mailboxes are called, and whether that had to be guessed because names are in two encodings."""
+    root = root_of(settings)
+    is_mixed = False
+    if settings.mailbox_names == "auto":
+        try:
+            encoding = detect_encoding(files, root)
+        except StorageError as error:
+            if error.reason is not Reason.CANNOT:
+                raise
+            encoding, is_mixed = Encoding.MUTF7, True
+    else:
+        encoding = Encoding(settings.mailbox_names)
+    return Layout(root, settings.separator, settings.prefix, encoding, settings.name_escape), is_mixed
+
+
+def places(files: Files, layout: Layout, settings: MaildirSettings) -> list[Place]:
+    """Every mailbox, INBOX first. Raises StorageError."""
+    folders = Folders(files, layout)
+    control = os.fsencode(settings.control_path.rstrip("/"))
+    inbox = os.fsencode(settings.inbox_path.rstrip("/")) or layout.root
+    found = []
+    for folder in folders.listing():
+        if not folder.selectable:
+            continue
+        if folder.name == INBOX:
+            found.append(Place(INBOX, inbox, control or inbox, True))
+            continue
+        directory = folders.find(folder.name)
+        own = control + b"/" + os.path.basename(directory) if control else directory
+        found.append(Place(folder.name, directory, own, False))
+    return found

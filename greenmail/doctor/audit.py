@@ -1,0 +1,125 @@
+"""Runs the checks of one account. Nothing is changed, and no lock is taken."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from greenmail.doctor import checks
+from greenmail.doctor.account import Account, layout_of, places, root_of
+from greenmail.doctor.finding import Finding, Severity
+from greenmail.doctor.survey import Circumstances, survey
+from greenmail.doctor.target import Target
+from greenmail.errors import StorageError
+from greenmail.pop3.uidl import Format
+from greenmail.storage.filesystem import Files
+from greenmail.storage.locks import Owner
+from greenmail.storage.stale_lock import Onlooker
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is the same for all accounts of one call."""
+
+    files: Files
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    uidl: Format
+    quick: bool = False
+    progress: Callable[[str, int, int], None] = lambda mailbox, messages, octets: None  # what was done meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One account's audit."""
+
+    target: Target
+    findings: tuple[Finding, ...]
+    mailboxes: int
+    messages: int
+    octets: int
+
+
+def owner_of(target: Target) -> Owner:
+    """Us, as locks name us."""
+    return Owner.this_process(target.settings.lock_host or os.uname().nodename)
+
+
+def circumstances(run: Run, target: Target) -> tuple[Circumstances, list[Finding]]:
+    """What checks need to know; and a finding if names are in two encodings. Raises StorageError, OSError."""
+    settings = target.settings
+    layout, is_mixed = layout_of(run.files, settings)
+    owner = owner_of(target)
+    inbox = os.fsencode(settings.inbox_path.rstrip("/")) or layout.root
+    around = Circumstances(
+        files=run.files,
+        settings=settings,
+        layout=layout,
+        root=layout.root,
+        control=os.fsencode(settings.control_path.rstrip("/")) or inbox,
+        owner=target.uid,
+        group=target.gid,
+        onlooker=Onlooker(owner.pid, owner.host, run.now, run.sleep),
+        uidl=run.uidl,
+        quick=run.quick,
+        progress=lambda octets: run.progress("", 0, octets),
+    )
+    found = []
+    if is_mixed:
+        text = "names of mailboxes are in UTF-8 and in modified UTF-7: GreenMail does not open this account"
+        remedy = "renames those in UTF-8 to modified UTF-7"
+        found.append(Finding("encoding", Severity.ERROR, "", layout.root, text, remedy, "or set mailbox-names"))
+    return around, found
+
+
+def audit(run: Run, target: Target) -> Result:
+    """Everything that is to be said of one account."""
+    try:
+        around, found = circumstances(run, target)
+    except (StorageError, OSError) as error:
+        return Result(target, (_unreadable(error, "", root_of(target.settings)),), 0, 0, 0)
+    account = Account(target.name, around)
+    for check in checks.FIRST:
+        found += _asked("", around.root, check.find, account)
+    found += look_at_mailboxes(run, account)
+    for check in checks.LAST:
+        found += _asked("", around.root, check.find, account)
+    sums = account.sums
+    return Result(target, tuple(found), sums.mailboxes, sums.messages, sums.octets)
+
+
+def look_at_mailboxes(run: Run, account: Account) -> list[Finding]:
+    """The findings of every mailbox; adds up the account's sums."""
+    around = account.around
+    try:
+        found_places = places(run.files, around.layout, around.settings)
+    except (StorageError, OSError) as error:
+        return [_unreadable(error, "", around.root)]
+    found: list[Finding] = []
+    for place in found_places:
+        run.progress(place.name, 0, 0)
+        try:
+            mailbox = survey(around, place)
+        except OSError as error:
+            found.append(_unreadable(error, place.name, place.directory))
+            continue
+        for check in (checks.LOCKS, *checks.MAILBOX):
+            found += _asked(place.name, place.directory, check.find, mailbox, around)
+        account.sums.add(mailbox)
+        run.progress(place.name, len(mailbox.messages()), 0)
+    return found
+
+
+def _asked(name: str, path: bytes, find: Callable[..., list[Finding]], *subject: object) -> list[Finding]:
+    """What a check says, also if it cannot look."""
+    try:
+        return find(*subject)
+    except (StorageError, OSError) as error:
+        return [_unreadable(error, name, path)]
+
+
+def _unreadable(error: StorageError | OSError, name: str, path: bytes) -> Finding:
+    reason = error.text if isinstance(error, StorageError) else f"{error.strerror or error}"
+    if isinstance(error, OSError) and isinstance(error.filename, bytes):
+        path = error.filename
+    advice = "the server cannot read it either, if it runs as this user"
+    return Finding("unreadable", Severity.ERROR, name, path, f"cannot be read: {reason}", advice=advice)

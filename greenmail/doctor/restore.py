@@ -1,0 +1,236 @@
+"""`doctor --undo`: goes through an undo log backwards and puts everything back as it was.
+
+What has changed since the repair is left alone and told of: somebody's newer UIDs or flags are worth more than the old
+octets. A message that got other flags meanwhile gets its old base name, and keeps the new flags. A UID that the
+repaired list gave out is not given again, for the highest is written down (`greenmail-data/uidnext`).
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from greenmail.doctor.audit import Run
+from greenmail.doctor.bench import note_renames
+from greenmail.doctor.identity import acting_as, as_caller, give, set_mode
+from greenmail.doctor.lock_files import is_lock
+from greenmail.doctor.survey import Place
+from greenmail.doctor.undo import Record, Scope, content, digest, octets
+from greenmail.errors import StorageError
+from greenmail.storage.filesystem import Files, Ownership, refusing
+from greenmail.storage.locks import MailboxLock, Owner, Waiting
+from greenmail.storage.maildir_data import write_uidnext
+from greenmail.storage.maildir_name import base_name
+from greenmail.storage.uidlist import Uidlist
+from greenmail.storage.uidlist_format import parse
+
+
+@dataclass(slots=True)
+class Restored:
+    """What came of it."""
+
+    done: int = 0
+    idle: int = 0  # changes that had never been made, or are back already
+    left: list[str] = field(default_factory=list)  # what was left alone, and why
+
+
+class _Changed(Exception):
+    """It is not any more as the repair left it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What it is done with."""
+
+    run: Run
+    waiting: Waiting
+    host: str  # ours, in lock files
+    descriptor: int  # of the log
+
+
+def restore(means: Means, records: list[Record]) -> Restored:
+    """Undo all, the last first."""
+    result = Restored()
+    remaining = list(reversed(records))
+    while remaining:
+        scope = remaining[0].scope
+        count = next((n for n, record in enumerate(remaining) if record.scope != scope), len(remaining))
+        block, remaining = remaining[:count], remaining[count:]
+        with acting_as(scope.uid, scope.gid):
+            _block(means, block, result)
+    return result
+
+
+def _block(means: Means, block: list[Record], result: Restored) -> None:
+    """The entries of one mailbox, or of the account itself."""
+    scope = block[0].scope
+    place = Place("", scope.directory, scope.control, False)
+    outside = [record for record in block if _is_outside(record, place)]
+    inside = [record for record in block if not _is_outside(record, place)]
+    try:
+        with _locked(means, scope, needed=bool(inside)):
+            for record in inside:
+                _one(means.run.files, means.descriptor, record, result)
+    except StorageError as error:
+        result.left.append(f"{os.fsdecode(scope.directory)}: {error.text}")
+    for record in outside:
+        _one(means.run.files, means.descriptor, record, result)
+
+
+def _is_outside(record: Record, place: Place) -> bool:
+    """A lock can be put back only when it is not held."""
+    return record.values["do"] == "remove" and is_lock(place, octets(record.values["path"]))
+
+
+@contextlib.contextmanager
+def _locked(means: Means, scope: Scope, needed: bool) -> Iterator[None]:
+    if not scope.directory or not needed:
+        yield
+        return
+    owner = Owner.this_process(means.host)
+    lock = MailboxLock(means.run.files, scope.directory, owner, means.waiting, scope.control)
+    try:
+        with lock:
+            yield
+    finally:
+        lock.close()
+
+
+def _one(files: Files, descriptor: int, record: Record, result: Restored) -> None:
+    values = record.values
+    where = values.get("path") or values.get("to", "")
+    steps = {"rename": _rename, "remove": _put_back, "replace": _replace, "mode": _mode, "owner": _owner}
+    try:
+        if steps[values["do"]](files, descriptor, record):
+            result.done += 1
+        else:
+            result.idle += 1
+    except _Changed as changed:
+        result.left.append(f"{where}: {changed}")
+    except OSError as error:
+        result.left.append(f"{where}: {error.strerror or error}")
+
+
+def _rename(files: Files, descriptor: int, record: Record) -> bool:
+    old, new = octets(record.values["from"]), octets(record.values["to"])
+    if not os.path.lexists(new):
+        if os.path.lexists(old):
+            return False
+        old, new = _with_other_flags(files, old, new)
+    if os.path.lexists(old):
+        raise _Changed("the old name is taken")
+    files.rename(new, old)
+    for directory in {os.path.dirname(old), os.path.dirname(new)}:
+        files.fsync_directory(directory)
+    scope = record.scope
+    if scope.directory and base_name(os.path.basename(old)) != base_name(os.path.basename(new)):
+        _note(files, scope, old)
+    return True
+
+
+def _with_other_flags(files: Files, old: bytes, new: bytes) -> tuple[bytes, bytes]:
+    """Where a message is that was renamed since: the name to give it, and the name that it has."""
+    mailbox = os.path.dirname(os.path.dirname(new))
+    base = base_name(os.path.basename(new))
+    for part in (b"/cur/", b"/new/"):
+        with contextlib.suppress(FileNotFoundError):
+            for name in files.listdir(mailbox + part):
+                if base_name(name) == base:
+                    directory = mailbox + part
+                    return directory + base_name(os.path.basename(old)) + name[len(base) :], directory + name
+    raise _Changed("it is not there any more")
+
+
+def _note(files: Files, scope: Scope, path: bytes) -> None:
+    """Running servers learn the name; the UID list has the old one back already, being undone first."""
+    name = os.path.basename(path)
+    uidlist = Uidlist(files, scope.control + b"/dovecot-uidlist")
+    with refusing("cannot read the UID list"):
+        uidlist.refresh(locked=True)
+    uid = uidlist.uids.get(base_name(name))
+    if uid is not None:
+        place = Place("", scope.directory, scope.control, False)
+        note_renames(files, place, scope.index, [(uid, name, b"/new/" in path)])
+
+
+def _put_back(files: Files, descriptor: int, record: Record) -> bool:
+    path = octets(record.values["path"])
+    if os.path.lexists(path):
+        if _digest_of(descriptor, record) == digest(files, path):
+            return False
+        raise _Changed("there is a newer file of this name")
+    made = files.create_exclusive(path, Ownership(record.values["mode"], 0o700, None))
+    try:
+        for piece in content(descriptor, record):
+            files.write_all(made, piece)
+        files.set_mtime(made, record.values["mtime_ns"])
+        files.fsync(made)
+    finally:
+        files.close(made)
+    files.fsync_directory(os.path.dirname(path))
+    return True
+
+
+def _digest_of(descriptor: int, record: Record) -> str | None:
+    hashed = hashlib.sha256()
+    for piece in content(descriptor, record):
+        hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _replace(files: Files, descriptor: int, record: Record) -> bool:
+    path, existed = octets(record.values["path"]), record.values["existed"]
+    now = digest(files, path)
+    before = _digest_of(descriptor, record) if existed else None
+    if now == before:
+        return False
+    if not record.is_finished or now != record.after:
+        raise _Changed("it has changed since the repair")
+    if not existed:
+        files.unlink(path)
+        files.fsync_directory(os.path.dirname(path))
+        return True
+    data = b"".join(content(descriptor, record))
+    if os.path.basename(path) == b"dovecot-uidlist":
+        _keep_uidnext(files, path, data)
+    # Dovecot looks at nothing finer than whole seconds, and would keep its own idea of the keywords: formats.md 3.1.
+    mtime = int(files.stat(path).st_mtime) + 1 if os.path.basename(path) == b"dovecot-keywords" else None
+    files.replace_file(path, data, Ownership(record.values["mode"], 0o700, None), path + b".undo", mtime)
+    return True
+
+
+def _keep_uidnext(files: Files, path: bytes, data: bytes) -> None:
+    """What the repaired list gave out is never given to another message."""
+    ours, theirs = parse(files.read_file(path)), parse(data)
+    next_uid = max(ours.header.next_uid, ours.highest + 1)
+    if next_uid > max(theirs.header.next_uid, theirs.highest + 1):
+        write_uidnext(files, os.path.dirname(path) + b"/greenmail-data", ours.header.uidvalidity, next_uid)
+
+
+def _mode(files: Files, descriptor: int, record: Record) -> bool:
+    path, mode = octets(record.values["path"]), record.values["mode"]
+    found = files.lstat(path).st_mode & 0o7777
+    if found == mode:
+        return False
+    if found != record.values["after"]:
+        raise _Changed("it has another mode now")
+    set_mode(_base(record.scope, path), path, mode)
+    return True
+
+
+def _owner(files: Files, descriptor: int, record: Record) -> bool:
+    path, values = octets(record.values["path"]), record.values
+    with as_caller():
+        found = files.lstat(path)
+        if found.st_uid == values["uid"]:
+            return False
+        if found.st_uid != values["after"][0]:
+            raise _Changed("it has another owner now")
+        give(_base(record.scope, path), path, values["uid"], values["gid"])
+    return True
+
+
+def _base(scope: Scope, path: bytes) -> bytes:
+    """The directory from which `path` is reached without following links."""
+    return scope.root if path.startswith(scope.root) else os.path.dirname(path)

@@ -1,0 +1,103 @@
+"""`greenmail resync` and `greenmail index`: our own index files, made anew or completed. Safe on a live account.
+
+`resync` removes `greenmail.index`, `.log` and `.cache` under the mailbox's locks and builds them from the Maildir and
+the UID list; `index` keeps them and works out what they lack (sizes and dates, which cost a look into each message).
+UIDs, flags and keywords are the same afterwards: they are not kept there. Servers that have the mailbox open notice,
+and go on with the new files. What is lost by `resync` is the history of changes, so clients that resynchronise by
+CONDSTORE or QRESYNC fetch the flags once more.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+
+from greenmail.doctor.account import layout_of, places
+from greenmail.doctor.audit import Run, owner_of
+from greenmail.doctor.repair import Failure, waiting_of
+from greenmail.doctor.survey import Place
+from greenmail.doctor.target import Target
+from greenmail.errors import Reason, StorageError
+from greenmail.runtime import direct
+from greenmail.storage.account import MaildirAccount, MaildirStore
+from greenmail.storage.filesystem import refusing
+from greenmail.storage.locks import MailboxLock
+from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_index import Change
+from greenmail.storage.uidlist import Uidlist
+
+log = logging.getLogger(__name__)
+
+_FILES = (b"greenmail.index", b"greenmail.log", b"greenmail.cache")
+_CHUNK = 500
+Progress = Callable[[str, int], None]
+
+
+def rebuild(run: Run, target: Target, anew: bool, progress: Progress) -> tuple[int, int, list[Failure]]:
+    """Mailboxes and messages that were indexed, and what could not be. `anew`: as `resync`."""
+    store = MaildirStore(direct(), files=run.files)
+    failures: list[Failure] = []
+    path = os.fsencode(target.settings.mail_path)
+    mailboxes = messages = 0
+    try:
+        layout, is_mixed = layout_of(run.files, target.settings)
+        if is_mixed:
+            raise StorageError(Reason.CANNOT, "mailbox names are in two encodings: see greenmail doctor")
+        account = store.open_account(target.name, target.settings)
+        found = places(run.files, layout, target.settings)
+    except (StorageError, OSError) as error:
+        return 0, 0, [Failure("", path, _reason(error))]
+    for place in found:
+        try:
+            if anew:
+                with refusing("the index cannot be removed"):
+                    _drop(run, target, place)
+            messages += _index(account, place, progress)
+            mailboxes += 1
+        except (StorageError, OSError) as error:
+            failures.append(Failure(place.name, place.directory, _reason(error)))
+    account.close()
+    store.mailboxes.close()
+    return mailboxes, messages, failures
+
+
+def _drop(run: Run, target: Target, place: Place) -> None:
+    """Remove our index files while nobody of ours is about to write to them."""
+    lock = MailboxLock(run.files, place.directory, owner_of(target), waiting_of(run, target), place.control)
+    try:
+        with lock:
+            directory = place.directory
+            if target.settings.index_path:
+                uidlist = Uidlist(run.files, place.control + b"/dovecot-uidlist")
+                uidlist.refresh(locked=True)
+                directory = os.fsencode(target.settings.index_path.rstrip("/")) + b"/" + uidlist.guid
+            for name in _FILES:
+                try:
+                    run.files.unlink(directory + b"/" + name)
+                except FileNotFoundError:
+                    log.debug("no-index path=%r name=%r", directory, name)
+    finally:
+        lock.close()
+
+
+def _index(account: MaildirAccount, place: Place, progress: Progress) -> int:
+    """Open the mailbox, and have everything known and written; the number of messages."""
+    mailbox = account.open(place.name)
+    assert isinstance(mailbox, MaildirMailbox), "an account of another store"
+    try:
+        uids = list(mailbox.table.uids)
+        for start in range(0, len(uids), _CHUNK):
+            part = uids[start : start + _CHUNK]
+            mailbox.fill(part, sizes=True, dates=True)
+            progress(place.name, len(part))
+        box = mailbox.box
+        with box.locked():
+            box.commit(Change())
+            if box.index_files is not None:
+                box.index_files.fold(box.index)
+        return len(uids)
+    finally:
+        mailbox.close()
+
+
+def _reason(error: StorageError | OSError) -> str:
+    return error.text if isinstance(error, StorageError) else f"{error.strerror or error}"

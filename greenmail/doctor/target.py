@@ -1,0 +1,110 @@
+"""Whose mail is to be looked at: users by name, all users of the passwd-file, or directories."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from greenmail.auth import names, passwd_file
+from greenmail.auth.api import User
+from greenmail.config import Config
+from greenmail.errors import Refused
+from greenmail.storage.account import MaildirSettings
+
+SettingsFor = Callable[[Config, User], MaildirSettings]
+_DEPTH = 5  # levels below a given directory in which Maildirs are searched
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One account."""
+
+    name: str  # of the user, or the path
+    settings: MaildirSettings
+    uid: int  # who must own the mail
+    gid: int
+
+
+def by_user(config: Config, settings_for: SettingsFor, wanted: Sequence[str]) -> list[Target]:
+    """The accounts of `wanted`, or of everybody in the passwd-file. Raises Refused."""
+    if not config.passwd_file:
+        raise Refused(f"passwd-file is not set in {config.source}: name directories instead")
+    tables: dict[str, passwd_file.Table] = {}
+    found = []
+    if not wanted and "%" in config.passwd_file:
+        raise Refused(f"passwd-file is {config.passwd_file}, one file a domain: name users (--user) or directories")
+    everybody = list(wanted) or list(_table(config.passwd_file, tables).entries)
+    for given in everybody:
+        name = names.normalize(given, config.username_format, config.default_domain) if wanted else given
+        path = names.expand(config.passwd_file, name) if "%" in config.passwd_file else config.passwd_file
+        entry = _table(path, tables).entries.get(name)
+        if entry is None:
+            raise Refused(f"there is no user {name} in {path}")
+        user = User(name, entry.home, entry.uid, entry.gid, entry.extra)
+        settings = _for_looking(settings_for(config, user))
+        uid, gid = owner(config, os.fsencode(settings.mail_path))
+        found.append(
+            Target(name, settings, uid if entry.uid is None else entry.uid, gid if entry.gid is None else entry.gid)
+        )
+    return found
+
+
+def _table(path: str, known: dict[str, passwd_file.Table]) -> passwd_file.Table:
+    if path not in known:
+        try:
+            with open(path, "rb") as file:
+                known[path] = passwd_file.parse(file.read())
+        except OSError as error:
+            raise Refused(f"{path} cannot be read: {error.strerror}") from None
+    return known[path]
+
+
+def _for_looking(settings: MaildirSettings) -> MaildirSettings:
+    return replace(settings, create_mail_path=False, auto_create=())
+
+
+def owner(config: Config, path: bytes) -> tuple[int, int]:
+    """uid and gid that mail at `path` must belong to: those of the server, or of who has the directory now."""
+    if config.user:
+        return config.owner()
+    try:
+        found = os.stat(path)
+    except OSError:
+        return config.owner()
+    return found.st_uid, found.st_gid
+
+
+def by_path(config: Config, settings_for: SettingsFor, paths: Sequence[str]) -> list[Target]:
+    """Every Maildir at or below `paths`. Raises Refused."""
+    if config.control_path or config.inbox_path:
+        raise Refused("control-path or inbox-path is set, and differs for each user: name users with --user instead")
+    common = settings_for(config, User("nobody@nowhere", home="/nonexistent"))
+    found = []
+    for path in paths:
+        start = os.path.abspath(path)
+        if not os.path.isdir(start):
+            raise Refused(f"{path} is not a directory")
+        roots = list(_roots(start, _DEPTH))
+        if not roots:
+            raise Refused(f"there is no Maildir in {path}, nor in {_DEPTH} levels below it")
+        for root in roots:
+            uid, gid = owner(config, os.fsencode(root))
+            settings = replace(_for_looking(common), mail_path=root, index_path="")
+            found.append(Target(root, settings, uid, gid))
+    return found
+
+
+def _roots(path: str, depth: int) -> Iterator[str]:
+    """Maildirs at or below `path`, in the order of their names."""
+    try:
+        with os.scandir(path) as entries:
+            below = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        if os.path.lexists(os.path.join(path, "cur")):
+            yield path
+        return
+    if "cur" in below or "new" in below:
+        yield path
+    elif depth:
+        for name in below:
+            if not name.startswith("."):
+                yield from _roots(os.path.join(path, name), depth - 1)

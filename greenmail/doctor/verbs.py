@@ -1,0 +1,190 @@
+"""What the verbs `doctor`, `resync` and `index` do; `command` has their options."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from greenmail.config import Config
+from greenmail.doctor import target as targets
+from greenmail.doctor import undo
+from greenmail.doctor.audit import Run, audit
+from greenmail.doctor.finding import several
+from greenmail.doctor.identity import acting_as
+from greenmail.doctor.repair import repair
+from greenmail.doctor.report import NOT_DONE, SOUND, Outcome, Report, shown, write_json, write_text
+from greenmail.doctor.restore import Means, restore
+from greenmail.doctor.resync import rebuild
+from greenmail.doctor.target import SettingsFor, Target
+from greenmail.errors import Refused
+from greenmail.pop3.uidl import Format
+from greenmail.storage.filesystem import Files
+from greenmail.storage.locks import Waiting
+
+_NAME_WIDTH = 24
+
+
+def _targets(config: Config, parsed: argparse.Namespace, settings_for: SettingsFor) -> list[Target]:
+    found = targets.by_path(config, settings_for, parsed.path) if parsed.path else []
+    if parsed.user or not parsed.path:
+        found += targets.by_user(config, settings_for, parsed.user)
+    return found
+
+
+def _quiet() -> None:
+    # The storage logs what it repairs; here the report says it.
+    logging.getLogger("greenmail").addHandler(logging.NullHandler())
+
+
+def _run_of(config: Config, quick: bool = False) -> Run:
+    return Run(Files(), time.time, time.sleep, Format(config.pop3_uidl_format), quick)
+
+
+def _bar(total: int) -> tuple[Progress, Callable[[str, str, int, int], None]]:
+    """A progress bar on standard error, if that is a terminal, and what tells it of work done."""
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[messages]:,} messages"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True, markup=False, highlight=False, emoji=False),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+        redirect_stdout=False,
+        redirect_stderr=False,
+        refresh_per_second=8,
+    )
+    task = progress.add_task("", total=total, messages=0)
+    done = 0
+
+    def tell(account: str, mailbox: str, messages: int, accounts: int) -> None:
+        nonlocal done
+        done += messages
+        name = shown(f"{account} {mailbox}".strip())
+        name = name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
+        progress.update(task, description=name.ljust(_NAME_WIDTH).replace("[", "("), advance=accounts, messages=done)
+
+    return progress, tell
+
+
+def doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
+    """Audit, --fix and --undo; the exit status."""
+    _quiet()
+    if parsed.undo:
+        return _undo(config, parsed)
+    found = _targets(config, parsed, settings_for)
+    started = time.monotonic()
+    files = Files()
+    log = undo.UndoLog(parsed.undo_log or _log_name(), files)
+    outcomes: list[Outcome] = []
+    progress, tell = _bar(len(found))
+    try:
+        with progress:
+            for target in found:
+                outcomes.append(_one(config, parsed, target, log, tell))
+                tell(target.name, "", 0, 1)
+    finally:
+        log.close()
+        if log.changes and len(outcomes) < len(found):
+            _say(f"greenmail: not finished; to take back what was done: greenmail doctor --undo {shown(log.path)}")
+    report = Report(
+        outcomes,
+        time.monotonic() - started,
+        parsed.fix,
+        os.path.abspath(log.path) if log.changes else "",
+        parsed.verbose,
+    )
+    if parsed.json:
+        sys.stdout.write(write_json(report) + "\n")
+    else:
+        write_text(report, Console(markup=False, highlight=False, emoji=False))
+    return report.status
+
+
+def _log_name() -> str:
+    return os.path.abspath(time.strftime("greenmail-doctor-%Y%m%d-%H%M%S.undo"))
+
+
+def _one(
+    config: Config,
+    parsed: argparse.Namespace,
+    target: Target,
+    log: undo.UndoLog,
+    tell: Callable[[str, str, int, int], None],
+) -> Outcome:
+    """Audit, and with --fix mend and audit again."""
+
+    def progress(mailbox: str, messages: int, octets: int) -> None:
+        if mailbox:
+            tell(target.name, mailbox, messages, 0)
+
+    run = Run(Files(), time.time, time.sleep, Format(config.pop3_uidl_format), parsed.quick, progress)
+    with acting_as(target.uid, target.gid):
+        before = audit(run, target)
+        if not parsed.fix or not any(finding.remedy for finding in before.findings):
+            return Outcome(before)
+        failures = repair(run, target, log, before.findings)
+        return Outcome(before, audit(run, target), tuple(failures))
+
+
+def _undo(config: Config, parsed: argparse.Namespace) -> int:
+    if parsed.fix or parsed.json or parsed.user or parsed.path:
+        raise Refused("--undo takes the undo log alone, which says whose mail it is about")
+    descriptor, records = undo.read(parsed.undo)
+    waiting = Waiting(time.sleep, time.time, config.lock_timeout)
+    host = config.lock_host or os.uname().nodename
+    try:
+        result = restore(Means(_run_of(config), waiting, host, descriptor), records)
+    finally:
+        os.close(descriptor)
+    for left in result.left:
+        _say(f"left alone: {shown(left)}")
+    _say(f"{several(result.done, 'change')} taken back" + (f", {result.idle} were back already" if result.idle else ""))
+    return NOT_DONE if result.left else SOUND
+
+
+def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argparse.Namespace) -> int:
+    """Make the index files anew, or complete them; the exit status."""
+    _quiet()
+    found = _targets(config, parsed, settings_for)
+    run = _run_of(config)
+    progress, tell = _bar(len(found))
+    mailboxes = messages = failed = 0
+    lines: list[str] = []
+    with progress:
+        for target in found:
+            with acting_as(target.uid, target.gid):
+                done = rebuild(run, target, anew, partial(_forward, tell, target.name))
+            tell(target.name, "", 0, 1)
+            mailboxes += done[0]
+            messages += done[1]
+            failed += len(done[2])
+            lines += [f"{target.name}: {failure.mailbox or failure.path!r}: {failure.text}" for failure in done[2]]
+    _tell_failures(lines)
+    what = "made anew" if anew else "complete"
+    counted = f"{several(mailboxes, 'mailbox', 'mailboxes')} with {several(messages, 'message')}"
+    _say(f"{several(len(found), 'account')}: the index of {counted} is {what}")
+    return NOT_DONE if failed else SOUND
+
+
+def _forward(tell: Callable[[str, str, int, int], None], account: str, mailbox: str, messages: int) -> None:
+    tell(account, mailbox, messages, 0)
+
+
+def _tell_failures(lines: Sequence[str]) -> None:
+    for line in lines:
+        _say(f"greenmail: not done: {shown(line)}", error=True)
+
+
+def _say(text: str, error: bool = False) -> None:
+    stream = sys.stderr if error else sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
