@@ -63,6 +63,11 @@ class MaildirUpload:
         self._close()
         return Sizes(self._convert.disk_size, self._convert.crlf_size)
 
+    @property
+    def size(self) -> int:
+        """Octets that it has on disk so far."""
+        return self._convert.disk_size
+
     def saved(self) -> None:
         """The file is a message now: there is nothing to abort any more."""
         self.path = b""
@@ -105,6 +110,7 @@ class Arrival:
     size: int
     date: int
     fields: bytes = b""  # raw fields for the uidlist
+    on_disk: int = 0  # octets of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,7 @@ def finish_all(uploads: Sequence[tuple[MaildirUpload, int]]) -> list[Sizes] | OS
 def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
     """`api.Mailbox.save`."""
     box.check()
+    box.admit(sum(upload.size for upload in uploads), len(uploads))
     now = int(box.context.runtime.now())
     dated = [(upload, now if upload.date is None else upload.date) for upload in uploads]
     finished = box.context.runtime.blocking(finish_all, dated)
@@ -157,7 +164,9 @@ def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
     arrivals = []
     for (upload, date), found in zip(dated, finished, strict=True):
         disk, crlf = found.on_disk or 0, found.with_crlf or 0
-        arrivals.append(Arrival(upload.path, with_sizes(upload.unique, disk, crlf), upload.flags, crlf, date))
+        arrivals.append(
+            Arrival(upload.path, with_sizes(upload.unique, disk, crlf), upload.flags, crlf, date, b"", disk)
+        )
     with box.locked():
         sync(box)
         uids = admit(box, arrivals)
@@ -202,6 +211,7 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
     if box.keywords.names != box.index.letters:
         change.value("letters", dict(box.keywords.names))
     box.commit(change)
+    box.charge(sum(arrival.on_disk for arrival in arrivals), len(arrivals))
     return uids
 
 
@@ -309,8 +319,8 @@ def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     return [(linked.original.item.uid, uid) for linked, uid in _copy(box, uids, target)]
 
 
-def _copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[Linked, int]]:
-    """What was copied, each with its UID in the target."""
+def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> list[tuple[Linked, int]]:
+    """What was copied, each with its UID in the target. What only `moves` in one quota root takes up no more of it."""
     look(box)
     target.check()
     originals = _originals(box, uids, target)
@@ -324,6 +334,8 @@ def _copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[Linked, int]
     found = [linked for linked in made if linked.sizes is not None]
     is_done = False
     try:
+        if not moves or not box.context.quota.counts(box.name):
+            target.admit(sum(linked.sizes.on_disk or 0 for linked in found if linked.sizes), len(found))
         with target.locked():
             sync(target)
             new = admit(target, _arrivals(target, found))
@@ -365,7 +377,7 @@ def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
             fields[b"G"] = original.guid
         taken.add(base)
         raw = format_fields(fields) if fields else b""
-        arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw))
+        arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw, disk))
     return arrivals
 
 
@@ -409,7 +421,7 @@ def _claimed(box: Box, descriptor: int) -> bool:
 
 
 def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
-    copied = {linked.original.item.uid: (linked, uid) for linked, uid in _copy(box, uids, target)}
+    copied = {linked.original.item.uid: (linked, uid) for linked, uid in _copy(box, uids, target, moves=True)}
     removed: set[int] = set()
     failed: StorageError | None = None
     try:

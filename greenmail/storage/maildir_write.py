@@ -22,6 +22,7 @@ from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_name, in_cur, letters_of, with_letters
 from greenmail.storage.maildir_scan import LARGE, list_names, look, sync
+from greenmail.storage.quota import disk_size
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Outcome:
     is_new: bool
     done: bool
     error: OSError | None = None
+    size: int = 0  # octets on disk of a file that was unlinked
 
 
 def batches(uids: Iterable[int]) -> list[list[int]]:
@@ -288,8 +290,9 @@ def _unlink_one(
         try:
             if not is_doomed(path, name):
                 return Outcome(item.uid, name, is_new, False)
+            size = disk_size(files, path)
             files.unlink(path)
-            return Outcome(item.uid, name, is_new, True)
+            return Outcome(item.uid, name, is_new, True, size=size)
         except FileNotFoundError:
             found = finder.find(base_name(name), (name, is_new))
             if found is None:
@@ -326,6 +329,7 @@ def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
 def drop(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
     """Journal which files went; their UIDs. What was not unlinked is settled as it was found."""
     gone = [outcome.uid for outcome in outcomes if outcome.done]
+    box.charge(-sum(outcome.size for outcome in outcomes), -len(gone))
     change = Change()
     change.went(sorted(gone))
     box.commit(change)
