@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
+    _fill_standard_streams()
     parsed = _parser().parse_args(arguments)
     path = getattr(parsed, "config", _DEFAULT_CONFIG)
     run: Callable[[Config, argparse.Namespace], int] = getattr(parsed, "run", _serve)
@@ -49,6 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _fill_standard_streams() -> None:
+    """Have 0, 1 and 2 open, or the next file or socket would get these numbers, and what a library prints."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 -- for the life of the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 -- the same
 
 
 def _parser() -> argparse.ArgumentParser:

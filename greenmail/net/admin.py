@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _green: Any = gevent.socket  # whose names are made at run time
 
+TIMEOUT = 5.0  # seconds for a request, and between two of them
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -38,6 +39,14 @@ class Health:
         """Status line and body of /healthz: good as long as somebody answers clients."""
         word, status = ("ok", "200 OK") if self.ready else ("down", "503 Service Unavailable")
         return status, f"{word}: {self.ready} of {self.wanted} workers answer\n".encode()
+
+
+class _Server(WSGIServer):
+    """gevent's, whose own would wait for a silent client for ever."""
+
+    def handle(self, client: Any, address: Any) -> None:
+        client.settimeout(TIMEOUT)
+        super().handle(client, address)
 
 
 def application(health: Health) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
@@ -65,7 +74,7 @@ def run(listener: socket.socket, control: socket.socket) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: loop.run_callback_threadsafe(stop.set))
     parent = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(control.fileno()))
     control.close()
-    server = WSGIServer(
+    server = _Server(
         listener, application(health), log=None, error_log=log, spawn=64, environ={"SERVER_NAME": "localhost"}
     )
     # Without SERVER_NAME above gevent would ask the DNS for this machine's.

@@ -96,6 +96,10 @@ class _Worker:
     def _make_engines(self) -> dict[str, Any]:
         config, runtime = self._plan.config, self._work.runtime
         databases = [BACKENDS["passwd-file"](config.passwd_file)] if config.passwd_file else []
+        if config.passwd_file and "%" not in config.passwd_file and not os.access(config.passwd_file, os.R_OK):
+            log.error(
+                "passwd-file path=%r cannot be read by uid=%d: nobody can log in", config.passwd_file, os.getuid()
+            )
         rules = Rules(config.username_format, config.default_domain, config.allow_weak_schemes)
         authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run)
         store = MaildirStore(runtime, config.cache_memory)

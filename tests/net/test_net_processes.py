@@ -304,6 +304,37 @@ def answers(url):
         return b""
 
 
+def test_without_standard_streams_nothing_else_takes_their_numbers(serve, tmp_path):
+    """Else what a library prints would go to a client or into a file of figures."""
+
+    def close_all():
+        for number in range(3):
+            os.close(number)
+
+    server = ready(serve(workers=1, enter=close_all, log_path=str(tmp_path / "server" / "log")))
+    for pid in (server.process.pid, *children(server.process.pid)):
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {os.devnull}
+    assert Client(server.imap).greeting.startswith(b"* OK")
+
+
+@ROOT_ONLY
+def test_a_user_database_that_workers_cannot_read_is_told_at_the_start(serve_others):
+    server = ready(serve_others(workers=1, user="12345", enter=lambda: os.umask(0o077)))
+    passwd = server.directory / "passwd"
+    passwd.chmod(0o600)
+    os.kill(workers(server)[0], signal.SIGKILL)
+    until(lambda: f"passwd-file path='{passwd}' cannot be read by uid=12345" in server.logged(), "the line")
+
+
+def test_silent_clients_of_the_metrics_port_do_not_keep_others_out(serve):
+    server = ready(serve(workers=1))
+    silent = [socket.create_connection(("127.0.0.1", server.metrics), PATIENCE) for _ in range(70)]
+    assert urllib.request.urlopen(f"http://127.0.0.1:{server.metrics}/healthz", timeout=PATIENCE).status == 200
+    assert "Traceback" not in server.logged()
+    for sock in silent:
+        sock.close()
+
+
 # --- Hostile clients ---
 
 
