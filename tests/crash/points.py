@@ -20,6 +20,7 @@ from crash.scene import (
     judge,
     leftovers,
     look_at,
+    new_store,
     open_account,
     open_world,
     put,
@@ -55,16 +56,20 @@ def fresh(image: DirectoryNode, scratch: Path) -> Path:
 def start(operation: Operation, root: Path, call: Call) -> World:
     """A process that is about to carry out the operation."""
     clock = Clock()
+    if operation.is_first:
+        return World(None, new_store(call, clock), clock, None, root=root)  # type: ignore[arg-type]  # nothing is open yet
     if not operation.is_cold:
         return open_world(root, call, clock, operation.variant)
     store, account = open_account(root, call, clock, operation.variant)
     return World(account, store, clock, None)  # type: ignore[arg-type]  # a cold operation opens INBOX itself
 
 
-def base_image(scratch: Path, variant: str) -> DirectoryNode:
+def base_image(scratch: Path, operation: Operation) -> DirectoryNode:
+    """An account that is large enough for the operation."""
     root = scratch / "base"
     root.mkdir()
-    build(root, variant)
+    if not operation.is_first:
+        build(root, operation.variant, operation.needs_parents)
     image = take(bytes(root))
     shutil.rmtree(root)
     return image
@@ -73,6 +78,8 @@ def base_image(scratch: Path, variant: str) -> DirectoryNode:
 def set_stage(operation: Operation, base: DirectoryNode, scratch: Path) -> Stage:
     """Prepare the operation, and see what it does when nothing goes wrong."""
     root = fresh(base, scratch)
+    if operation.is_first:
+        return _first_stage(operation, base, root)
     world = open_world(root, variant=operation.variant)
     operation.prepare(root, world)
     world.close()
@@ -89,6 +96,14 @@ def set_stage(operation: Operation, base: DirectoryNode, scratch: Path) -> Stage
         faults.armed = False
         complete = look_at(root, variant=operation.variant)
     return Stage(operation, image, before, complete, faults.calls)
+
+
+def _first_stage(operation: Operation, base: DirectoryNode, root: Path) -> Stage:
+    faults = Faults()
+    with closing_descriptors():
+        faults.armed = True
+        operation.run(start(operation, root, faults))
+    return Stage(operation, base, Picture(), look_at(root), faults.calls)
 
 
 @dataclass
@@ -121,7 +136,7 @@ class Trial:
                 return False
             if not self.faults.is_dead:
                 self._judge_living(world)
-            elif not operation.is_cold:
+            elif world.inbox is not None:
                 self.told = (world.inbox.uidnext, world.inbox.modseq)
         self._judge_fresh(world.clock)
         return True
@@ -132,7 +147,7 @@ class Trial:
 
     def _judge_living(self, world: World) -> None:
         """After an error the same objects go on, and say what a server that starts now says."""
-        if self.stage.operation.is_cold:
+        if world.inbox is None:
             return
         for mailbox in (world.inbox, world.other):
             if mailbox is None or mailbox.box.is_gone:
@@ -177,7 +192,7 @@ class Trial:
 
     def _judge_next_commands(self, clock: Clock) -> None:
         """No lock stands in the way."""
-        variant = self.stage.operation.variant
+        variant, clock.slept = self.stage.operation.variant, 0.0
         world = open_world(self.root, plain_unsynced, clock, variant)
         for mailbox in (world.inbox, world.other):
             if mailbox is not None:

@@ -18,14 +18,15 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def stage_of(place: Path) -> Callable[[Operation], Stage]:
-    images: dict[str, DirectoryNode] = {}
+    images: dict[tuple[str, bool, bool], DirectoryNode] = {}
     stages: dict[str, Stage] = {}
 
     def stage(operation: Operation) -> Stage:
-        if operation.variant not in images:
-            images[operation.variant] = base_image(place, operation.variant)
+        base = operation.variant, operation.needs_parents, operation.is_first
+        if base not in images:
+            images[base] = base_image(place, operation)
         if operation.name not in stages:
-            stages[operation.name] = set_stage(operation, images[operation.variant], place)
+            stages[operation.name] = set_stage(operation, images[base], place)
         return stages[operation.name]
 
     return stage
