@@ -313,6 +313,9 @@ class Stream:
                 continue
             except OSError as error:
                 raise self._lost(_why(error), audible=False) from None
+            if not taken:  # gevent's TLS socket says so and does not raise
+                self._wait_for_reader(_WRITE)
+                continue
             position += taken
             self.sent += taken
             if position < len(view):
