@@ -27,12 +27,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(server, maildir, tmp_path)
 
 
+def processes(site: Site) -> list[str]:
+    pid = site.server.process.pid
+    return [str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def resident(site: Site) -> int:
     """Octets of private memory of the whole server."""
     total = 0
-    pid = site.server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for process in [str(pid), *children]:
+    for process in processes(site):
         for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
             if line.startswith(("Private_Dirty:", "Private_Clean:")):
                 total += int(line.split()[1]) * 1024
@@ -68,6 +71,33 @@ def held(site: Site) -> int:
     return sum(state not in (LISTEN, TIME_WAIT) for state in states)
 
 
+def processor_time(site: Site) -> float:
+    """Seconds that the server has worked so far."""
+    ticks = 0
+    for process in processes(site):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_client_that_does_not_read_costs_no_work(tmp_path: Path, tls: bool) -> None:
+    make_box(tmp_path / "alice" / "Maildir")
+    with greenmail.start(tmp_path / "run", str(tmp_path / "%u" / "Maildir"), allow_plain_text=True) as server:
+        site = Site(server, tmp_path / "alice" / "Maildir", tmp_path)
+        client = Imap(server.imaps if tls else server.imap, tls=tls).login()
+        client.ok("APPEND INBOX", b"Subject: big\r\n\r\n" + b"0123456789abcde\n" * (8 * MIB // 16))
+        client.ok("SELECT INBOX")
+        client.send(b"f FETCH 1 BODY.PEEK[]\r\n")
+        client.socket.recv(1)
+        time.sleep(1)  # until it is stuck
+        before = processor_time(site)
+        time.sleep(2)  # the length of the test itself
+        assert processor_time(site) - before < 0.2
+        client.file.close()
+        client.socket.close()
+
+
 def never_reading(site: Site, count: int) -> None:
     """`count` clients ask for 64 MiB each and read nothing. That they are cut off does not show at their end."""
     with site.imap() as client:
@@ -99,6 +129,7 @@ def test_readers_that_do_not_read_are_closed(site: Site) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_five_hundred_readers_that_do_not_read_are_closed(site: Site) -> None:
     never_reading(site, 500)
 
@@ -177,7 +208,8 @@ def test_random_octets_leave_no_trace(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_random_octets_for_two_minutes(site: Site) -> None:
+@pytest.mark.timeout(3600)
+def test_random_octets_for_long(site: Site) -> None:
     outlives(site, float(os.environ.get("GREENMAIL_SOAK", "60")))
 
 
