@@ -28,7 +28,7 @@ from greenmail.imap.commands import (
     status,
     store,
 )
-from greenmail.imap.ext import condstore
+from greenmail.imap.ext import condstore, quota
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`; `basic` leads the list of capabilities.
@@ -50,6 +50,7 @@ FEATURES: tuple[Feature, ...] = (
     status.FEATURE,
     store.FEATURE,
     condstore.FEATURE,
+    quota.FEATURE,
 )
 
 

@@ -292,6 +292,13 @@ class Quota:
     storage_limit: int | None
     messages_used: int
     messages_limit: int | None
+    is_soft: bool = False  # nothing is refused when more is used
+
+    @property
+    def is_exceeded(self) -> bool:
+        """More is used than allowed."""
+        pairs = (self.storage_used, self.storage_limit), (self.messages_used, self.messages_limit)
+        return any(limit is not None and used > limit for used, limit in pairs)
 
 
 @dataclass(frozen=True, slots=True)

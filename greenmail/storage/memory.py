@@ -469,8 +469,8 @@ class MemoryAccount:
         rules = self.quota_rules
         if rules is None or root != rules.root:
             raise StorageError(Reason.NOT_FOUND, "There is no such quota root.")
-        limits, used = rules.limits, self._used(rules)
-        return Quota(root, used.storage, limits.storage or None, used.messages, limits.messages or None)
+        most, used = rules.limits, self._used(rules)
+        return Quota(root, used.storage, most.storage or None, used.messages, most.messages or None, not rules.enforced)
 
     def watched(self) -> tuple[str, ...]:
         return ()

@@ -247,6 +247,7 @@ class Maildirsize:
             storage_limit=limits.storage or None,
             messages_used=state.messages,
             messages_limit=limits.messages or None,
+            is_soft=not self.rules.enforced,
         )
 
     def admit(self, name: str, storage: int, messages: int) -> None:

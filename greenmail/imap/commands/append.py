@@ -15,6 +15,7 @@ from greenmail.imap.commands.listing import render_renamed
 from greenmail.imap.commands.status import open_mailbox
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import date_time
+from greenmail.imap.ext import quota
 from greenmail.imap.response import LIMIT, NONEXISTENT, TOOBIG, TRYCREATE, Ok
 from greenmail.imap.sequence_set import compact
 from greenmail.imap.session import Session
@@ -134,6 +135,7 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
         raise Refused("the mailbox was replaced meanwhile; nothing was appended", NONEXISTENT)
     uids = mailbox.save([message.upload for message in request.messages])
     session.figures.appended += len(uids)
+    quota.warn(session, mailbox.name)
     if session.rev2 and mailbox.name != request.name:  # RFC 9051 6.3.12: the name was normalized
         session.out.write(render_renamed(session, mailbox.name, request.name))
     return Ok("APPEND completed", b"APPENDUID %d %b" % (mailbox.uidvalidity, compact(uids)))

@@ -8,6 +8,7 @@ from greenmail.imap.command import SELECTED, Capability, Command, Feature, alway
 from greenmail.imap.commands.append import open_target
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext import quota
 from greenmail.imap.message_set import message_uids, selected
 from greenmail.imap.response import EXPUNGEISSUED, Ok
 from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
@@ -38,6 +39,8 @@ def run_copy(session: Session, request: CopyRequest) -> Ok:
     target = open_target(session, request.name)
     try:
         pairs = selected(session).mailbox.copy(uids, target) if uids else []
+        if pairs:
+            quota.warn(session, target.name)
         return Ok("COPY completed" if pairs else "No messages, so nothing copied", _copyuid(target, pairs))
     finally:
         target.close()
@@ -51,6 +54,8 @@ def run_move(session: Session, request: CopyRequest) -> Ok:
     try:
         pairs = view.mailbox.move(uids, target) if uids else []
         code = _copyuid(target, pairs)
+        if pairs:
+            quota.warn(session, target.name)
     finally:
         target.close()
     if code:
