@@ -181,6 +181,15 @@ class Config(_Table):
     auto_create: kind.Names = _setting(
         (), "Mailboxes that are made and subscribed at a user's first login.", "[Drafts, Sent]"
     )
+    quota_storage: kind.SizeOrZero = _setting(
+        0, "Octets that a user's mail may take up; 0 is what maildirsize says. A user's own quota_rule comes first."
+    )
+    quota_messages: Annotated[int, BeforeValidator(kind.number(0, 1_000_000_000))] = _setting(
+        0, "Messages that a user may have, likewise."
+    )
+    quota_ignore: kind.Names = _setting(
+        (), "Mailboxes that are not counted, as in the other programs here; Courier leaves out Trash.", "[Trash]"
+    )
     coexistence: Annotated[str, BeforeValidator(kind.one_of("none", "dovecot"))] = _setting(
         "none", "Another server on the same Maildirs at the same time: none or dovecot."
     )

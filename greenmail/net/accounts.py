@@ -1,5 +1,6 @@
 """Users' mail, by the configuration: from `User` to `storage.api.Account`."""
 
+import logging
 from collections.abc import Callable
 
 from greenmail.auth import names
@@ -7,6 +8,9 @@ from greenmail.auth.api import User
 from greenmail.config import Config
 from greenmail.storage.account import MaildirSettings, MaildirStore
 from greenmail.storage.api import Account
+from greenmail.storage.quota_rules import Limits, QuotaRules, from_user
+
+log = logging.getLogger(__name__)
 
 
 def settings_for(config: Config, user: User) -> MaildirSettings:
@@ -30,7 +34,17 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
         lock_timeout=config.lock_timeout,
         lock_host=config.lock_host,
         coexistence=config.coexistence,
+        quota=quota_rules(config, user),
     )
+
+
+def quota_rules(config: Config, user: User) -> QuotaRules:
+    """This user's quota, by the settings and the fields of the passwd-file."""
+    limits = Limits(config.quota_storage, config.quota_messages)
+    rules, problems = from_user(user.extra, QuotaRules(limits, ignored=config.quota_ignore))
+    for problem in problems:
+        log.warning("quota user=%r problem=%r", user.name, problem)
+    return rules
 
 
 def opener(config: Config, store: MaildirStore) -> Callable[[User], Account]:
