@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -50,6 +50,7 @@ class Child:
     ready: bool = False
     leaving: bool = False
     kill_at: float | None = None
+    lacks: dict[tls.Pair, tls.Material] = field(default_factory=dict)  # renewed certificates not yet sent to it
     told: tuple[int, int] = (-1, -1)  # an admin process: the health it knows of
 
     @property
@@ -163,7 +164,7 @@ class Family:
             child.heard = time.monotonic()
             try:
                 self._hear(child, register.decode(data))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 log.error("bug message-from pid=%d data=%r", child.pid, data[:200])
         return True
 
@@ -196,19 +197,23 @@ class Family:
 
     def hand_out(self, material: tls.Material) -> None:
         """Send a renewed certificate with its key to every worker."""
-        pair = material.pair
-        data = register.encode({"op": "certificate", "cert": pair.cert_path, "key": pair.key_path})
         for child in self.children.values():
-            if child.kind is not Kind.WORKER:
-                continue
-            descriptors = tls.to_memory(material)
-            try:
-                socket.send_fds(child.control, [data], descriptors)
-            except OSError as error:
-                log.warning("certificate-not-sent pid=%d reason=%s", child.pid, error.strerror)
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
+            if child.kind is Kind.WORKER:
+                child.lacks[material.pair] = material
+        self.hand_out_late()
+
+    def hand_out_late(self) -> None:
+        """Send what a worker could not be sent before: it would go on with a certificate that ends."""
+        for child in self.children.values():
+            for pair, material in list(child.lacks.items()):
+                data = register.encode({"op": "certificate", "cert": pair.cert_path, "key": pair.key_path})
+                try:
+                    with tls.in_memory(material) as descriptors:
+                        socket.send_fds(child.control, [data], descriptors)
+                except OSError as error:
+                    log.warning("certificate-not-sent pid=%d reason=%s", child.pid, error.strerror)
+                    continue
+                del child.lacks[pair]
 
     # --- generations ---
 

@@ -1,9 +1,7 @@
 """What a configuration means on this machine: bound sockets, checked certificates, whom to run as. In the parent."""
 
 import logging
-import os
 import socket
-import ssl
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,15 +84,12 @@ class Site:
         """Certificates that are new on disk; taken up here, for processes that will be forked."""
         found = []
         for material in tls.changed(self.materials.values()):
-            descriptors = tls.to_memory(material)
             try:
-                tls.load(self.contexts[material.pair], *descriptors)
-            except (ssl.SSLError, OSError) as error:
+                with tls.in_memory(material) as descriptors:
+                    tls.load(self.contexts[material.pair], *descriptors)
+            except OSError as error:  # OpenSSL's errors, too
                 log.warning("certificate-not-reloaded path=%s reason=%r", material.pair.cert_path, str(error))
                 continue
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
             self.materials[material.pair] = material
             metrics.certificate_expiry(material.pair.cert_path, material.expires)
             found.append(material)

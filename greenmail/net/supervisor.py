@@ -241,6 +241,7 @@ class _Supervisor:
         systemd.notify("READY=1")
 
     def _renew_certificates(self) -> None:
+        self._family.hand_out_late()
         for material in self._site.renewed():
             log.info("certificate-renewed path=%s", material.pair.cert_path)
             self._family.hand_out(material)

@@ -15,7 +15,8 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,20 +109,23 @@ def context(material: Material, min_version: str, ciphers: str) -> SSLContext:
     except ssl.SSLError:
         text = f"tls-ciphers: OpenSSL knows none of these ciphers: {ciphers!r}; see `openssl ciphers -v`"
         raise CannotStart(text, EX_CONFIG) from None
-    descriptors = to_memory(material)
     try:
-        load(made, *descriptors)
-    except (ssl.SSLError, OSError) as error:
+        with in_memory(material) as descriptors:
+            load(made, *descriptors)
+    except OSError as error:  # OpenSSL's errors, too
         raise CannotStart(f"cert-path: {material.pair.cert_path}: OpenSSL refuses it: {error}", EX_CONFIG) from None
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
     return made
 
 
-def to_memory(material: Material) -> tuple[int, int]:
-    """Descriptors of anonymous files with certificate and key: to be sent to a worker, and closed."""
-    return _memory("certificate", material.certificates), _memory("key", material.key)
+@contextmanager
+def in_memory(material: Material) -> Iterator[tuple[int, int]]:
+    """Descriptors of anonymous files with certificate and key, for as long as the block. Raises OSError."""
+    with ExitStack() as opened:
+        certificates = _memory("certificate", material.certificates)
+        opened.callback(os.close, certificates)
+        key = _memory("key", material.key)
+        opened.callback(os.close, key)
+        yield certificates, key
 
 
 def load(into: Any, certificates: int, key: int) -> None:

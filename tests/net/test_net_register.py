@@ -1,11 +1,14 @@
 """Who is logged in: the parent's table, and a worker that must not depend on it."""
 
+import os
 import socket
 
 import gevent
 import gevent.socket
 import pytest
 
+from greenmail.net import tls
+from greenmail.net.family import Child, Family, Kind
 from greenmail.net.register import Register, RegisterClient, decode, encode
 
 
@@ -143,3 +146,47 @@ def test_a_parent_that_is_gone_stops_nobody(parent):
     parent.sock.close()
     assert enter(parent) is None
     leave(parent)
+
+
+def test_a_renewed_certificate_is_sent_again_when_there_was_no_room(pki):
+    cert, key = pki
+    material = tls.read(tls.Pair(str(cert), str(key)))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    family = Family(1)
+    family.children[5] = Child(Kind.WORKER, 0, 5, ours, 1, 0.0, 0.0)
+    filled = 0
+    with theirs, ours:
+        while True:
+            try:
+                ours.send(b"x" * 1000)
+                filled += 1
+            except BlockingIOError:
+                break
+        family.hand_out(material)
+        for _ in range(filled):
+            assert theirs.recv(2000) == b"x" * 1000
+        family.hand_out_late()
+        data, descriptors, _, _ = socket.recv_fds(theirs, 2000, 2)
+        assert decode(data)["cert"] == str(cert)
+        assert [os.pread(number, 1 << 20, 0) for number in descriptors] == [material.certificates, material.key]
+        for number in descriptors:
+            os.close(number)
+        family.hand_out_late()
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 60000, b"{", b"[]", b"5", b"null", b"{}", b'{"op": "login"}', b'{"op": [], "n": 1}', b"\xff",
+     b'{"op": "login", "n": [], "user": {}, "address": 1, "protocol": 2}'],
+)  # fmt: skip
+def test_nothing_that_a_worker_says_ends_the_parent(data):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    child = Child(Kind.WORKER, 0, 1, ours, 1, 0.0, 0.0)
+    with theirs, ours:
+        theirs.send(data)
+        assert Family(1).read(child) is True

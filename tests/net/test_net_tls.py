@@ -1,6 +1,7 @@
 """Certificates: what is checked at the start, and what the messages say."""
 
 import datetime
+import errno
 import logging
 import os
 import ssl
@@ -11,7 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from greenmail.config import from_mapping
 from greenmail.net import tls
+from greenmail.net.children import Identity
+from greenmail.net.site import Site
 from greenmail.net.tls import CannotStart, Pair
 
 PEM = serialization.Encoding.PEM
@@ -162,8 +166,33 @@ def test_material_goes_through_memory_into_a_living_context(tmp_path):
     certificate, key = make("mail")
     context = tls.context(tls.read(written(tmp_path, [certificate], key)), "1.3", "HIGH")
     fresh, fresh_key = make("mail")
-    descriptors = tls.to_memory(tls.read(written(tmp_path, [fresh], fresh_key)))
-    os.unlink(tmp_path / "key.pem")
-    tls.load(context, *descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)
+    with tls.in_memory(tls.read(written(tmp_path, [fresh], fresh_key))) as descriptors:
+        os.unlink(tmp_path / "key.pem")
+        tls.load(context, *descriptors)
+
+
+def test_a_renewed_certificate_waits_while_there_are_no_descriptors(tmp_path, monkeypatch, caplog):
+    """The parent is the last that may end for want of room."""
+    certificate, key = make("old")
+    pair = written(tmp_path, [certificate], key)
+    material = tls.read(pair)
+    site = Site(
+        from_mapping({}), Identity(0, 0), {}, None, {pair: material}, {pair: tls.context(material, "1.2", "HIGH")}
+    )
+    certificate, key = make("new")
+    written(tmp_path, [certificate], key)
+    real, opened = os.memfd_create, []
+
+    def full(name, flags):
+        if opened:
+            raise OSError(errno.EMFILE, "Too many open files")
+        opened.append(real(name, flags))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "memfd_create", full)
+    assert site.renewed() == []
+    assert "Too many open files" in caplog.text
+    with pytest.raises(OSError):
+        os.fstat(opened[0])
+    monkeypatch.undo()
+    assert [found.pair for found in site.renewed()] == [pair]
