@@ -14,9 +14,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from greenmail.message.structure import Part
+from greenmail.message.structure import Part, Span
 
 _TOKEN = re.compile(rb"[!-~]+")
+
+_ENCODED_TEXT = re.compile(rb"\n\S+ t \d+ \d+ (\d+) (\d+) \d+ (base64|quoted-printable)(?=\n|\Z)")
+
+_NO_TEXT = re.compile(rb"\n\S+ l (\d+) (\d+) \d+ (\d+) ")
 
 ROOT = b"0"
 
@@ -68,6 +72,26 @@ def find_part(parts: bytes, path: tuple[int, ...]) -> Place | None:
     words = parts[start + 1 : end if end >= 0 else None].split(b" ")
     numbers = [int(word) for word in words[2:7]]
     return Place(words[1], numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], words[7])
+
+
+def encoded_texts(parts: bytes) -> list[tuple[Span, bytes]]:
+    """Body and encoding of each text part that must be decoded before it can be read."""
+    return [((int(start), int(end)), encoding) for start, end, encoding in _ENCODED_TEXT.findall(parts)]
+
+
+def without_data(data: bytes, parts: bytes, start: int) -> bytes | None:
+    """The message from octet `start` on without the bodies of leaves that are not text.
+
+    None if one of them may be a message/* without a message in it, such as message/delivery-status: that is text.
+    """
+    pieces: list[bytes] = []
+    for first, behind, end in _NO_TEXT.findall(parts):
+        if b"message" in data[int(first) : int(behind)].lower():
+            return None
+        pieces.append(data[start : int(behind)])
+        start = max(start, int(end))
+    pieces.append(data[start:])
+    return b"".join(pieces)
 
 
 def _of_message(message: Part, prefix: bytes) -> Iterator[tuple[bytes, Part]]:

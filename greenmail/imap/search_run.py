@@ -15,6 +15,7 @@ from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import known_rows, live_rows
 from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, open_batches, ready
 from greenmail.imap.message_set import message_ranges, selected
+from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
 from greenmail.imap.search_key import (
     AllKey,
     AndKey,
@@ -31,15 +32,16 @@ from greenmail.imap.search_key import (
 )
 from greenmail.imap.session import Session
 from greenmail.message.decode import codec, decode_words, sent_date
-from greenmail.message.headers import Header
-from greenmail.message.search import fold, look
-from greenmail.message.structure import scan
+from greenmail.message.headers import values
+from greenmail.message.search import fold, lacks, look
+from greenmail.message.structure import Part, scan
 from greenmail.storage.api import CacheKind, Content, any_flag_sets
 
 BLOCK = 4096  # messages asked at once where only columns are looked at
 HEADER_BLOCK = 256  # ... and where header fields are
 CHARSETS = "US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252 KOI8-R ISO-2022-JP SHIFT_JIS EUC-JP GB18030 BIG5 EUC-KR"
 
+_LINE_ENDS_AND_COLON = frozenset("\r\n:")
 _HEADERS = frozenset({CacheKind.HEADERS})
 _DATE = b"date"
 
@@ -53,6 +55,16 @@ class Needle:
 
     key: HeaderProbe | TextKey
     text: str
+
+    @property
+    def octets(self) -> bytes | None:
+        """What must be in the octets of US-ASCII mail for the text to be found there; None: that cannot be said.
+
+        A field is looked at as `name: value`, whatever white space stands around its colon.
+        """
+        text = self.text
+        is_plain = text and text.isascii() and text == text.strip() and not set(text) & _LINE_ENDS_AND_COLON
+        return text.encode("ascii") if is_plain and not isinstance(self.key, SentKey) else None
 
 
 class Search:
@@ -174,21 +186,21 @@ class Search:
     def _from_records(self, block: list[int]) -> list[int]:
         """Answer from HEADERS records; the messages whose record is too long to be kept are left."""
         records = ready(self.session, self.mailbox, block, _HEADERS, lambda error: None)[CacheKind.HEADERS]
-        left: list[int] = []
-        for uid, record in zip(block, records, strict=True):
-            if record == TOO_LONG:
-                left.append(uid)
-            elif record is not None:
-                self.header_hits[uid] = match_header(record[1:], self.header_needles)
-                self.session.breathe()
+        left = [uid for uid, record in zip(block, records, strict=True) if record == TOO_LONG]
+        there = [pair for pair in zip(block, records, strict=True) if pair[1] is not None and pair[1] != TOO_LONG]
+        hits = match_records([record or b"" for _, record in there], self.header_needles)
+        self.header_hits.update(zip((uid for uid, _ in there), hits, strict=True))
         return left
 
     def _probe_texts(self, uids: list[int]) -> None:
         """Answer every BODY and TEXT key of the command for `uids`, reading each message once."""
         todo = [uid for uid in uids if uid not in self.text_hits]
         for batch in open_batches(self.session, self.mailbox, todo, lambda error: None):
-            made = self.session.blocking(probe_texts, [content for _, content in batch], self.text_needles)
+            parts = self.mailbox.cached_many([uid for uid, _ in batch], CacheKind.PARTS)
+            contents = [content for _, content in batch]
+            made, scanned = self.session.blocking(probe_texts, contents, parts, self.text_needles)
             self._take(self.text_hits, batch, made)
+            self.mailbox.cache_many([(batch[place][0], CacheKind.PARTS, found) for place, found in scanned])
         self.lost.update(uid for uid in todo if uid not in self.text_hits)
 
     def _take(self, hits: dict[int, Hits], batch: Sequence[tuple[int, Content]], made: Sequence[Hits | None]) -> None:
@@ -211,19 +223,44 @@ def walk(key: Key) -> Iterator[Key]:
                 yield one
 
 
+def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterator[Hits]:
+    """The keys that match each HEADERS record, without its first octet.
+
+    Where nothing is encoded and a needle is not in the octets, it is not in any field either, and most are not.
+    """
+    octets = [needle.octets for needle in needles]
+    wanted = [needle for needle in octets if needle is not None]
+    if len(wanted) < len(octets):
+        yield from (match_header(record[1:], needles) for record in records)
+        return
+    nothing: Hits = frozenset()
+    for record in records:
+        low = record.lower()
+        if b"\r\n " in low or b"\r\n\t" in low:
+            low = low.replace(b"\r\n", b"")
+        for needle in wanted:
+            if needle in low:
+                break
+        else:
+            if b"=?" not in low and low.isascii():
+                yield nothing
+                continue
+        yield match_header(record[1:], needles)
+
+
 def match_header(header: bytes, needles: Sequence[Needle]) -> Hits:
     """The keys that match a header, or the part of it that a record holds."""
-    fields = Header(header)
+    fields = values(header, {_field(needle.key) for needle in needles})
     texts: dict[bytes, list[str]] = {}
     found: list[Key] = []
     for needle in needles:
         name = _field(needle.key)
         if isinstance(needle.key, SentKey):
-            if _is_sent(needle.key, fields.first(_DATE)):
+            if _is_sent(needle.key, next(iter(fields[name]), None)):
                 found.append(needle.key)
             continue
         if name not in texts:
-            texts[name] = [fold(decode_words(value)) for value in fields.all(name)]
+            texts[name] = [fold(decode_words(value)) for value in fields[name]]
         if any(needle.text in text for text in texts[name]):
             found.append(needle.key)
     return frozenset(found)
@@ -240,19 +277,44 @@ def probe_headers(contents: Sequence[Content], needles: Sequence[Needle]) -> lis
     return made
 
 
-def probe_texts(contents: Sequence[Content], needles: Sequence[Needle]) -> list[Hits | None]:
-    """Runs in the pool: the BODY and TEXT keys that each message matches; None if it cannot be read."""
+def probe_texts(
+    contents: Sequence[Content], parts: Sequence[bytes | None], needles: Sequence[Needle]
+) -> tuple[list[Hits | None], list[tuple[int, bytes]]]:
+    """Runs in the pool: the BODY and TEXT keys that each message matches, None if it cannot be read; and the PARTS of
+    those messages whose parts were not known."""
     made: list[Hits | None] = []
-    for content in contents:
+    scanned: list[tuple[int, bytes]] = []
+    octets = [needle.octets for needle in needles]
+    plain = [needle for needle in octets if needle is not None]
+    with_header = any(isinstance(needle.key, TextKey) and needle.key.header for needle in needles)
+    for place, content in enumerate(contents):
         try:
-            made.append(_text_hits(content.read(), needles))
+            data = content.read()
         except StorageError:
             made.append(None)
-    return made
+            continue
+        known, root = parts[place], None
+        if known is None:
+            root = scan(data)
+            known = format_parts(root)
+            scanned.append((place, known))
+        message = find_part(known, ())
+        start = message.header_end if message is not None and not with_header else 0
+        if len(plain) == len(octets) and _lacks(data, known, start, plain):
+            made.append(frozenset())
+        else:
+            made.append(_text_hits(data, root or scan(data), needles))
+    return made, scanned
 
 
-def _text_hits(data: bytes, needles: Sequence[Needle]) -> Hits:
-    root = scan(data)
+def _lacks(data: bytes, parts: bytes, start: int, needles: Sequence[bytes]) -> bool:
+    """Whether it can be said without much ado that the message has none of `needles` from octet `start` on."""
+    text = without_data(data, parts, start)
+    encoded = ((data[first:last], encoding) for (first, last), encoding in encoded_texts(parts))
+    return text is not None and lacks(text, encoded, needles)
+
+
+def _text_hits(data: bytes, root: Part, needles: Sequence[Needle]) -> Hits:
     found: list[Key] = []
     for with_header in (False, True):
         group = [needle for needle in needles if isinstance(needle.key, TextKey) and needle.key.header is with_header]

@@ -48,6 +48,7 @@ _ASCTIME = re.compile(
 )
 _COMMENT = re.compile(r"\([^()]*\)")
 _ZONES = {"EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8}  # RFC 5322 4.3
+_ASCII = bytes(range(128))
 _DATE_OCTETS = 1000  # of a Date field that are looked at
 
 
@@ -71,6 +72,15 @@ def codec(charset: bytes) -> str | None:
     return _CODECS.get(re.sub(r"[-_ .:]+", "_", name))
 
 
+def reads_ascii(charset: bytes) -> bool:
+    """Whether octets below 128 are US-ASCII in this charset, by themselves and always."""
+    name = codec(charset)
+    try:
+        return name is not None and _ASCII.decode(name) == _ASCII.decode("ascii")
+    except (UnicodeError, ValueError):
+        return False
+
+
 def to_text(data: bytes, charset: bytes = b"") -> str:
     """`data` as text. What the charset cannot decode is replaced, never lost."""
     return "".join(text_blocks((data,), charset))
@@ -91,7 +101,7 @@ def text_blocks(blocks: Iterable[bytes], charset: bytes = b"") -> Iterator[str]:
 def decode_words(value: bytes) -> str:
     """An unstructured field or a phrase with its encoded words decoded; RFC 2047, RFC 2231 5."""
     if b"=?" not in value:
-        return to_text(value)
+        return value.decode("ascii") if value.isascii() else to_text(value)
     pieces: list[str] = []
     place = 0
     octets: list[bytes] = []  # of encoded words with one charset that follow each other: a character may be cut

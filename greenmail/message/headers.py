@@ -105,6 +105,18 @@ def chosen(header: bytes, wanted: Set[bytes]) -> list[bytes]:
     return found
 
 
+def values(header: bytes, names: Set[bytes]) -> dict[bytes, list[bytes]]:
+    """Lower-case name to the values of all fields of that name, as `Header` has them."""
+    if len(header) > SHORT or not all(map(_PLAIN_NAME.fullmatch, names)):
+        fields = Header(header)
+        return {name: fields.all(name) for name in names}
+    found: dict[bytes, list[bytes]] = {name: [] for name in names}
+    for raw in chosen(header, names):
+        name, _, value = raw.partition(b":")
+        found[name.rstrip(b" \t").lower()].append(unfold(value))
+    return found
+
+
 def unfold(value: bytes) -> bytes:
     """RFC 5322 2.2.3: line ends go, the white space behind them stays; none is left at the two ends."""
     if b"\n" in value:

@@ -9,14 +9,23 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from greenmail.message.decode import decode_words, text_blocks, to_text, transfer_decoder
+from greenmail.message.decode import (
+    decode_words,
+    reads_ascii,
+    text_blocks,
+    to_text,
+    transfer_decode,
+    transfer_decoder,
+)
 from greenmail.message.headers import Header, split
 from greenmail.message.structure import Part
 
 BLOCK = 65536  # octets read at once
+ENCODED = (b"base64", b"quoted-printable")
 
 Read = Callable[[int, int], bytes]  # `Content.read`
 
+_CHARSET = re.compile(rb"charset(?:\s*=\s*\"?([^\s;\"]*))?")
 _PIECES = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]{1,256}")
 
 
@@ -125,6 +134,32 @@ def look(read: Read, root: Part, needles: Sequence[str], with_header: bool) -> l
         if _holds_text(part):
             finder.feed_all(leaf_text(read, part))
     return finder.found
+
+
+def lacks(text: bytes, encoded: Iterable[tuple[bytes, bytes]], needles: Iterable[bytes]) -> bool:
+    """True if none of `needles` can be in the text of a message, found out without reading it as text.
+
+    `text` is what is looked at of the message, at least all headers and texts; `encoded` are bodies of text parts and
+    their transfer encodings, where that is one of ENCODED. A needle is US-ASCII in lower case, without colons and line
+    ends: then it is found in header fields and text of US-ASCII there where it is found in the octets, but for folded
+    lines. False says nothing.
+    """
+    low = text.lower()
+    if not low.isascii() or b"=?" in low or b"\x1b" in low:
+        return False
+    unfolded = low.replace(b"\r\n", b"") if any(b" " in needle or b"\t" in needle for needle in needles) else b""
+    if any(needle in low or needle in unfolded for needle in needles):
+        return False
+    if not all(match[1] and reads_ascii(match[1]) for match in _CHARSET.finditer(low)):
+        return False
+    for body, encoding in encoded:
+        octets = transfer_decode(body, encoding) or b""
+        if not octets.isascii() or b"\x1b" in octets:
+            return False
+        octets = octets.lower()
+        if any(needle in octets for needle in needles):
+            return False
+    return True
 
 
 def _holds_text(part: Part) -> bool:

@@ -15,7 +15,14 @@ from harness.wire import MemoryWire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from greenmail.imap.digest import headers_record
+from greenmail.imap.search_key import HeaderKey, TextKey
+from greenmail.imap.search_run import Needle, _text_hits, match_header, match_records, probe_texts
 from greenmail.message.content import BytesContent
+from greenmail.message.decode import decode_words
+from greenmail.message.headers import Header
+from greenmail.message.search import fold
+from greenmail.message.structure import scan
 
 DAY = 86_400
 START = 1_704_110_400  # 1 January 2024 12:00 UTC
@@ -263,3 +270,57 @@ def test_others_may_do_anything_while_it_runs(
         assert b"BODY[TEXT] NIL" not in answer
         assert b"BODY[1] NIL" not in answer
     assert not caplog.records
+
+
+_PIECES = [
+    b"Subject: ann lee\r\n",
+    b"Subject: ann\r\n lee\r\n",
+    b"Subject: =?utf-8?q?ann_lee?=\r\n",
+    b"\r\n",
+    b"ann",
+    b" lee",
+    b"\r\n lee",
+    b"Content-Type: multipart/mixed; boundary=b\r\n",
+    b"--b\r\n",
+    b"--b--\r\n",
+    b"Content-Type: text/html\r\n",
+    b"Content-Type: image/png\r\n",
+    b"Content-Type: message/rfc822\r\n",
+    b"Content-Type: message/x\r\n",
+    b"Content-Type: text/plain; charset=utf-7\r\n",
+    b"Content-Type: text/plain; charset=iso-8859-1\r\n",
+    b"Content-Transfer-Encoding: base64\r\n",
+    b"Content-Transfer-Encoding: quoted-printable\r\n",
+    b"YW5u\r\n",
+    b"=61nn",
+    b"+AGEAbgBu-",
+    b"\xef\xbd\x81nn",
+    b"\xff",
+    b"x\r\n",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(_PIECES), max_size=25).map(b"".join),
+    st.sampled_from(["ann", "ann lee", "annlee", "a", "lee"]),
+)
+def test_what_is_said_without_reading_a_message_as_text_is_right(mail: bytes, text: str) -> None:
+    content = BytesContent(mail)
+    for header in (False, True):
+        needles = [Needle(TextKey(text.encode(), header), text), Needle(TextKey(b"ee", False), "ee")]
+        expected = _text_hits(content.read(), scan(content.read()), needles)
+        made, scanned = probe_texts([content], [None], needles)
+        assert made == [expected]
+        assert probe_texts([content], [scanned[0][1]], needles) == ([expected], [])
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=8).map(b"".join), st.sampled_from(["ann", "ann lee", "", "x", "a:"]))
+def test_records_of_headers_are_looked_at_as_headers_are(header: bytes, text: str) -> None:
+    record = headers_record(BytesContent(header).header())
+    needles = [Needle(HeaderKey(b"subject", text.encode()), text), Needle(HeaderKey(b"from", b"lee"), "lee")]
+    assert list(match_records([record], needles)) == [match_header(record[1:], needles)]
+    fields = Header(record[1:])
+    for needle in needles:
+        expected = any(needle.text in fold(decode_words(value)) for value in fields.all(needle.key.field))
+        assert (needle.key in match_header(record[1:], needles)) == expected
