@@ -5,6 +5,7 @@ import os
 from greenmail.doctor.bench import Bench
 from greenmail.doctor.finding import Finding, Severity, several
 from greenmail.doctor.survey import Circumstances, Mailbox
+from greenmail.storage.stale_lock import is_alive
 
 _OLD = 36 * 3600.0  # what every server takes for abandoned
 _TRASH = b"..DOVECOT-TRASHED"
@@ -17,7 +18,9 @@ def _old(mailbox: Mailbox, around: Circumstances) -> list[bytes]:
     found = [
         place.directory + b"/tmp/" + name
         for name, stat in mailbox.tmp
-        if not name.startswith(b".nfs") and around.now - max(stat.st_mtime, stat.st_ctime) > _OLD
+        if not name.startswith(b".nfs")
+        and not _is_standing(name, around)
+        and around.now - max(stat.st_mtime, stat.st_ctime) > _OLD
     ]
     for name in _HALF_WRITTEN:
         if name in mailbox.control:
@@ -25,6 +28,13 @@ def _old(mailbox: Mailbox, around: Circumstances) -> list[bytes]:
             if around.now - max(stat.st_mtime, stat.st_ctime) > _OLD:
                 found.append(mailbox.path(name))
     return [path for path in found if os.path.isfile(path) and not os.path.islink(path)]
+
+
+def _is_standing(name: bytes, around: Circumstances) -> bool:
+    """Whether it is the file of which a living GreenMail makes its locks (`storage.locks`)."""
+    prefix = os.fsencode(f"greenmail.{around.onlooker.host}.")
+    pid = name.removeprefix(prefix).partition(b".")[0]
+    return name.startswith(prefix) and pid.isdigit() and is_alive(int(pid))
 
 
 def find(mailbox: Mailbox, around: Circumstances) -> list[Finding]:

@@ -72,7 +72,8 @@ def find(account: Account) -> list[Finding]:
     if quota.octets is None:
         text = "maildirsize cannot be read"
     else:
-        text = f"maildirsize says {quota.octets:,} octets in {quota.count:,} messages; there are {octets:,} in {messages:,}"
+        said = f"{quota.octets:,} octets in {quota.count:,} messages"
+        text = f"maildirsize says {said}; there are {octets:,} in {messages:,}"
     return [Finding("maildirsize", Severity.WARNING, "", path, text, remedy)]
 
 

@@ -8,6 +8,7 @@ repaired list gave out is not given again, for the highest is written down (`gre
 import contextlib
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -52,6 +53,7 @@ class Means:
 def restore(means: Means, records: list[Record]) -> Restored:
     """Undo all, the last first."""
     result = Restored()
+    _note_origins(means.descriptor, records)
     remaining = list(reversed(records))
     while remaining:
         scope = remaining[0].scope
@@ -60,6 +62,18 @@ def restore(means: Means, records: list[Record]) -> Restored:
         with acting_as(scope.uid, scope.gid):
             _block(means, block, result)
     return result
+
+
+def _note_origins(descriptor: int, records: list[Record]) -> None:
+    """For files that were replaced more than once: what each was before, so that an undo can be done again."""
+    paths = [record.values["path"] for record in records if record.values["do"] == "replace"]
+    repeated = {path for path, number in Counter(paths).items() if number > 1}
+    origins: dict[str, set[str]] = {}
+    for record in records:
+        if record.values["do"] == "replace" and record.values["path"] in repeated and record.values["existed"]:
+            known = origins.setdefault(record.values["path"], set())
+            record.origins = frozenset(known)
+            known.add(_digest_of(descriptor, record) or "")
 
 
 def _block(means: Means, block: list[Record], result: Restored) -> None:
@@ -183,7 +197,7 @@ def _replace(files: Files, descriptor: int, record: Record) -> bool:
     path, existed = octets(record.values["path"]), record.values["existed"]
     now = digest(files, path)
     before = _digest_of(descriptor, record) if existed else None
-    if now == before:
+    if now == before or now in record.origins:
         return False
     if not record.is_finished or now != record.after:
         raise _Changed("it has changed since the repair")

@@ -195,6 +195,7 @@ class Record:
     data: list[tuple[int, int]]  # offset and length of its lines of data
     after: str | None = None
     is_finished: bool = False  # `after` was written
+    origins: frozenset[str] = frozenset()  # digests that earlier entries found at the same path
 
 
 def read(path: str) -> tuple[int, list[Record]]:
