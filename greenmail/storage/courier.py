@@ -66,12 +66,15 @@ class Imported:
     keywords: dict[bytes, frozenset[str]]  # base name -> keywords, for those that have any
 
 
-def is_courier(files: Files, directory: bytes) -> bool:
-    """Whether the mailbox in `directory` is to be imported: it has a database of Courier's, and no newer uidlist."""
+def is_courier(files: Files, directory: bytes, control: bytes = b"") -> bool:
+    """Whether the mailbox in `directory` is to be imported: it has a database of Courier's, and no newer uidlist.
+
+    The uidlist is in `control` if that is given.
+    """
     theirs = max(_mtime(files, directory + _DATABASE), _mtime(files, directory + _POP3_LIST))
     if theirs < 0:
         return False
-    ours = _mtime(files, directory + b"/dovecot-uidlist")
+    ours = _mtime(files, (control or directory) + b"/dovecot-uidlist")
     if ours < 0:
         return True
     database = _mtime(files, directory + _DATABASE)

@@ -63,7 +63,9 @@ def _load(box: Box) -> bool:
         return False
     index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
     index = index_files.load()
-    if index is None or is_courier(box.files, place.control):
+    # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
+    is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(place)
+    if index is None or is_newer:
         index_files.close()
         return False
     box.index_files, box.index = index_files, index
@@ -73,6 +75,10 @@ def _load(box: Box) -> bool:
     if index.times[4:] == box.uidlist_print():
         return True
     return _agrees(box)
+
+
+def _has_uidlist(place: Place) -> bool:
+    return os.path.exists(place.control + b"/dovecot-uidlist")
 
 
 def _agrees(box: Box) -> bool:
@@ -131,7 +137,7 @@ def _found(box: Box) -> None:
         if not os.path.isdir(path):
             box.files.make_directory(path.rstrip(b"/"), box.ownership)
     refreshed = box.refresh_uidlist(locked=True)
-    if is_courier(box.files, box.place.control):
+    if is_courier(box.files, box.place.directory, box.place.control):
         _import_courier(box)
     elif refreshed is Refreshed.MISSING and box.index.uidvalidity:
         restore_uidlist(box)
@@ -150,8 +156,8 @@ def _uidvalidity(box: Box) -> int:
 def _read_only_uidlist(box: Box) -> None:
     """What is there is used; what is missing is made up for as long as the mailbox is open."""
     box.refresh_uidlist(locked=False)
-    if is_courier(box.files, box.place.control):
-        imported = import_mailbox(box.files, box.place.control, box.place.is_inbox)
+    if is_courier(box.files, box.place.directory, box.place.control):
+        imported = import_mailbox(box.files, box.place.directory, box.place.is_inbox)
         box.uidlist.load(imported.uidvalidity or int(box.context.runtime.now()), imported.next_uid, imported.records)
     elif not box.uidlist.uidvalidity:
         box.uidlist.load(int(box.context.runtime.now()), 1, [])

@@ -260,3 +260,36 @@ def test_rename_without_its_control_directory_is_taken_back(site: Site, tmp_path
 
 def _refuse() -> bool:
     raise PermissionError(errno.EACCES, "no")
+
+
+# Numbers
+
+
+def courier(site: Site) -> None:
+    """INBOX as Courier leaves it."""
+    for number in (3, 1, 2):
+        (site.path / "cur" / f"170000000{number}.x.mx:2,").write_bytes(b"mail %d\n" % number)
+    lines = [b"1 777777 9\n", *(b"%d 170000000%d.x.mx\n" % (number + 4, number) for number in (1, 2, 3))]
+    (site.path / "courierimapuiddb").write_bytes(b"".join(lines))
+
+
+def test_uids_of_courier_are_taken_also_with_a_control_directory(tmp_path: Path) -> None:
+    site = Site(tmp_path / "Maildir")
+    for part in ("tmp", "new", "cur"):
+        (site.path / part).mkdir(parents=True)
+    courier(site)
+    inbox = box(site.worker(control_path=str(tmp_path / "control")), "INBOX")
+    assert inbox.uidvalidity == 777777 and list(inbox.table.uids) == [5, 6, 7]
+
+
+def test_a_lost_uidlist_is_not_made_from_couriers_old_database(tmp_path: Path) -> None:
+    site = Site(tmp_path / "Maildir")
+    for part in ("tmp", "new", "cur"):
+        (site.path / part).mkdir(parents=True)
+    courier(site)
+    inbox = box(site.worker(), "INBOX")
+    assert put(inbox, b"later\r\n") == 9
+    (site.path / "dovecot-uidlist").unlink()
+    again = box(site.worker(), "INBOX")
+    assert list(again.table.uids) == [5, 6, 7, 9] and again.uidnext == 10
+    assert body(again, 9) == b"later\r\n"
