@@ -236,14 +236,18 @@ class MaildirAccount:
             found = self._files.stat(place.directory)
         identity = (found.st_dev, found.st_ino)
         for _ in range(2):
-            mailbox = self._store.mailboxes.get(identity, place.directory, lambda: self._box(place, name))
+            mailbox = self._store.mailboxes.get(identity, place, lambda: self._box(place, name))
+            is_open = False
             try:
                 mailbox.look()
+                is_open = True
                 return mailbox
             except StorageError as error:
-                mailbox.close()
                 if error.reason is not Reason.GONE:
                     raise
+            finally:
+                if not is_open:
+                    mailbox.close()
         raise StorageError(Reason.NOT_FOUND, "There is no such mailbox.")
 
     def _box(self, place: Place, name: str) -> Box:

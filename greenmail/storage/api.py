@@ -117,11 +117,16 @@ class Counters:
     recent: int
     unseen: int
     deleted: int
-    size: int  # octets of all messages
+    measure: Callable[[], int]  # makes sizes known that are not, which may take long: see `size`
     uidnext: int
     uidvalidity: int
     modseq: int
     mailbox_id: str
+
+    @property
+    def size(self) -> int:
+        """Octets of all messages; only who asks pays for reading files whose size is not known yet."""
+        return self.measure()
 
 
 class CacheKind(Enum):

@@ -125,8 +125,11 @@ class Files:
     # One system call each.
 
     def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:
-        """A descriptor, close-on-exec. `mode` is subject to the umask: see `create_exclusive`."""
-        descriptor: int = self._call("open", os.open, path, flags | os.O_CLOEXEC, mode)
+        """A descriptor, close-on-exec. `mode` is subject to the umask: see `create_exclusive`.
+
+        Nobody waits for the other end of a FIFO that a user put in the place of a file.
+        """
+        descriptor: int = self._call("open", os.open, path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
         return descriptor
 
     def close(self, descriptor: int) -> None:

@@ -6,6 +6,7 @@ are the questions that need no change of the disk.
 
 import logging
 import os
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -90,24 +91,28 @@ class MaildirMailbox:
         return self.box.index.row_of(row) if row >= 0 else self.box.index.history.row(uid)
 
     def counters(self) -> Counters:
-        """As of the last look. Where names do not tell sizes, the files are read once to know the sum."""
+        """As of the last look."""
         index = self.box.index
-        if index.unknown_sizes:
-            self.fill(
-                [uid for uid, size in zip(self.table.uids, self.table.sizes, strict=True) if size < 0], sizes=True
-            )
-        recent = sum(1 for uid in range(index.first_recent, index.uidnext) if self.table.row(uid) >= 0)
         return Counters(
             messages=len(self.table),
-            recent=recent,
+            recent=len(self.table) - bisect_left(self.table.uids, index.first_recent),
             unseen=index.unseen,
             deleted=index.deleted,
-            size=index.octets,
+            measure=self._octets,
             uidnext=index.uidnext,
             uidvalidity=self.uidvalidity,
             modseq=index.modseq,
             mailbox_id=self.mailbox_id,
         )
+
+    def _octets(self) -> int:
+        """Where names do not tell sizes, the files are read once to know the sum."""
+        index = self.box.index
+        if index.unknown_sizes:
+            self.fill(
+                [uid for uid, size in zip(self.table.uids, self.table.sizes, strict=True) if size < 0], sizes=True
+            )
+        return index.octets
 
     def fill(self, uids: Sequence[int], sizes: bool = False, dates: bool = False) -> None:
         """Make sizes and dates known."""

@@ -29,11 +29,13 @@ _READ_ONLY = (Reason.READ_ONLY, Reason.NO_PERMISSION)
 def open_box(context: Context, place: Place, name: str) -> Box:
     """The mailbox in `place`, looked at. Raises NOT_FOUND if there is no directory."""
     box = Box(context, place, name)
+    is_open = False
     try:
         _begin(box)
-    except (StorageError, OSError):
-        box.close()
-        raise
+        is_open = True
+    finally:
+        if not is_open:
+            box.close()
     return box
 
 

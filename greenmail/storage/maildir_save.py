@@ -183,7 +183,7 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
     beyond: dict[bytes, Flags] = {}
     for arrival in arrivals:
         delta, overflow, _ = translate(box, FlagChange(FlagAction.REPLACE, arrival.flags))
-        if overflow:
+        if overflow or box.overflow.of(arrival.base):  # what stands there was another message's
             beyond[arrival.base] = overflow
         is_new = not delta.add and not overflow
         name = arrival.base if is_new else with_letters(arrival.base, delta.add)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, refusing
-from greenmail.storage.maildir_box import HOT_NS, Box
+from greenmail.storage.maildir_box import HOT_NS, VERIFY_NS, Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of, uid_order
@@ -91,6 +91,8 @@ def _needs_sync(box: Box) -> bool:
     if new != times[0] or cur != times[2]:
         return True
     now = box.now_ns()
+    if _went_back(box, now):
+        return True
     if times[1]:
         expected = {box.index.names[box.index.table.row(uid)] for uid in box.index.in_new}
         if expected.symmetric_difference(_list(box, box.new_path)):
@@ -103,6 +105,12 @@ def _needs_sync(box: Box) -> bool:
         if times is box.index.times:
             times[3] = 0
     return False
+
+
+def _went_back(box: Box, now: int) -> bool:
+    """Whether a verification is due later than it was ever set: else it would have to wait for the clock."""
+    latest = now + HOT_NS + 2 * max(HOT_NS, VERIFY_NS * len(box.index.names))
+    return bool(box.index.times) and max(box.index.times[1], box.index.times[3]) > latest
 
 
 def _cur_is_as_known(box: Box) -> bool:
@@ -121,6 +129,7 @@ class _Scan:
     missing: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows whose file was not listed
     extra: list[tuple[bytes, bool]] = field(default_factory=list)  # files that no row has, `new/` first
     strays: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows that the uidlist gave another UID
+    lost: dict[bytes, int] = field(default_factory=dict)  # strays that the uidlist does not know: base name -> UID
     came: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # numbered before, without a row
     unknown: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # base name -> file to be numbered
     renamed: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
@@ -143,14 +152,14 @@ def _sync(box: Box, full: bool) -> None:
     if not (new and cur):
         _missing_directory(box)
     now = box.now_ns()
-    full = full or bool(scan.strays) or not times or not box.is_settled
+    full = full or bool(scan.strays) or not times or not box.is_settled or _went_back(box, now)
     list_cur = full or cur != times[2] or bool(times[3] and now >= times[3])
     list_new = list_cur or new != times[0] or bool(times[1])
     change = Change()
     if list_new:
         _compare(box, scan, list_cur)
         if scan.missing and not list_cur:
-            scan, list_cur = _Scan(strays=scan.strays), True
+            scan, list_cur = _Scan(strays=scan.strays, lost=scan.lost), True
             _compare(box, scan, True)
         _classify(box, scan)
         _confirm(box, scan)
@@ -189,7 +198,7 @@ def _read_uidlist(box: Box, scan: _Scan) -> None:
     if refreshed is Refreshed.MISSING and not box.read_only:
         if not uidlist.uidvalidity:  # it went away before we ever read it
             restore_uidlist(box)
-        uidlist.rewrite()
+        _rewrite(box)
     if (uidlist.uidvalidity, uidlist.guid.decode("latin-1") or index.mailbox_id) != (
         index.uidvalidity,
         index.mailbox_id,
@@ -197,16 +206,55 @@ def _read_uidlist(box: Box, scan: _Scan) -> None:
         box.leave()
         box.check()
     if uidlist.must_rewrite and not box.read_only:
-        uidlist.rewrite()
+        _rewrite(box)
     if box.uids_are_suspect:
-        for uid, name in zip(index.table.uids, index.names, strict=True):
-            if box.uid_of(base_name(name)) != uid:
-                scan.strays[uid] = (name, uid in index.in_new)
+        _find_strays(box, scan)
         box.uids_are_suspect = False
     if uidlist.next_uid > index.uidnext:
         change = Change()
         change.value("next", uidlist.next_uid)
         box.commit(change, index.times)
+
+
+def _rewrite(box: Box) -> None:
+    """A full disk is no reason not to read, flag and expunge: what the file should hold is known."""
+    try:
+        box.uidlist.rewrite()
+    except StorageError as error:
+        if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):
+            raise
+        log.warning("uidlist-rewrite mailbox=%r error=%r", box.name, error.text)
+
+
+def _find_strays(box: Box, scan: _Scan) -> None:
+    """Rows to which the uidlist gives another UID; and those of which it knows nothing.
+
+    Clients know messages by the UIDs of the index. Where the uidlist has none for a message (an old copy of it, a
+    damaged line) nor another message for the UID, the index is right, if the file is still there.
+    """
+    index = box.index
+    for uid, name in zip(index.table.uids, index.names, strict=True):
+        if box.uid_of(base_name(name)) != uid:
+            scan.strays[uid] = (name, uid in index.in_new)
+    taken = set(box.uidlist.uids.values()) if scan.strays else set()
+    for uid, (name, _) in scan.strays.items():
+        if uid not in taken and box.uid_of(base_name(name)) is None:
+            scan.lost[base_name(name)] = uid
+
+
+def _bring_back(box: Box, scan: _Scan) -> None:
+    """Put messages that are there back into the uidlist, which lost them, with the UIDs that they had."""
+    back = {base: uid for base, uid in scan.lost.items() if uid in scan.renamed}
+    if not back:
+        return
+    for uid in back.values():
+        del scan.strays[uid]
+    if box.read_only:
+        box.unwritten.update(back)
+        return
+    log.warning("uidlist-lost-lines mailbox=%r messages=%d", box.name, len(back))
+    box.uidlist.restore(back)
+    _rewrite(box)
 
 
 def restore_uidlist(box: Box) -> None:
@@ -238,7 +286,7 @@ def _compare(box: Box, scan: _Scan, list_cur: bool) -> None:
 
 def _classify(box: Box, scan: _Scan) -> None:
     """What each file without a row is: a message under another name, one numbered elsewhere, or a new one."""
-    missing = {base_name(name): uid for uid, (name, _) in scan.missing.items()}
+    missing = {base_name(name): uid for uid, (name, _) in scan.missing.items()} | scan.lost
     for name, is_new in scan.extra:
         base = base_name(name)
         if not base:
@@ -264,7 +312,8 @@ def _classify(box: Box, scan: _Scan) -> None:
         else:
             scan.unknown[base] = (name, is_new)
     for uid in scan.renamed:
-        del scan.missing[uid]
+        scan.missing.pop(uid, None)
+    _bring_back(box, scan)
 
 
 def _give_base(box: Box, scan: _Scan, name: bytes, is_new: bool) -> None:
@@ -290,14 +339,23 @@ def _part_twins(box: Box, scan: _Scan, file: tuple[bytes, bool], twin: tuple[byt
         scan.is_whole = False  # one of them is just being renamed: list again at the next look
         return
     if (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino):
-        if mine.st_nlink > 1 and box.context.runtime.now() - mine.st_ctime > _TWIN_AGE:
+        if mine.st_nlink > 1 and box.context.runtime.now() - mine.st_ctime > _TWIN_AGE and _are_two(box, file, twin):
             log.warning("twin-removed mailbox=%r name=%r", box.name, file[0])
             box.files.unlink_quietly(path)
         return
     base = box.context.unique.next() + base_name(file[0])[len(base_name(file[0]).split(b",", 1)[0]) :]
     log.warning("twin-renamed mailbox=%r name=%r to=%r", box.name, file[0], base)
-    box.files.rename(path, box.new_path + base)
+    try:
+        box.files.rename(path, box.new_path + base)
+    except FileNotFoundError:
+        scan.is_whole = False
+        return
     scan.unknown[base] = (base, True)
+
+
+def _are_two(box: Box, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> bool:
+    """Whether the directories list both: where case does not count, two names can be one entry, and the only one."""
+    return all(name in box.files.listdir(box.new_path if is_new else box.cur_path) for name, is_new in (file, twin))
 
 
 def _confirm(box: Box, scan: _Scan) -> None:

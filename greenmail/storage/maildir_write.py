@@ -129,8 +129,11 @@ def _apply_one(files: Files, directory: bytes, item: Item, delta: _Delta, finder
         if letters == frozenset(letters_of(name)) and (not is_new or not letters):
             return Outcome(item.uid, name, is_new, False)
         wanted = with_letters(name, letters)
+        target = directory + b"/cur/" + wanted
         try:
-            files.rename(directory + (b"/new/" if is_new else b"/cur/") + name, directory + b"/cur/" + wanted)
+            if os.path.lexists(target):  # a second file of this base name: the next look parts them
+                return Outcome(item.uid, name, is_new, False, _twin())
+            files.rename(directory + (b"/new/" if is_new else b"/cur/") + name, target)
             return Outcome(item.uid, wanted, False, True)
         except FileNotFoundError:
             found = finder.find(base_name(name), (name, is_new))
@@ -140,6 +143,10 @@ def _apply_one(files: Files, directory: bytes, item: Item, delta: _Delta, finder
         except OSError as error:
             return Outcome(item.uid, name, is_new, False, error)
     return Outcome(item.uid, name, is_new, False, OSError(errno.EBUSY, "renamed again and again by another program"))
+
+
+def _twin() -> OSError:
+    return OSError(errno.EBUSY, "another file of this name is there")
 
 
 def store(box: Box, uids: Sequence[int], change: FlagChange, unchanged_since: int | None) -> Stored:
@@ -196,7 +203,9 @@ def translate(box: Box, change: FlagChange) -> tuple[_Delta, Flags, Flags]:
         else:
             letters.add(letter)
     if change.action is FlagAction.REMOVE:
-        return _Delta(frozenset(), frozenset(letters), False), frozenset(beyond), frozenset()
+        # Another server may have given a letter to a keyword that is in our own file too.
+        keywords = frozenset(flag for flag in spelled if flag not in LETTER_OF_FLAG)
+        return _Delta(frozenset(), frozenset(letters), False), keywords, frozenset()
     return (
         _Delta(frozenset(letters), frozenset(), change.action is FlagAction.REPLACE),
         frozenset(beyond),
@@ -240,7 +249,7 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
         box.forget_meanings()
     for outcome in outcomes:
         where = box.index.where(outcome.uid)
-        if outcome.name is None:
+        if outcome.name is None or (outcome.error is not None and outcome.error.errno == errno.EBUSY):
             box.is_settled = False  # the next look finds out
         elif where is not None:
             flags = box.flags_of(outcome.name, outcome.is_new)
@@ -361,8 +370,11 @@ def move_to_cur(files: Files, directory: bytes, items: Sequence[Item]) -> list[O
     outcomes: list[Outcome] = []
     for item in items:
         name = in_cur(item.name)
+        target = directory + b"/cur/" + name
         try:
-            files.rename(directory + b"/new/" + item.name, directory + b"/cur/" + name)
+            if os.path.lexists(target):
+                raise _twin()
+            files.rename(directory + b"/new/" + item.name, target)
             outcomes.append(Outcome(item.uid, name, False, True))
         except FileNotFoundError:
             outcomes.append(Outcome(item.uid, None, True, False))

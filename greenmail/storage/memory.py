@@ -122,7 +122,7 @@ class MemoryMailbox:
             recent=recent,
             unseen=self._unseen,
             deleted=self._deleted,
-            size=self._size,
+            measure=lambda: self._size,
             uidnext=self.uidnext,
             uidvalidity=self.uidvalidity,
             modseq=self.modseq,

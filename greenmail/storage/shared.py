@@ -7,8 +7,9 @@ stays for whoever comes next, until the objects that nobody uses take more memor
 from collections import OrderedDict
 from collections.abc import Callable
 
+from greenmail.errors import StorageError
 from greenmail.storage.maildir import MaildirMailbox
-from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_box import Box, Place
 
 Identity = tuple[int, int]
 
@@ -25,13 +26,13 @@ class SharedMailboxes:
         self._used: dict[Identity, MaildirMailbox] = {}
         self._warm: OrderedDict[Identity, MaildirMailbox] = OrderedDict()
 
-    def get(self, identity: Identity, path: bytes, make: Callable[[], Box]) -> MaildirMailbox:
-        """A reference to the mailbox at `path`; `make` opens it if there is no object that still stands for it."""
-        mailbox = self._find(identity, path)
+    def get(self, identity: Identity, place: Place, make: Callable[[], Box]) -> MaildirMailbox:
+        """A reference to the mailbox in `place`; `make` opens it if there is no object that still stands for it."""
+        mailbox = self._find(identity, place)
         if mailbox is None:
             box = make()
             # Others ran meanwhile: perhaps one of them made the object.
-            mailbox = self._find(box.identity, path)
+            mailbox = self._find(box.identity, place)
             if mailbox is not None:
                 box.close()
             else:
@@ -40,17 +41,29 @@ class SharedMailboxes:
         mailbox.references += 1
         return mailbox
 
-    def _find(self, identity: Identity, path: bytes) -> MaildirMailbox | None:
+    def _find(self, identity: Identity, place: Place) -> MaildirMailbox | None:
         mailbox = self._used.get(identity) or self._warm.get(identity)
         if mailbox is None:
             return None
-        if mailbox.box.is_gone or mailbox.box.place.directory != path:
+        if mailbox.box.is_gone or not self._stands_for(mailbox.box, place):
             # Sessions that have it open learn that it is gone when they look.
             self._forget(mailbox)
             return None
         if identity in self._warm:
             self._used[identity] = self._warm.pop(identity)
         return mailbox
+
+    def _stands_for(self, box: Box, place: Place) -> bool:
+        """Whether the object is good for this place: it is there, or at another name that still leads there."""
+        if box.place == place:
+            return True
+        if box.place.directory == place.directory or box.place.control != box.place.directory:
+            return False
+        try:
+            box.check()
+        except StorageError:
+            return False
+        return True
 
     def _forget(self, mailbox: MaildirMailbox) -> None:
         identity = mailbox.box.identity

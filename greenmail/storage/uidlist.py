@@ -369,6 +369,14 @@ class Uidlist:
         self.fields[uid] = format_fields(fields)
         self.must_rewrite = True
 
+    def restore(self, uids: Mapping[bytes, int]) -> None:
+        """Locked: take in records (base name -> UID, neither known here) that the file lost; written with `rewrite`."""
+        for base in uids:
+            check_base(base)
+        self.uids = dict(sorted({**self.uids, **uids}.items(), key=operator.itemgetter(1)))
+        self._raise_next(max(uids.values(), default=0) + 1)
+        self.must_rewrite = True
+
     def rename(self, old: bytes, new: bytes) -> None:
         """Locked: the message's base name is another now, its UID stays; on disk with the next `rewrite`."""
         check_base(new)

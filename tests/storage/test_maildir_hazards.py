@@ -293,3 +293,180 @@ def test_a_lost_uidlist_is_not_made_from_couriers_old_database(tmp_path: Path) -
     again = box(site.worker(), "INBOX")
     assert list(again.table.uids) == [5, 6, 7, 9] and again.uidnext == 10
     assert body(again, 9) == b"later\r\n"
+
+
+def test_an_old_copy_of_the_uidlist_renumbers_nothing(site: Site) -> None:
+    inbox = box(site.worker(), "INBOX")
+    first = put(inbox, b"one\r\n")
+    old = (site.path / "dovecot-uidlist").read_bytes()
+    second, third = put(inbox, b"two\r\n"), put(inbox, b"three\r\n")
+    (site.path / "dovecot-uidlist").unlink()
+    (site.path / "dovecot-uidlist").write_bytes(old)
+    for mailbox in (inbox, box(site.worker(), "INBOX")):
+        fourth = put(mailbox, b"more\r\n")
+        assert list(mailbox.table.uids)[:3] == [first, second, third] and fourth > third
+        assert body(mailbox, third) == b"three\r\n"
+    for part in ("greenmail.index", "greenmail.log"):
+        (site.path / part).unlink()
+    assert list(box(site.worker(), "INBOX").table.uids)[:3] == [first, second, third]
+
+
+def test_a_damaged_line_of_the_uidlist_renumbers_nothing(site: Site) -> None:
+    inbox = box(site.worker(), "INBOX")
+    uids = [put(inbox, b"%d\r\n" % number) for number in range(3)]
+    uidlist = site.path / "dovecot-uidlist"
+    lines = uidlist.read_bytes().split(b"\n")
+    lines[2] = b"garbage"
+    uidlist.unlink()
+    uidlist.write_bytes(b"\n".join(lines))
+    put(inbox, b"last\r\n")
+    assert list(inbox.table.uids)[:3] == uids
+    assert [line.split()[0] for line in uidlist.read_bytes().split(b"\n")[1:4]] == [b"%d" % uid for uid in uids]
+
+
+def test_what_another_server_numbered_anew_is_numbered_so(site: Site) -> None:
+    inbox = box(site.worker(), "INBOX")
+    uids = [put(inbox, b"%d\r\n" % number) for number in range(3)]
+    uidlist = site.path / "dovecot-uidlist"
+    lines = uidlist.read_bytes().split(b"\n")
+    lines.insert(4, lines.pop(2).replace(b"%d " % uids[1], b"17 "))
+    uidlist.unlink()
+    uidlist.write_bytes(b"\n".join(lines))
+    put(inbox, b"last\r\n")
+    assert list(inbox.table.uids) == [uids[0], uids[2], 17, 18]
+
+
+# Two files, one name
+
+
+def test_no_rename_goes_over_another_file(site: Site) -> None:
+    """A second file of the same base name came in the same tick of the directory's clock."""
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox = box(site.worker(), "INBOX")
+
+    before = os.stat(site.path / "cur").st_mtime_ns
+    (site.path / "cur" / "x:2,S").write_bytes(b"second\n")
+    os.utime(site.path / "cur", ns=(before, before))
+    with pytest.raises(StorageError):
+        inbox.store([1], FlagChange(ADD, frozenset({"\\Seen"})))
+    assert site.bodies() == [b"first\n", b"second\n"]
+    inbox.store([1], FlagChange(ADD, frozenset({"\\Seen"})))
+    assert site.bodies() == [b"first\n", b"second\n"] and len(inbox.table.uids) == 2
+
+
+def test_new_mail_is_not_moved_over_another_file(site: Site) -> None:
+    site.deliver("x", b"first\n")
+    inbox = box(site.worker(), "INBOX")
+    before = os.stat(site.path / "cur").st_mtime_ns
+    (site.path / "cur" / "x:2,").write_bytes(b"second\n")
+    os.utime(site.path / "cur", ns=(before, before))
+    inbox.claim_recent()
+    assert site.bodies() == [b"first\n", b"second\n"]
+
+
+def test_a_fifo_stops_nobody(site: Site) -> None:
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox = box(site.worker(), "INBOX")
+    os.unlink(site.path / "cur" / "x:2,")
+    os.mkfifo(site.path / "cur" / "x:2,")
+    with pytest.raises(StorageError):
+        inbox.content(1)
+
+
+# Counting
+
+
+def test_status_without_size_reads_no_message(site: Site) -> None:
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox = box(site.worker(), "INBOX")
+    site.calls.clear()
+    counters = inbox.counters()
+    assert counters.messages == 1 and not [call for call in site.calls if call[0] == "open"]
+    assert counters.size == 7
+
+
+def test_recent_is_not_counted_uid_by_uid(site: Site) -> None:
+    (site.path / "dovecot-uidlist").write_bytes(b"3 V7 N4000000000 G%b\n" % (b"a" * 32))
+    inbox = box(site.worker(), "INBOX")
+    put(inbox, b"x\r\n")
+    inbox.box.index.first_recent = 1
+    assert inbox.counters().recent == 1
+
+
+# Time
+
+
+def test_a_clock_that_goes_back_hides_no_change(site: Site) -> None:
+    account = site.worker()
+    clock = [time.time()]
+    runtime = account._store.runtime
+    object.__setattr__(runtime, "now", lambda: clock[0])
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox = box(account, "INBOX")
+    inbox.store([1], FlagChange(ADD, frozenset({"\\Seen"})))
+    clock[0] += 86400
+    inbox.look()
+    times = os.stat(site.path / "cur").st_mtime_ns
+    inbox.box.index.times[3] = int(clock[0] * 1e9) + 2_000_000_000
+    os.rename(site.path / "cur" / "x:2,S", site.path / "cur" / "x:2,FS")
+    os.utime(site.path / "cur", ns=(times, times))
+    clock[0] -= 86400
+    inbox.look()
+    assert flags(inbox) == {1: {"\\Seen", "\\Flagged"}}
+
+
+# Keywords
+
+
+def test_a_copy_does_not_get_the_keywords_of_another_message(site: Site) -> None:
+    account = site.worker()
+    account.create("Other")
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox, other = box(account, "INBOX"), box(account, "Other")
+    with other.box.locked():
+        other.box.overflow.change({b"x": {"stale"}})
+    [(_, uid)] = inbox.copy([1], other)
+    assert flags(other) == {uid: set()}
+
+
+def test_a_keyword_with_and_without_a_letter_can_be_removed(site: Site) -> None:
+    site.deliver("x:2,a", b"first\n", "cur")
+    (site.path / "dovecot-keywords").write_bytes(b"0 both\n")
+    inbox = box(site.worker(), "INBOX")
+    with inbox.box.locked():
+        inbox.box.overflow.change({b"x": {"both"}})
+    inbox.store([1], FlagChange(REMOVE, frozenset({"both"})))
+    assert flags(inbox) == {1: set()}
+
+
+# Names
+
+
+def test_two_names_of_one_mailbox_share_it(site: Site) -> None:
+    """A symbolic link beside the mailbox that it leads to: opening one name does not end sessions on the other."""
+    account = site.worker()
+    account.create("Box")
+    os.symlink(".Box", site.path / ".Alias")
+    mailbox = box(account, "Box")
+    uid = put(mailbox, b"mail\r\n")
+    alias = box(account, "Alias")
+    assert list(alias.table.uids) == [uid]
+    mailbox.look()
+    put(alias, b"more\r\n")
+    mailbox.look()
+    assert len(mailbox.table.uids) == 2
+    assert mailbox.copy([uid], alias) == [(uid, uid + 2)]
+
+
+def test_an_interrupted_open_gives_its_reference_back(site: Site) -> None:
+    account = site.worker()
+    mailbox = box(account, "INBOX")
+
+    def interrupt(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    site.deliver("x")
+    site.before["listdir"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        account.open("INBOX")
+    assert mailbox.references == 1
