@@ -5,7 +5,8 @@ import logging
 from greenmail.errors import Reason, StorageError
 from greenmail.imap import serialize
 from greenmail.imap.session import Session
-from greenmail.imap.view import Changed, News
+from greenmail.imap.view import Changed, News, View
+from greenmail.storage.api import SYSTEM_FLAGS
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False) -> None
                 error.text,
             )
         return
+    if view.offers_keywords and not view.mailbox.can_add_keywords:
+        session.out.write(permanentflags(view))
     if news:
         session.out.write(render(session, news))
 
@@ -53,6 +56,19 @@ def leave_gone(session: Session, by_itself: bool = False) -> None:
     else:
         session.logging_out = True
         session.out.write(b"* BYE " + GONE_TEXT + b" Please connect again.\r\n")
+
+
+def permanentflags(view: View) -> bytes:
+    """The untagged OK with PERMANENTFLAGS; to be sent again when no more keywords can be added, RFC 9051 7.1."""
+    flags = serialize.flag_words([*SYSTEM_FLAGS, *view.mailbox.keywords])
+    view.offers_keywords = view.mailbox.can_add_keywords and not view.read_only
+    if view.read_only:
+        flags, text = [], b"No flag can be changed here"
+    elif view.offers_keywords:
+        flags, text = [*flags, b"\\*"], b"Flags that can be changed for good"
+    else:
+        text = b"No more keywords can be added here"
+    return b"* OK [PERMANENTFLAGS %b] %b\r\n" % (serialize.parenthesized(flags), text)
 
 
 def render(session: Session, news: News) -> bytes:

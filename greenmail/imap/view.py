@@ -71,6 +71,7 @@ class View:
         self.told = mailbox.modseq  # the client knows everything up to this mod-sequence ...
         self.answered: dict[int, int] = {}  # ... and these UIDs up to these: own STOREs, answered or silent
         self.pending: set[int] = set()  # expunged, and the client not told yet
+        self.offers_keywords = False  # the client has been told that it can create keywords: "\\*"
 
     def seq(self, uid: int) -> int:
         """The sequence number of `uid`, or 0 if this client has not been told of it."""

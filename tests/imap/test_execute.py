@@ -121,6 +121,26 @@ def test_seat_is_given_back_at_logout_and_when_the_account_cannot_be_opened(engi
     assert engine.talk(wire, b"b SELECT INBOX\r\n").startswith(b"b BAD ")
 
 
+def test_when_no_more_keywords_can_be_added_the_client_is_told(engine: Engine) -> None:
+    """RFC 9051 7.1: PERMANENTFLAGS once more, then without the flag that offers new keywords."""
+    engine.fill("INBOX", 1)
+    wire, reader = engine.select(), engine.login()
+    assert b"PERMANENTFLAGS ()" in engine.talk(reader, b"e EXAMINE INBOX\r\n")
+    engine.talk(wire, b"a STORE 1 FLAGS.SILENT (one)\r\n")
+    engine.talk(reader, b"n NOOP\r\n")
+    mailbox = engine.sessions[0].view.mailbox
+    mailbox.can_add_keywords = False
+    assert engine.talk(wire, b"b STORE 1 +FLAGS.SILENT (one two)\r\n") == (
+        b"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft one)] No more keywords can be"
+        b" added here\r\n"
+        b"b NO [LIMIT] A keyword is too long, or there are too many in this mailbox; other flags were stored\r\n"
+    )
+    assert engine.talk(wire, b"c NOOP\r\n") == b"c OK NOOP completed\r\n"
+    assert engine.talk(reader, b"n NOOP\r\n") == b"n OK NOOP completed\r\n"
+    mailbox.can_add_keywords = True
+    assert b"one \\*)]" in engine.talk(wire, b"d SELECT INBOX\r\n")
+
+
 def test_too_many_connections_of_a_user(engine: Engine) -> None:
     engine.seats.most = 1
     engine.login()

@@ -14,6 +14,7 @@ from greenmail.imap.commands.listing import Entry, render_entry, render_renamed
 from greenmail.imap.commands.status import account_of, open_mailbox
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.message_set import selected
+from greenmail.imap.news import permanentflags
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
 from greenmail.imap.view import View, claim_recent
@@ -119,11 +120,9 @@ def _description(session: Session, view: View) -> list[bytes]:
     """Everything about the mailbox in one piece, so that it is of one moment."""
     mailbox = view.mailbox
     flags = serialize.flag_words([*SYSTEM_FLAGS, *mailbox.keywords])
-    changeable = b"No flag can be changed here" if view.read_only else b"Flags that can be changed for good"
-    permanent = [] if view.read_only else [*flags, b"\\*"] if mailbox.can_add_keywords else flags
     parts = [
         b"* FLAGS %b\r\n" % serialize.parenthesized(flags),
-        b"* OK [PERMANENTFLAGS %b] %b\r\n" % (serialize.parenthesized(permanent), changeable),
+        permanentflags(view),
         b"* %d EXISTS\r\n" % len(view.uids),
     ]
     if not session.rev2:  # RFC 9051 E: RECENT and UNSEEN are gone
