@@ -93,5 +93,6 @@ def start(maildir: Path, owner: str) -> Iterator[Postfix]:
             wait_for_port(port, process, log)
             yield Postfix(port, log)
         finally:
-            process.terminate()
+            # What was started is a shell that waits for Postfix; its end alone would leave Postfix behind.
+            subprocess.run([program, "-c", str(run / "etc"), "stop"], capture_output=True, timeout=60, check=False)
             process.wait(20)
