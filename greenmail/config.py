@@ -313,6 +313,8 @@ class Config(_Table):
         unsafe = self.allow_plain_text or self.secure_networks
         if not unsafe and not any(listener.cert_path for listener in self.listeners()):
             found.append("no client can log in: there is no certificate (cert-path), and allow-plain-text is false")
+        if self.allow_plain_text:
+            found.append("passwords are taken from everywhere without TLS, because allow-plain-text is true")
         if not self.passwd_file:
             found.append("no client can log in: passwd-file is not set")
         return tuple(found)

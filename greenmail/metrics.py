@@ -56,6 +56,7 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("gauge", "polled", "greenmail_polled_mailboxes", "Mailboxes looked at by time, for lack of events.", ()),
     ("counter", "fallbacks", "greenmail_watch_fallbacks", "Watches that could not be had or were lost.", ("reason",)),
     ("gauge", "queue", "greenmail_pool_queue", "Tasks that wait for a thread.", ("pool",)),
+    ("gauge", "busy", "greenmail_pool_busy", "Threads that are at work.", ("pool",)),
     ("latency", "wait", "greenmail_pool_wait_seconds", "Time a task waited for a thread.", ("pool",)),
     ("setting", "pool_size", "greenmail_worker_pool_size", "Threads for blocking tasks in each worker.", ()),
     ("lag", "lag", "greenmail_hub_lag_seconds", "How late a timer of the event loop ran.", ()),
@@ -173,7 +174,7 @@ def start(directory: str, slot: str = "parent") -> None:
         for result in LOGIN_RESULTS:
             board.child("logins", protocol, result)
     for pool in POOLS:
-        for attribute in ("queue", "wait"):
+        for attribute in ("queue", "busy", "wait"):
             board.child(attribute, pool)
     board.child("started").set(time.time())
     board.child("build", __version__, platform.python_version()).set(1)
@@ -307,7 +308,7 @@ def octets(protocol: str, received: int, sent: int) -> None:
 
 
 def refused(protocol: str, limit: str) -> None:
-    """A limit turned a client away: "connections", "user", "failures", "bad-commands"."""
+    """A limit turned a client away: "connections", "user", "failures", "bad-commands", "password-queue"."""
     if _board is not None:
         _board.child("refused", protocol, limit).inc()
 
@@ -359,10 +360,11 @@ def watch_fallback(reason: str) -> None:
         _board.child("fallbacks", reason).inc()
 
 
-def pool_queue(pool: str, number: int) -> None:
-    """How many tasks of this worker wait for a thread of `pool`."""
+def pool_tasks(pool: str, waiting: int, busy: int) -> None:
+    """How many tasks of this worker wait for a thread of `pool`, and how many threads are at work."""
     if _board is not None:
-        _board.child("queue", pool).set(number)
+        _board.child("queue", pool).set(waiting)
+        _board.child("busy", pool).set(busy)
 
 
 def pool_wait(pool: str, seconds: float) -> None:
@@ -402,6 +404,6 @@ def register_timeout() -> None:
 
 
 def certificate_expiry(path: str, timestamp: float) -> None:
-    """When the certificate at `path` ends, in seconds since 1970."""
+    """When the certificate at `path` ends, in seconds since 1970; NaN (no row at all) if it is not in use any more."""
     if _board is not None:
         _board.child("expiry", path).set(timestamp)

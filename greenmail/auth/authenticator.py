@@ -88,7 +88,8 @@ class PasswordAuthenticator:
             return self._admit(entry, attempt)
         if not self._gate.enter(attempt.address):
             metrics.refused(attempt.protocol, "password-queue")
-            return Denied(Denial.UNAVAILABLE, name, "too many logins wait for their password to be checked")
+            text = f"too many logins wait for their password to be checked, of {attempt.address} or of all"
+            return Denied(Denial.UNAVAILABLE, name, text)
         try:
             return self._look_up(name, attempt)
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from greenmail.auth import names
 from greenmail.auth.api import User
 from greenmail.config import Config
+from greenmail.errors import Refused, StorageError
 from greenmail.storage.account import MaildirSettings, MaildirStore
 from greenmail.storage.api import Account
 from greenmail.storage.quota_rules import Limits, QuotaRules, from_user
@@ -51,6 +52,11 @@ def opener(config: Config, store: MaildirStore) -> Callable[[User], Account]:
     """`Services.open_account`."""
 
     def open_account(user: User) -> Account:
-        return store.open_account(user.name, settings_for(config, user))
+        try:
+            return store.open_account(user.name, settings_for(config, user))
+        except (Refused, StorageError) as error:
+            # Raised again for the client, who cannot mend it: the administrator must see it without being asked.
+            log.warning("account-not-opened user=%r home=%r reason=%r", user.name, user.home, error.text)
+            raise
 
     return open_account

@@ -1,6 +1,7 @@
 """What a configuration means on this machine: bound sockets, checked certificates, whom to run as. In the parent."""
 
 import logging
+import math
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,12 @@ class Site:
             log.warning("running-as-root text=%r", "set `user` to the owner of the mail")
 
     def close(self, keep: "Site | None") -> None:
-        """Close every socket that `keep` does not have."""
+        """Close every socket that `keep` does not have, and forget when certificates end that it does not use."""
+        if keep is not None:
+            for pair in self.materials.keys() - keep.materials.keys():
+                metrics.certificate_expiry(pair.cert_path, math.nan)
+            for material in keep.materials.values():
+                metrics.certificate_expiry(material.pair.cert_path, material.expires)
         kept = {id(sock) for sock in keep.all_sockets()} if keep is not None else set()
         for sock in self.all_sockets():
             if id(sock) not in kept:

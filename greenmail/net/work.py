@@ -96,18 +96,21 @@ class Pool:
         """
         if threading.get_ident() != self._home:
             return function(*args)
-        self._asked += 1
-        metrics.pool_queue(self._name, max(0, self._asked - self._threads.maxsize))
+        self._count(1)
         try:
             result, error, waited = self._threads.spawn(_guarded, function, args, time.monotonic()).get()
         finally:
-            self._asked -= 1
-            metrics.pool_queue(self._name, max(0, self._asked - self._threads.maxsize))
+            self._count(-1)
             self._clock.resumed()
         metrics.pool_wait(self._name, waited)
         if error is not None:
             raise error
         return result
+
+    def _count(self, change: int) -> None:
+        self._asked += change
+        busy = min(self._asked, self._threads.maxsize)
+        metrics.pool_tasks(self._name, self._asked - busy, busy)
 
     def close(self) -> None:
         """End the threads; what runs is left to finish."""

@@ -170,8 +170,9 @@ def _failed(session: Session, mechanism: str, login: str, denied: Denied) -> Ref
     unavailable = denied.denial is Denial.UNAVAILABLE
     metrics.login("pop3", "unavailable" if unavailable else "failed")
     log.info(
-        "login refused sid=%s user=%r reason=%s text=%r", session.sid, denied.user, denied.denial.name, denied.text
-    )
+        "login refused sid=%s user=%r rip=%s reason=%s text=%r",
+        session.sid, denied.user, wire.peer, denied.denial.name, denied.text,
+    )  # fmt: skip
     if unavailable:
         runtime.sleep(limits.auth_failure_delay)
         return Refused("logins do not work for the moment, try again later", SYS_TEMP)

@@ -442,6 +442,8 @@ def test_notices_tell_why_nobody_can_log_in():
     assert any("no certificate" in notice for notice in from_mapping({}).notices())
     good = {"passwd-file": "/u", **CERT}
     assert from_mapping(good).notices() == ()
+    (notice,) = from_mapping({**good, "allow-plain-text": True}).notices()
+    assert "without TLS" in notice
 
 
 # ---- errors ----

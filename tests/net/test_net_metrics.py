@@ -203,6 +203,7 @@ def everything():
     metrics.process_restart("worker")
     metrics.register_timeout()
     metrics.certificate_expiry("/x", 1e9)
+    metrics.pool_tasks("work", 1, 2)
     metrics.pool_wait("work", 0.1)
     metrics.hub_lag(0.1)
 child("worker0", everything)

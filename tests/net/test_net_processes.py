@@ -503,6 +503,26 @@ def test_sighup_takes_a_new_certificate_and_old_connections_go_on_until_they_end
     until(lambda: presented(server) not in (b"", before), "the new certificate")
 
 
+def test_a_certificate_that_is_not_used_any_more_ends_for_nobody(serve, tmp_path):
+    """Or the alarm for the old path would ring months after it was left."""
+    server = ready(serve(workers=1, stop_grace=1))
+    name = "greenmail_certificate_expiry_timestamp_seconds"
+    assert value(server, f'{name}{{path="{server.cert}"}}') > time.time()
+    settings = json.loads(server.config.read_text())
+    settings["cert-path"], settings["key-path"] = map(str, make_certificate(tmp_path))
+    server.config.write_text(json.dumps(settings))
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: "reloaded" in server.logged(), "the reload")
+    assert f'{name}{{path="{server.cert}"}}' not in server.scrape()
+    assert value(server, f'{name}{{path="{settings["cert-path"]}"}}') > time.time()
+
+
+def test_an_account_without_a_place_for_mail_is_in_the_log(serve):
+    server = ready(serve(workers=1, allow_plain_text=True, index_path="%h/cache"))
+    assert Client(server.imap).login().startswith(b"a NO")
+    until(lambda: "account-not-opened user='alice' home=''" in server.logged(), "the line")
+
+
 def presented(server):
     """The certificate that a new connection gets; nothing if an old worker took it, whose own is trusted no more."""
     try:
