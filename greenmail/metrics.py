@@ -404,6 +404,6 @@ def register_timeout() -> None:
 
 
 def certificate_expiry(path: str, timestamp: float) -> None:
-    """When the certificate at `path` ends, in seconds since 1970; NaN (no row at all) if it is not in use any more."""
+    """When the certificate at `path` ends, in seconds since 1970; infinity if it is not in use any more."""
     if _board is not None:
         _board.child("expiry", path).set(timestamp)

@@ -69,7 +69,7 @@ class Site:
         """Close every socket that `keep` does not have, and forget when certificates end that it does not use."""
         if keep is not None:
             for pair in self.materials.keys() - keep.materials.keys():
-                metrics.certificate_expiry(pair.cert_path, math.nan)
+                metrics.certificate_expiry(pair.cert_path, math.inf)
             for material in keep.materials.values():
                 metrics.certificate_expiry(material.pair.cert_path, material.expires)
         kept = {id(sock) for sock in keep.all_sockets()} if keep is not None else set()

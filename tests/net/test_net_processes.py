@@ -513,7 +513,7 @@ def test_a_certificate_that_is_not_used_any_more_ends_for_nobody(serve, tmp_path
     server.config.write_text(json.dumps(settings))
     server.process.send_signal(signal.SIGHUP)
     until(lambda: "reloaded" in server.logged(), "the reload")
-    assert f'{name}{{path="{server.cert}"}}' not in server.scrape()
+    assert f'{name}{{path="{server.cert}"}} +Inf' in server.scrape()
     assert value(server, f'{name}{{path="{settings["cert-path"]}"}}') > time.time()
 
 
