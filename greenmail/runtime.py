@@ -29,6 +29,7 @@ class Runtime:
     sleep: Callable[[float], None]  # seconds; lets every other green thread run
     breathe: Callable[[], None]  # between chunks: yields only if 2 ms passed since this green thread was resumed
     now: Callable[[], float]  # seconds since 1970, the wall clock
+    current: Callable[[], object] = threading.get_ident  # the present green thread, to tell it from others
 
 
 class Wake(Enum):

@@ -141,6 +141,7 @@ class Work:
             sleep=self.clock.sleep,
             breathe=self.clock.breathe,
             now=time.time,
+            current=gevent.getcurrent,
         )
         metrics.pool_size(pool_size)
         self._lag = gevent.spawn(_measure_lag)

@@ -19,6 +19,7 @@ from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.folder_names import Encoding, Layout, detect_encoding
 from greenmail.storage.folders import Folders, purge, set_aside_name
+from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.locks import Owner, Waiting
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Context, Place
@@ -63,8 +64,10 @@ class MaildirStore:
 
     def __init__(self, runtime: Runtime, cache_memory: int = 256 << 20, files: Files | None = None) -> None:
         """`cache_memory`: octets of mailboxes that are kept although nobody has them open."""
-        self.runtime = runtime
-        self.files = files or Files()
+        # Assertions for tests and for people who look for a bug.
+        self.rules = LockRules(runtime) if os.environ.get("GREENMAIL_DEBUG") else None
+        self.runtime = self.rules.runtime(runtime) if self.rules else runtime
+        self.files = (files or Files()).through(self.rules.call) if self.rules else files or Files()
         self.mailboxes = SharedMailboxes(cache_memory)
         self._accounts: dict[tuple[str, str], MaildirAccount] = {}
         self._unique: dict[str, UniqueNames] = {}
@@ -131,6 +134,7 @@ class MaildirAccount:
         self._context = Context(
             files=self._files,
             runtime=store.runtime,
+            rules=store.rules,
             owner=Owner.this_process(host),
             waiting=waiting,
             unique=store.unique_names(host),

@@ -122,6 +122,10 @@ class Files:
     def __init__(self, call: Call = plain_call) -> None:
         self._call = call
 
+    def through(self, wrap: Callable[[Call], Call]) -> "Files":
+        """The same, with every system call going through `wrap` of what it goes through now."""
+        return Files(wrap(self._call))
+
     # One system call each.
 
     def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:

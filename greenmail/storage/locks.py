@@ -272,15 +272,16 @@ class MailboxLock:
     def _is_leftover(self, last: tuple[str, Owner, int] | None) -> bool:
         """Whether the dotlock is that of an earlier holder of the flock, who died; `last`: what he wrote down."""
         try:
-            inode = self._files.lstat(self._dotlock).st_ino
+            found = self._files.lstat(self._dotlock)
             content = self._files.read_file(self._dotlock)
         except (FileNotFoundError, PermissionError):
             return False
-        if inode == self._files.fstat(self._descriptor).st_ino:
+        mine = self._files.fstat(self._descriptor)
+        if (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino):
             # Made on a full disk: a link of the very file that we hold.
             return True
         # The number alone could be that of a new lock in the place of the old one.
-        if last is None or last[0] != "+" or (last[2], last[1].content()) != (inode, content):
+        if last is None or last[0] != "+" or (last[2], last[1].content()) != (found.st_ino, content):
             return False
         dead = last[1] == self._owner or self._owner.certainly_dead(last[1])
         log.warning("lock-leftover path=%r pid=%s dead=%s", self._dotlock, last[1].pid, dead)

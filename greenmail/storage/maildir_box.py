@@ -17,6 +17,7 @@ from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
 from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.keywords import Keywords, OverflowKeywords
+from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
 from greenmail.storage.maildir_index import Change, Index
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
@@ -37,6 +38,7 @@ class Context:
 
     files: Files
     runtime: Runtime
+    rules: LockRules | None  # asserted if there are any
     owner: Owner
     waiting: Waiting
     unique: UniqueNames
@@ -125,12 +127,19 @@ class Box:
         self.check()
         if self.read_only:
             raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
-        with self.green:
+        with self._rules() as took, self.green:
             self.check()
             with self.lock:
+                took()
                 self.check()
                 self.follow()
                 yield
+
+    def _rules(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        rules = self.context.rules
+        if rules is None:
+            return contextlib.nullcontext(_nothing)
+        return rules.holding(self.place.directory, self.place.control)
 
     def close(self) -> None:
         """Give back every descriptor; the object cannot be used any more."""
@@ -288,5 +297,11 @@ class Box:
 def _mtime(path: bytes) -> int:
     try:
         return os.stat(path).st_mtime_ns
-    except FileNotFoundError:
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            log.warning("directory path=%r error=%s", path, error)
         return 0
+
+
+def _nothing() -> None:
+    return None

@@ -77,6 +77,7 @@ class Scheduler:
             sleep=self._sleep,
             breathe=self.pause,
             now=self.clock.now,
+            current=getcurrent,
         )
 
     def _blocking(self, function: Callable[..., Any], *args: Any) -> Any:
