@@ -313,11 +313,17 @@ class Maildirsize:
             log.warning("maildirsize path=%r error=%s", self._path, error)
             return None
         finally:
-            self._files.close(descriptor)
+            self._close(descriptor)
         return Sheet(
             sheet.head, sheet.storage, sheet.messages, sheet.changes, sheet.is_damaged, sheet.head_is_good,
             found.st_size, found.st_mtime,
         )  # fmt: skip
+
+    def _close(self, descriptor: int) -> None:
+        try:
+            self._files.close(descriptor)
+        except OSError as error:
+            log.warning("maildirsize path=%r close=%s", self._path, error)
 
     def _own_limits(self, sheet: Sheet | None) -> Limits:
         """Whose limits count: ours, or those in the file."""
@@ -392,7 +398,7 @@ class Maildirsize:
             yield
         finally:
             if descriptor >= 0:
-                self._files.close(descriptor)  # which gives the lock back
+                self._close(descriptor)  # which gives the lock back
 
     def _wait_for(self, descriptor: int) -> None:
         steps = self._waiting.steps()
