@@ -14,6 +14,7 @@ from greenmail.imap.execute import serve
 from greenmail.imap.session import Limits, Services, Session
 from greenmail.storage.api import Account, FlagAction, FlagChange
 from greenmail.storage.memory import MemoryStore
+from greenmail.storage.quota_rules import QuotaRules
 
 USER, PASSWORD = "alice", "secret"
 
@@ -55,14 +56,22 @@ class Seats:
 class Backend:
     """A store for tests: `open_account` is for sessions, `outside` shows the same mail as another process sees it."""
 
-    def __init__(self, open_account: Callable[[], Account], outside: Account) -> None:
+    def __init__(
+        self, open_account: Callable[[], Account], outside: Account, limit: Callable[[QuotaRules], None] | None = None
+    ) -> None:
         self.open_account = open_account
         self.outside = outside
+        self.limit = limit  # give the account a quota, before anybody logs in
 
 
 def memory_backend(scheduler: Scheduler, directory: Path | None = None) -> Backend:
     store = MemoryStore(now=scheduler.clock.now)
-    return Backend(lambda: store.open_account(USER), store.open_account(USER))
+    account = store.open_account(USER)
+
+    def limit(rules: QuotaRules) -> None:
+        account.quota_rules = rules
+
+    return Backend(lambda: store.open_account(USER), account, limit)
 
 
 class Engine:

@@ -20,6 +20,7 @@ from harness.transcript import Failure, date_time, value
 from harness.wire import MemoryWire
 
 from greenmail.imap import serialize
+from greenmail.storage.quota_rules import QuotaRules, from_user
 
 BackendMaker = Callable[[Scheduler], Backend]
 
@@ -85,6 +86,7 @@ class MemoryPeers:
             "plain": self._plain,
             "mailbox": self._mailbox,
             "append": self._append,
+            "quota": self._quota,
             "login": self._login,
             "select": self._select,
             "examine": self._select,
@@ -111,6 +113,15 @@ class MemoryPeers:
         ensure(self.engine.backend.outside, words[1])
         flags, date = arguments(words[2:])
         deliver(self.engine.backend.outside, words[1], [(body, date)], flags)
+
+    def _quota(self, words: list[str], body: bytes) -> None:
+        fields = dict(word.split("=", 1) for word in words[1:])
+        rules, problems = from_user(fields, QuotaRules())
+        if problems:
+            raise Failure(problems[0])
+        if self.engine.backend.limit is None:
+            raise Failure("this store has no quota")
+        self.engine.backend.limit(rules)
 
     def _login(self, words: list[str], body: bytes) -> None:
         for word in words[1:]:

@@ -8,6 +8,7 @@ from harness.engine import USER, Backend, memory_backend
 from harness.green import Scheduler
 
 from greenmail.storage.account import MaildirSettings, MaildirStore
+from greenmail.storage.quota_rules import QuotaRules
 
 Maker = Callable[[Scheduler], Backend]
 
@@ -20,7 +21,13 @@ def maildir_maker(directory: Path) -> Maker:
         settings = MaildirSettings(mail_path=str(directory / "Maildir"), lock_host="inside")
         elsewhere = replace(settings, lock_host="outside")
         store, other = MaildirStore(scheduler.runtime()), MaildirStore(scheduler.runtime())
-        return Backend(lambda: store.open_account(USER, settings), other.open_account(USER, elsewhere))
+        given = [settings]
+
+        def limit(rules: QuotaRules) -> None:
+            given[0] = replace(settings, quota=rules)
+            other.open_account(USER, replace(elsewhere, quota=rules)).close()
+
+        return Backend(lambda: store.open_account(USER, given[0]), other.open_account(USER, elsewhere), limit)
 
     return make
 

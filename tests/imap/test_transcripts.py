@@ -9,7 +9,7 @@ from harness.stores import STORES
 from harness.transcript import DIRECTORY, Failure, Run, files, scenes
 
 FILES = list(files())
-NOT_LIVE = {"external", "config", "advance", "plain", "no-live", "stores"}
+NOT_LIVE = {"external", "config", "advance", "plain", "no-live", "stores", "quota"}
 
 
 def _name(path: Path) -> str:
