@@ -11,7 +11,7 @@ from greenmail.doctor.survey import Circumstances, survey
 from greenmail.doctor.target import Target
 from greenmail.errors import StorageError
 from greenmail.pop3.uidl import Format
-from greenmail.storage.filesystem import Files
+from greenmail.storage.filesystem import Call, Files, plain_call
 from greenmail.storage.locks import Owner
 from greenmail.storage.stale_lock import Onlooker
 
@@ -20,12 +20,17 @@ from greenmail.storage.stale_lock import Onlooker
 class Run:
     """What is the same for all accounts of one call."""
 
-    files: Files
     now: Callable[[], float]
     sleep: Callable[[float], None]
     uidl: Format
     quick: bool = False
+    call: Call = plain_call  # how system calls are made: `storage.filesystem`
     progress: Callable[[str, int, int], None] = lambda mailbox, messages, octets: None  # what was done meanwhile
+
+    @property
+    def files(self) -> Files:
+        """For reading, and for locks."""
+        return Files(self.call)
 
 
 @dataclass(frozen=True, slots=True)

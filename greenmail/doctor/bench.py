@@ -25,7 +25,8 @@ class Bench:
 
     @property
     def files(self) -> Files:
-        return self.around.files
+        """For every change."""
+        return self.log.files
 
     def uidlist(self, place: Place) -> Uidlist:
         """The UID list as it is now, with what other records know of UIDVALIDITY and UIDNEXT."""

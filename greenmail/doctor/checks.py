@@ -27,6 +27,8 @@ class MailboxCheck:
 
     find: Callable[[Mailbox, Circumstances], list[Finding]]
     mend: Callable[[Mailbox, Bench], None] | None = None
+    # To look costs long: under the lock only at what was found without it, in portions.
+    is_slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ MAILBOX = (
     MailboxCheck(uidlist_faults.find, uidlist_faults.mend),
     MailboxCheck(message_files.find_twins, message_files.part_twins),
     MailboxCheck(message_files.find_names, message_files.rename_unusable),
-    MailboxCheck(sizes.find, sizes.mend),
+    MailboxCheck(sizes.find, sizes.mend, is_slow=True),
     MailboxCheck(message_files.find_unnumbered, message_files.number),
     MailboxCheck(message_files.find_oddities),
     MailboxCheck(keyword_letters.find, keyword_letters.mend),

@@ -38,7 +38,7 @@ TITLES = {
     "leftover": "Leftovers of interrupted deliveries",
     "trash-left": "Leftovers of deleted mailboxes",
     "maildirsize": "Quota sums that drifted",
-    "pop3-renumbered": "POP3: mail that clients will download again",
+    "pop3-renumbered": "POP3: mail to be downloaded again",
     "pop3-format": "POP3: unique ids in two formats",
     "pop3-twice": "POP3: the same unique id twice",
 }

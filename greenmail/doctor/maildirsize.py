@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from greenmail.doctor.account import Account
 from greenmail.doctor.bench import Bench
-from greenmail.doctor.finding import Finding, Severity
+from greenmail.doctor.finding import Finding, Severity, several
 from greenmail.doctor.survey import directory_times
 from greenmail.storage.filesystem import Files, ownership
 
@@ -72,7 +72,7 @@ def find(account: Account) -> list[Finding]:
     if quota.octets is None:
         text = "maildirsize cannot be read"
     else:
-        said = f"{quota.octets:,} octets in {quota.count:,} messages"
+        said = f"{quota.octets:,} octets in {several(quota.count or 0, 'message')}"
         text = f"maildirsize says {said}; there are {octets:,} in {messages:,}"
     return [Finding("maildirsize", Severity.WARNING, "", path, text, remedy)]
 
@@ -97,10 +97,10 @@ def mend(account: Account, bench: Bench) -> None:
     owner = ownership(around.files.stat(around.control))
     temporary = path + b".doctor"
     with bench.log.replacing(path):
-        around.files.replace_file(path, limits + b"\n%d %d\n" % (octets, messages), owner, temporary)
+        bench.files.replace_file(path, limits + b"\n%d %d\n" % (octets, messages), owner, temporary)
         if not _is_still(account):
             # Mail came or went meanwhile: without a file the next server works the sum out.
-            around.files.unlink(path)
+            bench.files.unlink(path)
 
 
 def _is_still(account: Account) -> bool:

@@ -12,32 +12,25 @@ from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_name import base_name, is_message, sizes_of, uid_order
 
 _SYNC = re.compile(rb",(?:U=\d+|FMD5=[0-9a-f]+)")
+_YOUNG = 30.0  # seconds in which two names of one file are nobody's fault, formats.md 1.1
 
 
 def find_unnumbered(mailbox: Mailbox, around: Circumstances) -> list[Finding]:
-    """Files that the UID list does not have. In `new/` that is how mail arrives."""
+    """Files that the UID list does not have: that is how mail arrives, by some programs in `cur/`, too."""
     if mailbox.uidlist is None or is_courier(around.files, mailbox.place.directory):
         return []
     uids = mailbox.parsed.uids
     found = []
-    texts = {b"new": "have been delivered and have no UID yet", b"cur": "lie in cur/ without a UID"}
-    severities = {b"new": Severity.NOTE, b"cur": Severity.WARNING}
-    for part, text in texts.items():
+    for part, where in ((b"new", "delivered and"), (b"cur", "in cur/")):
         names = tuple(entry.path for entry in mailbox.messages() if entry.part == part and entry.base not in uids)
         if names:
             path = mailbox.place.directory + b"/" + part
-            what = f"{several(len(names), 'file')} {text if len(names) > 1 else _singular(text)}"
-            remedy = "numbers them in the order of their delivery"
+            text = f"{several(len(names), 'file')} {where} without a UID as yet"
+            remedy = "numbers them in the order of their delivery, as the next login would"
             found.append(
-                Finding(
-                    "no-uid", severities[part], mailbox.place.name, path, what, remedy, items=names, count=len(names)
-                )
+                Finding("no-uid", Severity.NOTE, mailbox.place.name, path, text, remedy, items=names, count=len(names))
             )
     return found
-
-
-def _singular(text: str) -> str:
-    return text.replace("have ", "has ", 1).replace("have no", "has no").replace("lie ", "lies ", 1)
 
 
 def number(mailbox: Mailbox, bench: Bench) -> None:
@@ -53,7 +46,7 @@ def number(mailbox: Mailbox, bench: Bench) -> None:
         write_uidnext(bench.files, data, uidlist.uidvalidity, uidlist.next_uid)
 
 
-def _twins(mailbox: Mailbox) -> list[list[Entry]]:
+def _twins(mailbox: Mailbox, now: float) -> list[list[Entry]]:
     """Files that share a base name, those first that may keep it; each is looked at once more."""
     by_base = defaultdict(list)
     for entry in mailbox.messages():
@@ -62,9 +55,15 @@ def _twins(mailbox: Mailbox) -> list[list[Entry]]:
     for entries in by_base.values():
         if len(entries) > 1:
             there = [entry for entry in entries if os.path.lexists(mailbox.place.directory + b"/" + entry.path)]
-            if len(there) > 1:  # else it was renamed while we looked
+            # Else it was renamed while we looked, or by somebody who links before he unlinks.
+            if len(there) > 1 and not (_is_one(there) and now - there[0].found.st_ctime < _YOUNG):
                 found.append(sorted(there, key=_claim))
     return found
+
+
+def _is_one(entries: list[Entry]) -> bool:
+    """Whether all are names of one file."""
+    return len({(entry.found.st_dev, entry.found.st_ino) for entry in entries}) == 1
 
 
 def _claim(entry: Entry) -> tuple[bool, bool, bytes]:
@@ -75,7 +74,7 @@ def _claim(entry: Entry) -> tuple[bool, bool, bytes]:
 
 def find_twins(mailbox: Mailbox, around: Circumstances) -> list[Finding]:
     """Several files with one base name: only one of them can be shown."""
-    groups = _twins(mailbox)
+    groups = _twins(mailbox, around.now)
     if not groups:
         return []
     items = tuple(entry.path for group in groups for entry in group)
@@ -99,10 +98,9 @@ def part_twins(mailbox: Mailbox, bench: Bench) -> None:
     """Both bodies stay, and the flags; the second becomes a message of its own."""
     directory = mailbox.place.directory + b"/"
     pairs = []
-    for first, *others in _twins(mailbox):
+    for first, *others in _twins(mailbox, bench.around.now):
         for entry in others:
-            same = (entry.found.st_dev, entry.found.st_ino) == (first.found.st_dev, first.found.st_ino)
-            if same:
+            if _is_one([first, entry]):
                 bench.log.remove(directory + entry.path)
                 continue
             fields = entry.base[len(entry.base.split(b",", 1)[0]) :]

@@ -29,9 +29,12 @@ def _walk(around: Circumstances) -> Iterator[Found]:
     for root in sorted(roots):
         yield root, os.lstat(root), _DIRECTORY
         yield from _mailbox(root)
+        is_control_root = bool(around.settings.control_path) and root == around.control
         for entry in sorted(_scan(root), key=lambda entry: entry.name):
             is_below = entry.name.startswith(b".") and entry.is_dir(follow_symlinks=False)
-            if is_below and (root == around.control or any(os.path.isdir(entry.path + b"/" + p) for p in _PARTS)):
+            # In a home directory there are others with a dot in front, which are none of our business.
+            is_mail = is_control_root or any(os.path.isdir(entry.path + b"/" + part) for part in _PARTS)
+            if is_below and is_mail:
                 yield entry.path, entry.stat(follow_symlinks=False), _DIRECTORY
                 yield from _mailbox(entry.path)
 

@@ -89,8 +89,6 @@ def _old(mailbox: Mailbox, around: Circumstances) -> dict[bytes, bytes]:
 
 
 def _renumbered(mailbox: Mailbox, around: Circumstances, given: dict[bytes, bytes]) -> list[Finding]:
-    place = mailbox.place
-    path = mailbox.path(b"dovecot-uidlist")
     old = _old(mailbox, around)
     changed = [
         b"%b: %b becomes %b" % (base, old[base], uidl) for base, uidl in given.items() if old.get(base, uidl) != uidl
@@ -102,10 +100,11 @@ def _renumbered(mailbox: Mailbox, around: Circumstances, given: dict[bytes, byte
         found.append(_finding(mailbox, "pop3-renumbered", text, advice, changed))
     depends = {piece.letter for piece in around.uidl.pieces} & _OF_UID
     lost = [entry.path for entry in mailbox.messages() if entry.part == b"cur" and entry.base not in given]
-    is_known = mailbox.uidlist is not None or b"dovecot.index" in mailbox.control
-    if depends and lost and is_known:
-        text = f"{several(len(lost), 'message')} without a UID: POP3 clients that know them download them again"
-        found.append(Finding("pop3-renumbered", Severity.WARNING, place.name, path, text, items=tuple(lost)))
+    had_more = bool(mailbox.parsed.damage) if mailbox.uidlist is not None else b"dovecot.index.log" in mailbox.control
+    if depends and lost and had_more:
+        text = f"{several(len(lost), 'message')} may have lost the UID: clients would download them again"
+        advice = "get dovecot-uidlist back from a backup, if there is a better one"
+        found.append(_finding(mailbox, "pop3-renumbered", text, advice, lost))
     return found
 
 

@@ -18,7 +18,9 @@ from greenmail.doctor.target import Target
 from greenmail.doctor.undo import Scope, UndoLog
 from greenmail.errors import StorageError
 from greenmail.storage.locks import MailboxLock, Waiting
-from greenmail.storage.maildir_name import UniqueNames
+from greenmail.storage.maildir_name import UniqueNames, base_name
+
+_PORTION = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +103,30 @@ def _mailbox(run: Run, target: Target, place: Place, bench: Bench, failures: lis
     lock = MailboxLock(run.files, place.directory, owner_of(target), waiting_of(run, target), place.control)
     try:
         for check in checks.MAILBOX:
-            if check.mend is None or not _finds(check, around, place):
-                continue
-            with lock:
-                mailbox = _survey(failures, around, place)
-                if mailbox is not None:
-                    _try(failures, place.name, place.directory, check.mend, mailbox, bench)
+            for portion in _portions(check, around, place):
+                with lock:
+                    mailbox = _survey(failures, around, place)
+                    if mailbox is not None:
+                        subject = mailbox if portion is None else mailbox.only(portion)
+                        _try(failures, place.name, place.directory, check.mend, subject, bench)
     except StorageError as error:
         failures.append(Failure(place.name, place.directory, error.text))
     finally:
         lock.close()
 
 
-def _finds(check: checks.MailboxCheck, around: Circumstances, place: Place) -> bool:
-    """Whether there is something to mend, as seen without the lock."""
+def _portions(check: checks.MailboxCheck, around: Circumstances, place: Place) -> list[set[bytes] | None]:
+    """Base names to be mended under one lock each, None for all; nothing if there is nothing to mend."""
+    if check.mend is None:
+        return []
     try:
-        return any(finding.remedy for finding in check.find(survey(around, place), around))
+        found = [finding for finding in check.find(survey(around, place), around) if finding.remedy]
     except (StorageError, OSError):
-        return False  # the audit says so
+        return []  # the audit says so
+    if not check.is_slow:
+        return [None] if found else []
+    bases = [base_name(os.path.basename(item)) for finding in found for item in finding.items]
+    return [set(bases[start : start + _PORTION]) for start in range(0, len(bases), _PORTION)]
 
 
 def _survey(failures: list[Failure], around: Circumstances, place: Place) -> Mailbox | None:

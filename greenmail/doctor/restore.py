@@ -17,7 +17,7 @@ from greenmail.doctor.bench import note_renames
 from greenmail.doctor.identity import acting_as, as_caller, give, set_mode
 from greenmail.doctor.lock_files import is_lock
 from greenmail.doctor.survey import Place
-from greenmail.doctor.undo import Record, Scope, content, digest, octets
+from greenmail.doctor.undo import Record, Scope, content, digest, is_whole, octets
 from greenmail.errors import StorageError
 from greenmail.storage.filesystem import Files, Ownership, refusing
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
@@ -65,15 +65,19 @@ def restore(means: Means, records: list[Record]) -> Restored:
 
 
 def _note_origins(descriptor: int, records: list[Record]) -> None:
-    """For files that were replaced more than once: what each was before, so that an undo can be done again."""
-    paths = [record.values["path"] for record in records if record.values["do"] == "replace"]
-    repeated = {path for path, number in Counter(paths).items() if number > 1}
-    origins: dict[str, set[str]] = {}
+    """What was changed more than once: how earlier entries found it, so that an undo can be done again."""
+    paths = Counter(record.values["path"] for record in records if record.values["do"] == "replace")
+    contents: dict[str, set[str]] = {}
+    names: dict[str, frozenset[str]] = {}
     for record in records:
-        if record.values["do"] == "replace" and record.values["path"] in repeated and record.values["existed"]:
-            known = origins.setdefault(record.values["path"], set())
+        values = record.values
+        if values["do"] == "replace" and paths[values["path"]] > 1 and values["existed"]:
+            known = contents.setdefault(values["path"], set())
             record.origins = frozenset(known)
             known.add(_digest_of(descriptor, record) or "")
+        elif values["do"] == "rename":
+            record.origins = names.get(values["from"], frozenset())
+            names[values["to"]] = record.origins | {values["from"]}
 
 
 def _block(means: Means, block: list[Record], result: Restored) -> None:
@@ -116,7 +120,7 @@ def _one(files: Files, descriptor: int, record: Record, result: Restored) -> Non
     where = values.get("path") or values.get("to", "")
     steps = {"rename": _rename, "remove": _put_back, "replace": _replace, "mode": _mode, "owner": _owner}
     try:
-        if steps[values["do"]](files, descriptor, record):
+        if is_whole(descriptor, record) and steps[values["do"]](files, descriptor, record):
             result.done += 1
         else:
             result.idle += 1
@@ -129,7 +133,7 @@ def _one(files: Files, descriptor: int, record: Record, result: Restored) -> Non
 def _rename(files: Files, descriptor: int, record: Record) -> bool:
     old, new = octets(record.values["from"]), octets(record.values["to"])
     if not os.path.lexists(new):
-        if os.path.lexists(old):
+        if any(os.path.lexists(path) for path in (old, *map(octets, record.origins))):
             return False
         old, new = _with_other_flags(files, old, new)
     if os.path.lexists(old):
@@ -199,7 +203,7 @@ def _replace(files: Files, descriptor: int, record: Record) -> bool:
     before = _digest_of(descriptor, record) if existed else None
     if now == before or now in record.origins:
         return False
-    if not record.is_finished or now != record.after:
+    if now not in record.after:
         raise _Changed("it has changed since the repair")
     if not existed:
         files.unlink(path)

@@ -7,8 +7,8 @@ the checks that need it (`message_files.twins`), and under the lock by every rep
 
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field, replace
 
 from greenmail.pop3.uidl import Format
 from greenmail.storage.account import MaildirSettings
@@ -69,6 +69,10 @@ class Mailbox:
     def messages(self) -> list[Entry]:
         """Entries that are messages, or would be if each base name came once."""
         return [entry for entry in self.entries if entry.is_file and entry.base and is_message(entry.name)]
+
+    def only(self, bases: Set[bytes]) -> "Mailbox":
+        """As if there were only the files of these base names."""
+        return replace(self, entries=tuple(entry for entry in self.entries if entry.base in bases))
 
     def path(self, name: bytes) -> bytes:
         """Of something in the control directory."""

@@ -6,12 +6,13 @@
            / {"do": "rename", "from", "to"}
            / {"do": "mode", "path", "mode", "after"} / {"do": "owner", "path", "uid", "gid", "after"}
            / {"do": "remove", "path", "mode", "mtime_ns", "size"} *data
-           / {"do": "replace", "path", "mode", "existed"} *data [{"after": digest or null}]
+           / {"do": "replace", "path", "mode", "existed", "size"} *data *{"after": digest or null}
     data   = {"data": base64 of zlib}
 
 One JSON value a line; paths are UTF-8 with surrogate escapes. An entry is written and synced before the change that it
 speaks of: after a crash the log may tell of a change that did not happen (then there is nothing to undo), but never
-lacks one. A last line that is not whole is of a change that did not happen.
+lacks one. A last line that is not whole is of a change that did not happen. For the same reason what a replaced file
+is going to be is written down before it is: `UndoLog.files` sees the rename or the append coming.
 
 The file holds mail and is made with mode 0600. It is the caller's: when root repairs for others, they cannot write it.
 """
@@ -29,7 +30,8 @@ from typing import Any
 
 from greenmail.doctor.identity import as_caller
 from greenmail.errors import Refused
-from greenmail.storage.filesystem import Files
+from greenmail.storage.filesystem import Call, Files, plain_call
+from greenmail.storage.locks import same_file
 
 _BLOCK = 1 << 20
 HEADER = {"greenmail-undo": 1}
@@ -60,9 +62,13 @@ class Scope:
 class UndoLog:
     """Makes changes, having written down how to take them back. The file is made with the first of them."""
 
-    def __init__(self, path: str, files: Files) -> None:
+    def __init__(self, path: str, call: Call = plain_call) -> None:
         self.path = path
-        self._files = files
+        self._call = call
+        self._files = Files(call)
+        self.files = Files(self._foreseeing)  # for those who change files within `replacing`
+        self._replaced = b""  # the file that is about to change
+        self._appending = -1  # a descriptor that is open on it
         self._descriptor = -1
         self._scope: Scope | None = None
         self._written: Scope | None = None
@@ -131,11 +137,12 @@ class UndoLog:
             entry = {"do": "remove", "path": text(path), "size": found.st_size}
             self._begin([entry | {"mode": stat.S_IMODE(found.st_mode), "mtime_ns": found.st_mtime_ns}])
             self._keep(descriptor)
+            self._sync()
+            # Another may have taken its place meanwhile, such as somebody's lock.
+            if same_file(self._files, descriptor, path):
+                self._files.unlink_quietly(path)
         finally:
             self._files.close(descriptor)
-        self._sync()
-        with contextlib.suppress(FileNotFoundError):
-            self._files.unlink(path)
 
     def _keep(self, descriptor: int) -> None:
         offset = 0
@@ -146,24 +153,45 @@ class UndoLog:
     @contextlib.contextmanager
     def replacing(self, path: bytes) -> Iterator[None]:
         """Within it, the file at `path` is replaced, made or removed."""
-        entry = {"do": "replace", "path": text(path), "mode": 0o600}
+        entry = {"do": "replace", "path": text(path), "mode": 0o600, "size": 0}
         try:
             descriptor = self._files.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             self._begin([entry | {"existed": False}])
         else:
             try:
-                mode = stat.S_IMODE(self._files.fstat(descriptor).st_mode)
-                self._begin([entry | {"existed": True, "mode": mode}])
+                found = self._files.fstat(descriptor)
+                mode = stat.S_IMODE(found.st_mode)
+                self._begin([entry | {"existed": True, "mode": mode, "size": found.st_size}])
                 self._keep(descriptor)
             finally:
                 self._files.close(descriptor)
         self._sync()
+        self._replaced, self._appending = path, -1
         try:
             yield
         finally:
-            self._write([{"after": digest(self._files, path)}])
-            self._sync()
+            self._replaced = b""
+            self._expect(digest(self._files, path))
+
+    def _expect(self, after: str | None) -> None:
+        """Write down what the file is, or is about to become."""
+        self._write([{"after": after}])
+        self._sync()
+
+    def _foreseeing(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Carry out a system call of `files`."""
+        path = self._replaced
+        if path and name == "rename" and args[1] == path:
+            self._expect(digest(self._files, args[0]))
+        elif path and name == "unlink" and args[0] == path:
+            self._expect(None)
+        elif path and name == "write" and args[0] == self._appending:
+            self._expect(hashlib.sha256(self._files.read_file(path) + bytes(args[1])).hexdigest())
+        result = self._call(name, function, *args)
+        if path and name == "open" and args[0] == path and args[1] & os.O_APPEND:
+            self._appending = result
+        return result
 
     def change(self, entry: dict[str, Any], carry_out: Callable[[], None]) -> None:
         """Any other change: `entry` tells how to undo it."""
@@ -193,9 +221,8 @@ class Record:
     values: dict[str, Any]
     scope: Scope
     data: list[tuple[int, int]]  # offset and length of its lines of data
-    after: str | None = None
-    is_finished: bool = False  # `after` was written
-    origins: frozenset[str] = frozenset()  # digests that earlier entries found at the same path
+    after: list[str | None]  # digests of what the file may have become
+    origins: frozenset[str] = frozenset()  # what earlier entries found: digests at the same path, or older names
 
 
 def read(path: str) -> tuple[int, list[Record]]:
@@ -238,12 +265,17 @@ def _take(values: dict[str, Any], where: tuple[int, int], records: list[Record],
         paths = {name: octets(values[name]) for name in ("root", "directory", "control", "index")}
         return Scope(uid=values["uid"], gid=values["gid"], **paths)
     if "do" in values and scope is not None:
-        records.append(Record(values, scope, []))
+        records.append(Record(values, scope, [], []))
     elif "data" in values and records:
         records[-1].data.append(where)
     elif "after" in values and records:
-        records[-1].after, records[-1].is_finished = values["after"], True
+        records[-1].after.append(values["after"])
     return scope
+
+
+def is_whole(descriptor: int, record: Record) -> bool:
+    """Whether all data were written; if not, the change was never made."""
+    return sum(map(len, content(descriptor, record))) >= record.values.get("size", 0)
 
 
 def content(descriptor: int, record: Record) -> Iterator[bytes]:

@@ -24,7 +24,6 @@ from greenmail.doctor.resync import rebuild
 from greenmail.doctor.target import SettingsFor, Target
 from greenmail.errors import Refused
 from greenmail.pop3.uidl import Format
-from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import Waiting
 
 _NAME_WIDTH = 24
@@ -43,7 +42,7 @@ def _quiet() -> None:
 
 
 def _run_of(config: Config, quick: bool = False) -> Run:
-    return Run(Files(), time.time, time.sleep, Format(config.pop3_uidl_format), quick)
+    return Run(time.time, time.sleep, Format(config.pop3_uidl_format), quick)
 
 
 def _bar(total: int) -> tuple[Progress, Callable[[str, str, int, int], None]]:
@@ -82,8 +81,7 @@ def doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace
         return _undo(config, parsed)
     found = _targets(config, parsed, settings_for)
     started = time.monotonic()
-    files = Files()
-    log = undo.UndoLog(parsed.undo_log or _log_name(), files)
+    log = undo.UndoLog(parsed.undo_log or _log_name())
     outcomes: list[Outcome] = []
     progress, tell = _bar(len(found))
     try:
@@ -126,7 +124,7 @@ def _one(
         if mailbox:
             tell(target.name, mailbox, messages, 0)
 
-    run = Run(Files(), time.time, time.sleep, Format(config.pop3_uidl_format), parsed.quick, progress)
+    run = Run(time.time, time.sleep, Format(config.pop3_uidl_format), parsed.quick, progress)
     with acting_as(target.uid, target.gid):
         before = audit(run, target)
         if not parsed.fix or not any(finding.remedy for finding in before.findings):

@@ -11,7 +11,6 @@ from greenmail.doctor.audit import Run
 from greenmail.doctor.target import Target
 from greenmail.pop3.uidl import Format
 from greenmail.storage.account import MaildirSettings
-from greenmail.storage.filesystem import Files
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def run(clock: Clock) -> Run:
-    return Run(Files(), clock.now, clock.sleep, Format())
+    return Run(clock.now, clock.sleep, Format())
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_corrected_sizes_are_no_news_for_a_server_but_a_name(
     planted: Path, run: Run, target: Target, live: Mailbox
 ) -> None:
     before, modseq = state(live), live.modseq
-    log = undo.UndoLog(str(planted.parent / "undo"), run.files)
+    log = undo.UndoLog(str(planted.parent / "undo"), run.call)
     assert repair(run, target, log, audit(run, target).findings) == []
     log.close()
     assert not audit(run, target).findings
@@ -78,7 +78,7 @@ def test_corrected_sizes_are_no_news_for_a_server_but_a_name(
 def test_a_message_that_got_flags_since_keeps_them_when_its_name_comes_back(
     planted: Path, run: Run, target: Target
 ) -> None:
-    log = undo.UndoLog(str(planted.parent / "undo"), run.files)
+    log = undo.UndoLog(str(planted.parent / "undo"), run.call)
     repair(run, target, log, audit(run, target).findings)
     log.close()
     (path,) = (planted / "cur").glob(f"{SECOND.split(',', 1)[0]}*")
@@ -92,7 +92,7 @@ def test_a_message_that_got_flags_since_keeps_them_when_its_name_comes_back(
 
 def test_newer_uids_are_worth_more_than_the_old_list(maildir: Path, run: Run, target: Target) -> None:
     write(maildir / "new/1700000100.x.mx", b"Subject: x\n\nx\n")
-    log = undo.UndoLog(str(maildir.parent / "undo"), run.files)
+    log = undo.UndoLog(str(maildir.parent / "undo"), run.call)
     repair(run, target, log, audit(run, target).findings)
     log.close()
     with (maildir / "dovecot-uidlist").open("a") as file:
@@ -107,7 +107,7 @@ def test_newer_uids_are_worth_more_than_the_old_list(maildir: Path, run: Run, ta
 
 def test_uids_that_an_undone_repair_gave_out_do_not_come_again(maildir: Path, run: Run, target: Target) -> None:
     write(maildir / "new/1700000100.x.mx", b"Subject: x\n\nx\n")
-    log = undo.UndoLog(str(maildir.parent / "undo"), run.files)
+    log = undo.UndoLog(str(maildir.parent / "undo"), run.call)
     found = [finding for finding in audit(run, target).findings if finding.kind == "no-uid"]
     repair(run, target, log, found)
     log.close()
@@ -120,7 +120,7 @@ def test_uids_that_an_undone_repair_gave_out_do_not_come_again(maildir: Path, ru
 
 
 def test_an_undo_log_that_breaks_off_undoes_what_it_tells(planted: Path, run: Run, target: Target) -> None:
-    log = undo.UndoLog(str(planted.parent / "undo"), run.files)
+    log = undo.UndoLog(str(planted.parent / "undo"), run.call)
     repair(run, target, log, audit(run, target).findings)
     log.close()
     whole = Path(log.path).read_bytes()
