@@ -3,12 +3,14 @@
 `ready` is the one way to it: what is cached is taken from the cache, the rest is computed in the pool, a batch of
 messages at a time, and cached. The pool gets open messages and gives plain octets; it never sees a mailbox.
 
-CacheKind.HEADERS holds the header fields that clients list and search, as they stand in the message: first an octet,
-`1` if an empty line ends the header and `0` if the message ends without one, then the fields. A record that is `-`
-alone says that they are too long to be kept.
+CacheKind.HEADERS holds the header fields that clients list and search, so that any of them are picked without looking
+at octets: their names in lower case with a space between them, the fields as they stand in the message, and the empty
+line that ends the header or nothing if it ends without one; a NUL stands between them all. A record that is `-` alone
+says that they are too long to be kept, or have a NUL in them.
 """
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from operator import itemgetter
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap import render
@@ -21,6 +23,7 @@ from greenmail.storage.api import CacheKind, Content, Mailbox
 
 BATCH = 32  # messages opened and handed to the pool at once
 MAX_HEADERS = 16384  # octets of one HEADERS record
+MAX_ORDERS = 1000  # of names that are remembered at once
 TOO_LONG = b"-"
 
 # What Thunderbird, Apple Mail, Roundcube and mutt ask for in their lists, and what SEARCH has keys for.
@@ -145,10 +148,43 @@ def _of_message(data: bytes, kinds: Set[CacheKind]) -> Digest:
 
 def headers_record(header: bytes) -> bytes:
     """The HEADERS record of a message with this header."""
-    fields = b"".join(chosen(header, CACHED_FIELDS))
-    if len(fields) > MAX_HEADERS:
+    fields = chosen(header, CACHED_FIELDS)
+    names = b" ".join([field.partition(b":")[0].rstrip(b" \t").lower() for field in fields])
+    record = b"\0".join([names, *fields, b"\r\n" if ends_with_empty_line(header) else b""])
+    if len(record) > MAX_HEADERS or record.count(b"\0") != len(fields) + 1:
         return TOO_LONG
-    return (b"1" if ends_with_empty_line(header) else b"0") + fields
+    return record
+
+
+def header_of(record: bytes) -> bytes:
+    """The header that has the fields of a HEADERS record and no others."""
+    return b"".join(record.split(b"\0")[1:])
+
+
+class Subset:
+    """HEADER.FIELDS of HEADERS records: which fields those are is worked out once for each order of names."""
+
+    __slots__ = ("_pickers", "_wanted")
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        """`names` in any case, all of them CACHED_FIELDS."""
+        self._wanted = frozenset(name.lower() for name in names)
+        self._pickers: dict[bytes, Callable[[list[bytes]], Iterable[bytes]]] = {}
+
+    def of(self, record: bytes) -> bytes:
+        """The fields, and the empty line if the message has one: RFC 9051 6.4.5.1."""
+        pieces = record.split(b"\0")
+        picker = self._pickers.get(pieces[0])
+        if picker is None:
+            picker = self._learn(pieces[0])
+        return b"".join(picker(pieces))
+
+    def _learn(self, names: bytes) -> Callable[[list[bytes]], Iterable[bytes]]:
+        places = [place for place, name in enumerate(names.split(b" "), 1) if name in self._wanted]
+        if len(self._pickers) > MAX_ORDERS:
+            self._pickers.clear()
+        picker = self._pickers[names] = itemgetter(*places, -1) if places else itemgetter(slice(-1, None))
+        return picker
 
 
 def ends_with_empty_line(header: bytes) -> bool:

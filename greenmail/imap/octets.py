@@ -12,6 +12,7 @@ from greenmail.imap.digest import (
     CACHED_FIELDS,
     TOO_LONG,
     Digest,
+    Subset,
     Trouble,
     digests,
     ends_with_empty_line,
@@ -159,7 +160,7 @@ def wanted_kinds(section: Section) -> frozenset[CacheKind]:
     """What should be cached of a message before this section of it is answered."""
     if section.part:
         return frozenset({CacheKind.PARTS})
-    if _from_cache(section):
+    if from_records(section):
         return frozenset({CacheKind.HEADERS})
     return frozenset()
 
@@ -189,7 +190,7 @@ def cut(span: Span, partial: Partial | None) -> Span:
     return start, min(start + partial.length, last)
 
 
-def _from_cache(section: Section) -> bool:
+def from_records(section: Section) -> bool:
     """HEADER.FIELDS of fields that HEADERS holds."""
     return (
         not section.part
@@ -200,9 +201,9 @@ def _from_cache(section: Section) -> bool:
 
 def _add_fields(answer: Answer, message: Message, name: bytes, section: Section, partial: Partial | None) -> None:
     """HEADER.FIELDS and HEADER.FIELDS.NOT. The origin counts in the subset, RFC 9051 6.4.5."""
-    record = message.digest.get(CacheKind.HEADERS, TOO_LONG) if _from_cache(section) else TOO_LONG
+    record = message.digest.get(CacheKind.HEADERS, TOO_LONG) if from_records(section) else TOO_LONG
     if record != TOO_LONG:
-        header, whole = record[1:] + b"\r\n", record[:1] == b"1"
+        subset = Subset(section.fields).of(record)
     else:
         content = message.content()
         if content is None:
@@ -215,16 +216,19 @@ def _add_fields(answer: Answer, message: Message, name: bytes, section: Section,
             header = content.read(*span)
         else:
             header = message.header(content)
-        whole = ends_with_empty_line(header)
+        subset = _select(message, header, section)
+    first, last = cut((0, len(subset)), partial)
+    add_octets(answer, name + origin(partial), subset[first:last])
+
+
+def _select(message: Message, header: bytes, section: Section) -> bytes:
     exclude = section.text is SectionText.HEADER_FIELDS_NOT
     if len(header) <= INLINE:
         subset = select(header, section.fields, exclude)
     else:
-        subset = message.session.blocking(select, header, section.fields, exclude)
-    if not whole:
-        subset = subset.removesuffix(b"\r\n")  # RFC 9051 6.4.5.1: no empty line where the message has none
-    first, last = cut((0, len(subset)), partial)
-    add_octets(answer, name + origin(partial), subset[first:last])
+        subset = bytes(message.session.blocking(select, header, section.fields, exclude))
+    # RFC 9051 6.4.5.1: no empty line where the message has none
+    return subset if ends_with_empty_line(header) else subset.removesuffix(b"\r\n")
 
 
 def without_nul(octets: bytes) -> bytes:

@@ -13,7 +13,7 @@ from itertools import compress
 
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import known_rows, live_rows
-from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, open_batches, ready
+from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
 from greenmail.imap.message_set import message_ranges, selected
 from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
 from greenmail.imap.search_key import (
@@ -224,14 +224,14 @@ def walk(key: Key) -> Iterator[Key]:
 
 
 def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterator[Hits]:
-    """The keys that match each HEADERS record, without its first octet.
+    """The keys that match each HEADERS record.
 
     Where nothing is encoded and a needle is not in the octets, it is not in any field either, and most are not.
     """
     octets = [needle.octets for needle in needles]
     wanted = [needle for needle in octets if needle is not None]
     if len(wanted) < len(octets):
-        yield from (match_header(record[1:], needles) for record in records)
+        yield from (match_header(header_of(record), needles) for record in records)
         return
     nothing: Hits = frozenset()
     for record in records:
@@ -245,7 +245,7 @@ def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterat
             if b"=?" not in low and low.isascii():
                 yield nothing
                 continue
-        yield match_header(record[1:], needles)
+        yield match_header(header_of(record), needles)
 
 
 def match_header(header: bytes, needles: Sequence[Needle]) -> Hits:

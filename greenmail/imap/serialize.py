@@ -28,6 +28,11 @@ def literal(data: bytes) -> bytes:
     return b"{%d}\r\n%b" % (len(data), data.translate(_NO_NUL))
 
 
+def literal_or_empty(data: bytes) -> bytes:
+    """A literal, or an empty quoted string; of octets that have no NUL."""
+    return b"{%d}\r\n%b" % (len(data), data) if data else b'""'
+
+
 def literal8(data: bytes) -> bytes:
     """literal8 = "~{" number64 "}" CRLF *OCTET; the octets unchanged, RFC 9051 6.4.5 BINARY."""
     return b"~{%d}\r\n%b" % (len(data), data)

@@ -15,7 +15,7 @@ from greenmail.imap.binary import add_binary, add_binary_size
 from greenmail.imap.columns import known_rows, numbers_of
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.digest import Columns, ready
+from greenmail.imap.digest import TOO_LONG, Columns, Subset, ready
 from greenmail.imap.ext.condstore import MODSEQ
 from greenmail.imap.fetch_att import (
     BinaryItem,
@@ -38,11 +38,11 @@ from greenmail.imap.fetch_att import (
 )
 from greenmail.imap.message_set import message_uids, selected
 from greenmail.imap.news import tells_modseq
-from greenmail.imap.octets import Answer, Message, add_section, wanted_kinds
+from greenmail.imap.octets import Answer, Message, add_section, from_records, wanted_kinds
 from greenmail.imap.response import REASON_CODES, Completion, No, Ok
 from greenmail.imap.section import Section, SectionText
 from greenmail.imap.sequence_set import sequence_set
-from greenmail.imap.serialize import flag_list
+from greenmail.imap.serialize import flag_list, literal_or_empty
 from greenmail.imap.session import Session
 from greenmail.imap.view import RECENT
 from greenmail.storage.api import SEEN, CacheKind, FlagAction, FlagChange, Flags
@@ -100,7 +100,12 @@ class _Fetch:
         self.needs_size = any(item.needs_size for item in columns)
         self.needs_date = any(item.needs_date for item in columns)
         self.only_columns = len(columns) == len(self.items)
-        self.joins = all(isinstance(item, RowItem | RenderedItem) for item in self.items)
+        self.subsets: dict[Item, Subset] = {
+            item: Subset(item.section.fields)
+            for item in self.items
+            if isinstance(item, BodyItem) and from_records(item.section) and item.partial is None
+        }
+        self.joins = all(isinstance(item, RowItem | RenderedItem) or item in self.subsets for item in self.items)
         self.kinds = frozenset(kind for item in self.items for kind in _kinds(item))
         self.sees = any(not isinstance(item, RowItem | RenderedItem) and not item.peek for item in self.items)
         self.sees = self.sees and not self.view.read_only and not self.mailbox.read_only
@@ -159,7 +164,7 @@ class _Fetch:
             self.trouble.append(StorageError(Reason.EXPUNGED, "some messages are gone"))
             known = set(rows.uids)
             columns = {kind: list(compress(column, map(known.__contains__, chunk))) for kind, column in columns.items()}
-        if self.joins and self._is_known(rows) and _is_short(columns):
+        if self.joins and not seen and self._is_known(rows) and _is_short(columns):
             self._join(rows, columns)
         else:
             self._one_by_one(rows, columns, seen)
@@ -189,16 +194,22 @@ class _Fetch:
 
     def _join(self, rows: Rows, rendered: Columns) -> None:
         """The whole chunk from its columns."""
-        columns: list[Iterable[Any]] = [
-            item.column(self.session, rows) if isinstance(item, RowItem) else rendered[item.kind]
-            for item in self.items
-            if isinstance(item, RowItem | RenderedItem)
-        ]
+        columns = [self._values(item, rows, rendered) for item in self.items]
         template = b"* %d FETCH (" + b" ".join(_template(item) for item in self.items) + b")\r\n"
         numbers = numbers_of(self.view, rows.uids)
         self.session.out.write(b"".join(map(template.__mod__, zip(numbers, *columns, strict=True))))
         if FLAGS in self.items:
             self._told(rows.uids, rows.modseqs)
+
+    def _values(self, item: Item, rows: Rows, rendered: Columns) -> Iterable[Any]:
+        """What `_template` of the item is formatted with, for each row."""
+        match item:
+            case RowItem():
+                return item.column(self.session, rows)
+            case RenderedItem(_, kind):
+                return rendered[kind]
+        subset = self.subsets[item].of
+        return [literal_or_empty(subset(record or b"")) for record in rendered[CacheKind.HEADERS]]
 
     def _one_by_one(self, rows: Rows, rendered: Columns, seen: frozenset[int]) -> None:
         columns = {item: self._column(item, rows) for item in self.items if isinstance(item, RowItem)}
@@ -288,11 +299,11 @@ def _kinds(item: Item) -> frozenset[CacheKind]:
 
 
 def _is_short(columns: Columns) -> bool:
-    """Whether everything is there, and little enough to be answered in one piece."""
+    """Whether everything is there and was kept, and little enough to be answered in one piece."""
     octets = 0
     for column in columns.values():
         for data in column:
-            if data is None:
+            if data is None or data == TOO_LONG:
                 return False
             octets += len(data)
     return octets <= JOINED
@@ -302,8 +313,8 @@ def _template(item: Item) -> bytes:
     match item:
         case RowItem(template):
             return template
-        case RenderedItem(name):
-            return name + b" %b"
+        case RenderedItem(name) | BodyItem(name):
+            return name.replace(b"%", b"%%") + b" %b"
     return b""
 
 
