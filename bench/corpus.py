@@ -81,9 +81,9 @@ def fill(box: Path, count: int, mixed: bool, seed: int = 1) -> None:
 
 
 def account(where: Path, sizes: dict[str, tuple[int, bool]]) -> Path:
-    """A Maildir++ with empty INBOX and one folder for each entry of `sizes`: (messages, mixed)."""
+    """A Maildir++ with 200 messages in INBOX and one folder for each entry of `sizes`: (messages, mixed)."""
     root = where / "Maildir"
-    fill(root, 0, mixed=False)
+    fill(root, 200, mixed=True)  # what POP3 reads
     for name, (count, mixed) in sizes.items():
         fill(root / f".{name}", count, mixed)
         (root / f".{name}" / "maildirfolder").touch()
