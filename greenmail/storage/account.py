@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime
-from greenmail.storage.api import Folder, Mailbox, Namespace, Quota
+from greenmail.storage.api import Folder, Mailbox, Namespace, Quota, is_inbox
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.folder_names import Encoding, Layout, detect_encoding
@@ -214,18 +214,18 @@ class MaildirAccount:
     def _place(self, name: str) -> tuple[Place, str]:
         """Where an existing mailbox is, and its one spelling."""
         directory = self._folders.find(name)
-        is_inbox = directory == self._root
-        if is_inbox:
+        at_root = directory == self._root
+        if at_root:
             name, directory = "INBOX", self._inbox
-        elif name[:5].upper() == "INBOX" and name[5:6] == self.separator:
+        elif is_inbox(name[:5]) and name[5:6] == self.separator:
             name = "INBOX" + name[5:]
-        return self._place_of(directory, is_inbox), name
+        return self._place_of(directory, at_root), name
 
-    def _place_of(self, directory: bytes, is_inbox: bool) -> Place:
+    def _place_of(self, directory: bytes, at_root: bool) -> Place:
         control = directory
         if self._control:
-            control = self._control if is_inbox else self._control + b"/" + os.path.basename(directory)
-        return Place(directory, control, os.fsencode(self.settings.index_path.rstrip("/")), is_inbox)
+            control = self._control if at_root else self._control + b"/" + os.path.basename(directory)
+        return Place(directory, control, os.fsencode(self.settings.index_path.rstrip("/")), at_root)
 
     def open(self, name: str) -> Mailbox:
         """A reference to the mailbox, looked at."""
@@ -332,7 +332,7 @@ class MaildirAccount:
 
     def rename(self, old: str, new: str) -> None:
         """Rename with all children; INBOX: move its messages."""
-        if old.upper() == "INBOX":
+        if is_inbox(old):
             self._rename_inbox(new)
             return
         moving = [
@@ -409,7 +409,7 @@ class MaildirAccount:
 
     def quota_roots(self, name: str) -> list[str]:
         """The quota root, if a mailbox of this name is counted."""
-        root = self._quota.root() if self._quota.counts("INBOX" if name.upper() == "INBOX" else name) else None
+        root = self._quota.root() if self._quota.counts("INBOX" if is_inbox(name) else name) else None
         return [root] if root is not None else []
 
     def quota(self, root: str) -> Quota:
@@ -431,7 +431,7 @@ class MaildirAccount:
 
     def unsubscribe(self, name: str) -> None:
         """Does nothing if not subscribed."""
-        name = "INBOX" if name.upper() == "INBOX" else name
+        name = "INBOX" if is_inbox(name) else name
         if name in self._subscriptions.names():
             self._subscriptions.remove(name)
 

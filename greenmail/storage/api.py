@@ -64,6 +64,11 @@ class Table:
         return self.flag_sets[self.flags[row]]
 
 
+def is_inbox(name: str) -> bool:
+    """Whether `name` is INBOX in any case of ASCII, RFC 9051 5.1: not with the dotless i, whose capital is an I."""
+    return name.isascii() and name.upper() == "INBOX"
+
+
 class FlagAction(Enum):
     """What STORE does with the flags it names, RFC 9051 6.4.6."""
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import mutf7
+from greenmail.storage.api import is_inbox
 from greenmail.storage.filesystem import Files, refusing
 
 log = logging.getLogger(__name__)
@@ -75,14 +76,14 @@ def levels_of(layout: Layout, name: str) -> list[str]:
 
     INBOX is spelled in any case, also as the first of several levels: RFC 9051 5.1.
     """
-    if name.upper() == INBOX:
+    if is_inbox(name):
         return []
     prefix = layout.prefix
     given = name[: len(prefix)]
-    if given != prefix and not (given.upper() == prefix.upper() == INBOX + layout.separator):
+    if given != prefix and not (is_inbox(given[:-1]) and given[-1:] == layout.separator and is_inbox(prefix[:-1])):
         raise _impossible(f'it must begin with "{prefix}"')
     levels = name[len(prefix) :].split(layout.separator)
-    if not prefix and levels[0].upper() == INBOX:
+    if not prefix and is_inbox(levels[0]):
         levels[0] = INBOX
     if prefix and levels == [INBOX]:
         raise _impossible("it would be mistaken for INBOX")

@@ -21,7 +21,7 @@ import os
 import secrets
 
 from greenmail.errors import Reason, StorageError
-from greenmail.storage.api import Folder
+from greenmail.storage.api import Folder, is_inbox
 from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, directory, join, levels_of, name_of
 
@@ -158,7 +158,7 @@ class Folders:
         Children stay. An empty result means that nothing is left to be removed. Raises NOT_FOUND, CANNOT (INBOX),
         HAS_CHILDREN (a name that is only a parent).
         """
-        if name.upper() == INBOX:
+        if is_inbox(name):
             raise StorageError(Reason.CANNOT, "INBOX cannot be deleted")
         try:
             path = self.find(name)
@@ -212,7 +212,7 @@ class Folders:
     def rename(self, old: str, new: str) -> list[tuple[str, str]]:
         """Rename with all children; the pairs of old and new names. Not for INBOX. Raises NOT_FOUND, EXISTS, CANNOT."""
         separator = self._layout.separator
-        if old.upper() == INBOX:
+        if is_inbox(old):
             raise StorageError(Reason.CANNOT, "INBOX cannot be renamed")
         old = self._canonical(old)
         new = join(self._layout, levels_of(self._layout, new.removesuffix(separator)))

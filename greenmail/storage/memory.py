@@ -29,6 +29,7 @@ from greenmail.storage.api import (
     Stored,
     Table,
     Upload,
+    is_inbox,
 )
 from greenmail.storage.flag_names import FlagNames, changed
 from greenmail.storage.history import History, ranges
@@ -355,7 +356,7 @@ class MemoryAccount:
     def _canonical(self, name: str) -> str:
         """`name` with INBOX in capitals. Raises CANNOT for a name that no mailbox can have."""
         levels = name.split(self.separator)
-        if levels[0].upper() == "INBOX":
+        if is_inbox(levels[0]):
             levels[0] = "INBOX"
         if "" in levels or len(name) > MAX_NAME or _CONTROL.search(name):
             raise StorageError(Reason.CANNOT, "No mailbox can have this name.")
@@ -443,7 +444,7 @@ class MemoryAccount:
             self._subscribed.append(name)
 
     def unsubscribe(self, name: str) -> None:
-        name = "INBOX" if name.upper() == "INBOX" else name
+        name = "INBOX" if is_inbox(name) else name
         if name in self._subscribed:
             self._subscribed.remove(name)
 

@@ -19,6 +19,7 @@ import logging
 
 from greenmail.errors import StorageError
 from greenmail.storage import courier
+from greenmail.storage.api import is_inbox
 from greenmail.storage.file_lock import SUBSCRIPTIONS_STALE, FileLock
 from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.folder_names import INBOX, Layout, decode_level, encode_level, join, levels_of
@@ -105,7 +106,7 @@ class Subscriptions:
         known = [text for text in texts if text]
         if not known or len(known) != len(texts):
             return None
-        if len(known) == 1 and known[0].upper() == INBOX:
+        if len(known) == 1 and is_inbox(known[0]):
             return INBOX
         name = join(self._layout, known)
         try:

@@ -574,3 +574,19 @@ def test_namespaces(account: Account) -> None:
     assert account.user == "alice"
     assert all(isinstance(path, str) for path in (*account.watched(), *account.open("INBOX").watched()))
     account.close()
+
+
+def test_inbox_is_spelled_in_any_case_of_ascii_only(account: Account, inbox: Mailbox) -> None:
+    """The capital of the dotless i is an I: a name that only looks like INBOX is another mailbox."""
+    put(inbox, MAIL % 1)
+    assert len(account.open("inBox").table) == 1
+    other = "\u0131nbox"
+    with pytest.raises(StorageError) as caught:
+        account.open(other)
+    assert caught.value.reason is Reason.NOT_FOUND
+    with pytest.raises(StorageError) as caught:
+        account.rename(other, "Elsewhere")
+    assert caught.value.reason is Reason.NOT_FOUND
+    account.create(other)
+    assert len(account.open(other).table) == 0 and len(account.open("INBOX").table) == 1
+    account.delete(other)

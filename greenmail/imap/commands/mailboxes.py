@@ -18,7 +18,7 @@ from greenmail.imap.commands.status import account_of
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import CANNOT, USEATTR, Ok
 from greenmail.imap.session import Session
-from greenmail.storage.api import Account
+from greenmail.storage.api import Account, is_inbox
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def run_unsubscribe(session: Session, name: str) -> Ok:
     account = account_of(session)
     subscribed = set(account.subscriptions())
     first, separator, rest = name.partition(account.separator or "\0")
-    spelled = "INBOX" + separator + rest if first.isascii() and first.upper() == "INBOX" else name
+    spelled = "INBOX" + separator + rest if is_inbox(first) else name
     normal = unicodedata.normalize("NFC", spelled) if session.rev2 else spelled
     account.unsubscribe(next((one for one in (name, spelled, normal) if one in subscribed), name))
     return Ok("UNSUBSCRIBE completed")
