@@ -30,6 +30,12 @@ _TOKEN = re.compile(rb"[^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+")  # RFC 2045 5.1, a
 _HEAD = re.compile(rb"[^ \t\r\n;(]+")
 _PARAM_MARK = re.compile(rb"[;(\"]")
 _LITERAL = re.compile(rb"\[[^\[\]]*+\]")
+# What most values look like: `text; name=value; name="value"`.
+_USUAL_HEAD = re.compile(rb"[ \t\r\n]*+([^ \t\r\n;(]++)[ \t\r\n]*+(?=;|\Z)")
+_USUAL_PARAM = re.compile(
+    rb";[ \t\r\n]*+([^\x00-\x20()<>@,;:\\\"/\[\]?=*\x7f]++)="
+    rb"(?:\"([^\"\\]*+)\"|([^ \t\r\n;\"(\\]++))[ \t\r\n]*+(?=;|\Z)"
+)
 _BARE_VALUE = re.compile(rb"[^ \t\r\n;]+")
 
 
@@ -245,6 +251,28 @@ def token_and_params(value: bytes) -> tuple[bytes, Params]:
     The text is what stands before the parameters, without comments and white space. Parameters of RFC 2231 3 that
     come in pieces are put together under one name; their encoding is left alone. What cannot be read is left out.
     """
+    return _read_usual(value) or _read_any(value)
+
+
+def _read_usual(value: bytes) -> tuple[bytes, Params] | None:
+    """`token_and_params` of a value that has nothing unusual in it, else None."""
+    if not value:
+        return b"", ()
+    match = _USUAL_HEAD.match(value)
+    if match is None:
+        return None
+    head = match[1]
+    params: list[tuple[bytes, bytes]] = []
+    while (place := match.end()) < len(value):
+        match = _USUAL_PARAM.match(value, place)
+        if match is None or len(params) >= MAX_PARAMS:
+            return None
+        quoted_value = match[2]
+        params.append((match[1], match[3] if quoted_value is None else quoted_value))
+    return head, tuple(params)
+
+
+def _read_any(value: bytes) -> tuple[bytes, Params]:
     head, place = _until_semicolon(value, 0)
     plain: list[tuple[bytes, bytes]] = []
     pieces: list[tuple[bytes, bytes]] = []
@@ -257,6 +285,8 @@ def token_and_params(value: bytes) -> tuple[bytes, Params]:
 
 def tokens(value: bytes) -> tuple[bytes, ...]:
     """The tokens of a list with commas, RFC 3282 2 (Content-Language)."""
+    if not value:
+        return ()
     found = []
     for piece in value.split(b",", MAX_PARAMS)[:MAX_PARAMS]:
         place = _skip(piece, 0)

@@ -1,7 +1,7 @@
 """Header fields and the words of structured fields."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenmail.message import headers
@@ -173,3 +173,33 @@ def test_short_headers_are_selected_from_as_long_ones_are(parts: list[bytes]) ->
         assert select(header, [b"to", b"X-a"]) == found
     finally:
         headers.SHORT = before
+
+
+_VALUE_PIECES = [
+    b"text/plain",
+    b";",
+    b" ",
+    b"\t",
+    b"=",
+    b'"',
+    b"name",
+    b"charset=utf-8",
+    b'; name="a b"',
+    b"; x=1",
+    b"(c)",
+    b"\\",
+    b"\r\n ",
+    b"*0",
+    b"*",
+    b"/",
+    b",",
+    b'""',
+    b"\xff",
+    b"\x00",
+]
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(_VALUE_PIECES), max_size=12).map(b"".join))
+def test_usual_values_are_read_as_all_others_are(value: bytes) -> None:
+    assert token_and_params(value) == headers._read_any(value)
