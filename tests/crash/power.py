@@ -18,8 +18,11 @@ about having written, and file systems that were mounted without barriers.
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from crash.image import DirectoryNode, FileNode, Node, lay_out
@@ -90,15 +93,27 @@ class Sync:
     moment: int
     what: str  # "file" or "directory"
     path: str
+    site: str  # the function of the store that wanted it, and what it synced
+
+
+def _site() -> str:
+    """The function of the store that the running sync is for."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if "/greenmail/storage/" in path and not path.endswith("/filesystem.py"):
+            return f"{Path(path).stem}.{frame.f_code.co_name}"
+        frame = frame.f_back
+    return "nobody"
 
 
 class Recorder:
     """The `Call` of a `Files`: carries out everything but syncs, and writes down what it does to the tree at `root`.
 
-    `ignored`: the syncs, by their number from 0, that are left out.
+    `ignored`: the site, as in `Sync.site`, whose syncs are left out.
     """
 
-    def __init__(self, image: DirectoryNode, root: bytes, ignored: frozenset[int] = frozenset()) -> None:
+    def __init__(self, image: DirectoryNode, root: bytes, ignored: str = "") -> None:
         self.tree = _load(image, {})
         assert isinstance(self.tree, Directory)
         self._root = root
@@ -241,8 +256,9 @@ class Recorder:
         node, path, _, _ = self._open[descriptor]
         self.moment += 1
         kind = "directory" if isinstance(node, Directory) else "file"
-        self.syncs.append(Sync(self.moment, kind, os.fsdecode(path[len(self._root) :])))
-        if self.first and len(self.syncs) - 1 in self._ignored:
+        site = f"{_site()} {kind}"
+        self.syncs.append(Sync(self.moment, kind, os.fsdecode(path[len(self._root) :]), site))
+        if self.first and site == self._ignored:
             return
         node.synced.append((self.moment, len(node.steps) if isinstance(node, Directory) else len(node.versions)))
 
