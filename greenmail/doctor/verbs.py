@@ -124,7 +124,7 @@ def _one(
         if mailbox:
             tell(target.name, mailbox, messages, 0)
 
-    run = Run(time.time, time.sleep, Format(config.pop3_uidl_format), parsed.quick, progress)
+    run = Run(time.time, time.sleep, Format(config.pop3_uidl_format), parsed.quick, progress=progress)
     with acting_as(target.uid, target.gid):
         before = audit(run, target)
         if not parsed.fix or not any(finding.remedy for finding in before.findings):
