@@ -1,18 +1,21 @@
 """USER and PASS (RFC 1939 7), AUTH (RFC 5034), and what a login needs before it is one."""
 
 import logging
+from collections.abc import Callable
 
 from greenmail import metrics
 from greenmail.auth import sasl
 from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
 from greenmail.auth.failures import Failures, refused_login
-from greenmail.errors import BadSyntax, Refused, StorageError
+from greenmail.errors import BadSyntax, Reason, Refused, StorageError
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
 from greenmail.pop3.session import AUTH, SYS_TEMP, Session, leave
 from greenmail.pop3.uidl import Format
+from greenmail.storage.api import Held, Mailbox
 
 log = logging.getLogger(__name__)
 
+_LOCK_AGAIN = 0.5  # seconds
 # These send the password itself; they want TLS. RFC 5034 4.
 _CLEAR = frozenset(("PLAIN", "LOGIN"))
 
@@ -154,7 +157,7 @@ def _open(session: Session) -> Maildrop:
     held = None
     maildrop = None
     try:
-        held = mailbox.lock_maildrop()
+        held = _lock(mailbox, services.runtime.sleep)
         maildrop = Maildrop(mailbox, held, removal, uidl, services.runtime.breathe)
     finally:
         if maildrop is None:
@@ -162,6 +165,17 @@ def _open(session: Session) -> Maildrop:
                 held.release()
             mailbox.close()
     return maildrop
+
+
+def _lock(mailbox: Mailbox, sleep: Callable[[float], None]) -> Held:
+    """The lock of the maildrop, tried twice: a session that was just cut off may still be ending. Raises IN_USE."""
+    try:
+        return mailbox.lock_maildrop()
+    except StorageError as error:
+        if error.reason is not Reason.IN_USE:
+            raise
+    sleep(_LOCK_AGAIN)
+    return mailbox.lock_maildrop()
 
 
 def _failed(session: Session, mechanism: str, login: str, denied: Denied) -> Refused:

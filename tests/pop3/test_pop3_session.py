@@ -626,3 +626,28 @@ def test_why_an_account_was_not_opened_is_in_the_log(caplog: pytest.LogCaptureFi
     assert host.talk(wire, LOGIN).split(b"\r\n")[1].startswith(b"-ERR [SYS/TEMP]")
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert any("user='alice'" in line and "input/output error" in line for line in lines), lines
+
+
+def test_a_lock_that_is_just_being_given_back_is_waited_for() -> None:
+    """The lock file of a killed process is broken by the first look, and free at the second."""
+    host = Host()
+    tried: list[float] = []
+
+    def lock() -> Any:
+        tried.append(host.scheduler.clock.now())
+        if len(tried) == 1:
+            raise StorageError(Reason.IN_USE, "locked")
+        return real()
+
+    opened = host.account.open("INBOX")
+    real = opened.lock_maildrop
+    opened.lock_maildrop = lock
+    host.account = Broken(host.account)
+    host.account.open = lambda name: opened
+    wire = host.connect()
+    wire.feed(LOGIN)
+    host.scheduler.run()
+    host.scheduler.clock.advance(1)
+    host.scheduler.run()
+    assert wire.take().split(b"\r\n")[1].startswith(b"+OK")
+    assert len(tried) == 2
