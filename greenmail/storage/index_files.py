@@ -51,6 +51,13 @@ class IndexFiles:
     def _snapshot_path(self) -> bytes:
         return self._directory + b"/greenmail.index"
 
+    def size(self) -> int:
+        """Octets of the snapshot; 0 if there is none."""
+        try:
+            return self._files.stat(self._snapshot_path).st_size
+        except OSError:
+            return 0
+
     def load(self) -> Index | None:
         """The state that the files tell, or None if they tell none. Without a lock it may be a moment old."""
         for _ in range(_ATTEMPTS):

@@ -91,14 +91,16 @@ class Keywords:
         return True
 
     def _take(self, raw: dict[int, bytes]) -> None:
-        self._raw = raw
-        self.names, self._indexes = {}, {}
+        names: dict[int, str] = {}
+        indexes: dict[str, int] = {}
         for index in sorted(raw):
             name = raw[index].decode("utf-8", "replace")
             if _ATOM.fullmatch(name) is None:
-                name = _unknown(index, self._indexes)
-            self._indexes[name.casefold()] = index
-            self.names[FIRST_KEYWORD + index] = name
+                name = _unknown(index, indexes)
+            indexes[name.casefold()] = index
+            names[FIRST_KEYWORD + index] = name
+        # As wholes: this may run in the pool while others read.
+        self._raw, self._indexes, self.names = raw, indexes, names
 
     def letter(self, name: str) -> int | None:
         """The letter of a keyword, compared without case."""

@@ -306,7 +306,8 @@ class MaildirMailbox:
         """Every message for POP3, in POP3 order."""
         self.look()
         box = self.box
-        box.refresh_uidlist(locked=False)
+        with box.green:
+            box.offload(box.is_large, box.refresh_uidlist, False)
         items = []
         for uid, name in zip(self.table.uids, box.index.names, strict=True):
             base = os.fsdecode(base_name(name))

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 HOT_NS = 2_000_000_000  # a directory's time says nothing about changes that near to it: formats.md 1.8
 VERIFY_NS = 1_000_000  # after own changes a large `cur/` is verified later, in proportion to its size
+LARGE = 2000  # messages from which what is done for each of them goes to the pool
+LARGE_FILE = 1 << 17  # octets of a directory, or of a control file, that has as many entries
 
 GONE_TEXT = "The mailbox was deleted, renamed or replaced by another program; select it again."
 
@@ -289,7 +292,17 @@ class Box:
         for notify in list(self._subscribers.values()):
             notify()
 
-    def offload(self, large: bool, function: Callable[..., object], *args: object) -> object:
+    @property
+    def is_large(self) -> bool:
+        """Whether what costs something for each message is long work; a guess where nothing is known yet."""
+        if self.index.times:
+            return len(self.index.names) > LARGE
+        return len(self.index.names) > LARGE or any(
+            _size(path) > LARGE_FILE
+            for path in (self.cur_path, self.new_path, self.place.control + b"/dovecot-uidlist")
+        )
+
+    def offload(self, large: bool, function: Callable[..., Any], *args: Any) -> Any:
         """Run `function` in the pool if it is long work, else here: a hop costs more than a few system calls."""
         return self.context.runtime.blocking(function, *args) if large else function(*args)
 
@@ -300,6 +313,13 @@ def _mtime(path: bytes) -> int:
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
             log.warning("directory path=%r error=%s", path, error)
+        return 0
+
+
+def _size(path: bytes) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
         return 0
 
 

@@ -11,7 +11,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.courier import Imported, import_mailbox, is_courier
 from greenmail.storage.filesystem import refusing
 from greenmail.storage.index_files import IndexFiles
-from greenmail.storage.maildir_box import Box, Context, Place
+from greenmail.storage.maildir_box import LARGE_FILE, Box, Context, Place
 from greenmail.storage.maildir_data import read_uidnext
 from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import base_name, in_cur, letters_of, with_letters
@@ -64,7 +64,7 @@ def _load(box: Box) -> bool:
     if place.index_root and (box.refresh_uidlist(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
         return False
     index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
-    index = index_files.load()
+    index = box.offload(index_files.size() > LARGE_FILE, index_files.load)
     # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
     is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(place)
     if index is None or is_newer:
@@ -107,13 +107,8 @@ def _build(box: Box) -> None:
     """Without an index: under the locks, from what the Maildir and the uidlist say."""
     try:
         with box.locked():
-            _found(box)
-            index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
-            if box.place.index_root:
-                index_files.make_directory(box.ownership)
-            box.index_files = index_files
-            _identify(box)
-            sync(box)
+            # Nobody else has this object yet: all of it may be done in the pool.
+            box.offload(box.is_large, _number_all, box)
     except StorageError as error:
         if error.reason not in _READ_ONLY:
             raise
@@ -123,6 +118,17 @@ def _build(box: Box) -> None:
         _identify(box)
         with box.green:
             sync(box)
+
+
+def _number_all(box: Box) -> None:
+    """Under the locks: the first contact."""
+    _found(box)
+    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
+    if box.place.index_root:
+        index_files.make_directory(box.ownership)
+    box.index_files = index_files
+    _identify(box)
+    sync(box)
 
 
 def _identify(box: Box) -> None:

@@ -348,7 +348,8 @@ def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> li
 
 
 def _originals(box: Box, uids: Sequence[int], target: Box) -> list[Original]:
-    box.refresh_uidlist(locked=False)
+    with box.green:  # others of this worker may be at work on it in the pool
+        box.offload(box.is_large, box.refresh_uidlist, False)
     originals: list[Original] = []
     for uid in sorted(set(uids)):
         where = box.index.where(uid)

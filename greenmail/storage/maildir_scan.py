@@ -14,25 +14,23 @@ conclusions ("new", "gone") are drawn from listings under the lock.
 import logging
 import os
 import stat
-from dataclasses import dataclass, field
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, refusing
-from greenmail.storage.maildir_box import HOT_NS, VERIFY_NS, Box
+from greenmail.storage.maildir_box import HOT_NS, LARGE, VERIFY_NS, Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of, uid_order
+from greenmail.storage.maildir_twins import Scan, give_base, part_twins
 from greenmail.storage.uidlist import Refreshed
 
 log = logging.getLogger(__name__)
 
-LARGE = 2000  # entries from which a listing goes to the pool
 _TICK_NS = 12_000_000  # directory times move in steps of the kernel's clock, up to 10 ms
 _CONFIRMATIONS = 5
 _SUSPECT_SECONDS = 1.0
 _SUSPECT_TIMES = 3
-_TWIN_AGE = 30.0
 
 Names = list[bytes]
 
@@ -46,9 +44,8 @@ def list_names(files: Files, path: bytes) -> Names:
 
 
 def _list(box: Box, path: bytes) -> Names:
-    found = box.offload(len(box.index.names) > LARGE, list_names, box.files, path)
-    assert isinstance(found, list)
-    return found
+    names: Names = box.offload(len(box.index.names) > LARGE, list_names, box.files, path)
+    return names
 
 
 def look(box: Box) -> None:
@@ -122,21 +119,6 @@ def _cur_is_as_known(box: Box) -> bool:
     return len(known) == len(listed) and known.issuperset(listed)
 
 
-@dataclass(slots=True)
-class _Scan:
-    """One pass over the directories."""
-
-    missing: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows whose file was not listed
-    extra: list[tuple[bytes, bool]] = field(default_factory=list)  # files that no row has, `new/` first
-    strays: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows that the uidlist gave another UID
-    lost: dict[bytes, int] = field(default_factory=dict)  # strays that the uidlist does not know: base name -> UID
-    came: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # numbered before, without a row
-    unknown: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # base name -> file to be numbered
-    renamed: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
-    gone: set[int] = field(default_factory=set)
-    is_whole: bool = True  # everything that was listed is taken up
-
-
 def sync(box: Box, full: bool = False) -> None:
     """Under the lock (or read-only): list what may have changed, number what is new, drop what is gone."""
     with refusing("The mailbox cannot be read"):
@@ -144,7 +126,7 @@ def sync(box: Box, full: bool = False) -> None:
 
 
 def _sync(box: Box, full: bool) -> None:
-    scan = _Scan()
+    scan = Scan()
     _read_uidlist(box, scan)
     box.refresh_keywords()
     times = box.index.times
@@ -156,17 +138,27 @@ def _sync(box: Box, full: bool) -> None:
     list_cur = full or cur != times[2] or bool(times[3] and now >= times[3])
     list_new = list_cur or new != times[0] or bool(times[1])
     change = Change()
+    is_large = box.is_large
     if list_new:
-        _compare(box, scan, list_cur)
-        if scan.missing and not list_cur:
-            scan, list_cur = _Scan(strays=scan.strays, lost=scan.lost), True
-            _compare(box, scan, True)
-        _classify(box, scan)
+        # Nobody else changes what these read while we have the lock, so they may run in the pool.
+        scan = box.offload(is_large, _survey, box, scan, list_cur)
+        list_cur = scan.has_cur
         _confirm(box, scan)
-        _describe(box, scan, change)
+        box.offload(is_large, _describe, box, scan, change)
     _reinterpret(box, change)
     box.is_settled = scan.is_whole
     box.commit(change, _times(box, before, now, list_new, list_cur))
+
+
+def _survey(box: Box, scan: Scan, list_cur: bool) -> Scan:
+    """List, compare, and say of each file what it is."""
+    _compare(box, scan, list_cur)
+    if scan.missing and not list_cur:
+        scan, list_cur = Scan(strays=scan.strays, lost=scan.lost), True
+        _compare(box, scan, True)
+    scan.has_cur = list_cur
+    _classify(box, scan)
+    return scan
 
 
 def _missing_directory(box: Box) -> None:
@@ -191,9 +183,9 @@ def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur
     return [before[0], new_due, before[1], cur_due, *box.uidlist_print()]
 
 
-def _read_uidlist(box: Box, scan: _Scan) -> None:
+def _read_uidlist(box: Box, scan: Scan) -> None:
     """The uidlist is where UIDs come from: whatever differs from it in the index is a stray."""
-    refreshed = box.refresh_uidlist(locked=not box.read_only)
+    refreshed = box.offload(box.is_large, box.refresh_uidlist, not box.read_only)
     uidlist, index = box.uidlist, box.index
     if refreshed is Refreshed.MISSING and not box.read_only:
         if not uidlist.uidvalidity:  # it went away before we ever read it
@@ -208,7 +200,7 @@ def _read_uidlist(box: Box, scan: _Scan) -> None:
     if uidlist.must_rewrite and not box.read_only:
         _rewrite(box)
     if box.uids_are_suspect:
-        _find_strays(box, scan)
+        box.offload(box.is_large, _find_strays, box, scan)
         box.uids_are_suspect = False
     if uidlist.next_uid > index.uidnext:
         change = Change()
@@ -226,7 +218,7 @@ def _rewrite(box: Box) -> None:
         log.warning("uidlist-rewrite mailbox=%r error=%r", box.name, error.text)
 
 
-def _find_strays(box: Box, scan: _Scan) -> None:
+def _find_strays(box: Box, scan: Scan) -> None:
     """Rows to which the uidlist gives another UID; and those of which it knows nothing.
 
     Clients know messages by the UIDs of the index. Where the uidlist has none for a message (an old copy of it, a
@@ -242,7 +234,7 @@ def _find_strays(box: Box, scan: _Scan) -> None:
             scan.lost[base_name(name)] = uid
 
 
-def _bring_back(box: Box, scan: _Scan) -> None:
+def _bring_back(box: Box, scan: Scan) -> None:
     """Put messages that are there back into the uidlist, which lost them, with the UIDs that they had."""
     back = {base: uid for base, uid in scan.lost.items() if uid in scan.renamed}
     if not back:
@@ -265,7 +257,7 @@ def restore_uidlist(box: Box) -> None:
     box.uidlist.guid = index.mailbox_id.encode("latin-1")
 
 
-def _compare(box: Box, scan: _Scan, list_cur: bool) -> None:
+def _compare(box: Box, scan: Scan, list_cur: bool) -> None:
     """Find rows without a file and files without a row. `new/` is listed first: files move from there to `cur/`."""
     index = box.index
     listed_new = set(_list(box, box.new_path))
@@ -284,13 +276,13 @@ def _compare(box: Box, scan: _Scan, list_cur: bool) -> None:
     scan.extra.extend((name, False) for name in listed_cur)
 
 
-def _classify(box: Box, scan: _Scan) -> None:
+def _classify(box: Box, scan: Scan) -> None:
     """What each file without a row is: a message under another name, one numbered elsewhere, or a new one."""
     missing = {base_name(name): uid for uid, (name, _) in scan.missing.items()} | scan.lost
     for name, is_new in scan.extra:
         base = base_name(name)
         if not base:
-            _give_base(box, scan, name, is_new)
+            give_base(box, scan, name, is_new)
             continue
         uid = missing.get(base)
         if uid is not None:
@@ -300,11 +292,11 @@ def _classify(box: Box, scan: _Scan) -> None:
         uid = box.uid_of(base)
         twin = box.index.where(uid) if uid is not None and uid not in scan.strays else None
         if twin is not None:
-            _part_twins(box, scan, (name, is_new), twin)
+            part_twins(box, scan, (name, is_new), twin)
         elif base in scan.came or base in scan.unknown:
             where = scan.came if base in scan.came else scan.unknown
             if os.path.exists(box.path(*where[base])):
-                _part_twins(box, scan, (name, is_new), where[base])
+                part_twins(box, scan, (name, is_new), where[base])
             else:
                 where[base] = (name, is_new)
         elif uid is not None and not box.index.history.knows_expunged(uid):
@@ -316,49 +308,7 @@ def _classify(box: Box, scan: _Scan) -> None:
     _bring_back(box, scan)
 
 
-def _give_base(box: Box, scan: _Scan, name: bytes, is_new: bool) -> None:
-    """A name that begins with a colon has no identity: it gets a name in `new/`."""
-    if box.read_only:
-        return
-    base = box.context.unique.next()
-    try:
-        box.files.rename(box.path(name, is_new), box.new_path + base)
-    except FileNotFoundError:
-        return
-    scan.unknown[base] = (base, True)
-
-
-def _part_twins(box: Box, scan: _Scan, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> None:
-    """Two files with one base name: formats.md 1.1."""
-    if box.read_only:
-        return
-    path = box.path(*file)
-    try:
-        mine, other = box.files.lstat(path), box.files.lstat(box.path(*twin))
-    except FileNotFoundError:
-        scan.is_whole = False  # one of them is just being renamed: list again at the next look
-        return
-    if (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino):
-        if mine.st_nlink > 1 and box.context.runtime.now() - mine.st_ctime > _TWIN_AGE and _are_two(box, file, twin):
-            log.warning("twin-removed mailbox=%r name=%r", box.name, file[0])
-            box.files.unlink_quietly(path)
-        return
-    base = box.context.unique.next() + base_name(file[0])[len(base_name(file[0]).split(b",", 1)[0]) :]
-    log.warning("twin-renamed mailbox=%r name=%r to=%r", box.name, file[0], base)
-    try:
-        box.files.rename(path, box.new_path + base)
-    except FileNotFoundError:
-        scan.is_whole = False
-        return
-    scan.unknown[base] = (base, True)
-
-
-def _are_two(box: Box, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> bool:
-    """Whether the directories list both: where case does not count, two names can be one entry, and the only one."""
-    return all(name in box.files.listdir(box.new_path if is_new else box.cur_path) for name, is_new in (file, twin))
-
-
-def _confirm(box: Box, scan: _Scan) -> None:
+def _confirm(box: Box, scan: Scan) -> None:
     """Only what stays missing in listings during which nothing changed is gone: formats.md 7.3."""
     for attempt in range(_CONFIRMATIONS):
         if not scan.missing:
@@ -367,12 +317,7 @@ def _confirm(box: Box, scan: _Scan) -> None:
         if box.now_ns() - max(before) < _TICK_NS:
             box.context.runtime.sleep(_TICK_NS / 1e9)
             before = box.directory_times()
-        for path, is_new in ((box.new_path, True), (box.cur_path, False)):
-            bases = {base_name(name): name for name in _list(box, path)}
-            for uid, (name, _) in list(scan.missing.items()):
-                found = bases.get(base_name(name))
-                if found is not None:
-                    scan.renamed[uid] = (found, is_new)
+        scan.renamed.update(box.offload(box.is_large, _seek, box, scan.missing))
         for uid in scan.renamed:
             scan.missing.pop(uid, None)
         if before == box.directory_times() and box.now_ns() - max(before) >= _TICK_NS:
@@ -387,7 +332,18 @@ def _confirm(box: Box, scan: _Scan) -> None:
     scan.gone.update(scan.strays)
 
 
-def _suspect(box: Box, scan: _Scan) -> None:
+def _seek(box: Box, missing: dict[int, tuple[bytes, bool]]) -> dict[int, tuple[bytes, bool]]:
+    """Those of `missing` that are in the directories, with the names that they have there."""
+    uids = {base_name(name): uid for uid, (name, _) in missing.items()}
+    return {
+        uids[base]: (name, is_new)
+        for path, is_new in ((box.new_path, True), (box.cur_path, False))
+        for name in list_names(box.files, path)
+        if (base := base_name(name)) in uids
+    }
+
+
+def _suspect(box: Box, scan: Scan) -> None:
     """Somebody renames without a pause: what is missed again and again over a second is gone, the rest stays."""
     now = box.context.runtime.now()
     for uid in scan.missing:
@@ -398,7 +354,7 @@ def _suspect(box: Box, scan: _Scan) -> None:
     scan.is_whole = scan.is_whole and scan.gone.issuperset(scan.missing)
 
 
-def _describe(box: Box, scan: _Scan, change: Change) -> None:
+def _describe(box: Box, scan: Scan, change: Change) -> None:
     """Number what is new, and say in `change` what happened."""
     files = [*scan.came.values(), *scan.unknown.values(), *scan.renamed.values()]
     letters = set().union(*(letters_of(name) for name, is_new in files if not is_new)) if files else set()
@@ -431,7 +387,7 @@ def _first_recent(numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tupl
     return first
 
 
-def _number(box: Box, scan: _Scan) -> dict[int, tuple[bytes, bool]]:
+def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
     """Give UIDs to what is unknown, in the order of formats.md 1.10."""
     bases = sorted((base for base in scan.unknown if _is_file(box, *scan.unknown[base])), key=uid_order)
     if not bases:

@@ -18,10 +18,10 @@ from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
 from greenmail.storage.filesystem import Files, refusal
 from greenmail.storage.flag_names import FlagNames
 from greenmail.storage.keywords import is_keyword
-from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_box import LARGE, Box
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_name, in_cur, letters_of, with_letters
-from greenmail.storage.maildir_scan import LARGE, list_names, look, sync
+from greenmail.storage.maildir_scan import list_names, look, sync
 from greenmail.storage.quota import disk_size
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,6 @@ def _store_batch(box: Box, uids: list[int], change: FlagChange, unchanged_since:
     delta, beyond, ignored = translate(box, change)
     _change_overflow(box, items, change.action, beyond)
     outcomes = box.offload(len(items) > _INLINE, apply_letters, box.files, box.place.directory, items, delta)
-    assert isinstance(outcomes, list)
     changed = settle(box, outcomes)
     return Stored(changed, done.modified, done.missing, ignored)
 
@@ -329,7 +328,6 @@ def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
             sync(box)
             items = [item for uid in batch if (item := _item(box, uid)) is not None and not item.is_new]
             outcomes = box.offload(len(items) > _INLINE, unlink_deleted, box.files, box.place.directory, items)
-            assert isinstance(outcomes, list)
             removed.extend(drop(box, outcomes))
         box.context.runtime.breathe()
     return removed
@@ -415,7 +413,6 @@ def _move_all(box: Box) -> int:
     for start in range(0, len(items), BATCH):
         part = items[start : start + BATCH]
         outcomes = box.offload(len(part) > _INLINE, move_to_cur, box.files, box.place.directory, part)
-        assert isinstance(outcomes, list)
         settle(box, outcomes)
         moved += sum(outcome.done for outcome in outcomes)
         box.lock.refresh()

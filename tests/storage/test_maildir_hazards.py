@@ -470,3 +470,28 @@ def test_an_interrupted_open_gives_its_reference_back(site: Site) -> None:
     with pytest.raises(KeyboardInterrupt):
         account.open("INBOX")
     assert mailbox.references == 1
+
+
+# Nobody waits
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_costs_something_for_each_message_runs_in_the_pool(site: Site, is_known: bool) -> None:
+    for number in range(2100):
+        (site.path / "cur" / f"{1_700_000_000 + number}.M{number}P1.mx.example.org:2,").touch()
+    account = site.worker()
+    asked: list[str] = []
+
+    def blocking(function: Callable[..., Any], *args: Any) -> Any:
+        asked.append(function.__name__)
+        return function(*args)
+
+    object.__setattr__(account._store.runtime, "blocking", blocking)
+    inbox = box(account, "INBOX")
+    assert "_number_all" in asked
+    if is_known:
+        del asked[:]
+        (site.path / "cur" / "1:2,").touch()
+        inbox.look()
+        assert {"_survey", "_describe"} <= set(asked)
+    assert len(inbox.table) == 2100 + is_known

@@ -1,0 +1,69 @@
+"""What a listing showed, and files that make trouble there: two of one base name, one without any. `formats.md` 1.1."""
+
+import logging
+from dataclasses import dataclass, field
+
+from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_name import base_name
+
+log = logging.getLogger(__name__)
+
+_TWIN_AGE = 30.0
+
+
+@dataclass(slots=True)
+class Scan:
+    """One pass over the directories."""
+
+    missing: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows whose file was not listed
+    extra: list[tuple[bytes, bool]] = field(default_factory=list)  # files that no row has, `new/` first
+    strays: dict[int, tuple[bytes, bool]] = field(default_factory=dict)  # rows that the uidlist gave another UID
+    lost: dict[bytes, int] = field(default_factory=dict)  # strays that the uidlist does not know: base name -> UID
+    came: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # numbered before, without a row
+    unknown: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # base name -> file to be numbered
+    renamed: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+    has_cur: bool = False  # `cur/` was listed
+    is_whole: bool = True  # everything that was listed is taken up
+
+
+def give_base(box: Box, scan: Scan, name: bytes, is_new: bool) -> None:
+    """A name that begins with a colon has no identity: it gets a name in `new/`."""
+    if box.read_only:
+        return
+    base = box.context.unique.next()
+    try:
+        box.files.rename(box.path(name, is_new), box.new_path + base)
+    except FileNotFoundError:
+        return
+    scan.unknown[base] = (base, True)
+
+
+def part_twins(box: Box, scan: Scan, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> None:
+    """Two files with one base name: formats.md 1.1."""
+    if box.read_only:
+        return
+    path = box.path(*file)
+    try:
+        mine, other = box.files.lstat(path), box.files.lstat(box.path(*twin))
+    except FileNotFoundError:
+        scan.is_whole = False  # one of them is just being renamed: list again at the next look
+        return
+    if (mine.st_dev, mine.st_ino) == (other.st_dev, other.st_ino):
+        if mine.st_nlink > 1 and box.context.runtime.now() - mine.st_ctime > _TWIN_AGE and _are_two(box, file, twin):
+            log.warning("twin-removed mailbox=%r name=%r", box.name, file[0])
+            box.files.unlink_quietly(path)
+        return
+    base = box.context.unique.next() + base_name(file[0])[len(base_name(file[0]).split(b",", 1)[0]) :]
+    log.warning("twin-renamed mailbox=%r name=%r to=%r", box.name, file[0], base)
+    try:
+        box.files.rename(path, box.new_path + base)
+    except FileNotFoundError:
+        scan.is_whole = False
+        return
+    scan.unknown[base] = (base, True)
+
+
+def _are_two(box: Box, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> bool:
+    """Whether the directories list both: where case does not count, two names can be one entry, and the only one."""
+    return all(name in box.files.listdir(box.new_path if is_new else box.cur_path) for name, is_new in (file, twin))
