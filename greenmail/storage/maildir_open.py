@@ -8,10 +8,12 @@ import logging
 import os
 
 from greenmail.errors import Reason, StorageError
+from greenmail.storage import dovecot_index
 from greenmail.storage.courier import Imported, import_mailbox, is_courier
 from greenmail.storage.filesystem import refusing
 from greenmail.storage.index_files import IndexFiles
-from greenmail.storage.maildir_box import LARGE_FILE, Box, Context, Place
+from greenmail.storage.keywords import is_keyword
+from greenmail.storage.maildir_box import Box, Context, Place
 from greenmail.storage.maildir_data import read_uidnext
 from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import base_name, in_cur, letters_of, with_letters
@@ -134,9 +136,32 @@ def _number_all(box: Box) -> None:
 def _identify(box: Box) -> None:
     box.index.uidvalidity = box.uidlist.uidvalidity
     box.index.mailbox_id = box.uidlist.guid.decode("latin-1")
-    # Every modseq of before the index was lost is lower: the clock went forward. What Dovecot's log says comes in here.
+    # Every modseq of before the index was lost is lower: the clock went forward. So are Dovecot's, unless it was told
+    # to count on from ours, of a clock that was ahead.
+    dovecot = dovecot_index.read(box.files, box.place.directory)
+    box.index.modseq = dovecot.modseq
     box.index.modseq = box.next_modseq()
     box.index.history.expunged_floor = box.index.modseq
+    if dovecot.keywords and not box.read_only:
+        _keep_keywords(box, dovecot.keywords)
+
+
+def _keep_keywords(box: Box, keywords: dict[str, set[int]]) -> None:
+    """Keywords that Dovecot has no letter for stand in its index only: at first contact they come to our own file."""
+    box.refresh_keywords()
+    if box.overflow.names:  # not the first contact: what was taken away since must not come back
+        return
+    left = [name for name in sorted(keywords) if is_keyword(name) and box.keywords.letter(name) is None]
+    beyond: dict[bytes, set[str]] = {}
+    for base, uid in box.uidlist.uids.items():
+        for name in left:
+            if uid in keywords[name]:
+                beyond.setdefault(base, set()).add(name)
+    if beyond:
+        try:
+            box.overflow.change(beyond)
+        except StorageError as error:  # a full disk, or too many of them: no reason not to open
+            log.warning("dovecot-keywords mailbox=%r not imported error=%r", box.name, error.text)
 
 
 def _found(box: Box) -> None:
