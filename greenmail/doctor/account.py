@@ -16,23 +16,19 @@ _DELETED = ord("T")
 
 @dataclass(slots=True)
 class Sums:
-    """Octets and messages of an account, as `maildirsize` counts them."""
+    """Octets and messages of the mailboxes that the quota counts."""
 
-    mailboxes: int = 0
     messages: int = 0
     octets: int = 0
     kept_messages: int = 0  # without the Trash and without what is marked as deleted: Courier's way of counting
     kept_octets: int = 0
-    times: dict[bytes, tuple[int, ...]] = field(default_factory=dict)  # mailbox directory -> times of new/ and cur/
 
     def add(self, mailbox: Mailbox) -> None:
         """Count a mailbox."""
-        self.mailboxes += 1
-        self.times[mailbox.place.directory] = mailbox.times
         is_trash = os.path.basename(mailbox.place.directory) == b".Trash"
-        for entry in mailbox.messages():
+        for entry in mailbox.entries:
             told = sizes_of(entry.base).on_disk
-            size = entry.found.st_size if told is None else told
+            size = told if told is not None else entry.found.st_size if entry.is_file else 0
             self.messages += 1
             self.octets += size
             if not is_trash and _DELETED not in letters_of(entry.name):
@@ -47,6 +43,17 @@ class Account:
     name: str
     around: Circumstances
     sums: Sums = field(default_factory=Sums)
+
+    def counts(self, mailbox: str) -> bool:
+        """Whether the quota counts it."""
+        settings = self.around.settings
+        short = mailbox.removeprefix(settings.prefix)
+        return not any(settings.quota.ignores(one, settings.separator) for one in {mailbox, short})
+
+    def add(self, mailbox: Mailbox) -> None:
+        """Count a mailbox, if it counts."""
+        if self.counts(mailbox.place.name):
+            self.sums.add(mailbox)
 
 
 def root_of(settings: MaildirSettings) -> bytes:

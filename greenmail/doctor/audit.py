@@ -44,6 +44,15 @@ class Result:
     octets: int
 
 
+@dataclass(slots=True)
+class Seen:
+    """How much was looked at."""
+
+    mailboxes: int = 0
+    messages: int = 0
+    octets: int = 0
+
+
 def owner_of(target: Target) -> Owner:
     """Us, as locks name us."""
     return Owner.this_process(target.settings.lock_host or os.uname().nodename)
@@ -85,15 +94,15 @@ def audit(run: Run, target: Target) -> Result:
     account = Account(target.name, around)
     for check in checks.FIRST:
         found += _asked("", around.root, check.find, account)
-    found += look_at_mailboxes(run, account)
+    seen = Seen()
+    found += look_at_mailboxes(run, account, seen)
     for check in checks.LAST:
         found += _asked("", around.root, check.find, account)
-    sums = account.sums
-    return Result(target, tuple(found), sums.mailboxes, sums.messages, sums.octets)
+    return Result(target, tuple(found), seen.mailboxes, seen.messages, seen.octets)
 
 
-def look_at_mailboxes(run: Run, account: Account) -> list[Finding]:
-    """The findings of every mailbox; adds up the account's sums."""
+def look_at_mailboxes(run: Run, account: Account, seen: Seen) -> list[Finding]:
+    """The findings of every mailbox; adds up what was seen, and what the quota counts."""
     around = account.around
     try:
         found_places = places(run.files, around.layout, around.settings)
@@ -109,8 +118,12 @@ def look_at_mailboxes(run: Run, account: Account) -> list[Finding]:
             continue
         for check in (checks.LOCKS, *checks.MAILBOX):
             found += _asked(place.name, place.directory, check.find, mailbox, around)
-        account.sums.add(mailbox)
-        run.progress(place.name, len(mailbox.messages()), 0)
+        account.add(mailbox)
+        messages = mailbox.messages()
+        seen.mailboxes += 1
+        seen.messages += len(messages)
+        seen.octets += sum(entry.found.st_size for entry in messages)
+        run.progress(place.name, len(messages), 0)
     return found
 
 

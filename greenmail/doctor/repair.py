@@ -61,7 +61,7 @@ def repair(run: Run, target: Target, log: UndoLog, findings: Sequence[Finding]) 
             _mailbox(run, target, place, bench, failures)
     for place in _places([], account):
         try:
-            account.sums.add(survey(account.around, place))
+            account.add(survey(account.around, place))
         except OSError:
             return failures  # the sums would be wrong
     log.scope(scope)

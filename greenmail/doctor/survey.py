@@ -64,7 +64,6 @@ class Mailbox:
     control: tuple[bytes, ...]  # names in the control directory
     uidlist: bytes | None
     parsed: Parsed
-    times: tuple[int, ...]  # of new/ and cur/, from before they were listed
 
     def messages(self) -> list[Entry]:
         """Entries that are messages, or would be if each base name came once."""
@@ -103,7 +102,6 @@ class Circumstances:
 def survey(around: Circumstances, place: Place) -> Mailbox:
     """Look at a mailbox. Raises OSError if it cannot be read."""
     files = around.files
-    times = directory_times(files, place.directory)
     entries = [entry for part in PARTS for entry in _entries(files, place.directory, part)]
     tmp = [(name, found) for name in _names(files, place.directory + b"/tmp") if (found := _look(files, place, name))]
     path = place.control + b"/dovecot-uidlist"
@@ -114,18 +112,7 @@ def survey(around: Circumstances, place: Place) -> Mailbox:
         raw = _read(files, path)
         parsed = parse(raw or b"")
     control = tuple(sorted(_names(files, place.control)))
-    return Mailbox(place, tuple(entries), tuple(tmp), control, raw, parsed, times)
-
-
-def directory_times(files: Files, directory: bytes) -> tuple[int, ...]:
-    """mtime of `new/` and `cur/` in ns; 0 for one that is not there."""
-    found = []
-    for part in PARTS:
-        try:
-            found.append(files.stat(directory + b"/" + part).st_mtime_ns)
-        except FileNotFoundError:
-            found.append(0)
-    return tuple(found)
+    return Mailbox(place, tuple(entries), tuple(tmp), control, raw, parsed)
 
 
 def _entries(files: Files, directory: bytes, part: bytes) -> list[Entry]:

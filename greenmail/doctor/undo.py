@@ -275,7 +275,8 @@ def _take(values: dict[str, Any], where: tuple[int, int], records: list[Record],
 
 def is_whole(descriptor: int, record: Record) -> bool:
     """Whether all data were written; if not, the change was never made."""
-    return sum(map(len, content(descriptor, record))) >= record.values.get("size", 0)
+    size: int = record.values.get("size", 0)
+    return sum(map(len, content(descriptor, record))) >= size
 
 
 def content(descriptor: int, record: Record) -> Iterator[bytes]:

@@ -8,7 +8,14 @@ from pathlib import Path
 GUID = "0123456789abcdef0123456789abcdef"
 BODY = b"From: a@example.org\nSubject: %d\n\nBody of %d.\n"
 FOLDERS = {"": 5, ".Archive": 3, ".M&AOQ-rz": 1}
-OURS = {"greenmail.lock", "greenmail.index", "greenmail.log", "greenmail.cache", "greenmail-data"}
+OURS = {
+    "greenmail.lock",
+    "greenmail.index",
+    "greenmail.log",
+    "greenmail.cache",
+    "greenmail-data",
+    "greenmail-quota.lock",
+}
 
 
 @dataclass(slots=True)
