@@ -13,7 +13,7 @@ from greenmail.storage.courier import Imported, import_mailbox, is_courier
 from greenmail.storage.filesystem import refusing
 from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.keywords import is_keyword
-from greenmail.storage.maildir_box import Box, Context, Place
+from greenmail.storage.maildir_box import LARGE_FILE, Box, Context, Place
 from greenmail.storage.maildir_data import read_uidnext
 from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import base_name, in_cur, letters_of, with_letters
