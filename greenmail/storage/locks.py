@@ -427,7 +427,8 @@ def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -
     # In tmp/, where old leftovers are cleared away; a separate control directory may have none.
     place = control + b"/tmp" if os.path.isdir(control + b"/tmp") else control
     temporary = place + os.fsencode(f"/greenmail.{owner.host}.{owner.pid}.{secrets.token_hex(4)}")
-    doubt = Doubt(files, path, path, _SESSION_STALE, waiting.onlooker(owner.pid, owner.host))
+    # Never too young to be doubted: our own lock files appear whole, and a living holder of ours has the flock too.
+    doubt = Doubt(files, path, path, _SESSION_STALE, waiting.onlooker(owner.pid, owner.host), young=-1.0)
     steps = waiting.steps()
     with refusing("the mailbox cannot be locked"):
         descriptor = files.create_exclusive(temporary, ownership(files.stat(control)))
@@ -446,7 +447,8 @@ def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -
                 except FileExistsError:
                     if not _is_flocked(files, path) and doubt.is_stale():
                         doubt.break_lock()
-                    waiting.pause(steps)
+                    else:
+                        waiting.pause(steps)
         finally:
             if lock is None:
                 files.close(descriptor)

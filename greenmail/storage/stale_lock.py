@@ -62,11 +62,16 @@ def _fingerprint(files: Files, path: bytes) -> _Print:
 class Doubt:
     """Decides whether a foreign lock file may be broken, over many looks at it."""
 
-    __slots__ = ("_files", "_lock", "_onlooker", "_protected", "_seen", "_since", "_stale")
+    __slots__ = ("_files", "_lock", "_onlooker", "_protected", "_seen", "_since", "_stale", "_young")
 
-    def __init__(self, files: Files, lock: bytes, protected: bytes, stale: float, onlooker: Onlooker) -> None:
-        """`lock` guards `protected`, and is stale after `stale` seconds without a change."""
-        self._files, self._lock, self._protected = files, lock, protected
+    def __init__(
+        self, files: Files, lock: bytes, protected: bytes, stale: float, onlooker: Onlooker, young: float = _YOUNG
+    ) -> None:
+        """`lock` guards `protected`, and is stale after `stale` seconds without a change.
+
+        A lock that is not older than `young` seconds is not doubted for the process that it names.
+        """
+        self._files, self._lock, self._protected, self._young = files, lock, protected, young
         self._stale, self._onlooker = stale, onlooker
         self._seen: tuple[_Print, _Print] = ((), ())
         self._since = 0.0
@@ -95,7 +100,7 @@ class Doubt:
             named = _parse_content(self._files.read_file(self._lock)[:512])
         except PermissionError:
             return None
-        if named is None or named[1] != self._onlooker.host or age <= _YOUNG:
+        if named is None or named[1] != self._onlooker.host or age <= self._young:
             return None
         return named[0] == self._onlooker.pid or not is_alive(named[0])
 
