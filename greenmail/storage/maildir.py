@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from greenmail.errors import Reason, StorageError
-from greenmail.message.content import Checkpoints, FileContent, crlf_size
+from greenmail.message.content import SMALL, Checkpoints, FileContent, crlf_size
 from greenmail.storage import maildir_save, maildir_write
 from greenmail.storage.api import (
     DELETED,
@@ -160,37 +160,38 @@ class MaildirMailbox:
         box = self.box
         descriptor = maildir_write.open_file(box, uid)
         self._mirror()
+        found = os.fstat(descriptor)
+        disk = found.st_size
         row = self.table.row(uid)
-        size, claimed = -1, -1
+        size, claimed, date = -1, -1, -1
         if row >= 0:
             in_name = sizes_of(base_name(box.index.names[row]))
-            disk = os.fstat(descriptor).st_size
             size = self.table.sizes[row]
             # Without S in the name our own count, or the uidlist's, is of this very file: files do not change.
             claimed = disk if in_name.on_disk is None else in_name.on_disk
             if claimed != disk:
                 log.warning("wrong-size mailbox=%r uid=%d name=%r", self.name, uid, box.index.names[row])
+            date = int(found.st_mtime) if self.table.dates[row] < 0 else -1
         points = self._points.get(uid)
-        content = self._open_content(descriptor, size, claimed, points)
-        if content.checkpoints is not points:
-            self._points[uid] = content.checkpoints
-            while len(self._points) > _POINTS:
-                self._points.popitem(last=False)
-        if row >= 0 and content.size != size:
-            self._learn([(uid, content.size, -1)])
-        return content
-
-    def _open_content(self, descriptor: int, size: int, claimed: int, points: Checkpoints | None) -> FileContent:
-        """In the pool if a large file has to be read for its size."""
-        disk = os.fstat(descriptor).st_size
+        # In the pool if a large file has to be read for its size.
         is_long_work = disk > _INLINE_SIZE and points is None and (size < 0 or claimed != disk)
         try:
-            content = self.box.offload(is_long_work, FileContent, descriptor, size, claimed, points)
+            content = box.offload(is_long_work, FileContent, descriptor, size, claimed, points)
         except StorageError:
             os.close(descriptor)
             raise
         assert isinstance(content, FileContent)
+        if disk > SMALL:
+            self._keep_points(uid, content.checkpoints)
+        if row >= 0 and (content.size != size or date >= 0):
+            self._learn([(uid, content.size, date)])
         return content
+
+    def _keep_points(self, uid: int, points: Checkpoints) -> None:
+        """For the next slice of the message."""
+        self._points[uid] = points
+        while len(self._points) > _POINTS:
+            self._points.popitem(last=False)
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What was kept; at once."""
