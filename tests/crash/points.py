@@ -26,6 +26,7 @@ from crash.scene import (
     open_world,
     put,
 )
+
 from greenmail.errors import StorageError
 from greenmail.storage.api import FlagChange
 from greenmail.storage.filesystem import Call, plain_call

@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 from crash.image import DirectoryNode, FileNode, Node, lay_out
+
 from greenmail.storage import journal, snapshot
 
 _PRODUCT = 96  # states of the directories at one moment, above which only the extremes and single steps are built
@@ -350,7 +351,8 @@ def _octets(file: File, moment: int, data: str) -> tuple[bytes, int]:
     kept, kept_time = (done[safe - 1][1], done[safe - 1][2]) if safe else (b"", mtime)
     if data == "synced":
         return kept, kept_time
-    same = len(os.path.commonprefix([kept, last]))
+    pairs = zip(kept, last, strict=False)
+    same = next((n for n, (old, new) in enumerate(pairs) if old != new), min(len(kept), len(last)))
     if data == "half":
         return last[: same + (len(last) - same + 1) // 2], mtime
     return last[:same] + b"\0" * (len(last) - same), mtime

@@ -19,6 +19,14 @@ _ROUNDS = 25
 _CLIENTS = 3
 
 
+def _is_left(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _round(directory: Path, root: Path, ledger: Ledger, number: int) -> None:
     chance = random.Random(number)
     wanted = ledger.answers + chance.randint(1, 120)
@@ -32,6 +40,8 @@ def _round(directory: Path, root: Path, ledger: Ledger, number: int) -> None:
             enough.wait(0.001)  # looks at the count; nobody sets it
         os.killpg(server.process.pid, signal.SIGKILL)
         server.process.wait()
+        while _is_left(server.process.pid) and time.monotonic() < deadline + 20:
+            enough.wait(0.005)  # workers die, and are reaped, a little later than their parent
         for client in clients:
             client.join(30)
             assert not client.failed, client.failed
