@@ -291,7 +291,7 @@ class MaildirAccount:
             raise StorageError(Reason.CANNOT, "INBOX cannot be deleted.")
         index = self._index_directory(place)
         with self._quiet([place.directory]):
-            storage, messages = self._quota.weigh(name, place.directory)
+            storage, messages = self._quota.weigh(place.directory)
             trash = self._folders.delete(name)
             self._quota.charge(name, -storage, -messages)
             # Aside while we hold the lock: whoever makes a mailbox of this name afterwards keeps his own uidlist.
@@ -357,7 +357,7 @@ class MaildirAccount:
         for old, new in pairs:
             if self._quota.counts(old) != self._quota.counts(new):
                 with contextlib.suppress(StorageError):  # it is gone already, and whoever removed it saw to it
-                    storage, messages = self._quota.weigh(new, self._folders.find(new))
+                    storage, messages = self._quota.weigh(self._folders.find(new))
                     self._quota.charge(old, -storage, -messages)  # of these two, one does nothing
                     self._quota.charge(new, storage, messages)
 

@@ -27,7 +27,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime
@@ -189,6 +189,11 @@ def recount(files: Files, path: bytes, head: bytes, directories: Sequence[bytes]
 # The file of one account
 
 
+def _print(found: os.stat_result) -> list[int]:
+    """What changes with the file: a line makes it longer, and a new one is another file."""
+    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
 @dataclass(frozen=True, slots=True)
 class _State:
     limits: Limits
@@ -213,6 +218,8 @@ class Maildirsize:
         self._counted_at = float("-inf")
         self._last: tuple[int, int] | None = None  # what was counted, and our own changes since
         self._is_suspect = False  # a change of ours did not get into the file
+        self._sheet: tuple[list[int], Sheet] | None = None  # what was read last, and what the file was like then
+        self._complaints: set[int | None] = set()  # errno of what the log has been told
 
     def configure(
         self,
@@ -279,16 +286,16 @@ class Maildirsize:
             return  # it is made when somebody asks
         except OSError as error:
             self._is_suspect = True
-            log.warning("maildirsize path=%r error=%s", self._path, error)
+            self._complain(error)
 
-    def weigh(self, name: str, directory: bytes) -> tuple[int, int]:
+    def weigh(self, directory: bytes) -> tuple[int, int]:
         """Octets and messages of a mailbox that is to be deleted or renamed; nothing if nobody wants to know."""
         if not os.path.exists(self._path):
             return 0, 0
         found = self._runtime.blocking(count, self._files, [directory])
         if isinstance(found, OSError):
             self._is_suspect = True
-            log.warning("maildirsize path=%r mailbox=%r error=%s", self._path, name, found)
+            self._complain(found)
             return 0, 0
         storage, messages = found
         return storage, messages
@@ -298,11 +305,13 @@ class Maildirsize:
     def _read(self) -> Sheet | None:
         """The file, or None if there is none that can be read."""
         try:
+            if self._sheet is not None and _print(self._files.stat(self._path)) == self._sheet[0]:
+                return self._sheet[1]
             descriptor = self._files.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.warning("maildirsize path=%r error=%s", self._path, error)
+            self._complain(error)
             return None
         try:
             found = self._files.fstat(descriptor)
@@ -310,20 +319,25 @@ class Maildirsize:
                 return None
             sheet = parse(self._files.pread(descriptor, _MOST_READ, 0))
         except OSError as error:
-            log.warning("maildirsize path=%r error=%s", self._path, error)
+            self._complain(error)
             return None
         finally:
             self._close(descriptor)
-        return Sheet(
-            sheet.head, sheet.storage, sheet.messages, sheet.changes, sheet.is_damaged, sheet.head_is_good,
-            found.st_size, found.st_mtime,
-        )  # fmt: skip
+        sheet = replace(sheet, size=found.st_size, mtime=found.st_mtime)
+        self._sheet = _print(found), sheet
+        return sheet
+
+    def _complain(self, error: OSError) -> None:
+        """Once for each kind: the same will be so at every command."""
+        level = logging.DEBUG if error.errno in self._complaints else logging.WARNING
+        self._complaints.add(error.errno)
+        log.log(level, "maildirsize path=%r error=%s", self._path, error)
 
     def _close(self, descriptor: int) -> None:
         try:
             self._files.close(descriptor)
         except OSError as error:
-            log.warning("maildirsize path=%r close=%s", self._path, error)
+            self._complain(error)
 
     def _own_limits(self, sheet: Sheet | None) -> Limits:
         """Whose limits count: ours, or those in the file."""
@@ -377,13 +391,13 @@ class Maildirsize:
         removable = bool(self.rules.limits) and own == self.rules.limits
         found = self._runtime.blocking(recount, self._files, self._path, head, directories, removable)
         if isinstance(found, OSError):
-            log.warning("maildirsize path=%r error=%s", self._path, found)
+            self._complain(found)
             return
         assert isinstance(found, Counted)
         self._last = found.storage, found.messages
         if found.error is not None:
             self._is_suspect = True
-            log.warning("maildirsize path=%r error=%s", self._path, found.error)
+            self._complain(found.error)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
