@@ -1,0 +1,32 @@
+"""From user and configuration to the settings of a store."""
+
+import logging
+
+import pytest
+
+from greenmail.auth.api import User
+from greenmail.config import from_mapping
+from greenmail.net.accounts import settings_for
+from greenmail.storage.quota_rules import Limits, QuotaRules
+
+SITE = {"mail-path": "/srv/%n", "quota-storage": "1 MiB", "quota-messages": 7, "quota-ignore": ["Trash"]}
+
+
+@pytest.mark.parametrize(
+    "settings, extra, rules",
+    [
+        ({}, {}, QuotaRules()),
+        (SITE, {}, QuotaRules(Limits(1 << 20, 7), ignored=("Trash",))),
+        (SITE, {"quota_rule": "*:storage=10M"}, QuotaRules(Limits(10 << 20), ignored=("Trash",))),
+        ({}, {"quota_rule": "*:messages=5", "mail": "maildir:/x"}, QuotaRules(Limits(messages=5))),
+    ],
+)
+def test_the_quota_of_a_user(settings: dict[str, object], extra: dict[str, str], rules: QuotaRules) -> None:
+    assert settings_for(from_mapping(settings), User("alice", "/home/alice", extra=extra)).quota == rules
+
+
+def test_a_wrong_rule_is_told_to_the_administrator(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    user = User("alice", "/home/alice", extra={"quota_rule": "*:storage=much"})
+    assert settings_for(from_mapping(SITE), user).quota.limits == Limits(1 << 20, 7)
+    assert "quota user='alice'" in caplog.text and "*:storage=much" in caplog.text
