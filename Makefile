@@ -6,7 +6,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run test check lint format types interop bench fuzz docs rfc transcripts clean
+.PHONY: run test check lint format types interop bench bench-quick fuzz crash soak docs rfc clean
 
 run: $(READY)
 	@$(PY) tools/demo.py demo
@@ -37,6 +37,15 @@ bench: $(READY)
 
 fuzz: $(READY)
 	$(PY) -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile=long --timeout=3600 $(PYTEST)
+
+bench-quick: $(READY)
+	$(PY) -m bench --quick $(BENCH)
+
+crash: $(READY)
+	PYTHONPATH=tests $(PY) tests/crash 500
+
+soak: $(READY)
+	GREENMAIL_SOAK=600 $(PY) -m pytest -m slow tests/live tests/interop --timeout=3600 $(PYTEST)
 
 docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md
