@@ -43,7 +43,10 @@ def numbers_of(view: View, uids: Sequence[int]) -> Sequence[int]:
     first = view.seq(uids[0])
     if view.seq(uids[-1]) - first == len(uids) - 1:
         return range(first, first + len(uids))
-    return [view.seq(uid) for uid in uids]
+    if len(uids) < len(view.uids) >> 4:
+        return [view.seq(uid) for uid in uids]
+    numbers = dict(zip(view.uids, range(1, len(view.uids) + 1), strict=True))
+    return [numbers.get(uid, 0) for uid in uids]
 
 
 def _slices(table: Table, first: int, last: int) -> Rows:

@@ -96,7 +96,8 @@ class Search:
 
     def _live(self, uids: list[int]) -> list[int]:
         """Those of `uids` that are still in the mailbox."""
-        return [uid for uid, row in zip(uids, live_rows(self.mailbox.table, uids), strict=True) if row >= 0]
+        rows = live_rows(self.mailbox.table, uids)
+        return uids if isinstance(rows, range) else [uid for uid, row in zip(uids, rows, strict=True) if row >= 0]
 
     def _evaluate(self, key: Key, uids: list[int]) -> list[int]:
         """Those of `uids` that match; ascending, as `uids` are."""
@@ -112,6 +113,8 @@ class Search:
                 return uids
             case OrKey(keys):
                 return self._any(keys, uids)
+            case NotKey(FlagKey(flag)):
+                return self._in_blocks(uids, lambda block: self._with_flag(flag, block, present=False))
             case NotKey(inner):
                 matching = set(self._evaluate(inner, uids))
                 return [uid for uid in uids if uid not in matching]
@@ -120,7 +123,7 @@ class Search:
                 named = set(self.view.between(message_ranges(self.session, seqs, uid), uid))
                 return [one for one in uids if one in named]
             case FlagKey(flag):
-                return self._in_blocks(uids, lambda block: self._with_flag(flag, block))
+                return self._in_blocks(uids, lambda block: self._with_flag(flag, block, present=True))
             case RowKey():
                 return self._in_blocks(uids, lambda block: self._by_rows(key, block))
             case HeaderKey() | SentKey():
@@ -149,14 +152,13 @@ class Search:
             self.session.breathe()
         return found
 
-    def _with_flag(self, flag: str, uids: list[int]) -> Iterable[int]:
+    def _with_flag(self, flag: str, uids: list[int], present: bool) -> Iterable[int]:
         """The question is asked once a set of flags, not once a message."""
         table = self.mailbox.table
-        wanted = any_flag_sets(table, flag)
+        wanted = [has is present for has in any_flag_sets(table, flag)]
         rows = live_rows(table, uids)
-        numbers = table.flags[rows.start : rows.stop] if isinstance(rows, range) else None
-        if numbers is not None:
-            return compress(uids, [wanted[number] for number in numbers])
+        if isinstance(rows, range):
+            return compress(uids, map(wanted.__getitem__, table.flags[rows.start : rows.stop]))
         return [uid for uid, row in zip(uids, rows, strict=True) if row >= 0 and wanted[table.flags[row]]]
 
     def _by_rows(self, key: RowKey, uids: list[int]) -> Iterable[int]:
