@@ -5,6 +5,7 @@
     greenmail user add NAME -c FILE              also passwd, delete, list: edit the passwd-file
     greenmail doctor [--user NAME | PATH] -c FILE    look for faults in the mail, --fix them, --undo FILE
     greenmail resync|index --user NAME -c FILE       make GreenMail's own index files anew, or complete them
+    doveconf -n | greenmail import-config            make a configuration from that of a Dovecot
     greenmail --version
 
 Exit status: 0 done, 1 not done (the message says why), 2 wrong arguments, 78 wrong configuration (EX_CONFIG).
@@ -25,6 +26,7 @@ from greenmail.config import Config, ConfigError
 from greenmail.config_types import Endpoint
 from greenmail.doctor import command as doctor
 from greenmail.errors import Refused
+from greenmail.import_config import command as import_config
 from greenmail.net import accounts
 
 EX_CONFIG = 78
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     _fill_standard_streams()
     parsed = _parser().parse_args(arguments)
+    if "standalone" in parsed:  # needs no configuration
+        return int(parsed.standalone(parsed))
     path = getattr(parsed, "config", _DEFAULT_CONFIG)
     run: Callable[[Config, argparse.Namespace], int] = getattr(parsed, "run", _serve)
     try:
@@ -84,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", parents=[common], help="list users", description="List users.")
     listing.set_defaults(run=_user_list)
     doctor.register(commands, common, accounts.settings_for)
+    import_config.register(commands)
     return parser
 
 

@@ -21,6 +21,7 @@ ALLOWED = {
     "pop3": {"errors", "runtime", "message", "storage", "auth", "pop3", "log"},
     "config": {"errors", "config", "auth", "storage"},
     "doctor": {"errors", "runtime", "message", "storage", "auth", "config", "pop3", "doctor"},  # of pop3: the ids
+    "import_config": {"errors", "config", "storage", "import_config"},
 }
 FREE = {"net", "cli", "__main__", "__init__"}  # these may import everything of ours
 SHELL_ONLY = {"gevent", "socket", "ssl", "select", "selectors", "watchdog", "greenlet"}

@@ -1,0 +1,166 @@
+"""Who may log in, and whose mail is where: passdb, userdb, mail_uid, auth_*."""
+
+import re
+from dataclasses import dataclass
+
+from greenmail.import_config.doveconf import Block, arguments, words
+from greenmail.import_config.draft import Draft, Weight
+from greenmail.import_config.location import CannotCarry, path
+
+_MAKE_USERS = "GreenMail takes users from a passwd-file: "
+_DRIVERS = {
+    "pam": "write one, with the hashes of /etc/shadow or with new passwords (`greenmail user add`)",
+    "passwd": "write one from `getent passwd` (name, uid, gid, home)",
+    "shadow": "write one, with the hashes of /etc/shadow",
+    "sql": "write one from the table that password_query reads; its hashes keep their {SCHEME}",
+    "ldap": "write one from the directory; its hashes (userPassword) keep their {SCHEME}",
+    "static": "one password for everybody is not possible; write one line for each user",
+}
+_OTHERWISE = "write one, with `greenmail user add` or from what this database has"
+_ONE_OWNER = (
+    "all mail must belong to one user, whom GreenMail's workers run as: `chown -R` it at the switch and set user, group"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where users' homes are, in our variables."""
+
+    path: str = ""  # empty: as the passwd-file says
+    is_certain: bool = True  # False: the passwd-file may have another one for some users
+    location: str = ""  # a mail_location that comes before the general one
+    lower_cased: bool = True  # names arrive in lower case
+
+
+def carry(root: Block, draft: Draft) -> Home:
+    """Databases, names, owners of the mail, and what may go over a line without TLS."""
+    lower_cased = _names(root, draft)
+    _clear_text(root, draft)
+    mechanisms = [name for name in words(root.take("auth_mechanisms", "plain")) if name.lower() not in _MECHANISMS]
+    if mechanisms:
+        text = "GreenMail has PLAIN and LOGIN, over TLS: clients that are set to another one must be set to these"
+        draft.leave("auth_mechanisms", " ".join(mechanisms), text)
+    passwd_file = _passdbs(root, draft)
+    return _userdbs(root, draft, passwd_file, lower_cased)
+
+
+_MECHANISMS = ("plain", "login")
+
+
+def _names(root: Block, draft: Draft) -> bool:
+    """Whether names arrive in lower case."""
+    format_ = root.take("auth_username_format", "%Lu") or "%u"
+    for long, short in (("%{user}", "%u"), ("%{username}", "%n"), ("%{domain}", "%d")):
+        format_ = format_.replace(long, short)
+    if format_ != "%Lu":
+        draft.settings["username-format"] = format_
+    realm = root.take("auth_default_realm")
+    if realm:
+        draft.settings["default-domain"] = realm
+    return "L" in format_ and not re.search(r"%[und]", format_)
+
+
+def _clear_text(root: Block, draft: Draft) -> None:
+    """Dovecot also trusts whoever connects from the address that he connects to: this machine."""
+    plain = not root.is_on("disable_plaintext_auth", True)
+    networks = words(root.take("login_trusted_networks"))
+    if plain and root.values.get("ssl") != "required":
+        draft.settings["allow-plain-text"] = True
+    else:
+        draft.settings["secure-networks"] = ["127.0.0.0/8", "::1", *networks]
+
+
+def _passdbs(root: Block, draft: Draft) -> str:
+    """The path of the first passwd-file that gives passwords."""
+    found = ""
+    for block in root.of("passdb"):
+        driver = block.take("driver")
+        args = block.take("args")
+        where = f"passdb {driver}"
+        if block.is_on("deny"):
+            draft.leave(where, args, "these users may not log in: add nologin to their lines in the passwd-file")
+        elif block.is_on("master"):
+            draft.leave(where, args, "GreenMail has no master users")
+        elif driver == "passwd-file" and not found:
+            found = _passwd_file(draft, where, args)
+        elif driver == "passwd-file":
+            draft.leave(where, args, "there can be one passwd-file: append this one's lines to the first")
+        else:
+            text = _MAKE_USERS + _DRIVERS.get(driver, _OTHERWISE)
+            draft.leave(where, args, text, Weight.TO_DO if found else Weight.FIRST)
+    return found
+
+
+def _passwd_file(draft: Draft, where: str, args: str) -> str:
+    options, file = arguments(args)
+    if options.get("scheme", "CRYPT").upper() != "CRYPT":
+        text = "a password without {SCHEME} is taken for CRYPT: write this scheme before each that has none"
+        draft.leave(f"{where}/scheme", options["scheme"], text, Weight.FIRST)
+    if options.get("username_format", "%u") not in ("%u", "%Lu", "%{user}"):
+        text = "users are looked up by their whole names: write them so in the passwd-file"
+        draft.leave(f"{where}/username_format", options["username_format"], text, Weight.FIRST)
+    try:
+        draft.settings["passwd-file"] = path(file, "", True)
+    except CannotCarry as error:
+        draft.leave(where, file, f"{error}: join the files to one, and set passwd-file", Weight.FIRST)
+        return ""
+    return file
+
+
+def _userdbs(root: Block, draft: Draft, passwd_file: str, lower_cased: bool) -> Home:
+    uid, gid = root.take("mail_uid"), root.take("mail_gid")
+    home, certain, location = root.take("mail_home"), True, ""
+    general = home
+    is_first = True
+    for block in root.of("userdb"):
+        driver = block.take("driver")
+        args = block.take("args")
+        if not is_first and driver != "prefetch":
+            draft.leave(f"userdb {driver}", args, "the first userdb alone is carried over: compare `doveadm user '*'`")
+            continue
+        fields = _fields(block.take("default_fields"))
+        options, file = arguments(args) if driver in ("static", "passwd-file") else ({}, args)
+        fields |= options if driver == "static" else {}
+        if driver == "passwd-file" and file != passwd_file:
+            text = "passwords and homes must be in one passwd-file: write uid, gid and home into that of the passdb"
+            draft.leave(f"userdb {driver}", args, text, Weight.FIRST)
+        elif driver not in ("static", "passwd-file", "prefetch"):
+            text = _MAKE_USERS + _DRIVERS.get(driver, _OTHERWISE)
+            draft.leave(f"userdb {driver}", args, text, Weight.FIRST)
+            draft.leave(f"userdb {driver}", args, _ONE_OWNER, Weight.FIRST)
+        override = _fields(block.take("override_fields"))
+        home = override.get("home") or fields.get("home") or home
+        certain = not home or driver == "static" or "home" in override
+        fields |= override
+        uid, gid = fields.pop("uid", uid), fields.pop("gid", gid)
+        location = fields.pop("mail", location)
+        for key in fields.keys() - {"home", "allow_all_users", "username_format"}:
+            draft.leave(f"userdb {driver}/{key}", fields[key], f"write userdb_{key}= into the users' lines")
+        is_first = driver == "prefetch" and is_first
+    _owner(draft, uid, gid)
+    return _home(draft, home or general, certain, location, lower_cased)
+
+
+def _fields(text: str) -> dict[str, str]:
+    return {key: value for key, _, value in (word.partition("=") for word in text.split())}
+
+
+def _owner(draft: Draft, uid: str, gid: str) -> None:
+    if uid:
+        draft.settings["user"] = uid
+    else:
+        text = "it is not set: set user, or the workers run as whoever starts GreenMail; " + _ONE_OWNER
+        draft.leave("mail_uid", "", text)
+    if gid:
+        draft.settings["group"] = gid
+
+
+def _home(draft: Draft, home: str, certain: bool, location: str, lower_cased: bool) -> Home:
+    if not home:
+        return Home("", True, location, lower_cased)
+    try:
+        return Home(path(home, "", lower_cased), certain, location, lower_cased)
+    except CannotCarry as error:
+        text = f"{error}: write each user's home into the passwd-file (`doveadm user -f home NAME` says it)"
+        draft.leave("mail_home", home, text, Weight.FIRST)
+        return Home("", True, location, lower_cased)
