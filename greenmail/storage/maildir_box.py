@@ -127,16 +127,15 @@ class Box:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the mailbox's locks, having made sure that it is ours and taken up what others journalled."""
-        self.check()
+        if self.is_gone:
+            self.check()
         if self.read_only:
             raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
-        with self._rules() as took, self.green:
+        with self._rules() as took, self.green, self.lock:
+            took()
             self.check()
-            with self.lock:
-                took()
-                self.check()
-                self.follow()
-                yield
+            self.follow()
+            yield
 
     def _rules(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
         rules = self.context.rules
@@ -257,7 +256,7 @@ class Box:
             new_due = new_due or min(new, self.now_ns()) + HOT_NS
         if cur != old_cur:
             cur_due = cur_due or min(cur, self.now_ns()) + max(HOT_NS, VERIFY_NS * len(self.index.names))
-        return [new, new_due, cur, cur_due, *self.uidlist_print()]
+        return [new, new_due, cur, cur_due, *(self.uidlist.print() or self.uidlist_print())]
 
     def commit(self, change: Change, times: list[int] | None = None) -> None:
         """What was done on disk becomes known: journal third, views fourth. `times` None: it was our own change."""

@@ -3,9 +3,11 @@
     file = uidvalidity SP uidnext LF
 
 A `dovecot-uidlist` that was restored from a backup has an old next UID; without this record UIDs would be used twice.
-It is replaced by rename and not synced: after a power cut the uidlist itself, which is synced, is at least as new.
+Both numbers have ten digits and are written in place, in one piece, under the mailbox's locks. It is not synced: after
+a power cut the uidlist itself, which is synced, is at least as new. A record that cannot be read costs its protection.
 """
 
+import contextlib
 import logging
 import os
 
@@ -28,14 +30,24 @@ def read_uidnext(files: Files, directory: bytes) -> tuple[int, int] | None:
 
 def write_uidnext(files: Files, directory: bytes, uidvalidity: int, uidnext: int) -> None:
     """Record it; a failure is logged and costs only the protection."""
-    data = b"%d %d\n" % (uidvalidity, uidnext)
+    data = b"%010d %010d\n" % (uidvalidity, uidnext)
     path = directory + b"/uidnext"
     try:
-        owner = ownership(files.stat(os.path.dirname(directory)))
         try:
-            replace_cache_file(files, path, data, owner)
+            descriptor = files.open(path, os.O_WRONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
-            files.make_directory(directory, owner)
-            replace_cache_file(files, path, data, owner)
+            _create(files, directory, path, data)
+            return
+        try:
+            files.pwrite(descriptor, data, 0)
+        finally:
+            files.close(descriptor)
     except OSError as error:
         log.warning("uidnext directory=%r not written error=%s", directory, error)
+
+
+def _create(files: Files, directory: bytes, path: bytes, data: bytes) -> None:
+    owner = ownership(files.stat(os.path.dirname(directory)))
+    with contextlib.suppress(FileExistsError):
+        files.make_directory(directory, owner)
+    replace_cache_file(files, path, data, owner)

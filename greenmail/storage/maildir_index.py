@@ -89,6 +89,7 @@ class Index:
         self.table = Table()
         self.names: list[bytes] = []
         self.in_new: set[int] = set()
+        self.new_names: dict[bytes, int] = {}  # file name -> UID of those
         self.history = History()
         self.uidvalidity = 0
         self.mailbox_id = ""
@@ -119,19 +120,21 @@ class Index:
         sets = [self.table.intern(frozenset(flags)) for flags in batch.get("flags", ())]
         touched: list[int] = []
         for uid, name, is_new, flags, size, date in batch.get("new", ()):
-            self._put(uid, name.encode("latin-1"), sets[flags], (size, date))
-            self._flag(uid, bool(is_new), sets[flags], modseq)
+            row = self._put(uid, name.encode("latin-1"), sets[flags], (size, date))
+            self._flag(row, sets[flags], modseq)
+            self._place(row, bool(is_new))
             touched.append(uid)
         for uid, name, is_new, flags in batch.get("set", ()):
             row = self.table.row(uid)
             if row < 0:
                 continue
+            if uid in self.in_new:
+                self.new_names.pop(self.names[row], None)
             self.names[row] = name.encode("latin-1")
+            self._place(row, bool(is_new))
             if flags >= 0:
-                self._flag(uid, bool(is_new), sets[flags], modseq)
+                self._flag(row, sets[flags], modseq)
                 touched.append(uid)
-            else:
-                self._place(uid, bool(is_new))
         if touched:
             self.history.note_changed(touched, modseq)
         if "gone" in batch:
@@ -147,13 +150,16 @@ class Index:
         if "letters" in batch:
             self.letters = {int(letter): name for letter, name in batch["letters"].items()}
 
-    def _put(self, uid: int, name: bytes, flags: int, facts: tuple[int, int]) -> None:
+    def _put(self, uid: int, name: bytes, flags: int, facts: tuple[int, int]) -> int:
+        """Add a row, or take up what may be new of one that is there; its place."""
         table = self.table
         place = len(table.uids) if not table.uids or uid > table.uids[-1] else bisect_left(table.uids, uid)
         if place < len(table.uids) and table.uids[place] == uid:
+            if uid in self.in_new:
+                self.new_names.pop(self.names[place], None)
             self.names[place] = name
             self.learn(uid, *facts)
-            return
+            return place
         table.uids.insert(place, uid)
         table.flags.insert(place, flags)
         table.modseqs.insert(place, 0)
@@ -162,22 +168,25 @@ class Index:
         self.names.insert(place, name)
         self.uidnext = max(self.uidnext, uid + 1)
         self._count(place, 1)
+        return place
 
-    def _flag(self, uid: int, is_new: bool, flags: int, modseq: int) -> None:
+    def _flag(self, row: int, flags: int, modseq: int) -> None:
         table = self.table
-        row = len(table.uids) - 1 if table.uids[-1] == uid else table.row(uid)
         if table.flags[row] != flags:
             self._count(row, -1)
             table.flags[row] = flags
             self._count(row, 1)
-        table.modseqs[row] = max(table.modseqs[row], modseq)
-        self._place(uid, is_new)
+        if modseq > table.modseqs[row]:
+            table.modseqs[row] = modseq
 
-    def _place(self, uid: int, is_new: bool) -> None:
+    def _place(self, row: int, is_new: bool) -> None:
+        uid = self.table.uids[row]
         if is_new:
             self.in_new.add(uid)
-        else:
-            self.in_new.discard(uid)
+            self.new_names[self.names[row]] = uid
+        elif self.in_new and uid in self.in_new:
+            self.in_new.remove(uid)
+            self.new_names.pop(self.names[row], None)
 
     def _count(self, row: int, sign: int) -> None:
         flags = self.table.flags_of(row)
@@ -208,7 +217,9 @@ class Index:
         self.history.note_expunged([self.row_of(row) for row in rows], [(first, last) for first, last in gone], modseq)
         for row in rows:
             self._count(row, -1)
-            self.in_new.discard(self.table.uids[row])
+            if self.table.uids[row] in self.in_new:
+                self.in_new.remove(self.table.uids[row])
+                self.new_names.pop(self.names[row], None)
         kept = _between(rows, len(self.names))
         for column in self._columns():
             fresh: array[int] = array(column.typecode)
@@ -265,7 +276,18 @@ class Index:
         return Snapshot(meta, columns, self.names)
 
 
-_KEPT = ("in_new", "history", "uidvalidity", "mailbox_id", "uidnext", "modseq", "first_recent", "times", "letters")
+_KEPT = (
+    "in_new",
+    "new_names",
+    "history",
+    "uidvalidity",
+    "mailbox_id",
+    "uidnext",
+    "modseq",
+    "first_recent",
+    "times",
+    "letters",
+)
 _COLUMNS = ("uids", "flags", "modseqs", "sizes", "dates")
 
 
@@ -281,6 +303,7 @@ def from_snapshot(snapshot: Snapshot) -> Index | None:
     table.uids, table.flags, table.modseqs, table.sizes, table.dates = (columns[name] for name in _COLUMNS)
     index.names = snapshot.files
     index.in_new = set(meta["in_new"])
+    index.new_names = {index.names[row]: uid for uid in index.in_new if (row := table.row(uid)) >= 0}
     index.uidvalidity, index.mailbox_id = meta["uidvalidity"], meta["mailbox_id"]
     index.uidnext, index.modseq, index.first_recent = meta["uidnext"], meta["modseq"], meta["first_recent"]
     index.times = meta["times"]

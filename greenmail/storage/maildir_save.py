@@ -27,7 +27,7 @@ from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
-from greenmail.storage.maildir_scan import look, sync
+from greenmail.storage.maildir_scan import freshen, look
 from greenmail.storage.maildir_write import BATCH, Identity, Item, batches, drop, find_file, translate, unlink_same
 from greenmail.storage.uidlist_format import format_fields
 
@@ -168,7 +168,7 @@ def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
             Arrival(upload.path, with_sizes(upload.unique, disk, crlf), upload.flags, crlf, date, b"", disk)
         )
     with box.locked():
-        sync(box)
+        freshen(box)
         uids = admit(box, arrivals)
     for upload in uploads:
         upload.saved()
@@ -189,21 +189,14 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
         name = arrival.base if is_new else with_letters(arrival.base, delta.add)
         steps.append(_Step(arrival.path, box.path(name, is_new), name, is_new))
     if beyond:
-        box.overflow.change(beyond)
+        box.context.runtime.blocking(box.overflow.change, beyond)
         box.forget_meanings()
     directories = sorted({os.path.dirname(step.target) for step in steps})
-    error = box.context.runtime.blocking(deliver, box.files, steps, directories)
-    if error is not None:
-        raise refusal(error, "The message cannot be stored") from error
-    try:
-        uids = box.uidlist.assign(
-            [arrival.base for arrival in arrivals],
-            {arrival.base: arrival.fields for arrival in arrivals if arrival.fields},
-        )
-    except StorageError:
-        take_back(box.files, steps)
-        raise
-    write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
+    uids: list[int] | StorageError = box.context.runtime.blocking(
+        _deliver_and_number, box, arrivals, steps, directories
+    )
+    if isinstance(uids, StorageError):
+        raise uids
     change = Change()
     for uid, arrival, step in zip(uids, arrivals, steps, strict=True):
         change.came(uid, step.name, step.is_new, box.flags_of(step.name, step.is_new), (arrival.size, arrival.date))
@@ -212,6 +205,25 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
         change.value("letters", dict(box.keywords.names))
     box.commit(change)
     box.charge(sum(arrival.on_disk for arrival in arrivals), len(arrivals))
+    return uids
+
+
+def _deliver_and_number(
+    box: Box, arrivals: Sequence[Arrival], steps: Sequence[_Step], directories: Sequence[bytes]
+) -> list[int] | StorageError:
+    """Everything that is synced under the lock, in one piece of work for the pool."""
+    error = deliver(box.files, steps, directories)
+    if error is not None:
+        return refusal(error, "The message cannot be stored")
+    try:
+        uids = box.uidlist.assign(
+            [arrival.base for arrival in arrivals],
+            {arrival.base: arrival.fields for arrival in arrivals if arrival.fields},
+        )
+    except StorageError as refused:
+        take_back(box.files, steps)
+        return refused
+    write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
     return uids
 
 
@@ -337,7 +349,7 @@ def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> li
         if not moves or not box.context.quota.counts(box.name):
             target.admit(sum(linked.sizes.on_disk or 0 for linked in found if linked.sizes), len(found))
         with target.locked():
-            sync(target)
+            freshen(target)
             new = admit(target, _arrivals(target, found))
         is_done = True
     finally:
@@ -440,7 +452,7 @@ def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
 def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) -> None:
     """Unlink these messages if they are still these files; adds to `removed` what went, also if it raises then."""
     with box.locked():
-        sync(box)
+        freshen(box)
         items = [
             (Item(uid, *where), source)
             for uid, source in sources.items()

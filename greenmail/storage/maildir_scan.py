@@ -91,17 +91,29 @@ def _needs_sync(box: Box) -> bool:
     if _went_back(box, now):
         return True
     if times[1]:
-        expected = {box.index.names[box.index.table.row(uid)] for uid in box.index.in_new}
-        if expected.symmetric_difference(_list(box, box.new_path)):
+        if not _new_is_as_known(box):
             return True
         if now >= times[1] and times is box.index.times:
-            times[1] = 0
+            times[1] = _due_again(times[0], now, HOT_NS)
     if times[3] and now >= times[3]:
         if not _cur_is_as_known(box):
             return True
         if times is box.index.times:
-            times[3] = 0
+            times[3] = _due_again(times[2], now, max(HOT_NS, VERIFY_NS * len(box.index.names)))
     return False
+
+
+def _due_again(mtime: int, now: int, interval: int) -> int:
+    """0, unless the directory changed (by ourselves) shortly before it was verified: then it stays to be verified."""
+    return 0 if now - mtime >= HOT_NS else now + interval
+
+
+def _new_is_as_known(box: Box) -> bool:
+    listed = box.offload(len(box.index.new_names) > LARGE, box.files.listdir, box.new_path)
+    known = box.index.new_names
+    if len(listed) == len(known) and all(map(known.__contains__, listed)):
+        return True
+    return known.keys() == {name for name in listed if is_message(name)}
 
 
 def _went_back(box: Box, now: int) -> bool:
@@ -122,10 +134,16 @@ def _cur_is_as_known(box: Box) -> bool:
 def sync(box: Box, full: bool = False) -> None:
     """Under the lock (or read-only): list what may have changed, number what is new, drop what is gone."""
     with refusing("The mailbox cannot be read"):
-        _sync(box, full)
+        _sync(box, full, True)
 
 
-def _sync(box: Box, full: bool) -> None:
+def freshen(box: Box) -> None:
+    """`sync` before a change of our own, under the lock: what is to be verified some time is left to the next look."""
+    with refusing("The mailbox cannot be read"):
+        _sync(box, False, False)
+
+
+def _sync(box: Box, full: bool, verify: bool) -> None:
     scan = Scan()
     _read_uidlist(box, scan)
     box.refresh_keywords()
@@ -135,16 +153,17 @@ def _sync(box: Box, full: bool) -> None:
         _missing_directory(box)
     now = box.now_ns()
     full = full or bool(scan.strays) or not times or not box.is_settled or _went_back(box, now)
-    list_cur = full or cur != times[2] or bool(times[3] and now >= times[3])
-    list_new = list_cur or new != times[0] or bool(times[1])
+    list_cur = full or cur != times[2] or (verify and bool(times[3]) and now >= times[3])
+    list_new = list_cur or new != times[0] or (verify and bool(times[1]))
     change = Change()
-    is_large = box.is_large
     if list_new:
+        is_large = box.is_large
         # Nobody else changes what these read while we have the lock, so they may run in the pool.
         scan = box.offload(is_large, _survey, box, scan, list_cur)
         list_cur = scan.has_cur
         _confirm(box, scan)
-        box.offload(is_large, _describe, box, scan, change)
+        # Numbering ends in an fsync.
+        box.offload(is_large or bool(scan.unknown), _describe, box, scan, change)
     _reinterpret(box, change)
     box.is_settled = scan.is_whole
     box.commit(change, _times(box, before, now, list_new, list_cur))
@@ -180,7 +199,7 @@ def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur
         new_due = 0 if now - before[0] >= HOT_NS else min(before[0], now) + HOT_NS
     if list_cur:
         cur_due = 0 if now - before[1] >= HOT_NS else min(before[1], now) + HOT_NS
-    return [before[0], new_due, before[1], cur_due, *box.uidlist_print()]
+    return [before[0], new_due, before[1], cur_due, *(box.uidlist.print() or box.uidlist_print())]
 
 
 def _read_uidlist(box: Box, scan: Scan) -> None:
@@ -211,7 +230,7 @@ def _read_uidlist(box: Box, scan: Scan) -> None:
 def _rewrite(box: Box) -> None:
     """A full disk is no reason not to read, flag and expunge: what the file should hold is known."""
     try:
-        box.uidlist.rewrite()
+        box.context.runtime.blocking(box.uidlist.rewrite)
     except StorageError as error:
         if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):
             raise
@@ -260,8 +279,10 @@ def restore_uidlist(box: Box) -> None:
 def _compare(box: Box, scan: Scan, list_cur: bool) -> None:
     """Find rows without a file and files without a row. `new/` is listed first: files move from there to `cur/`."""
     index = box.index
-    listed_new = set(_list(box, box.new_path))
-    known_new = {index.names[index.table.row(uid)]: uid for uid in index.in_new if uid not in scan.strays}
+    listed_new = frozenset(_list(box, box.new_path))
+    known_new = index.new_names
+    if scan.strays:
+        known_new = {name: uid for name, uid in known_new.items() if uid not in scan.strays}
     scan.extra = [(name, True) for name in listed_new.difference(known_new)]
     scan.missing = {uid: (name, True) for name, uid in known_new.items() if name not in listed_new}
     if not list_cur:

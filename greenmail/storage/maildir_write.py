@@ -21,7 +21,7 @@ from greenmail.storage.keywords import is_keyword
 from greenmail.storage.maildir_box import LARGE, Box
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_name, in_cur, letters_of, with_letters
-from greenmail.storage.maildir_scan import list_names, look, sync
+from greenmail.storage.maildir_scan import freshen, list_names, look, sync
 from greenmail.storage.quota import disk_size
 
 log = logging.getLogger(__name__)
@@ -153,10 +153,9 @@ def store(box: Box, uids: Sequence[int], change: FlagChange, unchanged_since: in
     """`api.Mailbox.store`."""
     total = Stored([], [], [])
     ignored: Flags = frozenset()
-    look(box)
     for batch in batches(uids):
         with box.locked():
-            sync(box)
+            freshen(box)
             done = _store_batch(box, batch, change, unchanged_since)
         total.changed.extend(done.changed)
         total.modified.extend(done.modified)
@@ -215,7 +214,8 @@ def translate(box: Box, change: FlagChange) -> tuple[_Delta, Flags, Flags]:
 def _add_keywords(box: Box, new: list[str]) -> set[str]:
     """Give letters to new keywords; those that are none. The letter is on disk before any name uses it."""
     good = [keyword for keyword in new if is_keyword(keyword)]
-    box.keywords.add(good)
+    if good:
+        box.context.runtime.blocking(box.keywords.add, good)
     box.forget_meanings()
     return set(new).difference(good)
 
@@ -230,7 +230,7 @@ def _change_overflow(box: Box, items: Sequence[Item], action: FlagAction, beyond
         if new != old:
             wanted[base] = new
     if wanted:
-        box.overflow.change(wanted)
+        box.context.runtime.blocking(box.overflow.change, wanted)
         box.forget_meanings()
 
 
@@ -325,7 +325,7 @@ def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
     removed: list[int] = []
     for batch in batches(known):
         with box.locked():
-            sync(box)
+            freshen(box)
             items = [item for uid in batch if (item := _item(box, uid)) is not None and not item.is_new]
             outcomes = box.offload(len(items) > _INLINE, unlink_deleted, box.files, box.place.directory, items)
             removed.extend(drop(box, outcomes))
@@ -354,8 +354,8 @@ def _tidy(box: Box) -> None:
         return
     live = {base_name(name) for name in box.index.names}
     try:
-        box.uidlist.rewrite(live)
-        box.overflow.change({}, live)
+        box.context.runtime.blocking(box.uidlist.rewrite, live)
+        box.context.runtime.blocking(box.overflow.change, {}, live)
     except StorageError as error:  # it only costs room: the messages are gone, and the lines are stale
         log.warning("tidy mailbox=%r error=%r", box.name, error.text)
 

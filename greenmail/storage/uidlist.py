@@ -214,6 +214,11 @@ class Uidlist:
         if uidvalidity == self.uidvalidity:
             self._raise_next(next_uid)
 
+    def print(self) -> list[int] | None:
+        """Inode, size and mtime of the file as it was last read or written; None if it was not."""
+        seen = self._seen
+        return [seen.inode, seen.size, seen.mtime_ns] if seen else None
+
     def start(self, uidvalidity: int, guid: bytes = b"") -> None:
         """Locked: give the mailbox its UIDVALIDITY and write the file; records that are known stay."""
         self.uidvalidity = uidvalidity

@@ -495,3 +495,26 @@ def test_what_costs_something_for_each_message_runs_in_the_pool(site: Site, is_k
         inbox.look()
         assert {"_survey", "_describe"} <= set(asked)
     assert len(inbox.table) == 2100 + is_known
+
+
+def test_an_own_change_just_before_a_verification_keeps_the_directory_suspect(site: Site) -> None:
+    """What comes in the same step of a coarse clock as our own change is found, though the first change has cooled."""
+    account = site.worker()
+    clock = [time.time() + 1000]
+    object.__setattr__(account._store.runtime, "now", lambda: clock[0])
+    site.deliver("x:2,", b"first\n", "cur")
+    inbox = box(account, "INBOX")
+    base = int(clock[0]) * 1_000_000_000
+    os.utime(site.path / "new", ns=(base, base))
+    inbox.look()
+    clock[0] += 1.9
+    put(inbox, b"own\r\n")
+    mine = base + 1_900_000_000
+    os.utime(site.path / "new", ns=(mine, mine))
+    inbox.box.index.times[0] = mine
+    clock[0] += 0.2
+    inbox.look()  # verified: but our own change is only 0.2 s old
+    site.deliver("y")
+    os.utime(site.path / "new", ns=(mine, mine))
+    inbox.look()
+    assert len(inbox.table.uids) == 3
