@@ -33,7 +33,7 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.flag_names import FlagNames, changed
 from greenmail.storage.history import History, ranges
-from greenmail.storage.quota_rules import OVER_TEXT, Limits, QuotaRules
+from greenmail.storage.quota_rules import OVER_TEXT, QuotaRules
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_NAME = 1000  # characters
@@ -104,8 +104,7 @@ class MemoryMailbox:
         return self._history.changes(since, self.table)
 
     def last_row(self, uid: int) -> Row | None:
-        row = self.table.row(uid)
-        return self._row(row) if row >= 0 else self._history.row(uid)
+        return self._row(row) if (row := self.table.row(uid)) >= 0 else self._history.row(uid)
 
     def _row(self, row: int) -> Row:
         table = self.table
@@ -449,18 +448,16 @@ class MemoryAccount:
             self._subscribed.remove(name)
 
     def _admit(self, name: str, storage: int, messages: int) -> None:
-        """Raises OVER_QUOTA if so much more does not fit."""
         rules = self.quota_rules
         if rules is None or not rules.enforced or rules.ignores(name, self.separator):
             return
-        limits = rules.limits_in(name, self.separator, rules.limits)
         used = self._used(rules)
-        if limits.exceeded_by(used.storage + storage, used.messages + messages):
+        if rules.limits_in(name, self.separator, rules.limits).exceeded_by(used[0] + storage, used[1] + messages):
             raise StorageError(Reason.OVER_QUOTA, OVER_TEXT)
 
-    def _used(self, rules: QuotaRules) -> Limits:
+    def _used(self, rules: QuotaRules) -> tuple[int, int]:
         counted = [box for box in self.mailboxes.values() if not rules.ignores(box.name, self.separator)]
-        return Limits(sum(box.counters().size for box in counted), sum(len(box.table) for box in counted))
+        return sum(box.counters().size for box in counted), sum(len(box.table) for box in counted)
 
     def quota_roots(self, name: str) -> list[str]:
         rules = self.quota_rules
@@ -470,8 +467,7 @@ class MemoryAccount:
         rules = self.quota_rules
         if rules is None or root != rules.root:
             raise StorageError(Reason.NOT_FOUND, "There is no such quota root.")
-        most, used = rules.limits, self._used(rules)
-        return Quota(root, used.storage, most.storage or None, used.messages, most.messages or None, not rules.enforced)
+        return rules.quota(rules.limits, *self._used(rules))
 
     def watched(self) -> tuple[str, ...]:
         return ()
