@@ -16,7 +16,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Folder, Mailbox, Namespace, Quota, is_inbox
 from greenmail.storage.directory_lock import DirectoryLock
-from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.filesystem import Files, ownership, refusing, sync_names
 from greenmail.storage.folder_names import Encoding, Layout, detect_encoding
 from greenmail.storage.folders import Folders, purge, set_aside_name
 from greenmail.storage.lock_rules import LockRules
@@ -149,31 +149,40 @@ class MaildirAccount:
         if not os.path.isdir(self._root) and not self.settings.create_mail_path:
             raise StorageError(Reason.NOT_FOUND, "There is no mail for this user.")
         with refusing("The mail directory cannot be made"):
+            wanted = []
             if self.settings.create_mail_path:
-                self._make(self._root)
-                self._make(self._inbox)
-                for part in _PARTS:
-                    self._make(self._inbox + b"/" + part)
+                wanted += [self._root, self._inbox, *(self._inbox + b"/" + part for part in _PARTS)]
             if self._control:
-                self._make(self._control)
+                wanted.append(self._control)
+            self._make(*wanted)
 
-    def _make(self, path: bytes) -> None:
+    def _make(self, *paths: bytes) -> None:
+        """Make directories with all above them that are missing; durable when it returns."""
+        changed: dict[bytes, None] = {}
+        for path in paths:
+            self._make_one(path, changed)
+        for above in changed:
+            sync_names(self._files, above)
+
+    def _make_one(self, path: bytes, changed: dict[bytes, None]) -> None:
+        """Adds to `changed` in what something was made, also by somebody else just now."""
         if os.path.isdir(path):
             return
         above = os.path.dirname(path)
         if not os.path.isdir(above):
-            self._make(above)
+            self._make_one(above, changed)
         owner = ownership(self._files.stat(above))
         if path in (self._root, self._control):  # mail is nobody else's, whatever the directory above allows
             owner = type(owner)(0o600, 0o700, None)
         try:
             self._files.make_directory(path, owner)
         except FileExistsError:
-            return
+            log.debug("made-by-another path=%r", path)
         except PermissionError:
             if path.startswith(self._inbox + b"/"):
                 return  # a read-only Maildir without tmp/ can be read all the same
             raise
+        changed[above] = None
 
     def _encoding(self) -> Encoding:
         if self.settings.mailbox_names == "auto":

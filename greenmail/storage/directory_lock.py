@@ -65,7 +65,7 @@ class DirectoryLock:
     def _close(self) -> None:
         if self._fd >= 0:
             descriptor, self._fd = self._fd, -1
-            self._files.close(descriptor)
+            self._files.close_quietly(descriptor)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

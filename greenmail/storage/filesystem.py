@@ -139,6 +139,13 @@ class Files:
     def close(self, descriptor: int) -> None:
         self._call("close", os.close, descriptor)
 
+    def close_quietly(self, descriptor: int) -> None:
+        """Close what nothing more is expected of; the descriptor is gone whatever the kernel says."""
+        try:
+            self.close(descriptor)
+        except OSError as error:
+            log.warning("close error=%s", error)
+
     def write(self, descriptor: int, data: bytes | memoryview) -> int:
         """The number of octets written, perhaps fewer than asked: see `write_all`."""
         written: int = self._call("write", os.write, descriptor, data)
@@ -216,6 +223,17 @@ class Files:
         return entries
 
     # Made of several.
+
+    def surely(self, look: Callable[[bytes], Any], path: bytes) -> Any:
+        """`look(path)`, where FileNotFoundError counts only if it comes twice.
+
+        For files from whose absence much follows: a network file system that has an old directory in its memory says
+        once that a file, which was replaced by a rename, is not there.
+        """
+        try:
+            return look(path)
+        except FileNotFoundError:
+            return look(path)
 
     def write_all(self, descriptor: int, data: bytes) -> None:
         """Write until all is written: a short write is followed by the rest, or by the error that explains it."""
@@ -363,6 +381,14 @@ class Files:
             return
         with contextlib.suppress(FileNotFoundError):
             self.unlink(path)
+
+
+def sync_names(files: Files, path: bytes) -> None:
+    """`Files.fsync_directory`; what may be written but not read (a home of mode 0711) cannot be synced, and is not."""
+    try:
+        files.fsync_directory(path)
+    except PermissionError as error:
+        log.warning("sync path=%r error=%s", path, error)
 
 
 def _utime(path: bytes | int, mtime_ns: int) -> None:

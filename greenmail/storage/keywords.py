@@ -279,7 +279,9 @@ class OverflowKeywords:
         try:
             self._files.make_directory(self._directory, ownership(self._files.stat(above)))
         except FileExistsError:
-            return
+            if self._state is not None:
+                return
+            # Whoever made it for what may be lost did not sync it.
         self._files.fsync_directory(above)
 
 

@@ -32,7 +32,7 @@ from typing import Self
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, ownership, refusing
-from greenmail.storage.stale_lock import Doubt, Onlooker, is_alive
+from greenmail.storage.stale_lock import Doubt, Onlooker, is_alive, process_status
 
 log = logging.getLogger(__name__)
 
@@ -109,10 +109,8 @@ class Owner:
 def start_time(pid: int) -> int:
     """Field 22 of /proc/<pid>/stat, or 0."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The second field is a name in parentheses with anything in it.
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
+        return int(process_status(pid)[19])
+    except (IndexError, ValueError):
         return 0
 
 
@@ -325,7 +323,7 @@ class MailboxLock:
 
     def _is_ours(self) -> bool:
         try:
-            found = self._files.lstat(self._dotlock)
+            found = self._files.surely(self._files.lstat, self._dotlock)
         except FileNotFoundError:
             return False
         return (found.st_dev, found.st_ino) == self._inode
@@ -357,13 +355,13 @@ class MailboxLock:
         if self._created >= 0:
             self._inode = (0, 0)
             created, self._created = self._created, -1
-            self._files.close(created)
+            self._files.close_quietly(created)
         if self._descriptor >= 0:
             self._close()
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
-        self._files.close(descriptor)
+        self._files.close_quietly(descriptor)
 
     def close(self) -> None:
         """Remove the standing file in `tmp/`; the lock can be used again afterwards."""
@@ -418,7 +416,7 @@ class SessionLock:
         except OSError as error:
             log.error("lock-release path=%r error=%s", self._path, error)
         descriptor, self._descriptor = self._descriptor, -1
-        self._files.close(descriptor)
+        self._files.close_quietly(descriptor)
 
 
 def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -> SessionLock:

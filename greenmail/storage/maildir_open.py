@@ -10,7 +10,7 @@ import os
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import dovecot_index
 from greenmail.storage.courier import Imported, import_mailbox, is_courier
-from greenmail.storage.filesystem import refusing
+from greenmail.storage.filesystem import refusing, sync_names
 from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.keywords import is_keyword
 from greenmail.storage.maildir_box import LARGE_FILE, Box, Context, Place
@@ -166,10 +166,14 @@ def _keep_keywords(box: Box, keywords: dict[str, set[int]]) -> None:
 
 def _found(box: Box) -> None:
     """Under the locks: make sure of directories and of a uidlist with UIDVALIDITY and GUID."""
-    for path in (box.tmp_path, box.new_path, box.cur_path):
-        if not os.path.isdir(path):
-            box.files.make_directory(path.rstrip(b"/"), box.ownership)
+    missing = [path for path in (box.tmp_path, box.new_path, box.cur_path) if not os.path.isdir(path)]
+    for path in missing:
+        box.files.make_directory(path.rstrip(b"/"), box.ownership)
     refreshed = box.refresh_uidlist(locked=True)
+    if missing or refreshed is Refreshed.MISSING:
+        # Whoever made all this may not have synced it; from now on clients are told what is in it.
+        sync_names(box.files, box.place.directory)
+        sync_names(box.files, os.path.dirname(box.place.directory))
     if is_courier(box.files, box.place.directory, box.place.control):
         _import_courier(box)
     elif refreshed is Refreshed.MISSING and box.index.uidvalidity:

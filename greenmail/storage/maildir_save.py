@@ -420,7 +420,7 @@ def _only_move(box: Box) -> Iterator[None]:
                 box.context.waiting.pause(steps)
             yield
         finally:
-            box.files.close(descriptor)
+            box.files.close_quietly(descriptor)
 
 
 def _claimed(box: Box, descriptor: int) -> bool:

@@ -17,7 +17,7 @@ import stat
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Flags
-from greenmail.storage.filesystem import Files, refusing
+from greenmail.storage.filesystem import Files, refusing, sync_names
 from greenmail.storage.maildir_box import HOT_NS, LARGE, VERIFY_NS, Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
@@ -189,6 +189,7 @@ def _missing_directory(box: Box) -> None:
         for path in (box.new_path, box.cur_path):
             if not os.path.isdir(path):
                 box.files.make_directory(path.rstrip(b"/"), box.ownership)
+        sync_names(box.files, box.place.directory)
 
 
 def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur: bool) -> list[int]:

@@ -431,6 +431,9 @@ def purge_tmp(files: Files, directory: bytes, now: float) -> None:
             found = files.lstat(directory + name)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            log.warning("purge-tmp path=%r name=%r error=%s", directory, name, error)
+            continue
         if stat.S_ISREG(found.st_mode) and now - max(found.st_mtime, found.st_ctime) > _TMP_AGE:
             files.unlink_quietly(directory + name)
 

@@ -3,6 +3,7 @@
 file = *(attribute SP mailbox-name LF)          ; UTF-8: what CREATE with USE said
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 
@@ -54,9 +55,9 @@ class SpecialUse:
     def _write(self, entries: list[tuple[str, str]]) -> None:
         data = "".join(f"{attribute} {name}\n" for attribute, name in entries).encode()
         with refusing("The special uses of mailboxes cannot be written"):
-            owner = ownership(self._files.stat(os.path.dirname(self._directory)))
-            try:
+            above = os.path.dirname(self._directory)
+            owner = ownership(self._files.stat(above))
+            with contextlib.suppress(FileExistsError):  # as nearly always
                 self._files.make_directory(self._directory, owner)
-            except FileExistsError:
-                pass  # as nearly always
             self._files.replace_file(self._path, data, owner)
+            self._files.fsync_directory(above)  # whoever made it may not have done so

@@ -30,8 +30,22 @@ class Onlooker:
     sleep: Callable[[float], None]
 
 
+def process_status(pid: int) -> list[bytes]:
+    """The fields of /proc/<pid>/stat from the third, which is the state; empty if there is no such file."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The second field is a name in parentheses with anything in it.
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process in our pid namespace."""
+    """Whether there is such a process in our pid namespace. One that ended and was not reaped yet holds nothing."""
+    fields = process_status(pid)
+    # A first thread that ended while others run has the state Z, too.
+    if len(fields) > 17 and fields[0] in (b"Z", b"X") and fields[17] in (b"0", b"1"):
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -125,7 +125,7 @@ def test_a_power_cut_at_any_moment(
 
 
 _PROMISED = ("append", "append-keyword", "append-overflow", "multiappend", "copy", "move", "create", "create-control")
-_PROMISED += ("rename", "delete", "subscribe", "store-keyword", "uidlist-rewrite")
+_PROMISED += ("first-append", "first-create", "rename", "delete", "subscribe", "store-keyword", "uidlist-rewrite")
 
 # Syncs without which these tests see no loss, and why the store makes them all the same.
 _HARMLESS = {
