@@ -47,6 +47,7 @@ _OLD = 900.0  # seconds after which a sum over the limits is not believed
 _PAUSE = 60.0  # seconds between two counts of one account
 _PASSES = 3  # of counting, while mail comes and goes
 _MOST_READ = 1 << 20
+_TAIL = 256
 _HEAD = re.compile(rb"[0-9]{1,20}[A-Za-z]?(?:,[0-9]{1,20}[A-Za-z]?)*")
 _CHANGE = re.compile(rb"[ \t]*(-?[0-9]{1,18})[ \t]+(-?[0-9]{1,18})[ \t\r]*")
 
@@ -67,19 +68,24 @@ class Sheet:
 
 def parse(data: bytes) -> Sheet:
     """Total: any octets give a sheet. What stands behind the last LF is still being written, and is ignored."""
-    head, *lines = data.split(b"\n")
-    if not lines:  # not even the head is complete
+    head, end, changes = data.partition(b"\n")
+    if not end:  # not even the head is complete
         return Sheet(b"", 0, 0, 0, is_damaged=True, head_is_good=False)
-    storage = messages = 0
-    lines.pop()
+    good = not head.strip() or _HEAD.fullmatch(head.strip()) is not None
+    return extended(Sheet(head, 0, 0, 0, not good, good), changes)
+
+
+def extended(sheet: Sheet, changes: bytes) -> Sheet:
+    """The sheet with these lines more."""
+    storage, messages = sheet.storage, sheet.messages
+    lines = changes.split(b"\n")[:-1]
     matches = [_CHANGE.fullmatch(line) for line in lines]
     for match in matches:
         if match is not None:
             storage += int(match[1])
             messages += int(match[2])
-    damaged = None in matches or storage < 0 or messages < 0 or storage > LARGEST
-    good = not head.strip() or _HEAD.fullmatch(head.strip()) is not None
-    return Sheet(head, storage, messages, len(lines), damaged or not good, good)
+    damaged = sheet.is_damaged or None in matches or storage < 0 or messages < 0 or storage > LARGEST
+    return replace(sheet, storage=storage, messages=messages, changes=sheet.changes + len(lines), is_damaged=damaged)
 
 
 def limits_of(head: bytes) -> Limits:
@@ -195,6 +201,16 @@ def _print(found: os.stat_result) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read last."""
+
+    print: list[int]
+    sheet: Sheet
+    end: int  # of the last complete line
+    tail: bytes  # what stands before it: where that is unchanged, lines were only appended
+
+
+@dataclass(frozen=True, slots=True)
 class _State:
     limits: Limits
     storage: int
@@ -218,7 +234,7 @@ class Maildirsize:
         self._counted_at = float("-inf")
         self._last: tuple[int, int] | None = None  # what was counted, and our own changes since
         self._is_suspect = False  # a change of ours did not get into the file
-        self._sheet: tuple[list[int], Sheet] | None = None  # what was read last, and what the file was like then
+        self._known: _Known | None = None
         self._complaints: set[int | None] = set()  # errno of what the log has been told
 
     def configure(
@@ -247,15 +263,7 @@ class Maildirsize:
         state = self._state(self._own_limits, 0, 0)
         if state is None:
             return None
-        limits = state.limits
-        return Quota(
-            root=self.rules.root,
-            storage_used=state.storage,
-            storage_limit=limits.storage or None,
-            messages_used=state.messages,
-            messages_limit=limits.messages or None,
-            is_soft=not self.rules.enforced,
-        )
+        return self.rules.quota(state.limits, state.storage, state.messages)
 
     def admit(self, name: str, storage: int, messages: int) -> None:
         """Raises OVER_QUOTA if so much more is too much for the mailbox `name`."""
@@ -305,8 +313,8 @@ class Maildirsize:
     def _read(self) -> Sheet | None:
         """The file, or None if there is none that can be read."""
         try:
-            if self._sheet is not None and _print(self._files.stat(self._path)) == self._sheet[0]:
-                return self._sheet[1]
+            if self._known is not None and _print(self._files.stat(self._path)) == self._known.print:
+                return self._known.sheet
             descriptor = self._files.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
@@ -317,15 +325,29 @@ class Maildirsize:
             found = self._files.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 return None
-            sheet = parse(self._files.pread(descriptor, _MOST_READ, 0))
+            known = self._read_on(descriptor, found)
         except OSError as error:
             self._complain(error)
             return None
         finally:
             self._close(descriptor)
+        self._known = known
+        return known.sheet
+
+    def _read_on(self, descriptor: int, found: os.stat_result) -> _Known:
+        """Read what was appended since the last time, or all of it if that is not how the file was changed."""
+        known = self._known
+        sheet, end, data = None, 0, b""
+        if known is not None and known.print[0] == found.st_ino and not known.sheet.is_damaged:
+            data = self._files.pread(descriptor, _MOST_READ, known.end - len(known.tail))
+            if found.st_size > known.end and data.startswith(known.tail):
+                sheet, end = extended(known.sheet, data[len(known.tail) :]), known.end - len(known.tail)
+        if sheet is None:
+            data = self._files.pread(descriptor, _MOST_READ, 0)
+            sheet, end = parse(data), 0
+        complete = data[: data.rfind(b"\n") + 1]
         sheet = replace(sheet, size=found.st_size, mtime=found.st_mtime)
-        self._sheet = _print(found), sheet
-        return sheet
+        return _Known(_print(found), sheet, end + len(complete), complete[-_TAIL:])
 
     def _complain(self, error: OSError) -> None:
         """Once for each kind: the same will be so at every command."""

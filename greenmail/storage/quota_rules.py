@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from greenmail.storage.api import Quota
+
 _VALUE = re.compile(r"([+-]?)([0-9]{1,18})([bkmgt%]?)", re.IGNORECASE)
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _RULE_KEY = re.compile(r"quota_rule([0-9]*)")
@@ -80,6 +82,11 @@ class QuotaRules:
     def ignores(self, name: str, separator: str) -> bool:
         """Whether the mailbox has no quota root."""
         return any(matches(mask, name, separator) for mask in self.ignored)
+
+    def quota(self, limits: Limits, storage: int, messages: int) -> Quota:
+        """What clients are told, with so much in use."""
+        most = limits.storage or None, limits.messages or None
+        return Quota(self.root, storage, most[0], messages, most[1], not self.enforced)
 
     def limits_in(self, name: str, separator: str, limits: Limits) -> Limits:
         """What `limits` of the account are for a message that is put into the mailbox `name`."""

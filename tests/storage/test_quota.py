@@ -23,7 +23,7 @@ from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirSt
 from greenmail.storage.api import FlagAction, FlagChange, Quota
 from greenmail.storage.filesystem import Files
 from greenmail.storage.memory import MemoryStore
-from greenmail.storage.quota import Sheet, count, head_of, limits_of, parse
+from greenmail.storage.quota import Sheet, count, extended, head_of, limits_of, parse
 from greenmail.storage.quota_rules import Limits, QuotaRules, from_user
 
 BODY = b"Subject: x\r\n\r\n" + b"0123456\r\n" * 8  # 86 octets with CRLF, 76 on disk
@@ -102,6 +102,15 @@ def test_any_octets_are_a_sheet(data: bytes) -> None:
 def test_the_sum_of_lines(lines: list[tuple[int, int]]) -> None:
     data = b"0S\n" + b"".join(b"%d %d\n" % line for line in lines)
     assert sheet(data) == (sum(a for a, _ in lines), sum(b for _, b in lines), len(lines), False)
+
+
+@given(st.text(alphabet="0123 -SC,\n").map(str.encode), st.text(alphabet="0123 -\n").map(str.encode))
+def test_reading_on_is_reading_all(first: bytes, more: bytes) -> None:
+    """What is known of a good file need not be read again."""
+    known = parse(first)
+    if not known.is_damaged:
+        end = first.rfind(b"\n") + 1
+        assert extended(known, (first + more)[end:]) == parse(first + more)
 
 
 # An account
@@ -477,6 +486,31 @@ def test_mail_that_comes_all_the_time(place: Place, rule: dict[str, str], kept: 
     assert used(account) == (6, 2)
     assert place.file.exists() is kept, "limits that stand nowhere else are not removed"
     assert not kept or place.lines() == ["5000S", "6 2"]
+
+
+@pytest.mark.parametrize(
+    "then, now",
+    [
+        ("900S\n5 1\n", "900S\n5 1\n6 1\n"),  # appended to
+        ("900S\n5 1\n6", "900S\n5 1\n66 1\n"),
+        ("900S\n5 1\n", "900S\n7 1\n6 1\n"),  # written anew in its place
+        ("900S\n5 1\n6 1\n", "900S\n7 1\n"),
+        ("900S\nx\n", "900S\nx\n6 1\n"),
+        ("900S\n5 1\n", ""),
+        ("900S\n" + "1 1\n" * 200, "900S\n" + "1 1\n" * 300),
+    ],
+)
+def test_whatever_others_do_to_it_is_seen(place: Place, then: str, now: str) -> None:
+    account = place.open()
+    place.write(then)
+    account.quota("User quota")
+    place.clock.time -= 1  # within a minute nothing is counted
+    place.write(now)
+    fresh = parse(now.encode())
+    found = account.quota("User quota")
+    if not fresh.is_damaged:
+        assert (found.storage_used, found.messages_used) == (fresh.storage, fresh.messages)
+    assert found.storage_limit == (limits_of(fresh.head).storage or None)
 
 
 # What is refused
