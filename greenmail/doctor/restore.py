@@ -19,7 +19,7 @@ from greenmail.doctor.lock_files import is_lock
 from greenmail.doctor.survey import Place
 from greenmail.doctor.undo import Record, Scope, content, digest, is_whole, octets
 from greenmail.errors import StorageError
-from greenmail.storage.filesystem import Files, Ownership, refusing
+from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_name import base_name
@@ -34,6 +34,8 @@ class Restored:
     done: int = 0
     idle: int = 0  # changes that had never been made, or are back already
     left: list[str] = field(default_factory=list)  # what was left alone, and why
+    renamed: list[bytes] = field(default_factory=list)  # messages that have another base name again
+    touched: set[bytes] = field(default_factory=set)  # directories to be synced
 
 
 class _Changed(Exception):
@@ -90,10 +92,14 @@ def _block(means: Means, block: list[Record], result: Restored) -> None:
         with _locked(means, scope, needed=bool(inside)):
             for record in inside:
                 _one(means.run.files, means.descriptor, record, result)
+            _settle(means.run.files, scope, result)
     except StorageError as error:
         result.left.append(f"{os.fsdecode(scope.directory)}: {error.text}")
+    except OSError as error:  # of the syncing: everything is in its place, but may not be so after a power cut
+        result.left.append(f"{os.fsdecode(scope.directory)}: {error.strerror or error}")
     for record in outside:
         _one(means.run.files, means.descriptor, record, result)
+    result.renamed.clear()
 
 
 def _is_outside(record: Record, place: Place) -> bool:
@@ -116,11 +122,9 @@ def _locked(means: Means, scope: Scope, needed: bool) -> Iterator[None]:
 
 
 def _one(files: Files, descriptor: int, record: Record, result: Restored) -> None:
-    values = record.values
-    where = values.get("path") or values.get("to", "")
-    steps = {"rename": _rename, "remove": _put_back, "replace": _replace, "mode": _mode, "owner": _owner}
+    where = record.values.get("path") or record.values.get("to", "")
     try:
-        if is_whole(descriptor, record) and steps[values["do"]](files, descriptor, record):
+        if _take_back(files, descriptor, record, result):
             result.done += 1
         else:
             result.idle += 1
@@ -130,7 +134,16 @@ def _one(files: Files, descriptor: int, record: Record, result: Restored) -> Non
         result.left.append(f"{where}: {error.strerror or error}")
 
 
-def _rename(files: Files, descriptor: int, record: Record) -> bool:
+def _take_back(files: Files, descriptor: int, record: Record, result: Restored) -> bool:
+    """Whether there was anything to take back."""
+    kind = record.values["do"]
+    if kind == "rename":
+        return _rename(files, record, result)
+    steps = {"remove": _put_back, "replace": _replace, "mode": _mode, "owner": _owner}
+    return is_whole(descriptor, record) and steps[kind](files, descriptor, record)
+
+
+def _rename(files: Files, record: Record, result: Restored) -> bool:
     old, new = octets(record.values["from"]), octets(record.values["to"])
     if not os.path.lexists(new):
         if any(os.path.lexists(path) for path in (old, *map(octets, record.origins))):
@@ -139,11 +152,9 @@ def _rename(files: Files, descriptor: int, record: Record) -> bool:
     if os.path.lexists(old):
         raise _Changed("the old name is taken")
     files.rename(new, old)
-    for directory in {os.path.dirname(old), os.path.dirname(new)}:
-        files.fsync_directory(directory)
-    scope = record.scope
-    if scope.directory and base_name(os.path.basename(old)) != base_name(os.path.basename(new)):
-        _note(files, scope, old)
+    result.touched.update(os.path.dirname(path) for path in (old, new))
+    if record.scope.directory and base_name(os.path.basename(old)) != base_name(os.path.basename(new)):
+        result.renamed.append(old)
     return True
 
 
@@ -160,16 +171,19 @@ def _with_other_flags(files: Files, old: bytes, new: bytes) -> tuple[bytes, byte
     raise _Changed("it is not there any more")
 
 
-def _note(files: Files, scope: Scope, path: bytes) -> None:
-    """Running servers learn the name; the UID list has the old one back already, being undone first."""
-    name = os.path.basename(path)
+def _settle(files: Files, scope: Scope, result: Restored) -> None:
+    """Make renames durable, and tell running servers of them: the UID list has the old names back by now."""
+    for directory in sorted(result.touched):
+        files.fsync_directory(directory)
+    result.touched.clear()
+    if not result.renamed:
+        return
     uidlist = Uidlist(files, scope.control + b"/dovecot-uidlist")
-    with refusing("cannot read the UID list"):
-        uidlist.refresh(locked=True)
-    uid = uidlist.uids.get(base_name(name))
-    if uid is not None:
-        place = Place("", scope.directory, scope.control, False)
-        note_renames(files, place, scope.index, [(uid, name, b"/new/" in path)])
+    uidlist.refresh(locked=True)
+    named = [(uidlist.uids.get(base_name(os.path.basename(path))), path) for path in result.renamed]
+    result.renamed.clear()
+    known = [(uid, os.path.basename(path), b"/new/" in path) for uid, path in named if uid is not None]
+    note_renames(files, Place("", scope.directory, scope.control, False), scope.index, known)
 
 
 def _put_back(files: Files, descriptor: int, record: Record) -> bool:

@@ -15,7 +15,6 @@ from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_name import sizes_of, with_sizes, without_sizes
 from greenmail.storage.uidlist import Uidlist
 
-_BATCH = 100
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")  # their S= is the size of what is in them
 
 
@@ -61,21 +60,25 @@ def _read(files: Files, path: bytes) -> tuple[int, int] | None:
 
 
 def mend(mailbox: Mailbox, bench: Bench) -> None:
-    """Correct the names, in batches, each with one rewrite of the UID list."""
+    """Correct the names, with one rewrite of the UID list."""
     wrong = []
+    taken = {entry.base for entry in mailbox.entries} | mailbox.parsed.uids.keys()
     for entry in mailbox.messages():
         real = _measured(mailbox, entry, bench.around)
-        if real is not None:
-            wrong.append((entry, with_sizes(without_sizes(entry.base), *real)))
-    for start in range(0, len(wrong), _BATCH):
-        _correct(mailbox, bench, wrong[start : start + _BATCH])
+        if real is None:
+            continue
+        base = with_sizes(without_sizes(entry.base), *real)
+        if base in taken:  # names that differed in what was wrong
+            base = with_sizes(bench.unique.next(), *real)
+        taken.add(base)
+        wrong.append((entry, base))
+    if wrong:
+        _correct(mailbox, bench, wrong)
 
 
 def _correct(mailbox: Mailbox, bench: Bench, batch: list[tuple[Entry, bytes]]) -> None:
     place, files = mailbox.place, bench.files
     uidlist = bench.uidlist(place)
-    taken = {entry.base for entry in mailbox.messages()} | uidlist.uids.keys()
-    batch = [(entry, base) for entry, base in batch if base not in taken]
     directory = place.directory + b"/"
     names = {directory + entry.path: (entry, base) for entry, base in batch}
     pairs = [(path, directory + e.part + b"/" + base + e.name[len(e.base) :]) for path, (e, base) in names.items()]
@@ -84,9 +87,12 @@ def _correct(mailbox: Mailbox, bench: Bench, batch: list[tuple[Entry, bytes]]) -
     numbered = [(old, base, new) for old, base, new in renamed if old in uidlist.uids]
     if numbered:
         with bench.log.replacing(mailbox.path(b"dovecot-uidlist")):
-            for old, base, _ in numbered:
+            for old, _, _ in numbered:
                 _keep_identity(uidlist, old, bench.around)
-                uidlist.rename(old, base)
+            other = {old: base for old, base, _ in numbered}
+            fields = uidlist.fields
+            records = [(uid, fields.get(uid, b""), other.get(base, base)) for base, uid in uidlist.uids.items()]
+            uidlist.load(uidlist.uidvalidity, uidlist.next_uid, records)
             uidlist.rewrite()
         index_root = os.fsencode(bench.around.settings.index_path)
         known = [(uidlist.uids[base], os.path.basename(new), b"/new/" in new) for _, base, new in numbered]

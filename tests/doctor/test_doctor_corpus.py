@@ -258,3 +258,14 @@ def test_compressed_messages_have_other_sizes(run: Run, target: Target, maildir:
     renamed(f"cur/{SECOND}:2,S", f"cur/{UNIQUE},S=99,W=100:2,S")(maildir)
     write(maildir / f"cur/{UNIQUE},S=99,W=100:2,S", b"\x1f\x8b\x08\x00compressed")
     assert "wrong-size" not in {kind for kind, _ in kinds(audit(run, target))}
+
+
+def test_names_that_differ_in_wrong_sizes_alone_stay_two(run: Run, target: Target, maildir: Path) -> None:
+    renamed(f"cur/{SECOND}:2,S", f"cur/{UNIQUE},S=1:2,S")(maildir)
+    renamed(f"cur/{base('', 3)}:2,S", f"cur/{UNIQUE},S=2:2,F")(maildir)
+    log = undo.UndoLog(str(maildir.parent / "undo"), run.call)
+    assert repair(run, target, log, audit(run, target).findings) == []
+    uids = parse((maildir / "dovecot-uidlist").read_bytes()).uids
+    found = {uids[path.name.partition(":")[0].encode()]: path for path in (maildir / "cur").iterdir()}
+    assert [found[uid].read_bytes() for uid in (2, 3)] == [body("", 2), body("", 3)]
+    assert [found[uid].name[-1] for uid in (2, 3)] == ["S", "F"]
