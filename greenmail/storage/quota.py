@@ -409,7 +409,11 @@ class Maildirsize:
         own = self._own_limits(sheet)
         keeps_head = sheet is not None and sheet.head_is_good and limits_of(sheet.head) == own
         head = sheet.head if sheet is not None and keeps_head else head_of(own)
-        directories = sorted({directory for name, directory in self._mailboxes() if self.counts(name)})
+        try:
+            directories = sorted({directory for name, directory in self._mailboxes() if self.counts(name)})
+        except StorageError as error:  # they cannot be listed now
+            log.warning("maildirsize path=%r error=%r", self._path, error.text)
+            return
         removable = bool(self.rules.limits) and own == self.rules.limits
         found = self._runtime.blocking(recount, self._files, self._path, head, directories, removable)
         if isinstance(found, OSError):

@@ -438,6 +438,21 @@ def test_a_failure_of_the_file_fails_no_operation(place: Place, call: str, error
     assert len(list((place.maildir / "new").iterdir())) == 1
 
 
+def test_mailboxes_that_cannot_be_listed(place: Place) -> None:
+    account = limited(place, quota_rule="*:messages=5")
+
+    def strike(name: str, args: tuple[Any, ...]) -> None:
+        if name == "scandir":
+            raise OSError(errno.EMFILE, "too many open files")
+
+    inbox = account.open("INBOX")
+    place.fail = strike
+    upload = inbox.upload()
+    upload.write(BODY)
+    inbox.save([upload])
+    assert len(inbox.table) == 1 and not place.file.exists()
+
+
 def test_another_one_counts_at_the_same_time(place: Place) -> None:
     account = limited(place, quota_rule="*:bytes=5000")
     lock = os.open(place.maildir / "greenmail-quota.lock", os.O_RDWR | os.O_CREAT, 0o600)
