@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 HOT_NS = 2_000_000_000  # a directory's time says nothing about changes that near to it: formats.md 1.8
 VERIFY_NS = 1_000_000  # after own changes a large `cur/` is verified later, in proportion to its size
 LARGE = 2000  # messages from which what is done for each of them goes to the pool
+_KINDS = 10_000  # different ends of names that are remembered
 LARGE_FILE = 1 << 17  # octets of a directory, or of a control file, that has as many entries
 
 GONE_TEXT = "The mailbox was deleted, renamed or replaced by another program; select it again."
@@ -97,6 +98,7 @@ class Box:
         self.uids_are_suspect = True  # the uidlist was read anew: rows may have other UIDs there
         self._keyword_names: tuple[str, ...] | None = None
         self._by_letters: dict[bytes, Flags] = {}
+        self._by_info: dict[bytes, Flags] = {}  # what follows a base name -> its flags
         self._subscribers: dict[int, Callable[[], None]] = {}
         self._next_subscriber = 0
 
@@ -173,6 +175,7 @@ class Box:
     def forget_meanings(self) -> None:
         """Keywords came, or letters may mean something else now."""
         self._by_letters.clear()
+        self._by_info.clear()
         self._keyword_names = None
 
     def refresh_uidlist(self, locked: bool) -> Refreshed:
@@ -192,8 +195,17 @@ class Box:
 
     def flags_of(self, name: bytes, is_new: bool) -> Flags:
         """What a file's name says; a file in `new/` has no flags of that kind, formats.md 1.3."""
-        overflow = self.overflow.of(base_name(name))
-        return overflow if is_new else self.flags_of_letters(letters_of(name)) | overflow
+        base = base_name(name)
+        overflow = self.overflow.of(base)
+        if is_new:
+            return overflow
+        info = name[len(base) :]
+        flags = self._by_info.get(info)
+        if flags is None:
+            if len(self._by_info) >= _KINDS:
+                self._by_info.clear()
+            flags = self._by_info[info] = self.flags_of_letters(letters_of(info))
+        return flags | overflow if overflow else flags
 
     def flags_of_letters(self, letters: bytes) -> Flags:
         """Flags for letters as `letters_of` gives them."""

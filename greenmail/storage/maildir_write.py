@@ -119,16 +119,35 @@ class _Delta:
 def apply_letters(files: Files, directory: bytes, items: Sequence[Item], delta: _Delta) -> list[Outcome]:
     """Rename each file so that its letters are changed by `delta`; a file in `new/` moves to `cur/`."""
     finder = Finder(files, directory)
-    return [_apply_one(files, directory, item, delta, finder) for item in items]
+    infos: dict[bytes, bytes | None] = {}
+    return [_apply_one(files, directory, item, delta, finder, infos) for item in items]
 
 
-def _apply_one(files: Files, directory: bytes, item: Item, delta: _Delta, finder: Finder) -> Outcome:
+def _changed(name: bytes, is_new: bool, delta: _Delta, infos: dict[bytes, bytes | None]) -> bytes | None:
+    """The name with the changed letters, or None if nothing is to be renamed.
+
+    It depends on what follows the base name alone, of which there are few kinds: `infos` remembers them.
+    """
+    end = name.find(b":")
+    base, info = (name, b"") if end < 0 else (name[:end], name[end:])
+    if info not in infos:
+        letters = letters_of(info)
+        wanted = delta.on(letters)
+        infos[info] = None if wanted == frozenset(letters) else with_letters(info, wanted)
+    found = infos[info]
+    if found is None and is_new and letters_of(info):
+        found = with_letters(info, letters_of(info))
+    return None if found is None else base + found
+
+
+def _apply_one(
+    files: Files, directory: bytes, item: Item, delta: _Delta, finder: Finder, infos: dict[bytes, bytes | None]
+) -> Outcome:
     name, is_new = item.name, item.is_new
     for _ in range(_RETRIES):
-        letters = delta.on(letters_of(name))
-        if letters == frozenset(letters_of(name)) and (not is_new or not letters):
+        wanted = _changed(name, is_new, delta, infos)
+        if wanted is None:
             return Outcome(item.uid, name, is_new, False)
-        wanted = with_letters(name, letters)
         target = directory + b"/cur/" + wanted
         try:
             if os.path.lexists(target):  # a second file of this base name: the next look parts them
@@ -239,11 +258,12 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
     change = Change()
     changed: list[int] = []
     failed: OSError | None = None
-    letters: set[int] = set()
+    infos: set[bytes] = set()
     for outcome in outcomes:
         failed = failed or outcome.error
         if outcome.name is not None and not outcome.is_new:
-            letters.update(letters_of(outcome.name))
+            infos.add(outcome.name[len(base_name(outcome.name)) :])
+    letters = {letter for info in infos for letter in letters_of(info)}
     if any(letter >= FIRST_KEYWORD for letter in letters) and box.keywords.name_letters(letters, write=True):
         box.forget_meanings()
     for outcome in outcomes:
