@@ -20,6 +20,7 @@ import hashlib
 import os
 import secrets
 import struct
+import time
 import zlib
 from array import array
 from bisect import bisect_left
@@ -41,6 +42,7 @@ MAX_DATA = 16 << 20  # longer values are not kept
 _SCAN = 1 << 20  # octets read at once while scanning
 _PIECE = 1 << 18  # octets read at once for several records
 _FEW = 1024  # keys out of order that are found by hash before they are put into the columns
+_ABANDONED = 60.0  # seconds after which a half-made file is of one who died
 
 
 def owner_of(mailbox_id: str, uidvalidity: int) -> bytes:
@@ -293,9 +295,24 @@ class Cache:
             return
 
     def _create(self) -> None:
-        """Of two processes that do this at once the later wins; the earlier finds its file gone."""
+        """No lock is held: of two processes that do this at once one makes the file, and the other does without."""
         header = MAGIC + secrets.token_bytes(16) + self._owner
-        replace_cache_file(self._files, self._path, header, self._ownership)
+        temporary = self._path + b".new"
+        try:
+            descriptor = self._files.create_exclusive(temporary, self._ownership)
+        except FileExistsError:
+            if time.time() - self._files.lstat(temporary).st_mtime > _ABANDONED:
+                self._files.unlink_quietly(temporary)  # the next attempt finds the way free
+            raise
+        try:
+            try:
+                self._files.write_all(descriptor, header)
+            finally:
+                self._files.close(descriptor)
+            self._files.rename(temporary, self._path)
+        except OSError:
+            self._files.unlink_quietly(temporary)
+            raise
         self._open()
         if self._fd < 0:
             raise FileNotFoundError(self._path)

@@ -225,6 +225,10 @@ class OverflowKeywords:
         self.names, self._messages, self._others = _parse_overflow(data)
         return True
 
+    def print(self) -> list[int]:
+        """Inode, size and mtime of the file as it was read or written last; zeros if there was none."""
+        return list(self._state[1:]) if self._state is not None else [0, 0, 0]
+
     def of(self, base: bytes) -> frozenset[str]:
         """The overflow keywords of a message."""
         return self._messages.get(base, frozenset())

@@ -185,6 +185,17 @@ class Box:
             self.uids_are_suspect = True
         return refreshed
 
+    def change_overflow(self, messages: dict[bytes, Flags]) -> None:
+        """Under the lock: keywords without letters of these base names."""
+        is_done = False
+        try:
+            self.context.runtime.blocking(self.overflow.change, messages)
+            is_done = True
+        finally:
+            self.forget_meanings()
+            # If its last sync failed the new file stands: the next look reads it.
+            self.is_settled = self.is_settled and is_done
+
     def path(self, name: bytes, is_new: bool) -> bytes:
         return (self.new_path if is_new else self.cur_path) + name
 
@@ -254,6 +265,10 @@ class Box:
             return [0, 0, 0]
         return [found.st_ino, found.st_size, found.st_mtime_ns]
 
+    def control_print(self) -> list[int]:
+        """What changes when the uidlist or the keywords without letters do, as far as they are known here."""
+        return [*(self.uidlist.print() or self.uidlist_print()), *self.overflow.print()]
+
     def own_times(self) -> list[int]:
         """Directory times after a change of our own, made under the lock right after everything was looked at.
 
@@ -268,7 +283,7 @@ class Box:
             new_due = new_due or min(new, self.now_ns()) + HOT_NS
         if cur != old_cur:
             cur_due = cur_due or min(cur, self.now_ns()) + max(HOT_NS, VERIFY_NS * len(self.index.names))
-        return [new, new_due, cur, cur_due, *(self.uidlist.print() or self.uidlist_print())]
+        return [new, new_due, cur, cur_due, *self.control_print()]
 
     def commit(self, change: Change, times: list[int] | None = None) -> None:
         """What was done on disk becomes known: journal third, views fourth. `times` None: it was our own change."""

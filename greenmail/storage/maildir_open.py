@@ -76,7 +76,7 @@ def _load(box: Box) -> bool:
     box.is_settled = bool(index.times)
     box.uidlist.remember(index.uidvalidity, index.uidnext)
     box.refresh_keywords()
-    if index.times[4:] == box.uidlist_print():
+    if index.times[4:] == [*box.uidlist_print(), *box.overflow.print()]:
         return True
     return _agrees(box)
 

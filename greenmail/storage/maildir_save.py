@@ -189,8 +189,7 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
         name = arrival.base if is_new else with_letters(arrival.base, delta.add)
         steps.append(_Step(arrival.path, box.path(name, is_new), name, is_new))
     if beyond:
-        box.context.runtime.blocking(box.overflow.change, beyond)
-        box.forget_meanings()
+        box.change_overflow(beyond)
     directories = sorted({os.path.dirname(step.target) for step in steps})
     uids: list[int] | StorageError = box.context.runtime.blocking(
         _deliver_and_number, box, arrivals, steps, directories

@@ -2,7 +2,8 @@
 
 The remembered state of the directories, `Index.times`, is a list of nanoseconds:
 
-    mtime of new/, due of new/, mtime of cur/, due of cur/, and of the uidlist: inode, size, mtime
+    mtime of new/, due of new/, mtime of cur/, due of cur/, and of the uidlist: inode, size, mtime; and the same of the
+    keywords without letters
 
 mtime: as it was before the directory was last listed. due: 0 if that listing came at least 2 s after the mtime, so
 that an equal mtime proves that nothing changed; else the moment from which one more listing gives that certainty.
@@ -200,7 +201,7 @@ def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur
         new_due = 0 if now - before[0] >= HOT_NS else min(before[0], now) + HOT_NS
     if list_cur:
         cur_due = 0 if now - before[1] >= HOT_NS else min(before[1], now) + HOT_NS
-    return [before[0], new_due, before[1], cur_due, *(box.uidlist.print() or box.uidlist_print())]
+    return [before[0], new_due, before[1], cur_due, *box.control_print()]
 
 
 def _read_uidlist(box: Box, scan: Scan) -> None:
@@ -453,15 +454,18 @@ def known_size(box: Box, uid: int, name: bytes) -> int:
 
 
 def _reinterpret(box: Box, change: Change) -> None:
-    """If letters that were in use mean other keywords now, read all flags anew."""
+    """If letters that were in use mean other keywords now, or keywords without letters changed, read all flags anew."""
     index, names = box.index, box.keywords.names
-    if names == index.letters:
+    # A change that nobody could journal: the file is all that tells of it.
+    is_beyond_known = index.times[7:] == box.overflow.print()
+    if names == index.letters and is_beyond_known:
         return
-    if any(names.get(letter) != name for letter, name in index.letters.items()):
+    if not is_beyond_known or any(names.get(letter) != name for letter, name in index.letters.items()):
         box.forget_meanings()
         for row, uid in enumerate(index.table.uids):
             is_new = uid in index.in_new
             flags: Flags = box.flags_of(index.names[row], is_new)
             if flags != index.table.flags_of(row):
                 change.became(uid, index.names[row], is_new, flags)
-    change.value("letters", dict(names))
+    if names != index.letters:
+        change.value("letters", dict(names))

@@ -249,8 +249,7 @@ def _change_overflow(box: Box, items: Sequence[Item], action: FlagAction, beyond
         if new != old:
             wanted[base] = new
     if wanted:
-        box.context.runtime.blocking(box.overflow.change, wanted)
-        box.forget_meanings()
+        box.change_overflow(wanted)
 
 
 def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:

@@ -12,7 +12,6 @@ without an fsync: after a power cut it may be empty or mixed, which the CRC over
 """
 
 import json
-import secrets
 import struct
 import sys
 import zlib
@@ -89,9 +88,13 @@ def write(files: Files, path: bytes, snapshot: Snapshot, owner: Ownership) -> No
 
 
 def replace_cache_file(files: Files, path: bytes, data: bytes, owner: Ownership) -> None:
-    """Replace a file that may be lost: as `Files.replace_file`, without any sync."""
-    temporary = b"%s.%s.tmp" % (path, secrets.token_hex(8).encode())
-    descriptor = files.create_exclusive(temporary, owner)
+    """Replace a file that may be lost: as `Files.replace_file`, without any sync, and with a lock held as there."""
+    temporary = path + b".tmp"
+    try:
+        descriptor = files.create_exclusive(temporary, owner)
+    except FileExistsError:
+        files.unlink(temporary)  # of one who died
+        descriptor = files.create_exclusive(temporary, owner)
     try:
         try:
             files.write_all(descriptor, data)

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _NAME = b"dovecot-uidvalidity"
 _SUFFIX = re.compile(rb"dovecot-uidvalidity\.([0-9a-f]{8})")
+_TEMPORARY = _NAME + b".tmp."
+_OLD = 3600.0  # seconds
 _ATTEMPTS = 100
 _MASK = 0xFFFFFFFF
 
@@ -49,9 +51,9 @@ def _path(control: bytes, value: int) -> bytes:
 
 def _count(files: Files, control: bytes, now: float) -> int:
     for _ in range(_ATTEMPTS):
-        found = sorted(
-            int(match[1], 16) for name in files.listdir(control) if (match := _SUFFIX.fullmatch(name)) is not None
-        )
+        names = files.listdir(control)
+        _tidy(files, control, names, now)
+        found = sorted(int(match[1], 16) for name in names if (match := _SUFFIX.fullmatch(name)) is not None)
         if not found:
             value = max(int(now) & _MASK, _after(_read(files, control)))
             if _create(files, control, value):
@@ -66,6 +68,18 @@ def _count(files: Files, control: bytes, now: float) -> int:
             continue  # another process took this value
         return _after(found[-1])
     raise FileExistsError("others count faster")
+
+
+def _tidy(files: Files, control: bytes, names: list[bytes], now: float) -> None:
+    """Remove what `_note` left behind when it was cut short."""
+    for name in names:
+        if name.startswith(_TEMPORARY):
+            try:
+                is_old = now - files.lstat(control + b"/" + name).st_mtime > _OLD
+            except FileNotFoundError:
+                continue
+            if is_old:
+                files.unlink_quietly(control + b"/" + name)
 
 
 def _read(files: Files, control: bytes) -> int:
@@ -87,7 +101,7 @@ def _create(files: Files, control: bytes, value: int) -> bool:
 def _note(files: Files, control: bytes, value: int) -> None:
     """Write down the value as the place where Dovecot begins to look; it looks further if this is old."""
     # Nobody holds a lock here, so everybody has a name of his own.
-    temporary = b"%b/%b.tmp.%d.%b" % (control, _NAME, os.getpid(), secrets.token_hex(4).encode("ascii"))
+    temporary = b"%b/%b%d.%b" % (control, _TEMPORARY, os.getpid(), secrets.token_hex(4).encode("ascii"))
     try:
         owner = ownership(files.stat(control))
         files.replace_file(control + b"/" + _NAME, b"%08x" % value, owner, temporary)

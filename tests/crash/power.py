@@ -424,6 +424,10 @@ def _translate(node: DirectoryNode, path: bytes) -> None:
     uidlist = node.entries.get(b"dovecot-uidlist")
     if isinstance(uidlist, FileNode):
         inodes = {uidlist.inode: os.stat(path + b"/dovecot-uidlist").st_ino}
+        data = node.entries.get(b"greenmail-data")
+        beyond = data.entries.get(b"keywords") if isinstance(data, DirectoryNode) else None
+        if isinstance(beyond, FileNode):
+            inodes[beyond.inode] = os.stat(path + b"/greenmail-data/keywords").st_ino
         saved, log = node.entries.get(b"greenmail.index"), node.entries.get(b"greenmail.log")
         if isinstance(saved, FileNode) and (found := snapshot.unpack(saved.data)) is not None:
             _correct(found.meta, inodes)
@@ -445,7 +449,8 @@ def _translate(node: DirectoryNode, path: bytes) -> None:
 def _correct(batch: dict[str, Any], inodes: dict[int, int]) -> None:
     times = batch.get("times")
     if times:
-        times[4] = inodes.get(times[4], times[4])
+        for place in (4, 7):
+            times[place : place + 1] = [inodes.get(inode, inode) for inode in times[place : place + 1]]
 
 
 def _overwrite(path: bytes, data: bytes) -> None:
