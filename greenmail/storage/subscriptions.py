@@ -16,6 +16,7 @@ UTF-7), and taken over with the first change.
 """
 
 import logging
+import os
 
 from greenmail.errors import StorageError
 from greenmail.storage import courier
@@ -60,7 +61,10 @@ class Subscriptions:
     def names(self) -> list[str]:
         """In the order of the file, each once; lines that are no name in this layout are left out."""
         found: dict[str, None] = {}
-        for line, levels in self._lines(self._read()):
+        data = self._read()
+        if len(data) > len(_HEADER) and not os.path.exists(self._path):
+            self._take_over()
+        for line, levels in self._lines(data):
             name = self._name(levels)
             if name is None:
                 log.debug("subscription-ignored path=%r line=%r", self._path, line)
@@ -71,11 +75,11 @@ class Subscriptions:
     def _read(self) -> bytes:
         with refusing("cannot read the subscriptions"):
             try:
-                return self._files.read_file(self._path)
+                return bytes(self._files.surely(self._files.read_file, self._path))
             except FileNotFoundError:
                 pass  # then there may be Courier's
             try:
-                data = self._files.read_file(self._courier)
+                data = self._files.surely(self._files.read_file, self._courier)
             except FileNotFoundError:
                 return _HEADER
         lines = []
@@ -85,6 +89,15 @@ class Subscriptions:
             except StorageError:
                 log.warning("subscription-ignored path=%r name=%r", self._courier, name)
         return _HEADER + b"".join(lines)
+
+    def _take_over(self) -> None:
+        """Courier's list becomes ours at first sight, so that it is there for Dovecot too; formats.md 6.4."""
+        try:
+            with FileLock(self._files, self._path, self._waiting, SUBSCRIPTIONS_STALE) as lock:
+                if not os.path.exists(self._path):
+                    lock.commit(self._read())
+        except StorageError as error:  # read-only or full: Courier's list is read, now and next time
+            log.info("subscriptions-import path=%r not written error=%r", self._path, error.text)
 
     def _lines(self, data: bytes) -> list[tuple[bytes, _Levels]]:
         """Every line without LF, with the levels that it names; no levels: none."""

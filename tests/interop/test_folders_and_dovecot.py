@@ -21,6 +21,8 @@ from support import server as greenmail
 from support.in_turns import Site, body, file_of, mail, names, record, state, uids_of
 from support.wire_client import Imap, flat, parse
 
+from greenmail.storage import mutf7
+
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot")]
 
 
@@ -442,3 +444,39 @@ def test_check_45_two_deliveries_in_one_step_of_the_clock(site: Site) -> None:
         ours = {uid: record(box, uid).partition(":")[2] for uid in range(1, 101)}
         assert len(set(ours.values())) == 100
         assert sorted(state(other, "Empty")[1]) == list(range(1, 101))
+
+
+# From Courier to Dovecot, by way of GreenMail
+
+
+def test_check_50_what_was_imported_from_courier_is_what_dovecot_lists(place: Path) -> None:
+    maildir = trees.unpack("courier", place)
+    dovecot.give(maildir)
+    with greenmail.start(
+        place / "run", str(maildir), user=dovecot.OWNER, group=dovecot.OWNER, separator=".", prefix="INBOX.",
+        run_path=str(place / "sockets"),
+    ) as server, Imap(server.imaps, tls=True).login() as client:  # fmt: skip
+        folders, subscribed = set(listed(client)), set(listed(client, 'LSUB "" "*"'))
+        ours = states(client, sorted(folders - noselect(client)))
+    with (
+        dovecot.start(place / "dovecot", maildir, separator=".", prefix="INBOX.", location=":UTF-8") as server2,
+        Imap(server2.imap).login() as client,
+    ):
+        assert set(listed(client)) == folders
+        assert set(listed(client, 'LSUB "" "*"')) == subscribed
+        theirs = states(client, sorted(ours))
+    for name, (validity, flags) in ours.items():
+        lettered = {uid: without_overflow(maildir, name, found) for uid, found in flags.items()}
+        assert theirs[name] == (validity, lettered), name
+
+
+def noselect(client: Imap) -> set[str]:
+    return {name for name, attributes in listed(client).items() if attributes & {"\\Noselect", "\\NonExistent"}}
+
+
+def without_overflow(maildir: Path, name: str, flags: set[str]) -> set[str]:
+    """Without the keywords that no letter was left for."""
+    path = maildir / mutf7.decode(name.removeprefix("INBOX").encode("ascii")) / "dovecot-keywords"
+    lines = path.read_text().splitlines() if path.exists() else []
+    lettered = {line.split(" ", 1)[1] for line in lines}
+    return {flag for flag in flags if flag.startswith("\\") or flag in lettered}

@@ -134,6 +134,14 @@ def test_couriers_list_is_used_and_taken_over(root, courier, options, names):
     assert made.names() == names
 
 
+def test_couriers_list_is_there_for_dovecot_once_it_was_read(root):
+    """Check 50."""
+    made = subscriptions(root, None, courier=b"INBOX\nINBOX.Sent\n", **COURIER)
+    assert made.names() == ["INBOX", "INBOX.Sent"]
+    assert read(root) == V2 + b"INBOX\nSent\n"
+    assert made.names() == ["INBOX", "INBOX.Sent"]
+
+
 def test_an_empty_list_of_ours_hides_couriers(root):
     assert subscriptions(root, V2, courier=b"INBOX.Sent\n", **COURIER).names() == []
 
