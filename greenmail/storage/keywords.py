@@ -51,7 +51,7 @@ _State = tuple[int, int, int, int]
 
 def _state(files: Files, path: bytes) -> _State | None:
     try:
-        found = files.stat(path)
+        found = files.surely(files.stat, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
@@ -83,7 +83,7 @@ class Keywords:
             if state == self._state:
                 return False
             try:
-                data = self._files.read_file(self._path) if state is not None else b""
+                data = self._files.surely(self._files.read_file, self._path) if state is not None else b""
             except FileNotFoundError:
                 data, state = b"", None
         self._state = state
@@ -164,7 +164,7 @@ class Keywords:
         data = b"".join(b"%d %b\n" % (index, raw[index]) for index in sorted(raw))
         with refusing("cannot write the keywords"):
             try:
-                before = int(self._files.stat(self._path).st_mtime)
+                before = int(self._files.surely(self._files.stat, self._path).st_mtime)
             except FileNotFoundError:
                 before = 0
             mtime = max(int(time.time()), before + 1)
@@ -218,7 +218,7 @@ class OverflowKeywords:
             if state == self._state:
                 return False
             try:
-                data = self._files.read_file(self._path) if state is not None else b""
+                data = self._files.surely(self._files.read_file, self._path) if state is not None else b""
             except FileNotFoundError:
                 data, state = b"", None
         self._state = state

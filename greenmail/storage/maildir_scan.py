@@ -39,7 +39,7 @@ Names = list[bytes]
 def list_names(files: Files, path: bytes) -> Names:
     """The entries that can be messages, or names that have to be repaired; none if there is no directory."""
     try:
-        return [name for name in files.listdir(path) if is_message(name)]
+        return [name for name in files.surely(files.listdir, path) if is_message(name)]
     except FileNotFoundError:
         return []
 

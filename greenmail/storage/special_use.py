@@ -33,7 +33,7 @@ class SpecialUse:
     def _own(self) -> list[tuple[str, str]]:
         with refusing("The special uses of mailboxes cannot be read"):
             try:
-                data = self._files.read_file(self._path).decode("utf-8", "replace")
+                data = self._files.surely(self._files.read_file, self._path).decode("utf-8", "replace")
             except FileNotFoundError:
                 return []
         lines = (line.partition(" ") for line in data.split("\n"))

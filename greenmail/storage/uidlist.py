@@ -115,19 +115,24 @@ class Uidlist:
         MISSING with `uidvalidity` set: the file went away under us; `rewrite` puts back what is known.
         """
         with refusing("cannot read the UID list"):
-            try:
-                found = _Seen.of(self._files.stat(self._path))
-                if found == self._seen and not (locked and self._offset < found.size):
-                    return Refreshed.UNCHANGED
-                descriptor = self._files.open(self._path, os.O_RDONLY)
-            except FileNotFoundError:
-                self._seen = None
-                self.must_rewrite = True
-                return Refreshed.MISSING
-            try:
-                return self._take_up(descriptor, locked)
-            finally:
-                self._files.close(descriptor)
+            for _ in range(2):  # who finds nothing looks once more, as in `Files.surely`
+                try:
+                    return self._look(locked)
+                except FileNotFoundError:
+                    continue
+            self._seen = None
+            self.must_rewrite = True
+            return Refreshed.MISSING
+
+    def _look(self, locked: bool) -> Refreshed:
+        found = _Seen.of(self._files.stat(self._path))
+        if found == self._seen and not (locked and self._offset < found.size):
+            return Refreshed.UNCHANGED
+        descriptor = self._files.open(self._path, os.O_RDONLY)
+        try:
+            return self._take_up(descriptor, locked)
+        finally:
+            self._files.close_quietly(descriptor)
 
     def _take_up(self, descriptor: int, locked: bool) -> Refreshed:
         seen, found = self._seen, _Seen.of(self._files.fstat(descriptor))

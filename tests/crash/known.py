@@ -6,8 +6,6 @@ A line goes when its fault does. Only number 7 can lose mail.
 import re
 
 _KNOWN = [
-    # 3: a file is there, and one call says that it is not: taken for a file that was removed.
-    r" ENOENT at \d+ (stat|open|pread|listdir|close): AssertionError",
     # 4: CREATE was refused after its directory was made.
     r"^create(-control)? .*something is left of what was refused",
     # 5: CONTROL= and a death between the two renames of RENAME.
