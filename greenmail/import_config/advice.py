@@ -25,7 +25,7 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
     (r"plugin/(imapsieve|sieve).*", _SIEVE, Weight.TO_DO),
     # What would make mail look another way
     (r"plugin/(mail_crypt|fscrypt)", "encrypted mail cannot be read: decrypt it first", Weight.FIRST),
-    (r"plugin/zlib_save", "try one compressed message with a client before you switch, and stop compressing", Weight.FIRST),
+    (r"plugin/zlib_save", "try one compressed message with a client first, and stop compressing", Weight.FIRST),
     (r"plugin/acl", "rights in dovecot-acl files are kept; see CAPABILITY for whether ACL is served", Weight.TO_DO),
     (r"(protocol pop3/)?pop3_reuse_xuidl", "ids from X-UIDL: POP3 clients download such mail again", Weight.FIRST),
     (r"(protocol pop3/)?pop3_uidl_duplicates", "only for ids that are not unique by themselves", Weight.TO_DO),
@@ -34,7 +34,7 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
     (r"(protocol pop3/)?pop3_", _OWN, Weight.NOTHING),
     (r"maildir_very_dirty_syncs", "if Dovecot goes on writing here (LMTP), set it to no", Weight.TO_DO),
     (r"maildir_|mbox_|mdbox_|imapc_|pop3c_", _OWN, Weight.NOTHING),
-    (r"mail_nfs_|mmap_disable|mail_fsync|lock_method|dotlock_", "one machine at a time may serve a Maildir", Weight.NOTHING),
+    (r"mail_nfs_|mmap_disable|mail_fsync|lock_method|dotlock_", "serve each Maildir from one machine", Weight.NOTHING),
     (r"mail_(privileged_group|access_groups)",
      "workers have one group: set `group` to one that may write the mail, INBOX's directory too", Weight.TO_DO),
     (r"mail_attachment_|mail_cache_|mail_never_cache|mail_always_cache|mailbox_list_index|mail_sort|mail_vsize|mail_prefetch",

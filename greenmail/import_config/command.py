@@ -57,7 +57,9 @@ def _with_key(text: str) -> str:
     """With the path of the private key, which `doveconf -n` hides and `doveconf -P` tells, if this is the machine."""
     output = parse(text)
     hidden = output.root.values.get("ssl_key", "")
-    if not hidden.startswith(HIDDEN) or not os.path.isabs(output.source) or output.host != os.uname().nodename:
+    # doveconf says the whole name of the machine, the kernel often the first part alone.
+    is_here = output.host.partition(".")[0] == os.uname().nodename.partition(".")[0]
+    if not hidden.startswith(HIDDEN) or not os.path.isabs(output.source) or not is_here:
         return text
     try:
         asked = subprocess.run(

@@ -15,6 +15,10 @@ _INDEX_ELSEWHERE = (
     "GreenMail's own index files go there; Dovecot's are not read from another directory: keywords beyond 26 of a "
     "mailbox would be lost, if you have any"
 )
+_INBOX_ELSEWHERE = (
+    "GreenMail looks for the control files of INBOX in control-path itself, and Dovecot has them in .INBOX below it: "
+    "INBOX would get new UIDs, so stay with Dovecot"
+)
 _FORMAT = "GreenMail serves Maildirs alone: convert first, `doveadm -o mail_location=maildir:~/Maildir sync -u USER {}`"
 _CONNECTIONS = "GreenMail counts over all addresses of a user, and keeps its own 50; set max-connections-per-user"
 _MOST_CONNECTIONS = 1_000_000
@@ -56,6 +60,8 @@ def _location(draft: Draft, found: Location, text: str, home: Home) -> None:
         name = f"mail_location/{option}"
         if option in _PATHS and value.upper() != "MEMORY":
             _path(draft, _PATHS[option], name, value, home)
+            if option == "CONTROL":
+                draft.leave(name, value, _INBOX_ELSEWHERE, Weight.FIRST)
             if option == "INDEX":
                 draft.leave(name, value, _INDEX_ELSEWHERE)
         elif option == "UTF-8":
@@ -137,8 +143,7 @@ def _namespace(draft: Draft, block: Block, separator: str) -> None:
             created.append(name)
         if auto == "create":
             draft.leave(f"{where}/auto", auto, "auto-create subscribes as well as creates", Weight.NOTHING)
-    if uses:
-        draft.settings["special-use"] = uses
+    draft.settings["special-use"] = uses  # also if there are none: clients are to see what they saw
     if created:
         draft.settings["auto-create"] = created
 
