@@ -93,7 +93,7 @@ def test_what_is_written_is_read(values: dict[str, str], blocks: list[tuple[str,
     [
         ("scheme=CRYPT username_format=%u /etc/users", ({"scheme": "CRYPT", "username_format": "%u"}, "/etc/users")),
         ("/etc/users", ({}, "/etc/users")),
-        ("uid=vmail gid=vmail home=/var/vmail/%d/%n", ({"uid": "vmail", "gid": "vmail", "home": "/var/vmail/%d/%n"}, "")),
+        ("uid=vmail gid=vmail home=/v/%d/%n", ({"uid": "vmail", "gid": "vmail", "home": "/v/%d/%n"}, "")),
         ("/etc/a=b/users", ({}, "/etc/a=b/users")),
         ("", ({}, "")),
     ],
@@ -110,7 +110,7 @@ def test_words() -> None:
     "text, expected",
     [
         ("maildir:~/Maildir", Location("maildir", "~/Maildir")),
-        ("maildir:/a:INDEX=/b/%u:UTF-8:LAYOUT=fs", Location("maildir", "/a", {"INDEX": "/b/%u", "UTF-8": "", "LAYOUT": "fs"})),
+        ("maildir:/a:INDEX=/b:UTF-8:LAYOUT=x", Location("maildir", "/a", {"INDEX": "/b", "UTF-8": "", "LAYOUT": "x"})),
         ("maildir:/a::b:CONTROL=/c", Location("maildir", "/a:b", {"CONTROL": "/c"})),
         ("mbox:~/mail:INBOX=/var/mail/%u", Location("mbox", "~/mail", {"INBOX": "/var/mail/%u"})),
         ("", Location("", "")),

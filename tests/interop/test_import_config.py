@@ -27,21 +27,49 @@ passdb {{
 """
 PASSWD_FILE = "userdb {\n  driver = passwd-file\n  args = username_format=%u /etc/dovecot/users\n}\n"
 STATIC = "userdb {\n  driver = static\n  args = uid=vmail gid=vmail home=/var/vmail/%d/%n\n}\n"
-SITES = {
-    "as-debian": "mail_location = maildir:~/Maildir\nnamespace inbox {\n  inbox = yes\n  separator = /\n}\n" + PASSWD_FILE,
-    "prefix": "mail_location = maildir:~/Maildir\nnamespace inbox {\n  inbox = yes\n  prefix = INBOX.\n  mailbox Bin {\n"
-    "    special_use = \\Trash\n    auto = subscribe\n  }\n}\nprotocol pop3 {\n  pop3_uidl_format = %v-%u\n}\n" + STATIC,
-    "elsewhere": "mail_location = maildir:/var/vmail/%d/%n/Maildir:INDEX=/var/vmail/index/%u"
-    ":INBOX=/var/vmail/inbox/%n:UTF-8\nauth_username_format = %Lu\nmail_plugins = listescape\nnamespace inbox {\n"
-    "  inbox = yes\n  separator = /\n  mailbox Sent {\n    special_use = \\Sent\n    auto = subscribe\n  }\n}\n" + STATIC,
-}  # fmt: skip
+AS_DEBIAN = """\
+mail_location = maildir:~/Maildir
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+"""
+PREFIX = """\
+mail_location = maildir:~/Maildir
+namespace inbox {
+  inbox = yes
+  prefix = INBOX.
+  mailbox Bin {
+    special_use = \\Trash
+    auto = subscribe
+  }
+}
+protocol pop3 {
+  pop3_uidl_format = %v-%u
+}
+"""
+ELSEWHERE = """\
+mail_location = maildir:/var/vmail/%d/%n/Maildir:INDEX=/var/vmail/index/%u:INBOX=/var/vmail/inbox/%n:UTF-8
+auth_username_format = %Lu
+mail_plugins = listescape
+namespace inbox {
+  inbox = yes
+  separator = /
+  mailbox Sent {
+    special_use = \\Sent
+    auto = subscribe
+  }
+}
+"""
+SITES = {"as-debian": AS_DEBIAN + PASSWD_FILE, "prefix": PREFIX + STATIC, "elsewhere": ELSEWHERE + STATIC}
 USERS = "alice@example.org:{PLAIN}secret::::/var/vmail/example.org/alice::\n"
 
 FILL = """\
 doveadm mailbox create -s -u alice@example.org "${{PREFIX}}Work" "${{PREFIX}}Work${{SEP}}Entwürfe" "${{PREFIX}}Quiet"
 for n in 1 2 3 4 5; do
     printf 'From: a@example.org\\nSubject: n%d\\n\\nbody\\n' $n | doveadm save -u alice@example.org -m INBOX
-    printf 'From: a@example.org\\nSubject: w%d\\n\\nbody\\n' $n | doveadm save -u alice@example.org -m "${{PREFIX}}Work${{SEP}}Entwürfe"
+    printf 'From: a@example.org\\nSubject: w%d\\n\\nbody\\n' $n |
+        doveadm save -u alice@example.org -m "${{PREFIX}}Work${{SEP}}Entwürfe"
 done
 doveadm flags add -u alice@example.org '\\Seen $Label1 todo' mailbox INBOX uid 2:4
 doveadm expunge -u alice@example.org mailbox INBOX uid 3
@@ -81,9 +109,14 @@ def states(output: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "site, prefix, separator, fill",
-    [("as-debian", "", "/", True), ("prefix", "INBOX.", ".", True), ("elsewhere", "", "/", True), ("as-debian", "", "/", False)],
+    [
+        ("as-debian", "", "/", True),
+        ("prefix", "INBOX.", ".", True),
+        ("elsewhere", "", "/", True),
+        ("as-debian", "", "/", False),
+    ],
     ids=["as-debian", "prefix", "elsewhere", "recorded-tree"],
-)  # fmt: skip
+)
 def test_users_see_the_same(place: Path, site: str, prefix: str, separator: str, fill: bool) -> None:
     need("dovecot", "dovecot-imapd dovecot-pop3d")
     if not fill:

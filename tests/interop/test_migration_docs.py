@@ -88,7 +88,8 @@ cat > /etc/dovecot/dovecot.conf <<'EOF'
 mkdir -p /var/vmail/example.org/alice
 echo '{USERS}' > /etc/dovecot/users
 {CERTIFICATE}
-postconf -e 'mydestination =' 'virtual_mailbox_domains = example.org' 'myhostname = mail.example.org' 'inet_protocols = ipv4'
+postconf -e 'mydestination =' 'virtual_mailbox_domains = example.org' 'myhostname = mail.example.org'
+postconf -e 'inet_protocols = ipv4'
 postconf -e 'maillog_file = /var/log/mail.log' 'default_database_type = hash' 'alias_maps =' 'alias_database ='
 systemctl start dovecot
 _wait 993

@@ -1,4 +1,4 @@
-"""What a user sees by IMAP and POP3 at this machine, as one line of JSON. Usage: mail_state.py USER [IMAPS-PORT POP3S-PORT]
+"""What a user sees by IMAP and POP3 at this machine, as one line of JSON. Usage: mail_state.py USER [IMAPS POP3S]
 
 Run as a program: `own_machine.run` calls it inside.
 """
