@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.content import SMALL, Checkpoints, FileContent, crlf_size
-from greenmail.storage import maildir_save, maildir_write
+from greenmail.storage import maildir_find, maildir_save, maildir_write
 from greenmail.storage.api import (
     DELETED,
     CacheKind,
@@ -139,7 +139,7 @@ class MaildirMailbox:
     def _measure_renamed(self, uid: int, wants_size: bool) -> None:
         """A message that was renamed meanwhile; one that is gone stays unknown."""
         try:
-            descriptor = maildir_write.open_file(self.box, uid)
+            descriptor = maildir_find.open_file(self.box, uid)
         except StorageError as error:
             if error.reason is not Reason.EXPUNGED:
                 raise
@@ -158,7 +158,7 @@ class MaildirMailbox:
     def content(self, uid: int) -> Content:
         """The message's octets."""
         box = self.box
-        descriptor = maildir_write.open_file(box, uid)
+        descriptor = maildir_find.open_file(box, uid)
         self._mirror()
         found = os.fstat(descriptor)
         disk = found.st_size

@@ -25,10 +25,11 @@ from greenmail.storage.api import FlagAction, FlagChange, Flags
 from greenmail.storage.filesystem import Files, Ownership, refusal, refusing
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_data import write_uidnext
+from greenmail.storage.maildir_find import Item, find_file
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
 from greenmail.storage.maildir_scan import freshen, look
-from greenmail.storage.maildir_write import BATCH, Identity, Item, batches, drop, find_file, translate, unlink_same
+from greenmail.storage.maildir_write import BATCH, Identity, batches, drop, translate, unlink_same
 from greenmail.storage.uidlist_format import format_fields
 
 log = logging.getLogger(__name__)

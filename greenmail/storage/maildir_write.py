@@ -13,15 +13,16 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from greenmail.errors import Reason, StorageError
+from greenmail.errors import StorageError
 from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
 from greenmail.storage.filesystem import Files, refusal
 from greenmail.storage.flag_names import FlagNames
 from greenmail.storage.keywords import is_keyword
-from greenmail.storage.maildir_box import LARGE, Box
+from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_find import Finder, Item, item_of
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_name, in_cur, letters_of, with_letters
-from greenmail.storage.maildir_scan import freshen, list_names, look, sync
+from greenmail.storage.maildir_scan import freshen, look, sync
 from greenmail.storage.quota import disk_size
 
 log = logging.getLogger(__name__)
@@ -34,15 +35,6 @@ _TMP_AGE = 36 * 3600.0
 _T = LETTER_OF_FLAG[DELETED]
 
 Identity = tuple[int, int]  # device and inode of a file
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A message's file as it was last known."""
-
-    uid: int
-    name: bytes
-    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,44 +53,6 @@ def batches(uids: Iterable[int]) -> list[list[int]]:
     """Ascending UIDs, at most BATCH in each."""
     ordered = sorted(set(uids))
     return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
-
-
-class Finder:
-    """Where files are that were renamed. One listing serves all files of a batch that somebody else renamed."""
-
-    def __init__(self, files: Files, directory: bytes) -> None:
-        self._files = files
-        self._directory = directory
-        self._places: dict[bytes, tuple[bytes, bool]] = {}
-
-    def find(self, base: bytes, stale: tuple[bytes, bool]) -> tuple[bytes, bool] | None:
-        """Where this base name is, as `stale` is not there. Not listed twice is not there (but formats.md 7.3)."""
-        found = self._places.get(base)
-        if found is not None and found != stale:
-            return found
-        for _ in range(2):
-            self._list()
-            found = self._places.get(base)
-            if found is not None:
-                return found
-        return None
-
-    def _list(self) -> None:
-        self._places.clear()
-        for part, is_new in ((b"/new/", True), (b"/cur/", False)):
-            self._places.update(
-                (base_name(name), (name, is_new)) for name in list_names(self._files, self._directory + part)
-            )
-
-
-def find_file(files: Files, directory: bytes, base: bytes) -> tuple[bytes, bool] | None:
-    """Where the file with this base name is now."""
-    return Finder(files, directory).find(base, (b"", False))
-
-
-def _item(box: Box, uid: int) -> Item | None:
-    where = box.index.where(uid)
-    return Item(uid, *where) if where is not None else None
 
 
 # Flags
@@ -189,7 +143,7 @@ def _store_batch(box: Box, uids: list[int], change: FlagChange, unchanged_since:
     done = Stored([], [], [])
     items: list[Item] = []
     for uid in uids:
-        item = _item(box, uid)
+        item = item_of(box, uid)
         if item is None:
             done.missing.append(uid)
         elif unchanged_since is not None and table.modseqs[table.row(uid)] > unchanged_since:
@@ -345,7 +299,7 @@ def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
     for batch in batches(known):
         with box.locked():
             freshen(box)
-            items = [item for uid in batch if (item := _item(box, uid)) is not None and not item.is_new]
+            items = [item for uid in batch if (item := item_of(box, uid)) is not None and not item.is_new]
             outcomes = box.offload(len(items) > _INLINE, unlink_deleted, box.files, box.place.directory, items)
             removed.extend(drop(box, outcomes))
         box.context.runtime.breathe()
@@ -427,7 +381,7 @@ def claim_recent(box: Box) -> int:
 
 
 def _move_all(box: Box) -> int:
-    items = [item for uid in sorted(box.index.in_new) if (item := _item(box, uid)) is not None]
+    items = [item for uid in sorted(box.index.in_new) if (item := item_of(box, uid)) is not None]
     moved = 0
     for start in range(0, len(items), BATCH):
         part = items[start : start + BATCH]
@@ -455,52 +409,3 @@ def purge_tmp(files: Files, directory: bytes, now: float) -> None:
             continue
         if stat.S_ISREG(found.st_mode) and now - max(found.st_mtime, found.st_ctime) > _TMP_AGE:
             files.unlink_quietly(directory + name)
-
-
-# Reading a file that may be renamed at any time
-
-
-def open_file(box: Box, uid: int) -> int:
-    """A descriptor of the message's file. Raises EXPUNGED only when listings under the lock are sure of it."""
-    for _ in range(_RETRIES):
-        item = _item(box, uid)
-        if item is None:
-            break
-        path = box.path(item.name, item.is_new)
-        try:
-            return box.files.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            found = box.offload(len(box.index.names) > LARGE, open_wherever, box.files, box.place.directory, item)
-        except OSError as error:
-            raise refusal(error, "The message cannot be read") from error
-        if isinstance(found, int):
-            return found
-        if isinstance(found, OSError):
-            raise refusal(found, "The message cannot be read") from found
-        _rescan(box)
-    raise StorageError(Reason.EXPUNGED, "The message is gone.")
-
-
-def _rescan(box: Box) -> None:
-    if box.read_only:
-        with box.green:
-            sync(box, full=True)
-        return
-    with box.locked():
-        sync(box, full=True)
-
-
-def open_wherever(files: Files, directory: bytes, item: Item) -> int | OSError | None:
-    """Open a message by whatever name its base has now; None if there is none."""
-    for _ in range(_RETRIES * 10):
-        found = find_file(files, directory, base_name(item.name))
-        if found is None:
-            return None
-        name, is_new = found
-        try:
-            return files.open(directory + (b"/new/" if is_new else b"/cur/") + name, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            continue  # renamed again
-        except OSError as error:
-            return error
-    return None
