@@ -130,7 +130,8 @@ def mail(root: Path) -> int:
     for folder, count, flags in FOLDERS:
         directory = root / folder
         for name in ("cur", "new", "tmp"):
-            (directory / name).mkdir(parents=True, mode=0o700)
+            for made in (directory, directory / name):
+                made.mkdir(mode=0o700, exist_ok=True)
         if folder:
             (directory / "maildirfolder").touch()
         for place in range(count):
@@ -205,6 +206,7 @@ def main(where: str) -> int:
     if not (directory / "passwd").exists():
         (directory / "passwd").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n", encoding="utf-8")
     if not maildir.exists():
+        maildir.parent.mkdir(parents=True, exist_ok=True)
         mail(maildir)
     (directory / "imap.yaml").write_text(configuration(directory), encoding="utf-8")
     count = sum(len(list(maildir.glob(pattern))) for pattern in ("cur/*", "new/*", ".*/cur/*", ".*/new/*"))
