@@ -13,7 +13,7 @@ run: $(READY)
 	@exec $(PY) -m greenmail -c demo/imap.yaml
 
 test: $(READY)
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not long" $(PYTEST)
 
 check: $(READY) lint types
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not interop" --ignore tests/live $(PYTEST)
