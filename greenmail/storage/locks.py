@@ -41,7 +41,7 @@ _SESSION_STALE = 300.0
 _TOUCH_EVERY = 10.0
 _STEPS_MS = (1, 2, 5, 10, 20, 50)
 _LAST_STEP_MS = 100
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class MailboxLock:
         except FileExistsError:
             return False
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             return self._create()
         return True

@@ -72,7 +72,8 @@ class Faults:
 
 
 def _descriptors() -> set[int]:
-    return {int(name) for name in os.listdir("/proc/self/fd")}
+    # The list has the descriptor with which it was read, too: that is none any more.
+    return {int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
 
 
 @contextlib.contextmanager

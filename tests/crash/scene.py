@@ -454,7 +454,7 @@ _MESSAGE = re.compile(rb"Maildir/(\.[^./][^/]*/)?(cur|new)/[^/]+")
 # Replaced or broken by who comes next, or removed when 36 hours old.
 _BY_RULE = re.compile(
     rb"(control/)?(Maildir/)?(\.[^./][^/]*/)?(tmp/[^/]+|(dovecot-uidlist|dovecot-keywords|subscriptions)\.lock|dovecot-uidlist\.tmp"
-    rb"|greenmail-data/(keywords|special-use|uidnext)\.tmp|greenmail\.(index|log|cache)\.tmp|greenmail\.cache\.new"
+    rb"|greenmail-data/(keywords|special-use|uidnext)\.tmp|greenmail\.(index|log|cache)\.tmp|greenmail\.cache\.new|greenmail\.subscriptions\.tmp"
     rb"|dovecot-uidvalidity\.tmp\.[0-9a-f.]+|\.\.greenmail\.[0-9a-f.]+(/.*)?)|Maildir/\.\.DOVECOT-TRASHED/.*"
 )
 

@@ -443,6 +443,25 @@ def test_a_file_lock_is_stale_after_30_seconds(folder, clock):
     assert 29.0 <= sum(clock.slept) < 33.0
 
 
+def test_the_file_lock_of_a_dead_process_of_ours_is_removed_at_once(folder, clock):
+    with open(folder + b"/greenmail.subscriptions.tmp", "wb") as ours:
+        ours.write(b"V\t2\n\nhalf")
+    os.link(folder + b"/greenmail.subscriptions.tmp", folder + b"/subscriptions.lock")
+    with file_lock(folder, clock) as lock:
+        lock.commit(b"INBOX\n")
+    assert not clock.slept
+    assert sorted(os.listdir(folder)) == [b"cur", b"new", b"subscriptions", b"tmp"]
+
+
+def test_what_is_beside_the_file_says_nothing_of_a_foreign_lock(folder, clock):
+    for name in (b"/greenmail.subscriptions.tmp", b"/subscriptions.lock"):
+        with open(folder + name, "wb") as file:
+            file.write(b"half")
+    with pytest.raises(StorageError), file_lock(folder, clock, 5.0):
+        pass
+    assert sorted(os.listdir(folder)) == [b"cur", b"new", b"subscriptions.lock", b"tmp"]
+
+
 def test_a_broken_file_lock_is_not_committed(folder, clock):
     with pytest.raises(StorageError) as caught, file_lock(folder, clock) as lock:
         os.unlink(folder + b"/subscriptions.lock")
