@@ -125,8 +125,11 @@ printf "{users}" $(id -u vmail) $(id -g vmail) > /etc/courier/userdb
     output = own_machine.run(place, setting_up + commands("migrating-from-courier.md", ("4",)) + ending)
     served, again = states(output)
     assert again == served
-    expected = trees.expected("courier")
-    assert expected and len(served["boxes"]) > 1
+    courier = trees.expected("courier")
+    listed = {line.rpartition(' "')[2].rstrip('"') for line in courier["list_raw"] if "Noselect" not in line}
+    assert listed <= set(served["boxes"])
+    assert served["uidl"] == courier["pop3_uidl"]
+    assert served["boxes"]["INBOX"]["validity"] == ["b'795343556'"]
 
 
 @pytest.mark.parametrize("page", ["migrating-from-dovecot.md", "migrating-from-courier.md"])
