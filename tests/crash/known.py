@@ -1,14 +1,14 @@
 """Faults of the store that the crash tests found and that are not mended yet; `docs/reliability.md` describes each.
 
-A line goes when its fault does. Only number 7 can lose mail.
+A line goes when its fault does. Neither loses mail.
 """
 
 import re
 
 _KNOWN = [
-    # 4: CREATE was refused after its directory was made.
+    # 1: CREATE was refused after its directory was made.
     r"^create(-control)? .*something is left of what was refused",
-    # 5: CONTROL= and a death between the two renames of RENAME.
+    # 2: CONTROL= and a death between the two renames of RENAME.
     r"^rename-control ",
 ]
 _PATTERN = re.compile("|".join(_KNOWN))
