@@ -23,6 +23,7 @@ from greenmail.storage.locks import (
     lock_session,
     start_time,
 )
+from greenmail.storage.stale_lock import is_alive
 
 HOST = socket.gethostname()
 
@@ -412,6 +413,17 @@ def test_who_is_certainly_dead():
     assert here.certainly_dead(Owner(here.pid, here.host, "another-boot", here.started))
     assert not here.certainly_dead(Owner(dead_pid(), "elsewhere", here.boot, 5))
     assert not here.certainly_dead(Owner(dead_pid(), here.host, "-", 5))
+
+
+def test_a_process_that_nobody_reaped_is_dead():
+    process = subprocess.Popen(["true"])
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still in the table
+        assert start_time(process.pid)
+        assert not is_alive(process.pid)
+    finally:
+        process.wait()
+    assert is_alive(os.getpid())
 
 
 def file_lock(folder, clock, timeout=30.0, files=None):
