@@ -87,7 +87,7 @@ def places(files: Files, layout: Layout, settings: MaildirSettings) -> list[Plac
         if not folder.selectable:
             continue
         if folder.name == INBOX:
-            found.append(Place(INBOX, inbox, control or inbox, True))
+            found.append(Place(INBOX, inbox, control + b"/.INBOX" if control else inbox, True))
             continue
         directory = folders.find(folder.name)
         own = control + b"/" + os.path.basename(directory) if control else directory

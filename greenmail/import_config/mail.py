@@ -15,10 +15,6 @@ _INDEX_ELSEWHERE = (
     "GreenMail's own index files go there; Dovecot's are not read from another directory: keywords beyond 26 of a "
     "mailbox would be lost, if you have any"
 )
-_INBOX_ELSEWHERE = (
-    "GreenMail looks for the control files of INBOX in control-path itself, and Dovecot has them in .INBOX below it: "
-    "INBOX would get new UIDs, so stay with Dovecot"
-)
 _FORMAT = "GreenMail serves Maildirs alone: convert first, `doveadm -o mail_location=maildir:~/Maildir sync -u USER {}`"
 _CONNECTIONS = "GreenMail counts over all addresses of a user, and keeps its own 50; set max-connections-per-user"
 _MOST_CONNECTIONS = 1_000_000
@@ -60,8 +56,6 @@ def _location(draft: Draft, found: Location, text: str, home: Home) -> None:
         name = f"mail_location/{option}"
         if option in _PATHS and value.upper() != "MEMORY":
             _path(draft, _PATHS[option], name, value, home)
-            if option == "CONTROL":
-                draft.leave(name, value, _INBOX_ELSEWHERE, Weight.FIRST)
             if option == "INDEX":
                 draft.leave(name, value, _INDEX_ELSEWHERE)
         elif option == "UTF-8":

@@ -233,7 +233,8 @@ class MaildirAccount:
     def _place_of(self, directory: bytes, at_root: bool) -> Place:
         control = directory
         if self._control:
-            control = self._control if at_root else self._control + b"/" + os.path.basename(directory)
+            # Dovecot keeps INBOX's below `.INBOX` there, also with INBOX elsewhere.
+            control = self._control + (b"/.INBOX" if at_root else b"/" + os.path.basename(directory))
         return Place(directory, control, os.fsencode(self.settings.index_path.rstrip("/")), at_root)
 
     def open(self, name: str) -> Mailbox:

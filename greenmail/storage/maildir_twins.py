@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 
 from greenmail.storage.maildir_box import Box
-from greenmail.storage.maildir_name import base_name
+from greenmail.storage.maildir_name import base_name, sizes_of
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,9 @@ def part_twins(box: Box, scan: Scan, file: tuple[bytes, bool], twin: tuple[bytes
             log.warning("twin-removed mailbox=%r name=%r", box.name, file[0])
             box.files.unlink_quietly(path)
         return
-    base = box.context.unique.next() + base_name(file[0])[len(base_name(file[0]).split(b",", 1)[0]) :]
+    base = box.context.unique.next()
+    if sizes_of(base_name(file[0])).on_disk == mine.st_size:  # else it tells the sizes of its twin
+        base += base_name(file[0])[len(base_name(file[0]).split(b",", 1)[0]) :]
     log.warning("twin-renamed mailbox=%r name=%r to=%r", box.name, file[0], base)
     try:
         box.files.rename(path, box.new_path + base)

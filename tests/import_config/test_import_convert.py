@@ -156,7 +156,6 @@ def test_listeners(text: str, expected: dict[str, tuple[list[str], bool]]) -> No
         ("mail_location = mbox:~/mail", "mail_location", Weight.FIRST),
         ("mail_location = maildir:~/M:LAYOUT=fs", "mail_location/LAYOUT", Weight.FIRST),
         ("mail_location = maildir:/v/%1n/%n", "mail_location", Weight.FIRST),
-        ("mail_location = maildir:/v/%n:CONTROL=/c/%n", "mail_location/CONTROL", Weight.FIRST),
         ("mail_location = maildir:/v/%n:CONTROL=/c/%2.1Mu", "mail_location/CONTROL", Weight.FIRST),
         ("passdb {\n driver = sql\n args = /etc/dovecot/sql.conf\n}", "passdb sql", Weight.FIRST),
         ("passdb {\n driver = pam\n}\n", "passdb pam", Weight.FIRST),

@@ -48,8 +48,10 @@ protocol pop3 {
   pop3_uidl_format = %v-%u
 }
 """
-ELSEWHERE = """\
-mail_location = maildir:/var/vmail/%d/%n/Maildir:INDEX=/var/vmail/index/%u:INBOX=/var/vmail/inbox/%n:UTF-8
+PLACES = "INDEX=/var/vmail/index/%u:CONTROL=/var/vmail/control/%u:INBOX=/var/vmail/inbox/%n:UTF-8"
+ELSEWHERE = (
+    f"mail_location = maildir:/var/vmail/%d/%n/Maildir:{PLACES}\n"
+    + """\
 auth_username_format = %Lu
 mail_plugins = listescape
 namespace inbox {
@@ -61,6 +63,7 @@ namespace inbox {
   }
 }
 """
+)
 SITES = {"as-debian": AS_DEBIAN + PASSWD_FILE, "prefix": PREFIX + STATIC, "elsewhere": ELSEWHERE + STATIC}
 USERS = "alice@example.org:{PLAIN}secret::::/var/vmail/example.org/alice::\n"
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -518,3 +519,19 @@ def test_an_own_change_just_before_a_verification_keeps_the_directory_suspect(si
     os.utime(site.path / "new", ns=(mine, mine))
     inbox.look()
     assert len(inbox.table.uids) == 3
+
+
+def test_a_twin_of_another_size_gets_a_name_without_sizes(tmp_path: Path) -> None:
+    """Its name tells the sizes of the other file: Dovecot drops the connection of who reads such a message."""
+    account = MaildirStore(direct()).open_account("alice", MaildirSettings(mail_path=str(tmp_path)))
+    inbox = account.open("INBOX")
+    (tmp_path / "cur" / "1700000000.M1P1.host,S=9,W=10:2,S").write_bytes(b"Subject:\n")
+    (tmp_path / "cur" / "1700000000.M1P1.host,S=9,W=10:2,").write_bytes(b"Subject: a longer one\n\nbody\n")
+    inbox.look()
+    inbox.look()
+    bodies = {inbox.content(uid).read() for uid in inbox.table.uids}
+    assert bodies == {b"Subject:\r\n", b"Subject: a longer one\r\n\r\nbody\r\n"}
+    names = [path for part in ("cur", "new") for path in (tmp_path / part).iterdir()]
+    for path in names:
+        claimed = re.search(r",S=(\d+)", path.name)
+        assert claimed is None or int(claimed[1]) == path.stat().st_size, names
