@@ -16,7 +16,7 @@ test: $(READY)
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not long" $(PYTEST)
 
 check: $(READY) lint types
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not interop" --ignore tests/live $(PYTEST)
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not long and not interop" --ignore tests/live $(PYTEST)
 
 lint: $(READY)
 	$(PY) -m ruff format --check greenmail tests tools setup.py
@@ -45,7 +45,7 @@ crash: $(READY)
 	PYTHONPATH=tests $(PY) tests/crash 500
 
 soak: $(READY)
-	GREENMAIL_SOAK=600 $(PY) -m pytest -m slow tests/live tests/interop --timeout=3600 $(PYTEST)
+	GREENMAIL_SOAK=600 $(PY) -m pytest -m "slow or long" tests/live tests/interop --timeout=3600 $(PYTEST)
 
 docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md

@@ -12,6 +12,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED = {
     "errors": set(),
     "runtime": set(),
+    "preload": set(),
     "metrics": set(),
     "log": set(),
     "message": {"errors", "message"},
@@ -20,7 +21,17 @@ ALLOWED = {
     "imap": {"errors", "runtime", "message", "storage", "auth", "imap", "log"},
     "pop3": {"errors", "runtime", "message", "storage", "auth", "pop3", "log"},
     "config": {"errors", "config", "auth", "storage"},
-    "doctor": {"errors", "runtime", "message", "storage", "auth", "config", "pop3", "doctor"},  # of pop3: the ids
+    "doctor": {
+        "errors",
+        "runtime",
+        "message",
+        "storage",
+        "auth",
+        "config",
+        "pop3",
+        "preload",
+        "doctor",
+    },  # of pop3: the ids
     "import_config": {"errors", "config", "storage", "import_config"},
 }
 FREE = {"net", "cli", "__main__", "__init__"}  # these may import everything of ours

@@ -24,6 +24,7 @@ from greenmail.doctor.resync import rebuild
 from greenmail.doctor.target import SettingsFor, Target
 from greenmail.errors import Refused
 from greenmail.pop3.uidl import Format
+from greenmail.preload import preload
 from greenmail.storage.locks import Waiting
 
 _NAME_WIDTH = 24
@@ -36,8 +37,10 @@ def _targets(config: Config, parsed: argparse.Namespace, settings_for: SettingsF
     return found
 
 
-def _quiet() -> None:
-    # The storage logs what it repairs; here the report says it.
+def _prepare() -> None:
+    # The storage logs what it repairs; here the report says it. And an account is worked on with its owner's ids,
+    # which may not be allowed to read Python's library.
+    preload("")
     logging.getLogger("greenmail").addHandler(logging.NullHandler())
 
 
@@ -76,7 +79,7 @@ def _bar(total: int) -> tuple[Progress, Callable[[str, str, int, int], None]]:
 
 def doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
     """Audit, --fix and --undo; the exit status."""
-    _quiet()
+    _prepare()
     if parsed.undo:
         return _undo(config, parsed)
     found = _targets(config, parsed, settings_for)
@@ -151,7 +154,7 @@ def _undo(config: Config, parsed: argparse.Namespace) -> int:
 
 def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argparse.Namespace) -> int:
     """Make the index files anew, or complete them; the exit status."""
-    _quiet()
+    _prepare()
     found = _targets(config, parsed, settings_for)
     run = _run_of(config)
     progress, tell = _bar(len(found))

@@ -25,9 +25,9 @@ from greenmail import metrics
 from greenmail.config import Config, ConfigError
 from greenmail.net import directory, systemd
 from greenmail.net.family import Child, Family, Kind
-from greenmail.net.preload import preload
 from greenmail.net.site import Site
 from greenmail.net.tls import CannotStart
+from greenmail.preload import preload
 
 log = logging.getLogger(__name__)
 

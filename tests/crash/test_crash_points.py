@@ -36,7 +36,7 @@ _SLOW = ("EDQUOT", "EIO", "EACCES", "EMFILE", "ENOENT")  # as ENOSPC, for whoeve
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k in _SLOW else k for k in KINDS])
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.long) if k in _SLOW else k for k in KINDS])
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_every_system_call(
     operation: Operation,

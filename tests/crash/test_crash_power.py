@@ -110,7 +110,7 @@ def test_what_was_answered_survives_a_power_cut(
     assert not outcome.losses, "\n".join(outcome.losses)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_a_power_cut_at_any_moment(
@@ -137,7 +137,7 @@ _HARMLESS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_without_any_one_sync_something_is_lost(
     place: Path, stage_of: StageOf, record_property: Callable[[str, object], None]

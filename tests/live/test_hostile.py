@@ -207,7 +207,7 @@ def test_random_octets_leave_no_trace(site: Site) -> None:
     outlives(site, 8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_random_octets_for_long(site: Site) -> None:
     outlives(site, float(os.environ.get("GREENMAIL_SOAK", "60")))

@@ -1,4 +1,4 @@
-"""What Python would import later is imported now, in the parent.
+"""What Python would import later is imported now, while all of it can be read.
 
 A worker has dropped its privileges, and perhaps stands in a sandbox or under a root of its own: it may not be able to
 read Python's library any more. Codecs are looked up by the names that mail gives them, and time zones by name. What
