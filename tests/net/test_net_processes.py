@@ -552,7 +552,9 @@ def settled(server):
     """How many value files there are, when the slots of the dead are folded."""
     (directory,) = (server.directory / "run").glob("figures-*")
     names = [path.name for path in directory.iterdir()]
-    return len(names) if sum(name.startswith("counter_worker") for name in names) == 1 else 0
+    slots = {name.removesuffix(".db").rpartition("_")[2] for name in names if name.endswith(".db")}
+    living = [slot for slot in slots if slot.startswith(("worker", "admin"))]
+    return len(names) if len(living) == 2 and len({slot.rstrip("0123456789") for slot in living}) == 2 else 0
 
 
 # --- Starting ---

@@ -531,7 +531,6 @@ def test_a_twin_of_another_size_gets_a_name_without_sizes(tmp_path: Path) -> Non
     inbox.look()
     bodies = {inbox.content(uid).read() for uid in inbox.table.uids}
     assert bodies == {b"Subject:\r\n", b"Subject: a longer one\r\n\r\nbody\r\n"}
-    names = [path for part in ("cur", "new") for path in (tmp_path / part).iterdir()]
-    for path in names:
-        claimed = re.search(r",S=(\d+)", path.name)
-        assert claimed is None or int(claimed[1]) == path.stat().st_size, names
+    (renamed,) = [p for part in ("cur", "new") for p in (tmp_path / part).iterdir() if "M1P1" not in p.name]
+    claimed = re.search(r",S=(\d+)", renamed.name)
+    assert claimed is None or int(claimed[1]) == renamed.stat().st_size, renamed
