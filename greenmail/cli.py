@@ -22,7 +22,8 @@ import greenmail
 from greenmail import config as configuration
 from greenmail import log as logs
 from greenmail.auth import names, passwd_edit, passwd_file, schemes
-from greenmail.config import Config, ConfigError
+from greenmail.config import Config
+from greenmail.config_tables import ConfigError
 from greenmail.config_types import Endpoint
 from greenmail.doctor import command as doctor
 from greenmail.errors import Refused

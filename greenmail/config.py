@@ -5,22 +5,20 @@
 A setting is named in kebab-case in the file (`bind-addr`) and with underscores here (`config.bind_addr`).
 """
 
-import difflib
 import ipaddress
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
-from greenmail import config_file
+from greenmail import config_check, config_file
 from greenmail import config_types as kind
 from greenmail.config_file import Problem, Tree
+from greenmail.config_tables import ConfigError, Listener, ServerTable, Table, setting
 from greenmail.config_types import Endpoint
 
-Protocol = Annotated[str, BeforeValidator(kind.one_of("imap", "pop3"))]
 LogLevel = Annotated[str, BeforeValidator(kind.one_of("error", "warn", "info", "debug", "trace"))]
 
 # Mozilla's "intermediate" recommendation for TLS 1.2; TLS 1.3 has its own suites, which are all good.
@@ -39,82 +37,19 @@ SPECIAL_USE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """One address and port to bind."""
-
-    name: str  # of its table; "imap" and "imaps" for the flat ports
-    address: str  # IP literal without brackets
-    port: int
-    protocol: str  # "imap" or "pop3"
-    implicit_tls: bool
-    cert_path: str  # empty: no certificate, STARTTLS is not offered
-    key_path: str
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used; the text names file, line, key, what was found and what is allowed."""
-
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        self.source = source
-        self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
-        super().__init__("\n".join(map(self._line, self.problems)))
-
-    def _line(self, problem: Problem) -> str:
-        where = f"{self.source}:{problem.line}" if problem.line else self.source
-        return ": ".join(part for part in (where, problem.key, problem.text) if part)
-
-
-def _kebab(name: str) -> str:
-    return name.replace("_", "-")
-
-
-def _setting(default: Any, doc: str, example: str = "") -> Any:
-    """A field; `example` is for the example file, where the default is nothing."""
-    return Field(default, description=doc, examples=[example] if example else None, validate_default=True)
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_kebab)
-
-
-class TlsTable(_Table):
-    """`server.listener.<name>.tls`."""
-
-    implicit: kind.Switch = _setting(False, "TLS from the first octet, instead of after STARTTLS or STLS.")
-    cert_path: kind.Path = _setting(
-        "", "This listener's certificate; as the flat `cert-path`, which is used otherwise."
-    )
-    key_path: kind.Path = _setting("", "This listener's private key.")
-
-
-class ListenerTable(_Table):
-    """`server.listener.<name>`."""
-
-    bind: kind.Endpoints = Field(description='a list of addresses with ports, such as ["[::]:143"]')
-    protocol: Protocol = Field(description="imap or pop3")
-    tls: TlsTable = Field(default_factory=TlsTable, description="TLS of this listener.")
-
-
-class ServerTable(_Table):
-    """`server`."""
-
-    listener: dict[str, ListenerTable] = Field(default_factory=dict, description="Listeners by name.")
-
-
 def _metrics_bind(value: Any) -> Endpoint | None:
     return None if value in ("", None, False) else kind.endpoint(value)
 
 
-class Config(_Table):
+class Config(Table):
     """All settings, in the order of `conf/imap.yaml`. Made by `load` or `from_mapping`."""
 
     # Listening
-    bind_addr: kind.Address = _setting(
+    bind_addr: kind.Address = setting(
         "0.0.0.0", "IP address to listen at; 0.0.0.0 is every IPv4 address of this machine."
     )
-    bind_port: kind.Port = _setting(143, "Port for clear-text IMAP, which clients upgrade by STARTTLS.")
-    bind_port_tls: kind.Port = _setting(
+    bind_port: kind.Port = setting(143, "Port for clear-text IMAP, which clients upgrade by STARTTLS.")
+    bind_port_tls: kind.Port = setting(
         993,
         "Port for IMAP with TLS from the first octet. Without a certificate it is not opened unless it is set here.",
     )
@@ -130,141 +65,139 @@ class Config(_Table):
             ' pop3s: {bind: ["[::]:995"], protocol: pop3, tls.implicit: true}}}'
         ],
     )
-    max_connections: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = _setting(
+    max_connections: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
         20000, "Connections at the same time, over all workers."
     )
-    max_connections_per_user: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = _setting(
+    max_connections_per_user: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
         50, "Connections of one user at the same time, IMAP and POP3 together; phones open one for each folder."
     )
 
     # TLS
-    cert_path: kind.Path = _setting(
+    cert_path: kind.Path = setting(
         "",
         "Certificate in PEM with the chain below it. Without one there is no TLS, so no passwords are taken.",
         "/etc/letsencrypt/live/mail.example.org/fullchain.pem",
     )
-    key_path: kind.Path = _setting(
+    key_path: kind.Path = setting(
         "", "Private key of that certificate, in PEM.", "/etc/letsencrypt/live/mail.example.org/privkey.pem"
     )
-    tls_min_version: kind.TlsVersion = _setting("1.2", "Oldest version of TLS to speak: 1.2 or 1.3.")
-    tls_ciphers: kind.Text = _setting(INTERMEDIATE, "Cipher list for TLS 1.2, as OpenSSL writes it.")
-    timeout_handshake: kind.Seconds = _setting(10, "Seconds for a TLS handshake.")
+    tls_min_version: kind.TlsVersion = setting("1.2", "Oldest version of TLS to speak: 1.2 or 1.3.")
+    tls_ciphers: kind.Text = setting(INTERMEDIATE, "Cipher list for TLS 1.2, as OpenSSL writes it.")
+    timeout_handshake: kind.Seconds = setting(10, "Seconds for a TLS handshake.")
 
     # Mail
-    mail_path: kind.UserPath = _setting(
+    mail_path: kind.UserPath = setting(
         "~/Maildir", "A user's Maildir: %u is the name, %n the part before @, %d the part behind it, %h or ~ the home."
     )
-    inbox_path: kind.UserPath = _setting("", "INBOX, if it is not the Maildir itself.", "/var/spool/mail/%n")
-    control_path: kind.UserPath = _setting(
+    inbox_path: kind.UserPath = setting("", "INBOX, if it is not the Maildir itself.", "/var/spool/mail/%n")
+    control_path: kind.UserPath = setting(
         "",
         "Where dovecot-uidlist and dovecot-keywords are, if not in the Maildir (Dovecot's CONTROL=).",
         "/var/control/%u",
     )
-    index_path: kind.UserPath = _setting(
+    index_path: kind.UserPath = setting(
         "", "Where GreenMail's own cache files go, if not into the Maildir.", "/var/cache/greenmail/%u"
     )
-    create_mail_path: kind.Switch = _setting(True, "Make the Maildir at a user's first login.")
-    mailbox_names: Annotated[str, BeforeValidator(kind.one_of("auto", "mutf7", "utf8"))] = _setting(
+    create_mail_path: kind.Switch = setting(True, "Make the Maildir at a user's first login.")
+    mailbox_names: Annotated[str, BeforeValidator(kind.one_of("auto", "mutf7", "utf8"))] = setting(
         "auto", "How names of folders are spelled on disk: auto (as found), mutf7 (Dovecot, Courier) or utf8."
     )
-    name_escape: kind.NameEscape = _setting(
+    name_escape: kind.NameEscape = setting(
         "", "Character before two hex digits, for names that have a dot in them (Dovecot's listescape).", '"\\\\"'
     )
-    prefix: kind.Text = _setting(
-        "", "Before every mailbox name but INBOX: set it to what the old server had.", "INBOX."
-    )
-    separator: kind.Separator = _setting("/", "Between the levels of a mailbox name as clients see it.")
-    special_use: kind.SpecialUse = _setting(
+    prefix: kind.Text = setting("", "Before every mailbox name but INBOX: set it to what the old server had.", "INBOX.")
+    separator: kind.Separator = setting("/", "Between the levels of a mailbox name as clients see it.")
+    special_use: kind.SpecialUse = setting(
         SPECIAL_USE,
         "Mailbox names and what they are for. Of two with the same use, clients are told of the first that exists.",
     )
-    auto_create: kind.Names = _setting(
+    auto_create: kind.Names = setting(
         (), "Mailboxes that are made and subscribed at a user's first login.", "[Drafts, Sent]"
     )
-    quota_storage: kind.SizeOrZero = _setting(
+    quota_storage: kind.SizeOrZero = setting(
         0, "Octets that a user's mail may take up; 0 is what maildirsize says. A user's own quota_rule comes first."
     )
-    quota_messages: Annotated[int, BeforeValidator(kind.number(0, 1_000_000_000))] = _setting(
+    quota_messages: Annotated[int, BeforeValidator(kind.number(0, 1_000_000_000))] = setting(
         0, "Messages that a user may have, likewise."
     )
-    quota_ignore: kind.Names = _setting(
+    quota_ignore: kind.Names = setting(
         (), "Mailboxes that are not counted, as in the other programs here; Courier leaves out Trash.", "[Trash]"
     )
-    coexistence: Annotated[str, BeforeValidator(kind.one_of("none", "dovecot"))] = _setting(
+    coexistence: Annotated[str, BeforeValidator(kind.one_of("none", "dovecot"))] = setting(
         "none", "Another server on the same Maildirs at the same time: none or dovecot."
     )
-    lock_host: kind.Text = _setting(
+    lock_host: kind.Text = setting(
         "", "Name of this machine in lock files; nothing is its host name.", "mail1.example.org"
     )
-    lock_timeout: kind.Seconds = _setting(30, "Seconds to wait for a lock that another program holds.")
-    poll_interval: kind.Seconds = _setting(15, "Seconds between looks at a mailbox which cannot be watched.")
-    cache_memory: kind.Size = _setting(256 << 20, "Octets that a worker uses to remember mailboxes.")
-    time_zone: kind.TimeZone = _setting("", "Zone for the dates of messages; nothing is the system's.", "Europe/Berlin")
+    lock_timeout: kind.Seconds = setting(30, "Seconds to wait for a lock that another program holds.")
+    poll_interval: kind.Seconds = setting(15, "Seconds between looks at a mailbox which cannot be watched.")
+    cache_memory: kind.Size = setting(256 << 20, "Octets that a worker uses to remember mailboxes.")
+    time_zone: kind.TimeZone = setting("", "Zone for the dates of messages; nothing is the system's.", "Europe/Berlin")
 
     # Users
-    passwd_file: kind.TablePath = _setting(
+    passwd_file: kind.TablePath = setting(
         "", "Users and passwords, as Dovecot's passwd-file; %d in it is the domain. Without it nobody can log in.",
         "/etc/greenmail/users",
     )  # fmt: skip
-    username_format: kind.UsernameFormat = _setting(
+    username_format: kind.UsernameFormat = setting(
         "%Lu", "What becomes of the name that a client gives: %Lu in lower case, %u as it is, %Ln without the domain."
     )
-    default_domain: kind.Text = _setting("", "Appended with @ to names which have no domain.", "example.org")
-    allow_plain_text: kind.Switch = _setting(False, "Take passwords over connections without TLS, too.")
-    allow_weak_schemes: kind.Switch = _setting(
+    default_domain: kind.Text = setting("", "Appended with @ to names which have no domain.", "example.org")
+    allow_plain_text: kind.Switch = setting(False, "Take passwords over connections without TLS, too.")
+    allow_weak_schemes: kind.Switch = setting(
         False, "Accept the password schemes that are easily broken: DES-CRYPT, MD5, LDAP-MD5, PLAIN-MD5, SMD5."
     )
-    secure_networks: kind.Networks = _setting(
+    secure_networks: kind.Networks = setting(
         (), "Clients in these networks may send passwords without TLS.", '["127.0.0.0/8", "::1"]'
     )
-    max_auth_failures: Annotated[int, BeforeValidator(kind.number(1, 1000))] = _setting(
+    max_auth_failures: Annotated[int, BeforeValidator(kind.number(1, 1000))] = setting(
         3, "Failed logins after which a connection is closed."
     )
 
     # Processes
-    processes: kind.Processors = _setting(0, "Worker processes; 0 is one for each CPU.")
-    worker_pool_size: kind.Processors = _setting(0, "Threads of a worker for blocking tasks; 0 is one for each CPU.")
-    user: kind.Account = _setting(
+    processes: kind.Processors = setting(0, "Worker processes; 0 is one for each CPU.")
+    worker_pool_size: kind.Processors = setting(0, "Threads of a worker for blocking tasks; 0 is one for each CPU.")
+    user: kind.Account = setting(
         "", "User that the workers run as: the owner of all mail. Nothing: who started it.", "vmail"
     )
-    group: kind.Group = _setting("", "Group that the workers run as; nothing is that user's own.", "vmail")
-    run_path: kind.Path = _setting(
+    group: kind.Group = setting("", "Group that the workers run as; nothing is that user's own.", "vmail")
+    run_path: kind.Path = setting(
         "", "Directory for sockets and figures; nothing is /run/greenmail, or a private one if not started by root.",
         "/run/greenmail",
     )  # fmt: skip
-    stop_grace: kind.Seconds = _setting(15, "Seconds that sessions have to end when the server stops or reloads.")
+    stop_grace: kind.Seconds = setting(15, "Seconds that sessions have to end when the server stops or reloads.")
 
     # Limits
-    max_request_size: kind.Size = _setting(52428800, "Octets of the largest message that APPEND takes.")
-    max_command_size: kind.Size = _setting(1 << 20, "Octets of a command without the messages in it.")
-    max_line: kind.Size = _setting(65536, "Octets of a line; before login at most 8192.")
-    max_drain: kind.SizeOrZero = _setting(
+    max_request_size: kind.Size = setting(52428800, "Octets of the largest message that APPEND takes.")
+    max_command_size: kind.Size = setting(1 << 20, "Octets of a command without the messages in it.")
+    max_line: kind.Size = setting(65536, "Octets of a line; before login at most 8192.")
+    max_drain: kind.SizeOrZero = setting(
         0, "Octets of refused literals that are read and thrown away; 0 is max-request-size and 1 MiB more."
     )
-    timeout_anonymous: kind.Seconds = _setting(60, "Seconds without a command before login.")
-    timeout_authenticated: kind.Seconds = _setting(1800, "Seconds without a command after login.")
-    timeout_idle: kind.Seconds = _setting(1800, "Seconds that a client may stay in IDLE.")
-    timeout_pop3: kind.Seconds = _setting(600, "Seconds without a command in POP3, RFC 1939 3.")
-    timeout_write: kind.Seconds = _setting(
+    timeout_anonymous: kind.Seconds = setting(60, "Seconds without a command before login.")
+    timeout_authenticated: kind.Seconds = setting(1800, "Seconds without a command after login.")
+    timeout_idle: kind.Seconds = setting(1800, "Seconds that a client may stay in IDLE.")
+    timeout_pop3: kind.Seconds = setting(600, "Seconds without a command in POP3, RFC 1939 3.")
+    timeout_write: kind.Seconds = setting(
         120, "Seconds without progress after which a client that does not read is dropped."
     )
-    idle_keepalive: kind.Seconds = _setting(120, "Seconds between signs of life in IDLE.")
-    literal_minus: kind.Switch = _setting(False, "Offer LITERAL- in the place of LITERAL+, RFC 7888.")
-    pop3_uidl_format: Annotated[str, BeforeValidator(kind.uidl_format)] = _setting(
+    idle_keepalive: kind.Seconds = setting(120, "Seconds between signs of life in IDLE.")
+    literal_minus: kind.Switch = setting(False, "Offer LITERAL- in the place of LITERAL+, RFC 7888.")
+    pop3_uidl_format: Annotated[str, BeforeValidator(kind.uidl_format)] = setting(
         "%08Xu%08Xv",
         "Message ids in POP3, as in Dovecot's pop3_uidl_format: copy it, or clients download everything again.",
     )
-    pop3_no_flag_updates: kind.Switch = _setting(
+    pop3_no_flag_updates: kind.Switch = setting(
         False, "RETR does not mark a message as seen, as Dovecot's pop3_no_flag_updates."
     )
 
     # To be seen
-    log_level: LogLevel = _setting("info", "What to log: error, warn, info, debug or trace.")
-    log_format: Annotated[str, BeforeValidator(kind.one_of("text", "json"))] = _setting(
+    log_level: LogLevel = setting("info", "What to log: error, warn, info, debug or trace.")
+    log_format: Annotated[str, BeforeValidator(kind.one_of("text", "json"))] = setting(
         "text", "Lines of log: text or json."
     )
-    log_path: kind.Path = _setting("-", "Where to log: - is standard error, syslog the system's log, else a file.")
-    metrics_bind: Annotated[Endpoint | None, BeforeValidator(_metrics_bind)] = _setting(
+    log_path: kind.Path = setting("-", "Where to log: - is standard error, syslog the system's log, else a file.")
+    metrics_bind: Annotated[Endpoint | None, BeforeValidator(_metrics_bind)] = setting(
         None, "Address and port for Prometheus (/metrics) and /healthz.", "127.0.0.1:9143"
     )
 
@@ -371,121 +304,16 @@ def from_mapping(settings: Mapping[str, Any], source: str = "settings") -> Confi
 
 
 def _checked(tree: Tree, source: str, base: str) -> Config:
-    problems = [*tree.problems, *_missing(tree)]
+    problems = [*tree.problems, *config_check.missing(tree)]
     try:
         config = Config.model_validate(tree.values)
     except ValidationError as error:
-        raise ConfigError(source, [*problems, *(_explained(tree, found) for found in error.errors())]) from None
-    problems += _bound_twice(tree, config)
+        raise ConfigError(
+            source, [*problems, *(config_check.explained(Config, tree, found) for found in error.errors())]
+        ) from None
+    problems += config_check.bound_twice(tree, config)
     if problems:
         raise ConfigError(source, problems)
-    rooted = _rooted(config, base)
-    rooted._source = os.path.abspath(source) if base else ""
-    return rooted
-
-
-def _explained(tree: Tree, error: Any) -> Problem:
-    """One of pydantic's errors in our words: key, value found, values allowed."""
-    key = tuple(str(part) for part in error["loc"])
-    name, line = ".".join(key), tree.line(key)
-    if error["type"] == "extra_forbidden":
-        return Problem(line, name, _unknown(key))
-    if error["type"] == "missing":
-        field = ListenerTable.model_fields[key[-1]]
-        return Problem(line, name, f"is not set; give {field.description}")
-    allowed = "a table of settings"
-    if error["type"] == "value_error":
-        allowed = str(error["ctx"]["error"])
-    found = "nothing" if error["input"] is None else repr(error["input"])
-    return Problem(line, name, f"found {found}; allowed: {allowed}")
-
-
-def _unknown(key: tuple[str, ...]) -> str:
-    table: type[BaseModel] = Config
-    if key[0] == "server":
-        tables: dict[int, type[BaseModel]] = {2: ServerTable, 4: ListenerTable}
-        table = tables.get(len(key), TlsTable)
-    known = [_kebab(name) for name in table.model_fields]
-    close = difflib.get_close_matches(key[-1].lower().replace("_", "-"), known, n=1)
-    return f"unknown key; did you mean {close[0]}?" if close else "unknown key"
-
-
-def _missing(tree: Tree) -> list[Problem]:
-    """What one setting asks of another. Looks at what was given, so that it can be told beside every other error."""
-    values = tree.values
-    found: list[Problem] = []
-    certificate = _pair(tree, (), found)
-    if "bind-port-tls" in values and not certificate:
-        text = "is set, but there is no certificate: set cert-path and key-path, or remove it"
-        found.append(Problem(tree.line(("bind-port-tls",)), "bind-port-tls", text))
-    server = values.get("server")
-    listeners = server.get("listener") if isinstance(server, dict) else None
-    for name, table in listeners.items() if isinstance(listeners, dict) else ():
-        tls = table.get("tls") if isinstance(table, dict) else None
-        if not isinstance(tls, dict):
-            continue
-        key = ("server", "listener", name, "tls")
-        own = _pair(tree, key, found)
-        if tls.get("implicit") is True and not (own or certificate):
-            text = "is true, but there is no certificate: set cert-path and key-path, here or at the top"
-            found.append(Problem(tree.line((*key, "implicit")), ".".join((*key, "implicit")), text))
-    return found
-
-
-def _pair(tree: Tree, table: tuple[str, ...], found: list[Problem]) -> bool:
-    """Whether `table` names a certificate; one path without the other goes to `found`."""
-    values = tree.values
-    for part in table:
-        values = values[part]
-    cert, key = (bool(values.get(name)) for name in ("cert-path", "key-path"))
-    if cert != key:
-        there, absent = ("cert-path", "key-path") if cert else ("key-path", "cert-path")
-        where = (*table, there)
-        found.append(Problem(tree.line(where), ".".join(where), f"is set, but {absent} is not: set both"))
-    return cert or key
-
-
-def _bound_twice(tree: Tree, config: Config) -> list[Problem]:
-    listeners = config.listeners()
-    flat = len(listeners) - sum(len(table.bind) for table in config.server.listener.values())
-    seen: dict[tuple[str, int], str] = {}
-    problems = []
-    for number, listener in enumerate(listeners):
-        place = (listener.address, listener.port)
-        if listener.port and place in seen:
-            key: tuple[str, ...] = ("server", "listener", listener.name, "bind")
-            if number < flat:
-                key = ("bind-port-tls" if listener.implicit_tls else "bind-port",)
-            text = f"{Endpoint(*place)} is bound twice, first by {seen[place]}"
-            problems.append(Problem(tree.line(key), ".".join(key), text))
-        seen.setdefault(place, listener.name)
-    return problems
-
-
-_FILES = ("cert_path", "key_path", "passwd_file", "run_path", "log_path")
-
-
-def _rooted(config: Config, base: str) -> Config:
-    """With relative paths of files made absolute."""
-
-    def absolute(name: str, path: str) -> str:
-        keep = not path or not base or (name == "log_path" and path in ("-", "syslog"))
-        return path if keep else os.path.join(base, path)
-
-    listeners = {
-        name: table.model_copy(
-            update={
-                "tls": table.tls.model_copy(
-                    update={part: absolute(part, getattr(table.tls, part)) for part in ("cert_path", "key_path")}
-                )
-            }
-        )
-        for name, table in config.server.listener.items()
-    }
-    given = config.model_fields_set
-    update: dict[str, Any] = {name: absolute(name, getattr(config, name)) for name in _FILES}
-    update["server"] = config.server.model_copy(update={"listener": listeners})
-    copy = config.model_copy(update=update)
-    copy.model_fields_set.clear()
-    copy.model_fields_set.update(given)
-    return copy
+    whole = config_check.rooted(config, base)
+    whole._source = os.path.abspath(source) if base else ""
+    return whole

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from greenmail import config as configuration
-from greenmail.config import Config, ConfigError
+from greenmail.config import Config
+from greenmail.config_tables import ConfigError
 from greenmail.import_config import advice, listeners, mail, users
 from greenmail.import_config.doveconf import Output, parse
 from greenmail.import_config.draft import Draft, Left, Weight, grouped, printable

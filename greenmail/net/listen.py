@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Iterable
 
-from greenmail.config import Listener
+from greenmail.config_tables import Listener
 from greenmail.net.stream import KERNEL_UNSENT
 from greenmail.net.tls import CannotStart
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenmail import metrics
-from greenmail.config import Config, Listener
+from greenmail.config import Config
+from greenmail.config_tables import Listener
 from greenmail.net import children, listen, tls
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,8 @@ import greenmail
 from greenmail import config as configuration
 from greenmail import log as logs
 from greenmail import metrics
-from greenmail.config import Config, ConfigError
+from greenmail.config import Config
+from greenmail.config_tables import ConfigError
 from greenmail.net import directory, systemd
 from greenmail.net.family import Child, Family, Kind
 from greenmail.net.site import Site

@@ -19,7 +19,8 @@ from gevent import get_hub
 from gevent.event import Event
 
 from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator, Rules
-from greenmail.config import Config, Listener
+from greenmail.config import Config
+from greenmail.config_tables import Listener
 from greenmail.net import accounts, imap_conn, pop3_conn, register, tls
 from greenmail.net.server import Acceptor, Board, Connections, Service
 from greenmail.net.stream import Shared, Stream

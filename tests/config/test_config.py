@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenmail import config_doc, config_file
-from greenmail.config import INTERMEDIATE, Config, ConfigError, Listener, from_mapping, load
+from greenmail.config import INTERMEDIATE, Config, from_mapping, load
+from greenmail.config_tables import ConfigError, Listener
 from greenmail.config_types import Endpoint
 from greenmail.pop3 import uidl
 

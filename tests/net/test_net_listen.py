@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from greenmail.config import Listener
+from greenmail.config_tables import Listener
 from greenmail.net import listen
 from greenmail.net.stream import KERNEL_UNSENT
 from greenmail.net.tls import CannotStart

@@ -1,0 +1,132 @@
+"""What is wrong with a configuration as a whole, and the words for what pydantic finds wrong with one setting of it."""
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel
+
+from greenmail.config_file import Problem, Tree
+from greenmail.config_types import Endpoint
+
+if TYPE_CHECKING:
+    from greenmail.config import Config
+
+
+def explained(root: type[BaseModel], tree: Tree, error: Any) -> Problem:
+    """One of pydantic's errors about `root`, the table of all settings, in our words: key, found, allowed."""
+    key = tuple(str(part) for part in error["loc"])
+    name, line = ".".join(key), tree.line(key)
+    if error["type"] == "extra_forbidden":
+        return Problem(line, name, _unknown(_table_at(root, key[:-1]), key[-1]))
+    if error["type"] == "missing":
+        fields = _table_at(root, key[:-1]).model_fields.values()
+        field = next(field for field in fields if field.alias == key[-1])
+        return Problem(line, name, f"is not set; give {field.description}")
+    allowed = "a table of settings"
+    if error["type"] == "value_error":
+        allowed = str(error["ctx"]["error"])
+    found = "nothing" if error["input"] is None else repr(error["input"])
+    return Problem(line, name, f"found {found}; allowed: {allowed}")
+
+
+def _table_at(root: type[BaseModel], key: tuple[str, ...]) -> type[BaseModel]:
+    """The table that `key` leads to, through tables, tables by name and lists of tables."""
+    found: Any = root
+    for part in key:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            fields = {field.alias: field.annotation for field in found.model_fields.values()}
+            found = fields[part]
+        else:  # dict[str, a table], or a list of tables
+            found = get_args(found)[-1]
+    if not (isinstance(found, type) and issubclass(found, BaseModel)):
+        raise TypeError(f"{'.'.join(key)} is no table of settings")
+    return found
+
+
+def _unknown(table: type[BaseModel], key: str) -> str:
+    known = [field.alias or name for name, field in table.model_fields.items()]
+    close = difflib.get_close_matches(key.lower().replace("_", "-"), known, n=1)
+    return f"unknown key; did you mean {close[0]}?" if close else "unknown key"
+
+
+def missing(tree: Tree) -> list[Problem]:
+    """What one setting asks of another. Looks at what was given, so that it can be told beside every other error."""
+    values = tree.values
+    found: list[Problem] = []
+    certificate = _pair(tree, (), found)
+    if "bind-port-tls" in values and not certificate:
+        text = "is set, but there is no certificate: set cert-path and key-path, or remove it"
+        found.append(Problem(tree.line(("bind-port-tls",)), "bind-port-tls", text))
+    server = values.get("server")
+    listeners = server.get("listener") if isinstance(server, dict) else None
+    for name, table in listeners.items() if isinstance(listeners, dict) else ():
+        tls = table.get("tls") if isinstance(table, dict) else None
+        if not isinstance(tls, dict):
+            continue
+        key = ("server", "listener", name, "tls")
+        own = _pair(tree, key, found)
+        if tls.get("implicit") is True and not (own or certificate):
+            text = "is true, but there is no certificate: set cert-path and key-path, here or at the top"
+            found.append(Problem(tree.line((*key, "implicit")), ".".join((*key, "implicit")), text))
+    return found
+
+
+def _pair(tree: Tree, table: tuple[str, ...], found: list[Problem]) -> bool:
+    """Whether `table` names a certificate; one path without the other goes to `found`."""
+    values = tree.values
+    for part in table:
+        values = values[part]
+    cert, key = (bool(values.get(name)) for name in ("cert-path", "key-path"))
+    if cert != key:
+        there, absent = ("cert-path", "key-path") if cert else ("key-path", "cert-path")
+        where = (*table, there)
+        found.append(Problem(tree.line(where), ".".join(where), f"is set, but {absent} is not: set both"))
+    return cert or key
+
+
+def bound_twice(tree: Tree, config: "Config") -> list[Problem]:
+    """Addresses with ports that two listeners want."""
+    listeners = config.listeners()
+    flat = len(listeners) - sum(len(table.bind) for table in config.server.listener.values())
+    seen: dict[tuple[str, int], str] = {}
+    problems = []
+    for number, listener in enumerate(listeners):
+        place = (listener.address, listener.port)
+        if listener.port and place in seen:
+            key: tuple[str, ...] = ("server", "listener", listener.name, "bind")
+            if number < flat:
+                key = ("bind-port-tls" if listener.implicit_tls else "bind-port",)
+            text = f"{Endpoint(*place)} is bound twice, first by {seen[place]}"
+            problems.append(Problem(tree.line(key), ".".join(key), text))
+        seen.setdefault(place, listener.name)
+    return problems
+
+
+_FILES = ("cert_path", "key_path", "passwd_file", "run_path", "log_path")
+
+
+def rooted(config: "Config", base: str) -> "Config":
+    """`config` with relative paths of files made absolute."""
+
+    def absolute(name: str, path: str) -> str:
+        keep = not path or not base or (name == "log_path" and path in ("-", "syslog"))
+        return path if keep else os.path.join(base, path)
+
+    listeners = {
+        name: table.model_copy(
+            update={
+                "tls": table.tls.model_copy(
+                    update={part: absolute(part, getattr(table.tls, part)) for part in ("cert_path", "key_path")}
+                )
+            }
+        )
+        for name, table in config.server.listener.items()
+    }
+    given = config.model_fields_set
+    update: dict[str, Any] = {name: absolute(name, getattr(config, name)) for name in _FILES}
+    update["server"] = config.server.model_copy(update={"listener": listeners})
+    copy = config.model_copy(update=update)
+    copy.model_fields_set.clear()
+    copy.model_fields_set.update(given)
+    return copy
