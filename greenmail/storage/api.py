@@ -319,20 +319,53 @@ class Namespace:
     separator: str
 
 
+Rights = frozenset[str]  # letters of RFC 4314 2.1; the obsolete c and d are never in it
+
+LETTERS = "lrwstipekxa"  # every right that there is, in the order in which they are listed
+ALL_RIGHTS: Rights = frozenset(LETTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class AclEntry:
+    """One pair of an access control list, RFC 4314 2."""
+
+    identifier: str
+    # As IMAP names it: "anyone", "authenticated", "owner", a user's name, "$group", "!$group" (which goes before what
+    # is said of users); "-" before any of them: rights that are taken away.
+    rights: Rights
+
+
+class AclAction(Enum):
+    """What SETACL does with the rights of an identifier, RFC 4314 3.1."""
+
+    REPLACE = ""
+    ADD = "+"
+    REMOVE = "-"
+
+
 class Account(Protocol):
-    """One user's mail. Shared by all sessions of that user in a worker."""
+    """One user's mail, and what others share with him. Shared by all sessions of that user in a worker.
+
+    Who looks is `user`; whose mail it is says `owner`, for an account with several namespaces that of the personal one.
+    The methods do what they are asked: whether the user may is asked with `my_rights`, `may_create` (`imap.rights`
+    asks, for each command). Only `folders` leaves out of itself what the user may not see.
+    """
 
     user: str
+    owner: str  # empty: nobody's, as in a public namespace
     separator: str
     personal: Namespace
     other_users: tuple[Namespace, ...]
     shared: tuple[Namespace, ...]
 
     def folders(self) -> list[Folder]:
-        """All mailboxes and the missing parents of mailboxes, sorted, INBOX first."""
+        """All mailboxes and the missing parents of mailboxes, sorted, INBOX first; of those with the right `l`."""
 
     def open(self, name: str) -> Mailbox:
-        """A reference to the mailbox, looked at. Raises NOT_FOUND, CANNOT."""
+        """A reference to the mailbox, looked at. Raises NOT_FOUND, CANNOT.
+
+        Its `name` is the name's one spelling in this account: `my_rights` knows it.
+        """
 
     def create(self, name: str, special_use: Iterable[str] = ()) -> str:
         """Make a mailbox; a trailing separator is dropped. Its mailbox_id. Raises EXISTS, CANNOT."""
@@ -357,6 +390,36 @@ class Account(Protocol):
 
     def quota(self, root: str) -> Quota:
         """What is used and allowed now. Raises NOT_FOUND."""
+
+    def my_rights(self, name: str) -> Rights:
+        """What `user` may do with this mailbox, as the ACL is on disk now. Raises NOT_FOUND if there is none.
+
+        Of an ACL that cannot be read the owner has all rights, and nobody else any.
+        """
+
+    def may_create(self, name: str) -> bool:
+        """Whether `user` may make a mailbox of this name: `k` on the nearest one above it, RFC 4314 4 CREATE.
+
+        Where there is none above it, the owner may. A trailing separator is ignored.
+        """
+
+    def acl(self, name: str) -> list[AclEntry]:
+        """The access control list, RFC 4314 3.3. Raises NOT_FOUND."""
+
+    def set_acl(self, name: str, identifier: str, action: AclAction, rights: Rights) -> None:
+        """Change what an identifier ("-" before it or not) may do; on disk when it returns. RFC 4314 3.1.
+
+        The owner keeps `l` and `a`, whatever is asked. Raises NOT_FOUND, CANNOT (an identifier that cannot be).
+        """
+
+    def delete_acl(self, name: str, identifier: str) -> None:
+        """Remove the entry of an identifier, if there is one. RFC 4314 3.2. Raises NOT_FOUND, CANNOT."""
+
+    def list_rights(self, name: str, identifier: str) -> tuple[Rights, tuple[Rights, ...]]:
+        """What an identifier always has, and what it can be given: rights of one set go together. RFC 4314 3.4.
+
+        Raises NOT_FOUND, CANNOT.
+        """
 
     def watched(self) -> tuple[str, ...]:
         """Paths whose events mean that the list of mailboxes may have changed."""
