@@ -62,8 +62,3 @@ class Finding:
     def key(self) -> tuple[str, str, bytes]:
         """The same before and after a repair that did not help."""
         return self.kind, self.mailbox, self.path
-
-
-def several(number: int, singular: str, plural: str = "") -> str:
-    """ "1 file", "2 files"."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

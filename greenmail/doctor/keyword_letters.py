@@ -1,10 +1,11 @@
 """Letters in file names against `dovecot-keywords`. `formats.md` 3.1."""
 
 from greenmail.doctor.bench import Bench
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Mailbox
 from greenmail.storage.keywords import Keywords
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, letters_of
+from greenmail.terminal import several
 
 _FILE = b"dovecot-keywords"
 

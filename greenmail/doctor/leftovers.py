@@ -3,9 +3,10 @@
 import os
 
 from greenmail.doctor.bench import Bench
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Mailbox
 from greenmail.storage.stale_lock import is_alive
+from greenmail.terminal import several
 
 _OLD = 36 * 3600.0  # what every server takes for abandoned
 _TRASH = b"..DOVECOT-TRASHED"

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 from greenmail.doctor.account import Account, places
 from greenmail.doctor.bench import Bench
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.storage.filesystem import Files, ownership, refusal
 from greenmail.storage.locks import Waiting
 from greenmail.storage.quota import FILE, LOCK, Sheet, head_of, parse, recount
+from greenmail.terminal import several
 
 
 def _read(account: Account) -> Sheet | None:

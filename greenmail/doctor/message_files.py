@@ -5,11 +5,12 @@ import re
 from collections import defaultdict
 
 from greenmail.doctor.bench import Bench
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Entry, Mailbox
 from greenmail.storage.courier import is_courier
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_name import base_name, is_message, sizes_of, uid_order
+from greenmail.terminal import several
 
 _SYNC = re.compile(rb",(?:U=\d+|FMD5=[0-9a-f]+)")
 _YOUNG = 30.0  # seconds in which two names of one file are nobody's fault, formats.md 1.1

@@ -10,9 +10,10 @@ from functools import partial
 
 from greenmail.doctor.account import Account
 from greenmail.doctor.bench import Bench
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.identity import as_caller, give, is_root, set_mode
 from greenmail.doctor.survey import Circumstances
+from greenmail.terminal import several
 
 _PARTS = (b"cur", b"new", b"tmp")
 _DIRECTORY, _MESSAGE, _CONTROL = 0o700, 0o400, 0o600  # what the owner needs

@@ -6,12 +6,13 @@ What the old server gave is known where it left it: in `P` fields of the UID lis
 
 import os
 
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Entry, Mailbox
 from greenmail.message.content import header_end, to_crlf
 from greenmail.storage.api import MaildropItem
 from greenmail.storage.courier import import_mailbox, is_courier, parse_maildrop
 from greenmail.storage.uidlist_format import parse_fields
+from greenmail.terminal import several
 
 _HEADER = 65536
 _OF_UID = {"u", "v"}

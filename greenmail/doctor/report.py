@@ -4,26 +4,24 @@ Names come from disk, where anybody may have put anything: whatever could move a
 """
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from greenmail.doctor.audit import Result
-from greenmail.doctor.finding import TITLES, Finding, Severity, several
+from greenmail.doctor.finding import TITLES, Finding, Severity
 from greenmail.doctor.repair import Failure
+from greenmail.terminal import INDENT, several, shown, write_labelled, write_line
 
 SOUND, NOT_DONE, WARNINGS, ERRORS = 0, 1, 3, 4  # exit statuses
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 _ORDER = [Severity.ERROR, Severity.WARNING, Severity.NOTE]
 _SHOWN_ITEMS = 3
-_INDENT = 11  # of what stands below the first line of a finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +64,6 @@ class Report:
         if self.count(Severity.ERROR):
             return ERRORS
         return WARNINGS if self.count(Severity.WARNING) else SOUND
-
-
-def shown(text: str | bytes) -> str:
-    """Anything, fit for a terminal and for one line."""
-    raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    decoded = raw.decode("utf-8", "backslashreplace")
-    return "".join(_escaped(char) if unicodedata.category(char)[0] in "CZ" else char for char in decoded)
-
-
-def _escaped(char: str) -> str:
-    return char if char == " " else char.encode("unicode_escape").decode("ascii")
 
 
 def write_json(report: Report) -> str:
@@ -147,7 +134,7 @@ def _write_account(outcome: Outcome, report: Report, console: Console) -> None:
     before = outcome.before
     name, path = shown(before.target.name), shown(before.target.settings.mail_path)
     size = f"{several(before.mailboxes, 'mailbox', 'mailboxes')}, {several(before.messages, 'message')}"
-    _line(console, 0, Text.assemble((name, "bold"), "" if name == path else f"  {path}", f"  ({size})"))
+    write_line(console, 0, Text.assemble((name, "bold"), "" if name == path else f"  {path}", f"  ({size})"))
     fixed = {finding.key for finding in outcome.fixed}
     known = {finding.key for finding in outcome.before.findings}
     new = [finding for finding in outcome.left if finding.key not in known]
@@ -159,7 +146,7 @@ def _write_account(outcome: Outcome, report: Report, console: Console) -> None:
         _write_finding(_merged([finding for finding, _ in alike]), report, alike[0][1], console)
     for failure in outcome.failures:
         where = f"{shown(failure.mailbox)}: " if failure.mailbox else ""
-        _labelled(console, ("not fixed", "bold red"), f"{where}{shown(failure.path)}: {shown(failure.text)}")
+        write_labelled(console, ("not fixed", "bold red"), f"{where}{shown(failure.path)}: {shown(failure.text)}")
     console.print()
 
 
@@ -184,38 +171,19 @@ def _merged(findings: list[Finding]) -> Finding:
 def _write_finding(finding: Finding, report: Report, is_fixed: bool, console: Console) -> None:
     label = ("fixed", "green") if report.fix and is_fixed else (finding.severity.value, _STYLES[finding.severity])
     where = f"{shown(finding.mailbox)}: " if finding.mailbox else ""
-    _labelled(console, label, where + shown(finding.text))
+    write_labelled(console, label, where + shown(finding.text))
     if finding.path:
-        _line(console, _INDENT, Text(shown(finding.path), style="dim"))
+        write_line(console, INDENT, Text(shown(finding.path), style="dim"))
     items = finding.items if report.verbose else finding.items[:_SHOWN_ITEMS]
     for item in items:
-        _line(console, _INDENT + 2, Text(shown(item), style="dim"))
+        write_line(console, INDENT + 2, Text(shown(item), style="dim"))
     if len(finding.items) > len(items):
         more = f"and {len(finding.items) - len(items):,} more (--verbose lists them)"
-        _line(console, _INDENT + 2, Text(more, style="dim italic"))
+        write_line(console, INDENT + 2, Text(more, style="dim italic"))
     if finding.remedy and not report.fix:
-        _line(console, _INDENT, Text.assemble(("--fix ", "green"), shown(finding.remedy)))
+        write_line(console, INDENT, Text.assemble(("--fix ", "green"), shown(finding.remedy)))
     if finding.advice and not is_fixed:
-        _line(console, _INDENT, Text.assemble(("advice: ", "magenta"), shown(finding.advice)))
-
-
-def _labelled(console: Console, label: tuple[str, str], text: str) -> None:
-    if console.is_terminal:
-        grid = Table.grid(padding=(0, 0))
-        grid.add_column(width=_INDENT, no_wrap=True)
-        grid.add_column()
-        grid.add_row(Text("  " + label[0], style=label[1]), Text(text))
-        console.print(grid)
-        return
-    _line(console, 2, Text.assemble((label[0].ljust(_INDENT - 2), label[1]), text))
-
-
-def _line(console: Console, indent: int, text: Text) -> None:
-    """On a terminal wrapped below itself; in a pipe one line, for grep."""
-    if console.is_terminal:
-        console.print(Padding(text, (0, 0, 0, indent)))
-    else:
-        console.print(Text(" " * indent) + text, soft_wrap=True)
+        write_line(console, INDENT, Text.assemble(("advice: ", "magenta"), shown(finding.advice)))
 
 
 def _table(report: Report) -> Table:
@@ -255,10 +223,12 @@ def _write_end(report: Report, console: Console) -> None:
     counts = [several(report.count(severity), severity.value) for severity in _ORDER if report.count(severity)]
     verdict = ", ".join(counts) + (" left" if report.fix and counts else "") if counts else "all is well"
     style = {SOUND: "bold green", WARNINGS: "bold yellow", ERRORS: "bold red"}[report.status]
-    _line(console, 0, Text.assemble(looked, (verdict, style), "."))
+    write_line(console, 0, Text.assemble(looked, (verdict, style), "."))
     remedies = sum(1 for outcome in outcomes for finding in outcome.left if finding.remedy)
     if remedies and not report.fix:
-        _line(console, 0, Text(f"With --fix, {several(remedies, 'finding')} can be mended, and taken back by --undo."))
+        write_line(
+            console, 0, Text(f"With --fix, {several(remedies, 'finding')} can be mended, and taken back by --undo.")
+        )
     if report.undo_log:
-        _line(console, 0, Text(f"To take everything back: greenmail doctor --undo {shown(report.undo_log)}"))
-        _line(console, 0, Text("The undo log holds mail: remove it when all is well."))
+        write_line(console, 0, Text(f"To take everything back: greenmail doctor --undo {shown(report.undo_log)}"))
+        write_line(console, 0, Text("The undo log holds mail: remove it when all is well."))

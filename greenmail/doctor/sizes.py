@@ -8,12 +8,13 @@ import hashlib
 import os
 
 from greenmail.doctor.bench import Bench, move_overflow, note_renames
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Entry, Mailbox
 from greenmail.message.content import sizes
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_name import sizes_of, with_sizes, without_sizes
 from greenmail.storage.uidlist import Uidlist
+from greenmail.terminal import several
 
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")  # their S= is the size of what is in them
 

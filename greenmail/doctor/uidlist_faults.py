@@ -3,10 +3,11 @@
 import os
 
 from greenmail.doctor.bench import Bench, known_uidnext
-from greenmail.doctor.finding import Finding, Severity, several
+from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Mailbox
 from greenmail.storage.courier import is_courier
 from greenmail.storage.uidlist_format import VERSION
+from greenmail.terminal import several
 
 
 def find(mailbox: Mailbox, around: Circumstances) -> list[Finding]:

@@ -5,20 +5,16 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from greenmail.config import Config
 from greenmail.doctor import target as targets
 from greenmail.doctor import undo
 from greenmail.doctor.audit import Run, audit
-from greenmail.doctor.finding import several
 from greenmail.doctor.identity import acting_as
 from greenmail.doctor.repair import repair
-from greenmail.doctor.report import NOT_DONE, SOUND, Outcome, Report, shown, write_json, write_text
+from greenmail.doctor.report import NOT_DONE, SOUND, Outcome, Report, write_json, write_text
 from greenmail.doctor.restore import Means, restore
 from greenmail.doctor.resync import rebuild
 from greenmail.doctor.target import SettingsFor, Target
@@ -26,8 +22,7 @@ from greenmail.errors import Refused
 from greenmail.pop3.uidl import Format
 from greenmail.preload import preload
 from greenmail.storage.locks import Waiting
-
-_NAME_WIDTH = 24
+from greenmail.terminal import Bar, plain_console, say, several, shown
 
 
 def _targets(config: Config, parsed: argparse.Namespace, settings_for: SettingsFor) -> list[Target]:
@@ -48,35 +43,6 @@ def _run_of(config: Config, quick: bool = False) -> Run:
     return Run(time.time, time.sleep, Format(config.pop3_uidl_format), quick)
 
 
-def _bar(total: int) -> tuple[Progress, Callable[[str, str, int, int], None]]:
-    """A progress bar on standard error, if that is a terminal, and what tells it of work done."""
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[messages]:,} messages"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True, markup=False, highlight=False, emoji=False),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-        redirect_stdout=False,
-        redirect_stderr=False,
-        refresh_per_second=8,
-    )
-    task = progress.add_task("", total=total, messages=0)
-    done = 0
-
-    def tell(account: str, mailbox: str, messages: int, accounts: int) -> None:
-        nonlocal done
-        done += messages
-        name = shown(f"{account} {mailbox}".strip())
-        name = name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
-        progress.update(task, description=name.ljust(_NAME_WIDTH).replace("[", "("), advance=accounts, messages=done)
-
-    return progress, tell
-
-
 def doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
     """Audit, --fix and --undo; the exit status."""
     _prepare()
@@ -86,16 +52,16 @@ def doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace
     started = time.monotonic()
     log = undo.UndoLog(parsed.undo_log or _log_name())
     outcomes: list[Outcome] = []
-    progress, tell = _bar(len(found))
+    bar = Bar(len(found))
     try:
-        with progress:
+        with bar:
             for target in found:
-                outcomes.append(_one(config, parsed, target, log, tell))
-                tell(target.name, "", 0, 1)
+                outcomes.append(_one(config, parsed, target, log, bar))
+                bar.tell(target.name, "", 0, 1)
     finally:
         log.close()
         if log.changes and len(outcomes) < len(found):
-            _say(f"greenmail: not finished; to take back what was done: greenmail doctor --undo {shown(log.path)}")
+            say(f"greenmail: not finished; to take back what was done: greenmail doctor --undo {shown(log.path)}")
     report = Report(
         outcomes,
         time.monotonic() - started,
@@ -106,7 +72,7 @@ def doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace
     if parsed.json:
         sys.stdout.write(write_json(report) + "\n")
     else:
-        write_text(report, Console(markup=False, highlight=False, emoji=False))
+        write_text(report, plain_console())
     return report.status
 
 
@@ -119,13 +85,13 @@ def _one(
     parsed: argparse.Namespace,
     target: Target,
     log: undo.UndoLog,
-    tell: Callable[[str, str, int, int], None],
+    bar: Bar,
 ) -> Outcome:
     """Audit, and with --fix mend and audit again."""
 
     def progress(mailbox: str, messages: int, octets: int) -> None:
         if mailbox:
-            tell(target.name, mailbox, messages, 0)
+            bar.tell(target.name, mailbox, messages)
 
     run = Run(time.time, time.sleep, Format(config.pop3_uidl_format), parsed.quick, progress=progress)
     with acting_as(target.uid, target.gid):
@@ -147,8 +113,8 @@ def _undo(config: Config, parsed: argparse.Namespace) -> int:
     finally:
         os.close(descriptor)
     for left in result.left:
-        _say(f"left alone: {shown(left)}")
-    _say(f"{several(result.done, 'change')} taken back" + (f", {result.idle} were back already" if result.idle else ""))
+        say(f"left alone: {shown(left)}")
+    say(f"{several(result.done, 'change')} taken back" + (f", {result.idle} were back already" if result.idle else ""))
     return NOT_DONE if result.left else SOUND
 
 
@@ -157,14 +123,14 @@ def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argpar
     _prepare()
     found = _targets(config, parsed, settings_for)
     run = _run_of(config)
-    progress, tell = _bar(len(found))
+    bar = Bar(len(found))
     mailboxes = messages = failed = 0
     lines: list[str] = []
-    with progress:
+    with bar:
         for target in found:
             with acting_as(target.uid, target.gid):
-                done = rebuild(run, target, anew, partial(_forward, tell, target.name))
-            tell(target.name, "", 0, 1)
+                done = rebuild(run, target, anew, partial(bar.tell, target.name))
+            bar.tell(target.name, "", 0, 1)
             mailboxes += done[0]
             messages += done[1]
             failed += len(done[2])
@@ -172,20 +138,10 @@ def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argpar
     _tell_failures(lines)
     what = "made anew" if anew else "complete"
     counted = f"{several(mailboxes, 'mailbox', 'mailboxes')} with {several(messages, 'message')}"
-    _say(f"{several(len(found), 'account')}: the index of {counted} is {what}")
+    say(f"{several(len(found), 'account')}: the index of {counted} is {what}")
     return NOT_DONE if failed else SOUND
-
-
-def _forward(tell: Callable[[str, str, int, int], None], account: str, mailbox: str, messages: int) -> None:
-    tell(account, mailbox, messages, 0)
 
 
 def _tell_failures(lines: Sequence[str]) -> None:
     for line in lines:
-        _say(f"greenmail: not done: {shown(line)}", error=True)
-
-
-def _say(text: str, error: bool = False) -> None:
-    stream = sys.stderr if error else sys.stdout
-    stream.write(text + "\n")
-    stream.flush()
+        say(f"greenmail: not done: {shown(line)}", error=True)

@@ -16,8 +16,9 @@ from support.trees import unpack
 
 from greenmail import cli
 from greenmail.doctor.audit import Run, audit
-from greenmail.doctor.report import Outcome, Report, shown, write_text
+from greenmail.doctor.report import Outcome, Report, write_text
 from greenmail.doctor.target import Target
+from greenmail.terminal import shown
 
 
 @pytest.fixture
