@@ -11,10 +11,12 @@ from typing import Any
 
 from greenmail.errors import StorageError
 from greenmail.runtime import Runtime, direct
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange, Flags
 from greenmail.storage.filesystem import Call, Files, plain_call
 from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 
 ADD, REMOVE = FlagAction.ADD, FlagAction.REMOVE
 _SYNCS = ("fsync", "fdatasync")
@@ -166,7 +168,7 @@ def _needed(mailbox: MaildirMailbox | None) -> MaildirMailbox:
     return mailbox
 
 
-def _fold(world: World) -> None:
+def fold(world: World) -> None:
     box = world.inbox.box
     with box.locked():
         assert box.index_files is not None
@@ -275,7 +277,7 @@ OPERATIONS = [
         tells=("Made",),
     ),
     Operation("first-subscribe", _first(lambda account: account.subscribe("INBOX")), is_first=True, takes_back=False),
-    Operation("fold", _fold),
+    Operation("fold", fold),
     Operation("uidlist-rewrite", _uidlist),
 ]
 
