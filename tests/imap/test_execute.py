@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from greenmail.errors import Reason, StorageError
 from greenmail.imap.trace import TRACE
-from greenmail.storage.memory import MemoryMailbox, MemoryUpload
+from greenmail.storage.memory_mailbox import MemoryMailbox, MemoryUpload
 
 
 def make_engine(**options: object) -> Engine:
@@ -43,7 +43,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
         (Reason.OVER_QUOTA, b"OVERQUOTA"),
         (Reason.IN_USE, b"INUSE"),
         (Reason.NO_PERMISSION, b"NOPERM"),
-        (Reason.CORRUPT, b"UNAVAILABLE"),
+        (Reason.CORRUPT, b"CORRUPTION"),
     ],
 )
 def test_what_the_store_refuses_is_no(reason: Reason, code: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

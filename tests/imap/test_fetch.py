@@ -16,7 +16,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.imap.octets import SLICE
 from greenmail.message.content import BytesContent
 from greenmail.storage.api import CacheKind
-from greenmail.storage.memory import MemoryMailbox
+from greenmail.storage.memory_mailbox import MemoryMailbox
 
 BIG = b"Subject: big\r\n\r\n" + b"".join(b"line %09d\r\n" % n for n in range(60_000))
 DATE = 1_704_110_400

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from greenmail.errors import Reason, StorageError
 from greenmail.imap.view import NO_NEWS, Changed, News, View
 from greenmail.storage.api import FlagAction, FlagChange
-from greenmail.storage.memory import MemoryMailbox, MemoryStore
+from greenmail.storage.memory import MemoryStore
+from greenmail.storage.memory_mailbox import MemoryMailbox
 
 
 def mailbox(number: int) -> MemoryMailbox:

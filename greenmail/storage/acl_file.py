@@ -1,0 +1,114 @@
+"""The access control lists of one Maildir account: `dovecot-acl` in each mailbox directory. `formats.md` 3.5.
+
+A list is looked at whenever somebody asks: one stat says whether what was read before still holds (`_Stamp`), and no
+time has to go by. It is replaced by its own lock file (`file_lock`), as Dovecot does it. Where there is none Courier's
+`courierimapacl` counts, until the first change is written as `dovecot-acl`.
+
+`dovecot-acl-list` in the root is Dovecot's memory of what is shared with whom. It is removed with each change: Dovecot
+makes it anew.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.acl import Acl, parse
+from greenmail.storage.courier_acl import parse_courier
+from greenmail.storage.file_lock import FileLock
+from greenmail.storage.filesystem import Files
+from greenmail.storage.locks import Waiting
+
+log = logging.getLogger(__name__)
+
+FILE = b"dovecot-acl"
+COURIER_FILE = b"courierimapacl"
+_LIST = b"dovecot-acl-list"
+
+_STALE = 120.0  # seconds, as Dovecot has it
+_COOLED = 2.0  # seconds: a file that changed less than this ago may change again without its time showing it
+_MOST = 1 << 20  # octets: a list is short, and a client's SETACL makes it longer
+_KEPT = 2000  # lists
+
+_NONE = Acl()
+_Stamp = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    stamp: _Stamp
+    acl: Acl
+
+
+class AclFiles:
+    """`access.Lists` on disk: a place is the directory of a mailbox. Methods raise StorageError."""
+
+    __slots__ = ("_default", "_files", "_known", "_lists", "_now", "_waiting")
+
+    def __init__(self, files: Files, waiting: Waiting, now: Callable[[], float], roots: "Roots") -> None:
+        self._files, self._waiting, self._now = files, waiting, now
+        self._lists = tuple(root + b"/" + _LIST for root in {roots.root, roots.control} - {b""})
+        self._default = roots.root if roots.root != roots.inbox else b""
+        self._known: dict[bytes, _Known] = {}
+
+    def read(self, directory: bytes) -> Acl:
+        """The list of one mailbox as it is now; one without lines if there is none."""
+        for path, understand in ((directory + b"/" + FILE, parse), (directory + b"/" + COURIER_FILE, parse_courier)):
+            try:
+                return self._read(path, understand)
+            except FileNotFoundError:
+                continue
+            except NotADirectoryError:
+                break
+            except OSError as error:
+                return self._wrong(path, str(error))
+        return _NONE
+
+    def _read(self, path: bytes, understand: Callable[[bytes], Acl]) -> Acl:
+        found = self._files.stat(path)
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        known = self._known.get(path)
+        if known is not None and known.stamp == stamp:
+            return known.acl
+        if found.st_size > _MOST:
+            return self._wrong(path, "it is too large")
+        acl = understand(self._files.read_file(path))
+        if acl.wrong:
+            log.warning("acl-ignored path=%r reason=%r", path, acl.wrong)
+        if max(found.st_mtime, found.st_ctime) + _COOLED <= self._now():
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[path] = _Known(stamp, acl)
+        return acl
+
+    def _wrong(self, path: bytes, reason: str) -> Acl:
+        log.warning("acl-ignored path=%r reason=%r", path, reason)
+        return Acl(wrong=reason)
+
+    def default(self) -> Acl:
+        """The list of the root, where that is not a mailbox: it counts for those whom no other says anything of."""
+        return self.read(self._default) if self._default else _NONE
+
+    def change(self, directory: bytes, how: Callable[[Acl], Acl]) -> None:
+        """Write what `how` makes of the list; on disk when it returns."""
+        path = directory + b"/" + FILE
+        with FileLock(self._files, path, self._waiting, _STALE) as lock:
+            old = self.read(directory)
+            new = how(old)
+            if new.data == old.data:
+                return
+            if len(new.data) > _MOST:
+                raise StorageError(Reason.LIMIT, "The access control list is too long.")
+            lock.commit(new.data)
+            self._known.pop(path, None)
+        for shared in self._lists:
+            self._files.unlink_quietly(shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The directories that an account has one of."""
+
+    root: bytes
+    inbox: bytes
+    control: bytes = b""  # empty: none of its own
