@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from greenmail.doctor.survey import Circumstances, Mailbox, Place
 from greenmail.errors import Reason, StorageError
-from greenmail.storage.account import MaildirSettings
 from greenmail.storage.filesystem import Files
 from greenmail.storage.folder_names import INBOX, Encoding, Layout, detect_encoding
 from greenmail.storage.folders import Folders
 from greenmail.storage.maildir_name import letters_of, sizes_of
+from greenmail.storage.maildir_settings import MaildirSettings
 
 _DELETED = ord("T")
 

@@ -18,11 +18,12 @@ from greenmail.doctor.survey import Place
 from greenmail.doctor.target import Target
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirAccount, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.filesystem import refusing
 from greenmail.storage.locks import MailboxLock
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.uidlist import Uidlist
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 
 from greenmail.pop3.uidl import Format
-from greenmail.storage.account import MaildirSettings
 from greenmail.storage.filesystem import Files
 from greenmail.storage.folder_names import Layout
 from greenmail.storage.maildir_name import base_name, is_message
+from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.stale_lock import Onlooker
 from greenmail.storage.uidlist_format import Parsed, parse
 

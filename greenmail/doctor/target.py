@@ -8,7 +8,7 @@ from greenmail.auth import names, passwd_file
 from greenmail.auth.api import User
 from greenmail.config import Config
 from greenmail.errors import Refused
-from greenmail.storage.account import MaildirSettings
+from greenmail.storage.maildir_settings import MaildirSettings
 
 SettingsFor = Callable[[Config, User], MaildirSettings]
 _DEPTH = 5  # levels below a given directory in which Maildirs are searched

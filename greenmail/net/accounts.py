@@ -7,8 +7,9 @@ from greenmail.auth import names
 from greenmail.auth.api import User
 from greenmail.config import Config
 from greenmail.errors import Refused, StorageError
-from greenmail.storage.account import MaildirSettings, MaildirStore
 from greenmail.storage.api import Account
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.quota_rules import Limits, QuotaRules, from_user
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from greenmail.net.server import Acceptor, Board, Connections, Service
 from greenmail.net.stream import Shared, Stream
 from greenmail.net.watch import SessionWatch, Watcher
 from greenmail.net.work import Work
-from greenmail.storage.account import MaildirStore
+from greenmail.storage.maildir_store import MaildirStore
 
 log = logging.getLogger(__name__)
 

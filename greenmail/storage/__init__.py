@@ -3,7 +3,7 @@
 A backend is a class whose `open_account` gives a `storage.api.Account`; each keeps to `tests/storage/test_contract.py`.
 """
 
-from greenmail.storage.account import MaildirStore
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.memory import MemoryStore
 
 BACKENDS: dict[str, type[MaildirStore] | type[MemoryStore]] = {"maildir": MaildirStore, "memory": MemoryStore}

@@ -18,24 +18,16 @@ ones are taken back. Each ends with an fsync of the root.
 import errno
 import logging
 import os
-import secrets
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder, is_inbox
 from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, directory, join, levels_of, name_of
+from greenmail.storage.trash import TRASH, purge, set_aside_name, to_trash
 
 log = logging.getLogger(__name__)
 
-_TRASH = b"..DOVECOT-TRASHED"
-_ASIDE = b"..greenmail."  # what is being made, or is no more: no mailbox for anybody
-_TRASH_AGE = 3600.0
 _COPIED = (b"dovecot-acl", b"dovecot-shared")  # what a new mailbox inherits from its parent
-
-
-def set_aside_name() -> bytes:
-    """A fresh directory entry that is no mailbox: two dots in front, as every server skips."""
-    return b"%b%d.%b" % (_ASIDE, os.getpid(), secrets.token_hex(8).encode("ascii"))
 
 
 def _not_found() -> StorageError:
@@ -62,7 +54,7 @@ class Folders:
             entries = self._files.scan(root)
             names = {}
             for entry in entries:
-                if not entry.name.startswith(b".") or entry.name == _TRASH:
+                if not entry.name.startswith(b".") or entry.name == TRASH:
                     continue
                 if not entry.is_directory and not (entry.is_symlink and self._leads_inside(entry.name)):
                     continue
@@ -169,7 +161,10 @@ class Folders:
                 ) from None
             raise
         with refusing("cannot delete the mailbox"):
-            trash = self._to_trash(path)
+            try:
+                trash = to_trash(self._files, self._layout.root, path)
+            except FileNotFoundError:
+                raise _not_found() from None
             self._files.fsync_directory(self._layout.root)
         return trash
 
@@ -183,31 +178,6 @@ class Folders:
             return join(self._layout, levels_of(self._layout, name))
         except StorageError:
             raise _not_found() from None
-
-    def _to_trash(self, path: bytes) -> bytes:
-        if os.path.islink(path):
-            # Only the link goes: what it leads to is somebody else's, or another mailbox.
-            self._files.unlink(path)
-            return b""
-        trash = self._layout.root + b"/" + _TRASH
-        try:
-            if not os.path.lexists(trash):
-                self._files.rename(path, trash)
-                return trash
-        except FileNotFoundError:
-            raise _not_found() from None
-        except OSError:
-            # Made by another in the meantime, and not empty. Any other trouble shows again now.
-            log.debug("trash-in-use root=%r", self._layout.root)
-        token = b"greenmail.%d.%b" % (os.getpid(), secrets.token_hex(8).encode("ascii"))
-        try:
-            self._files.rename(path, trash + b"/" + token)
-            return trash + b"/" + token
-        except FileNotFoundError:
-            # Either the mailbox or the trash went away: the former shows at once.
-            self._files.stat(path)
-        self._files.rename(path, trash)
-        return trash
 
     def rename(self, old: str, new: str) -> list[tuple[str, str]]:
         """Rename with all children; the pairs of old and new names. Not for INBOX. Raises NOT_FOUND, EXISTS, CANNOT."""
@@ -253,15 +223,3 @@ class Folders:
         """Remove what deletions, and makings that were cut short, left behind more than an hour ago."""
         with refusing("cannot remove deleted mailboxes"):
             purge(self._files, self._layout.root, now)
-
-
-def purge(files: Files, root: bytes, now: float) -> None:
-    """`Folders.purge_trash` for any directory in which things were set aside. Raises OSError."""
-    for name in files.listdir(root):
-        if name != _TRASH and not name.startswith(_ASIDE):
-            continue
-        try:
-            if now - files.lstat(root + b"/" + name).st_ctime > _TRASH_AGE:
-                files.remove_tree(root + b"/" + name)
-        except FileNotFoundError:
-            continue

@@ -1,15 +1,23 @@
-"""Mailbox objects of one worker: one for each mailbox, shared by its sessions, and a few kept warm.
+"""What the accounts of one worker share; above all its mailbox objects.
 
-An object is found by device and inode of its directory. It is in use while somebody has not closed it; afterwards it
-stays for whoever comes next, until the objects that nobody uses take more memory or number more than they may.
+There is one object for each mailbox, shared by its sessions, and a few are kept warm. An object is found by device and
+inode of its directory. It is in use while somebody has not closed it; afterwards it stays for whoever comes next, until
+the objects that nobody uses take more memory or number more than they may.
 """
 
+import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 
 from greenmail.errors import StorageError
+from greenmail.runtime import Runtime
+from greenmail.storage.filesystem import Files
+from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Place
+from greenmail.storage.maildir_name import UniqueNames
+from greenmail.storage.quota import Maildirsize
 
 Identity = tuple[int, int]
 
@@ -111,3 +119,24 @@ class SharedMailboxes:
         """Give up every object that nobody uses."""
         self._memory = -1
         self._shrink()
+
+
+class Shared:
+    """What all accounts of one worker work with."""
+
+    def __init__(self, runtime: Runtime, cache_memory: int, files: Files | None) -> None:
+        # Assertions for tests and for people who look for a bug.
+        self.rules = LockRules(runtime) if os.environ.get("GREENMAIL_DEBUG") else None
+        self.runtime = self.rules.runtime(runtime) if self.rules else runtime
+        self.files = (files or Files()).through(self.rules.call) if self.rules else files or Files()
+        self.mailboxes = SharedMailboxes(cache_memory)
+        self._unique: dict[str, UniqueNames] = {}
+        self._quotas: weakref.WeakValueDictionary[bytes, Maildirsize] = weakref.WeakValueDictionary()
+
+    def unique_names(self, host: str) -> UniqueNames:
+        """One maker of names for the whole process: two could make the same name."""
+        return self._unique.setdefault(host, UniqueNames(host, self.runtime.now))
+
+    def quota(self, control: bytes) -> Maildirsize:
+        """The one object for the file in this directory: mailboxes opened before have the newest settings, too."""
+        return self._quotas.setdefault(control, Maildirsize(self.files, self.runtime, control))

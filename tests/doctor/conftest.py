@@ -10,7 +10,7 @@ from doctor.spool import Clock, build
 from greenmail.doctor.audit import Run
 from greenmail.doctor.target import Target
 from greenmail.pop3.uidl import Format
-from greenmail.storage.account import MaildirSettings
+from greenmail.storage.maildir_settings import MaildirSettings
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from greenmail.doctor.restore import Means, restore
 from greenmail.doctor.resync import rebuild
 from greenmail.doctor.target import Target
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirStore
 from greenmail.storage.api import Mailbox
 from greenmail.storage.locks import Waiting
+from greenmail.storage.maildir_store import MaildirStore
 
 SECOND = base("", 2)
 

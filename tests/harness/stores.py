@@ -7,7 +7,8 @@ from pathlib import Path
 from harness.engine import USER, Backend, memory_backend
 from harness.green import Scheduler
 
-from greenmail.storage.account import MaildirSettings, MaildirStore
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.quota_rules import QuotaRules
 
 Maker = Callable[[Scheduler], Backend]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirSettings, MaildirStore
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 
 from .pop3_host import LOGIN, Host
 

@@ -8,7 +8,6 @@ import pytest
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
 from greenmail.storage import BACKENDS
-from greenmail.storage.account import MaildirSettings, MaildirStore
 from greenmail.storage.api import (
     ANSWERED,
     DELETED,
@@ -21,6 +20,8 @@ from greenmail.storage.api import (
     FlagChange,
     Mailbox,
 )
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.memory import MemoryStore
 
 ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE

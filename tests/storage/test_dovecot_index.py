@@ -12,9 +12,11 @@ from support import trees
 
 from greenmail.runtime import direct
 from greenmail.storage import dovecot_index, mutf7
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.filesystem import Files
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 
 # What Dovecot answered afterwards counts its own first look, which found what other programs had done meanwhile.
 _FOREIGN_CHANGES = {"INBOX": 1, "Archive": 4}

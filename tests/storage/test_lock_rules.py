@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ import pytest
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime, direct
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import CacheKind, FlagAction, FlagChange
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.maildir_write import purge_tmp
 
 MAIL = b"Subject: hi\n\nbody\n"

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange, Mailbox
 from greenmail.storage.filesystem import Files, plain_call
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 
 ADD = FlagAction.ADD
 _ENDED = 77  # exit status of a child that came to the end of its work
@@ -86,7 +88,7 @@ def build(account: MaildirAccount) -> None:
     for path in Path(os.fsdecode(account.open("INBOX").box.place.directory)).glob("greenmail.*"):  # type: ignore[attr-defined]  # a MaildirMailbox
         if path.is_file() and path.name != "greenmail.lock":
             path.unlink()
-    account._store.mailboxes.close()
+    account._worker.mailboxes.close()
     open_account(Path(account.settings.mail_path), account._files._call).open("INBOX")
 
 
@@ -153,7 +155,7 @@ def test_death_before_any_system_call(quick_path: Path, work: Callable[[MaildirA
     put(account.open("INBOX"), "three", "four", flags=frozenset({"\\Deleted"}))
     put(account.open("INBOX"), "five")
     put(account.open("Other"), "six", flags=frozenset({"different"}))
-    account._store.mailboxes.close()
+    account._worker.mailboxes.close()
     before = read(start)
     whole = quick_path / "whole"
     shutil.copytree(start, whole)

@@ -12,11 +12,13 @@ import pytest
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.filesystem import Files
-from greenmail.storage.folders import purge
 from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
+from greenmail.storage.trash import purge
 
 ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE
 
@@ -400,7 +402,7 @@ def test_recent_is_not_counted_uid_by_uid(site: Site) -> None:
 def test_a_clock_that_goes_back_hides_no_change(site: Site) -> None:
     account = site.worker()
     clock = [time.time()]
-    runtime = account._store.runtime
+    runtime = account._worker.runtime
     object.__setattr__(runtime, "now", lambda: clock[0])
     site.deliver("x:2,", b"first\n", "cur")
     inbox = box(account, "INBOX")
@@ -487,7 +489,7 @@ def test_what_costs_something_for_each_message_runs_in_the_pool(site: Site, is_k
         asked.append(function.__name__)
         return function(*args)
 
-    object.__setattr__(account._store.runtime, "blocking", blocking)
+    object.__setattr__(account._worker.runtime, "blocking", blocking)
     inbox = box(account, "INBOX")
     assert "_number_all" in asked
     if is_known:
@@ -502,7 +504,7 @@ def test_an_own_change_just_before_a_verification_keeps_the_directory_suspect(si
     """What comes in the same step of a coarse clock as our own change is found, though the first change has cooled."""
     account = site.worker()
     clock = [time.time() + 1000]
-    object.__setattr__(account._store.runtime, "now", lambda: clock[0])
+    object.__setattr__(account._worker.runtime, "now", lambda: clock[0])
     site.deliver("x:2,", b"first\n", "cur")
     inbox = box(account, "INBOX")
     base = int(clock[0]) * 1_000_000_000

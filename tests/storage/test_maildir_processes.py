@@ -19,8 +19,10 @@ import pytest
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange, Mailbox
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 
 ADD, REMOVE = FlagAction.ADD, FlagAction.REMOVE
 fork = multiprocessing.get_context("fork")

@@ -19,9 +19,11 @@ from support.trees import expected, unpack
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange, Quota
 from greenmail.storage.filesystem import Files
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.memory import MemoryStore
 from greenmail.storage.quota import Sheet, count, extended, head_of, limits_of, parse
 from greenmail.storage.quota_rules import Limits, QuotaRules, from_user

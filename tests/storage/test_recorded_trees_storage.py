@@ -22,8 +22,10 @@ from support.trees import drop_index, expected, unpack
 
 from greenmail.runtime import direct
 from greenmail.storage import mutf7
-from greenmail.storage.account import MaildirAccount, MaildirSettings, MaildirStore
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import Account, FlagAction, FlagChange, Mailbox
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 
 _NAME = re.compile(r'^\* (?:LIST|LSUB) \([^)]*\) "." (?:"(.*)"|(.*))$')
 

@@ -1,0 +1,27 @@
+"""What the Maildir store is told of one user's mail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from greenmail.storage.quota_rules import QuotaRules
+
+
+@dataclass(frozen=True, slots=True)
+class MaildirSettings:
+    """How one user's mail lies on disk; named as the settings are, with every path expanded."""
+
+    mail_path: str
+    control_path: str = ""  # where dovecot-uidlist and its kind are; empty: in the mailbox directories
+    inbox_path: str = ""  # empty: the root itself
+    index_path: str = ""  # where greenmail.index, .log and .cache are; empty: in the mailbox directories
+    mailbox_names: str = "auto"  # auto, mutf7, utf8
+    name_escape: str = ""
+    prefix: str = ""
+    separator: str = "/"
+    special_use: Mapping[str, str] = field(default_factory=dict)  # mailbox name -> attribute
+    auto_create: tuple[str, ...] = ()
+    create_mail_path: bool = True
+    lock_timeout: float = 30.0
+    lock_host: str = ""
+    coexistence: str = "none"  # none, dovecot
+    quota: QuotaRules = field(default_factory=QuotaRules)

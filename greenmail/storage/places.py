@@ -1,0 +1,98 @@
+"""Where the directories of one account are.
+
+root       `mail-path`: the mailboxes, and INBOX unless `inbox-path` is set
+inbox      `inbox-path`
+control    `control-path`: uidlists and their kind, one directory a mailbox, and what the account has one of
+index      `index-path`: index files, one directory a mailbox GUID
+"""
+
+import logging
+import os
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.filesystem import Files, ownership, refusing, sync_names
+from greenmail.storage.maildir_box import Place
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.uidlist import Uidlist
+
+log = logging.getLogger(__name__)
+
+_PARTS = (b"tmp", b"new", b"cur")
+
+
+def _path(setting: str) -> bytes:
+    return os.fsencode(setting.rstrip("/"))
+
+
+class Places:
+    """See the module's text. `control` and `index` are empty if they are not set."""
+
+    __slots__ = ("_files", "control", "inbox", "index", "root")
+
+    def __init__(self, files: Files, settings: MaildirSettings) -> None:
+        self._files = files
+        self.root = _path(settings.mail_path) or b"/"
+        self.inbox = _path(settings.inbox_path) or self.root
+        self.control = _path(settings.control_path)
+        self.index = _path(settings.index_path)
+
+    @property
+    def common(self) -> bytes:
+        """The directory of what an account has one of."""
+        return self.control or self.root
+
+    def of(self, directory: bytes, is_inbox: bool = False) -> Place:
+        """The place of the mailbox in this directory."""
+        control = directory
+        if self.control:
+            # Dovecot keeps INBOX's below `.INBOX` there, also with INBOX elsewhere.
+            control = self.control + (b"/.INBOX" if is_inbox else b"/" + os.path.basename(directory))
+        return Place(directory, control, self.index, is_inbox)
+
+    def index_of(self, place: Place) -> bytes:
+        """Where the index files of a mailbox are, if that is not its own directory."""
+        if not place.index_root:
+            return b""
+        uidlist = Uidlist(self._files, place.control + b"/dovecot-uidlist")
+        uidlist.refresh(locked=False)
+        return place.index_root + b"/" + uidlist.guid if uidlist.guid else b""
+
+    def prepare(self, create: bool) -> None:
+        """Root and INBOX are there, or made if `create`: formats.md 2.8. Raises NOT_FOUND."""
+        if not os.path.isdir(self.root) and not create:
+            raise StorageError(Reason.NOT_FOUND, "There is no mail for this user.")
+        with refusing("The mail directory cannot be made"):
+            wanted = []
+            if create:
+                wanted += [self.root, self.inbox, *(self.inbox + b"/" + part for part in _PARTS)]
+            if self.control:
+                wanted.append(self.control)
+            self.make(*wanted)
+
+    def make(self, *paths: bytes) -> None:
+        """Make directories with all above them that are missing; durable when it returns. Raises OSError."""
+        changed: dict[bytes, None] = {}
+        for path in paths:
+            self._make_one(path, changed)
+        for above in changed:
+            sync_names(self._files, above)
+
+    def _make_one(self, path: bytes, changed: dict[bytes, None]) -> None:
+        """Adds to `changed` in what something was made, also by somebody else just now."""
+        if os.path.isdir(path):
+            return
+        above = os.path.dirname(path)
+        if not os.path.isdir(above):
+            self._make_one(above, changed)
+        owner = ownership(self._files.stat(above))
+        if path in (self.root, self.control):  # mail is nobody else's, whatever the directory above allows
+            owner = type(owner)(0o600, 0o700, None)
+        try:
+            self._files.make_directory(path, owner)
+        except FileExistsError:
+            log.debug("made-by-another path=%r", path)
+        except PermissionError:
+            if path.startswith(self.inbox + b"/"):
+                return  # a read-only Maildir without tmp/ can be read all the same
+            raise
+        changed[above] = None
