@@ -153,6 +153,13 @@ class Config(Table):
     max_auth_failures: Annotated[int, BeforeValidator(kind.number(1, 1000))] = setting(
         3, "Failed logins after which a connection is closed."
     )
+    auth_failure_delay: kind.Seconds = setting(2, "Seconds until a client is told that its login failed.")
+    max_waiting_logins: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
+        128, "Logins of a worker whose passwords wait to be compared; more are told to come back later."
+    )
+    max_waiting_logins_per_address: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
+        32, "Likewise, of one client's address."
+    )
 
     # Processes
     processes: kind.Processors = setting(0, "Worker processes; 0 is one for each CPU.")
@@ -171,6 +178,15 @@ class Config(Table):
     max_request_size: kind.Size = setting(52428800, "Octets of the largest message that APPEND takes.")
     max_command_size: kind.Size = setting(1 << 20, "Octets of a command without the messages in it.")
     max_line: kind.Size = setting(65536, "Octets of a line; before login at most 8192.")
+    max_append_messages: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
+        1000, "Messages in one APPEND, RFC 3502; each is a file until the last of them has come."
+    )
+    max_depth: Annotated[int, BeforeValidator(kind.number(10, 200))] = setting(
+        50, "Parentheses within each other in a command."
+    )
+    max_bad_commands: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
+        20, "Commands in a row that were no commands, after which a connection is closed."
+    )
     max_drain: kind.SizeOrZero = setting(
         0, "Octets of refused literals that are read and thrown away; 0 is max-request-size and 1 MiB more."
     )

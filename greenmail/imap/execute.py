@@ -77,7 +77,10 @@ class _Inbox:
         wire, limits = self._session.wire, self._session.limits
         now = self._clock()
         anonymous = self._session.account is None
-        wire.timeout = max(0.001, self._deadline - now) if anonymous else limits.timeout_authenticated
+        wire.timeout = self._deadline - now if anonymous else limits.timeout_authenticated
+        if wire.timeout <= 0:  # also one whose octets are always there
+            self.timed_out = True
+            raise Disconnected("idle for too long")
         try:
             data = wire.receive()
         except Disconnected:
@@ -119,7 +122,8 @@ def _begin_literal(session: Session, text: bytes, size: int) -> framing.Sink | N
     cur = _cursor(session, text, session.reader.staged)
     grammar.tag(cur)
     cur.space()
-    command, _ = _command(session, cur)
+    command, _ = _command(cur)
+    _check_state(session, command)
     if command.literal is None:
         return None
     sink: framing.Sink | None = command.literal(session, cur, size)
@@ -136,8 +140,9 @@ def execute(session: Session, frame: framing.Frame) -> None:
         if frame.failure is not None:
             raise frame.failure
         cur.space()
-        command, uid = _command(session, cur)
+        command, uid = _command(cur)
         name = command.name
+        _check_state(session, command)
         trace_command(session, command, cur)
         answer = _run(session, command, uid, command.parse(cur, uid), cur)
     except (BadSyntax, Refused, StorageError) as error:
@@ -160,8 +165,8 @@ def _cursor(session: Session, text: bytes, staged: object) -> Cursor:
     return Cursor(text, staged, session.utf8, session.limits.max_depth)
 
 
-def _command(session: Session, cur: Cursor) -> tuple[Command, bool]:
-    """The command whose name comes next, and whether "UID" stands before it; in a state that allows it."""
+def _command(cur: Cursor) -> tuple[Command, bool]:
+    """The command whose name comes next, and whether "UID" stands before it."""
     name = grammar.atom(cur).upper()
     uid = name == "UID"
     if uid:
@@ -170,10 +175,13 @@ def _command(session: Session, cur: Cursor) -> tuple[Command, bool]:
     command = registry.COMMANDS.get(name)
     if command is None or (uid and not command.uid):
         raise BadSyntax(f"unknown command {'UID ' if uid else ''}{name[:_SHOWN]}")
+    return command, uid
+
+
+def _check_state(session: Session, command: Command) -> None:
     state = _state(session)
     if state not in command.states:
-        raise BadSyntax(f"{name} is not allowed now: {_wanted(command, state)}")
-    return command, uid
+        raise BadSyntax(f"{command.name} is not allowed now: {_wanted(command, state)}")
 
 
 def _state(session: Session) -> State:
@@ -266,7 +274,7 @@ def _leave(session: Session, inbox: _Inbox, seconds: float, reason: str) -> None
             try:
                 account.close()
             finally:
-                session.services.register.logout(user.name, session.wire.peer, "imap")
+                session.logins.leave_seat(user)
     if user is None:
         log.debug("disconnect sid=%s rip=%s reason=%r", session.sid, session.wire.peer, reason)
         return

@@ -22,7 +22,6 @@ from greenmail.imap.session import Limits
 
 PIECE = 65536  # octets that a sink gets at once, at most
 LITERAL_MINUS_MAX = 4096  # RFC 7888 5
-MAX_STREAMED = 1000  # literals of one command that are streamed: each is a file until the command is over
 
 _ANNOUNCEMENT = re.compile(rb"\{([0-9]++)(\+?)\}")
 _TAIL = 1024  # octets kept of the end of a line that is thrown away: enough for any sane announcement
@@ -268,8 +267,8 @@ class Reader:
                 raise BadSyntax("literal is too large for this command", TOOBIG)
             return None
         draft.sinks.append(sink)
-        if len(draft.sinks) > MAX_STREAMED:
-            raise Refused(f"at most {MAX_STREAMED} messages in one command", LIMIT)
+        if len(draft.sinks) > self._limits.max_append_messages:
+            raise Refused(f"at most {self._limits.max_append_messages} messages in one command", LIMIT)
         return sink
 
     def _keep(self, draft: _Draft, size: int) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from greenmail.auth.api import Authenticator, User
+from greenmail.auth.logins import Logins, Patience, Register
 from greenmail.imap.date_time import InternalDates
 from greenmail.imap.view import View
 from greenmail.runtime import Runtime, Wire
@@ -20,23 +21,14 @@ class Limits:
     max_command_size: int = 1 << 20
     max_request_size: int = 52428800
     max_drain: int = 52428800 + (1 << 20)  # octets of refused literals that are read and thrown away before BYE
-    max_depth: int = 50
+    max_append_messages: int = 1000  # in one command: each is a file in tmp/ until the last has come
+    max_depth: int = 50  # of parentheses in a command
     max_bad_commands: int = 20  # BADs in a row before BYE
-    max_auth_failures: int = 3
-    auth_failure_delay: float = 2.0
+    patience: Patience = field(default_factory=Patience)
     timeout_anonymous: float = 60.0
     timeout_authenticated: float = 1800.0
     timeout_idle: float = 1800.0
     idle_keepalive: float = 120.0
-
-
-class Register(Protocol):
-    """Who is logged in where, over all workers (the parent's register)."""
-
-    def login(self, user: str, address: str, protocol: str) -> str | None:
-        """Enter a session; None, or why the user may not have another one."""
-
-    def logout(self, user: str, address: str, protocol: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +72,7 @@ class Session:
         self.services = services
         self.limits = services.limits
         self.sid = sid  # session id for the log
+        self.logins = Logins("imap", sid, wire, services.runtime, services.register, services.limits.patience)
         self.account: Account | None = None
         self.user: User | None = None
         self.view: View | None = None
@@ -87,8 +80,6 @@ class Session:
         self.enabled: set[str] = set()  # upper case: "IMAP4REV2", "CONDSTORE", ...
         self.saved: list[int] | None = None  # SEARCHRES: UIDs of "$", RFC 5182 2.1
         self.tag = b""  # of the command that is running: `execute` sets it, ESEARCH repeats it
-        self.auth_failures = 0
-        self.first_failure = 0.0  # when the first of them was
         self.bad_commands = 0
         self.afterwards: Callable[[], None] | None = None  # to be done behind the tagged response: STARTTLS
         self.reader: Any = None  # this connection's framing.Reader; IDLE and AUTHENTICATE read from it

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from greenmail import __version__
 from greenmail.auth.api import Authenticator, User
+from greenmail.auth.logins import Patience, Register
 from greenmail.config import Config
 from greenmail.imap.execute import serve
-from greenmail.imap.session import Limits, Register, Services, Session
+from greenmail.imap.session import Limits, Services, Session
 from greenmail.net.stream import Stream
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
@@ -23,7 +24,10 @@ def limits(config: Config) -> Limits:
         max_command_size=config.max_command_size,
         max_request_size=config.max_request_size,
         max_drain=config.drain,
-        max_auth_failures=config.max_auth_failures,
+        max_append_messages=config.max_append_messages,
+        max_depth=config.max_depth,
+        max_bad_commands=config.max_bad_commands,
+        patience=Patience(config.max_auth_failures, config.auth_failure_delay),
         timeout_anonymous=config.timeout_anonymous,
         timeout_authenticated=config.timeout_authenticated,
         timeout_idle=config.timeout_idle,

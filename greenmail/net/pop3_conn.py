@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from greenmail.auth.api import Authenticator, User
+from greenmail.auth.logins import Patience, Register
 from greenmail.config import Config
 from greenmail.net.stream import Stream
 from greenmail.pop3.serve import run as serve
-from greenmail.pop3.session import Limits, Register, Services, Session
+from greenmail.pop3.session import Limits, Services, Session
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
 
@@ -19,7 +20,8 @@ def limits(config: Config) -> Limits:
     return Limits(
         max_line=config.max_line,
         max_line_anonymous=config.max_line_anonymous,
-        max_auth_failures=config.max_auth_failures,
+        max_bad_commands=config.max_bad_commands,
+        patience=Patience(config.max_auth_failures, config.auth_failure_delay),
         timeout_anonymous=config.timeout_anonymous,
         timeout_pop3=config.timeout_pop3,
     )

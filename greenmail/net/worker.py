@@ -19,6 +19,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator, Rules
+from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
 from greenmail.net import accounts, imap_conn, pop3_conn, register, tls
@@ -102,7 +103,8 @@ class _Worker:
                 "passwd-file path=%r cannot be read by uid=%d: nobody can log in", config.passwd_file, os.getuid()
             )
         rules = Rules(config.username_format, config.default_domain, config.allow_weak_schemes)
-        authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run)
+        gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
+        authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate)
         store = MaildirStore(runtime, config.cache_memory)
         shared = (authenticator, authenticator.normalize, accounts.opener(config, store), self._register, self._new_sid)
         return {

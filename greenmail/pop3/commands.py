@@ -82,7 +82,7 @@ def capabilities(session: Session) -> Iterator[bytes]:
     yield from (b"TOP", b"UIDL", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING", b"EXPIRE NEVER", b"UTF8 USER")
     if session.maildrop is None and session.wire.can_start_tls and not session.utf8:
         yield b"STLS"
-    if session.private:
+    if session.logins.is_private:
         yield b"USER"
     mechanisms = login.offered(session)
     if mechanisms:

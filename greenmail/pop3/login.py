@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from greenmail import metrics
 from greenmail.auth import sasl
-from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
-from greenmail.auth.failures import Failures, refused_login
+from greenmail.auth.api import Secret, User
+from greenmail.auth.logins import CLEAR, Failed
 from greenmail.errors import BadSyntax, Reason, Refused, StorageError
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
 from greenmail.pop3.session import AUTH, SYS_TEMP, Session, leave
@@ -16,13 +16,11 @@ from greenmail.storage.api import Held, Mailbox
 log = logging.getLogger(__name__)
 
 _LOCK_AGAIN = 0.5  # seconds
-# These send the password itself; they want TLS. RFC 5034 4.
-_CLEAR = frozenset(("PLAIN", "LOGIN"))
 
 
 def offered(session: Session) -> tuple[str, ...]:
     """SASL mechanisms that may be used now."""
-    return tuple(name for name in session.services.mechanisms if session.private or name not in _CLEAR)
+    return session.logins.offered(session.services.mechanisms)
 
 
 def run_user(session: Session, argument: bytes) -> None:
@@ -57,7 +55,7 @@ def run_auth(session: Session, argument: bytes) -> None:
     mechanism = word.upper().decode("latin-1")
     if mechanism not in session.services.mechanisms:
         raise Refused("this mechanism is not offered", AUTH)
-    if mechanism in _CLEAR:
+    if mechanism in CLEAR:
         _require_privacy(session)
     exchange = sasl.start(mechanism, sasl.initial(initial.strip() or None))
     while exchange.credentials is None:
@@ -83,43 +81,23 @@ def _text(octets: bytes) -> str:
 
 def _require_privacy(session: Session) -> None:
     """Before the password is looked at: what the answer says must not depend on it. RFC 3206 5: against policy."""
-    if not session.private:
+    if not session.logins.is_private:
         raise Refused("passwords are not taken in clear: begin TLS first", AUTH)
 
 
 def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> None:
-    wire = session.wire
-    outcome = session.services.authenticator.check(
-        Attempt(
-            login=credentials.login,
-            password=credentials.password,
-            address=wire.peer,
-            protocol="pop3",
-            mechanism=mechanism,
-            secure=wire.secure,
-            authorize_as=credentials.authorize_as,
-        )
-    )
-    if isinstance(outcome, Denied):
-        raise _failed(session, mechanism, credentials.login, outcome)
+    outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
+    if isinstance(outcome, Failed):
+        raise _refusal(session, outcome)
     maildrop = _enter(session, outcome)
-    metrics.login("pop3", "ok")
-    log.info(
-        "login sid=%s user=%r mech=%s rip=%s lip=%s tls=%s messages=%d octets=%d",
-        session.sid, outcome.name, mechanism, wire.peer, wire.local, "yes" if wire.secure else "no",
-        maildrop.count, maildrop.octets,
-    )  # fmt: skip
+    session.logins.succeeded(outcome, mechanism, f"messages={maildrop.count} octets={maildrop.octets}")
     session.ok(f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)")
 
 
 def _enter(session: Session, user: User) -> Maildrop:
     """Take a seat, the account, the maildrop; a session has all of them or none."""
     services, address = session.services, session.wire.peer
-    too_many = services.register.login(user.name, address, "pop3")
-    if too_many is not None:
-        log.warning("login limit sid=%s user=%r rip=%s reason=%r", session.sid, user.name, address, too_many)
-        metrics.login("pop3", "refused")
-        metrics.refused("pop3", "user")
+    if not session.logins.take_seat(user):
         raise Refused("too many connections of this user, try again later", SYS_TEMP)
     entered = False
     try:
@@ -137,7 +115,7 @@ def _enter(session: Session, user: User) -> Maildrop:
         if not entered:
             metrics.login("pop3", "unavailable")
             if session.account is None:
-                services.register.logout(user.name, address, "pop3")
+                session.logins.leave_seat(user)
             leave(session)
             session.user = None
     return session.maildrop
@@ -178,35 +156,9 @@ def _lock(mailbox: Mailbox, sleep: Callable[[float], None]) -> Held:
     return mailbox.lock_maildrop()
 
 
-def _failed(session: Session, mechanism: str, login: str, denied: Denied) -> Refused:
-    """One answer for an unknown user and a wrong password, and after a while; at the end of patience a farewell."""
-    wire, runtime, limits = session.wire, session.services.runtime, session.limits
-    unavailable = denied.denial is Denial.UNAVAILABLE
-    metrics.login("pop3", "unavailable" if unavailable else "failed")
-    log.info(
-        "login refused sid=%s user=%r rip=%s reason=%s text=%r",
-        session.sid, denied.user, wire.peer, denied.denial.name, denied.text,
-    )  # fmt: skip
-    if unavailable:
-        runtime.sleep(limits.auth_failure_delay)
+def _refusal(session: Session, failed: Failed) -> Refused:
+    """One answer for an unknown user and a wrong password; at the end of patience a farewell."""
+    if failed.unavailable:
         return Refused("logins do not work for the moment, try again later", SYS_TEMP)
-    session.auth_failures += 1
-    if session.auth_failures == 1:
-        session.first_failure = runtime.now()
-    failures = Failures(
-        protocol="pop3",
-        attempts=session.auth_failures,
-        seconds=runtime.now() - session.first_failure,
-        login=login,
-        method=mechanism,
-        address=wire.peer,
-        local=wire.local,
-        secure=wire.secure,
-        session=session.sid,
-    )
-    log.warning("%s", refused_login(failures))
-    runtime.sleep(limits.auth_failure_delay)
-    if session.auth_failures >= limits.max_auth_failures:
-        metrics.refused("pop3", "failures")
-        session.logging_out = True
+    session.logging_out = session.logging_out or failed.is_last
     return Refused("user name or password is wrong", AUTH)

@@ -8,9 +8,9 @@ A session that ends in any other way than QUIT removes nothing: a lost connectio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
 
 from greenmail.auth.api import Authenticator, User
+from greenmail.auth.logins import Logins, Patience, Register
 from greenmail.errors import Disconnected, Reason
 from greenmail.pop3 import uidl
 from greenmail.pop3.framing import DotStuffer, LineReader
@@ -52,19 +52,9 @@ class Limits:
     max_line: int = 65536  # RFC 2449 4 has 255 for commands; SASL responses may be longer, RFC 5034 4
     max_line_anonymous: int = 8192
     max_bad_commands: int = 20  # in a row before the connection is closed
-    max_auth_failures: int = 3
-    auth_failure_delay: float = 2.0
+    patience: Patience = field(default_factory=Patience)
     timeout_anonymous: float = 60.0
     timeout_pop3: float = 600.0  # RFC 1939 3: ten minutes at least
-
-
-class Register(Protocol):
-    """Who is logged in where, over all workers (the parent's register)."""
-
-    def login(self, user: str, address: str, protocol: str) -> str | None:
-        """Enter a session; None, or why the user may not have another one."""
-
-    def logout(self, user: str, address: str, protocol: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +91,7 @@ class Session:
         self.services = services
         self.limits = services.limits
         self.sid = sid  # session id for the log
+        self.logins = Logins("pop3", sid, wire, services.runtime, services.register, services.limits.patience)
         self.reader = LineReader(self._receive)
         self._deadline = 0.0  # when a command of a client that is not logged in must be there
         self.user: User | None = None
@@ -110,17 +101,10 @@ class Session:
         self.command = ""  # the name of the one that is carried out, for metrics and log
         self.name: bytes | None = None  # the argument of USER, until PASS
         self.utf8 = False  # the UTF8 command was given, RFC 6856 2.1
-        self.auth_failures = 0
-        self.first_failure = 0.0
         self.bad_commands = 0
         self.sent = 0  # octets
         self.answering = False  # a multi-line response is on its way: an error cannot be told any more
         self.figures = Figures()
-
-    @property
-    def private(self) -> bool:
-        """Whether a password may be sent here as it is: TLS, or a network that the settings trust."""
-        return self.wire.secure or self.wire.trusted
 
     def write(self, data: bytes) -> None:
         self.sent += len(data)
@@ -182,7 +166,7 @@ def leave(session: Session) -> None:
                 account.close()
             finally:
                 if user is not None:
-                    session.services.register.logout(user.name, session.wire.peer, "pop3")
+                    session.logins.leave_seat(user)
 
 
 def _line(text: str) -> bytes:

@@ -10,6 +10,7 @@ from harness.green import Scheduler
 from harness.wire import MemoryWire
 
 from greenmail.auth.api import Attempt, Denial, Denied, User
+from greenmail.auth.logins import Patience
 from greenmail.imap.execute import serve
 from greenmail.imap.session import Limits, Services, Session
 from greenmail.storage.api import Account, FlagAction, FlagChange
@@ -181,7 +182,11 @@ def remove(account: Account, name: str, uids: list[int]) -> None:
 
 
 def configured(services: Services, settings: dict[str, Any]) -> Services:
-    """`services` with settings by their names, those of `Limits` too."""
-    limits = {key: value for key, value in settings.items() if key in {item.name for item in fields(Limits)}}
-    others = {key: value for key, value in settings.items() if key not in limits}
-    return replace(services, limits=replace(services.limits, **limits), **others)
+    """`services` with settings by their names, those of `Limits` and `Patience` too."""
+    others = dict(settings)
+
+    def taken(table: type[Limits | Patience]) -> dict[str, Any]:
+        return {item.name: others.pop(item.name) for item in fields(table) if item.name in others}
+
+    patience = replace(services.limits.patience, **taken(Patience))
+    return replace(services, limits=replace(services.limits, patience=patience, **taken(Limits)), **others)

@@ -264,3 +264,22 @@ def test_any_octets(login: bool, pieces: list[bytes], chunk: int, caplog: pytest
     assert wire.closed
     assert engine.seats.entries == []
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_octets_that_come_without_a_pause_are_not_taken_beyond_the_time_before_login() -> None:
+    engine = make_engine(timeout_anonymous=60.0)
+    wire = engine.connect()
+    engine.talk(wire, b"a")
+    engine.scheduler.clock.advance(61)
+    engine.talk(wire, b" NO")
+    assert b"a OK" not in engine.talk(wire, b"OP\r\n")
+    assert wire.closed
+
+
+def test_a_command_in_the_wrong_state_is_counted_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine()
+    wire = engine.login()
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr("greenmail.metrics.command", lambda protocol, name, result, _: seen.append((name, result)))
+    assert engine.talk(wire, b"a LOGIN alice secret\r\nb NONSENSE\r\n").startswith(b"a BAD ")
+    assert seen == [("LOGIN", "bad"), ("", "bad")]

@@ -6,6 +6,7 @@ What surprising clients do is in `test_pop3_session.py`; this is one plain good 
 import base64
 
 import pytest
+from greenmail.auth.logins import Patience
 from harness.engine import remove
 
 from .pop3_host import LOGIN, Host
@@ -90,7 +91,7 @@ def check(answer: bytes, expected: list[str]) -> None:
     "sent, expected", [talk[1:] for talk in AUTHORIZATION], ids=[talk[0] for talk in AUTHORIZATION]
 )
 def test_authorization_state(sent: bytes, expected: list[str]) -> None:
-    host = Host(auth_failure_delay=0.0)
+    host = Host(patience=Patience(auth_failure_delay=0.0))
     check(host.talk(host.connect(), sent), expected)
 
 
@@ -137,6 +138,6 @@ def test_sys_perm() -> None:
 
 def test_auth_code() -> None:
     """RFC 3206 5: AUTH, for what is wrong with the credentials; not for what is wrong with the command."""
-    host = Host(auth_failure_delay=0.0)
+    host = Host(patience=Patience(auth_failure_delay=0.0))
     check(host.talk(host.connect(), b"USER alice\r\nPASS x\r\n"), ["+OK", "-ERR [AUTH]"])
     assert not host.talk(host.connect(), b"PASS secret\r\n").startswith(b"-ERR [AUTH]")

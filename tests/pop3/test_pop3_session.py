@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenmail.auth.api import Denial, Denied
+from greenmail.auth.logins import Patience
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import DELETED, SEEN, FlagAction, FlagChange, MaildropItem
 
@@ -132,7 +133,7 @@ LOGINS: list[tuple[str, bytes, list[str]]] = [
 
 @pytest.mark.parametrize("sent, expected", [talk[1:] for talk in LOGINS], ids=[talk[0] for talk in LOGINS])
 def test_authorization(sent: bytes, expected: list[str]) -> None:
-    host = Host(auth_failure_delay=0.0)
+    host = Host(patience=Patience(auth_failure_delay=0.0))
     assert shown(host.talk(host.connect(), sent)) == expected
 
 
@@ -523,7 +524,7 @@ def test_a_large_maildrop_is_quick() -> None:
     st.booleans(),
 )  # fmt: skip
 def test_any_octets_are_answered_and_only_quit_removes(parts: list[bytes], logged_in: bool) -> None:
-    host = Host(auth_failure_delay=0.0)
+    host = Host(patience=Patience(auth_failure_delay=0.0))
     wire = host.login() if logged_in else host.connect()
     host.talk(wire, b"".join(parts))
     wire.hang_up()

@@ -16,13 +16,12 @@ from greenmail.imap.commands.status import open_mailbox
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import date_time
 from greenmail.imap.ext import quota
-from greenmail.imap.response import LIMIT, NONEXISTENT, TOOBIG, TRYCREATE, Ok
+from greenmail.imap.response import NONEXISTENT, TOOBIG, TRYCREATE, Ok
 from greenmail.imap.sequence_set import compact
 from greenmail.imap.session import Session
 from greenmail.storage.api import Flags, Mailbox, Upload
 
 _ANNOUNCED = re.compile(rb"(~?)\{[0-9]++\+?\}\r\n")  # to the end of the text: the literal that is being announced
-_MOST_MESSAGES = 1000  # in one command: each is a file in tmp/ until the last has come
 
 
 class Streamed:
@@ -107,8 +106,6 @@ def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
         raise Refused(f"a message may have {session.limits.max_request_size} octets at most", TOOBIG)
     if size == 0:  # RFC 3502 6.3.11: so a client cancels
         raise Refused("a message without any octet is not taken; nothing was appended")
-    if number > _MOST_MESSAGES:
-        raise Refused(f"{_MOST_MESSAGES} messages at most in one command", LIMIT)
     mailbox = open_target(session, name)
     with ExitStack() as undo:
         undo.callback(mailbox.close)

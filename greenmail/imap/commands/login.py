@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from greenmail import metrics
 from greenmail.auth import sasl
-from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
-from greenmail.auth.failures import Failures, refused_login
+from greenmail.auth.api import Secret, User
+from greenmail.auth.logins import CLEAR, Failed
 from greenmail.errors import BadSyntax, Refused
 from greenmail.imap import grammar
 from greenmail.imap.command import NOT_AUTHENTICATED, Capability, Command, Feature
@@ -16,9 +16,6 @@ from greenmail.imap.response import AUTHENTICATIONFAILED, LIMIT, PRIVACYREQUIRED
 from greenmail.imap.session import Session
 
 log = logging.getLogger(__name__)
-
-# These send the password itself; they want TLS. RFC 9051 11.3.
-_CLEAR = frozenset({"PLAIN", "LOGIN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +32,6 @@ class AuthenticateRequest:
 
     mechanism: str
     initial: Secret | None
-
-
-def is_private(session: Session) -> bool:
-    """Whether a password may be sent here as it is: TLS, or a network that the settings trust."""
-    return session.wire.secure or session.wire.trusted
 
 
 def parse_starttls(cur: Cursor, uid: bool) -> None:
@@ -99,8 +91,8 @@ def run_authenticate(session: Session, request: AuthenticateRequest) -> Ok:
     """RFC 9051 6.2.2. A client that cancels with "*", or sends what is no base64, gets BAD."""
     mechanism = request.mechanism
     if mechanism not in session.services.mechanisms:
-        raise Refused("this mechanism is not offered", AUTHENTICATIONFAILED)
-    if mechanism in _CLEAR:
+        raise Refused(f"this mechanism is not offered; there are {' '.join(session.services.mechanisms)}")
+    if mechanism in CLEAR:
         _require_privacy(session, f"AUTHENTICATE {mechanism}")
     initial = None if request.initial is None else request.initial.reveal()
     exchange = sasl.start(mechanism, sasl.initial(initial))
@@ -112,32 +104,16 @@ def run_authenticate(session: Session, request: AuthenticateRequest) -> Ok:
 
 def _require_privacy(session: Session, what: str) -> None:
     """Before the password is looked at: what the answer says must not depend on it. RFC 9051 6.2.3, 7.1."""
-    if not is_private(session):
+    if not session.logins.is_private:
         raise Refused(f"{what} sends the password in clear: begin TLS first", PRIVACYREQUIRED)
 
 
 def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> Ok:
-    wire = session.wire
-    outcome = session.services.authenticator.check(
-        Attempt(
-            login=credentials.login,
-            password=credentials.password,
-            address=wire.peer,
-            protocol="imap",
-            mechanism=mechanism,
-            secure=wire.secure,
-            authorize_as=credentials.authorize_as,
-        )
-    )
-    if isinstance(outcome, Denied):
-        raise _failed(session, mechanism, credentials.login, outcome)
+    outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
+    if isinstance(outcome, Failed):
+        raise _refusal(session, outcome)
     _enter(session, outcome)
-    metrics.login("imap", "ok")
-    log.info(
-        "login sid=%s user=%r mech=%s rip=%s lip=%s tls=%s client=%r",
-        session.sid, outcome.name, mechanism, wire.peer, wire.local, "yes" if wire.secure else "no",
-        session.client_id.get("name"),
-    )  # fmt: skip
+    session.logins.succeeded(outcome, mechanism, f"client={session.client_id.get('name')!r}")
     from greenmail.imap import registry  # not at the top: it imports this module
 
     return Ok("Logged in", b"CAPABILITY " + registry.capabilities(session))
@@ -145,17 +121,12 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
 
 def _enter(session: Session, user: User) -> None:
     """Take a seat, then open the account; a session has both or neither."""
-    register, address = session.services.register, session.wire.peer
-    too_many = register.login(user.name, address, "imap")
-    if too_many is not None:
-        log.warning("login limit sid=%s user=%r rip=%s reason=%r", session.sid, user.name, address, too_many)
-        metrics.login("imap", "refused")
-        metrics.refused("imap", "user")
+    if not session.logins.take_seat(user):
         session.logging_out = True
         session.out.write(b"* BYE [LIMIT] Too many connections of this user\r\n")
         raise Refused("too many connections of this user; close another one", LIMIT)
     with ExitStack() as undo:
-        undo.callback(register.logout, user.name, address, "imap")
+        undo.callback(session.logins.leave_seat, user)
         undo.callback(metrics.login, "imap", "unavailable")
         session.account = session.services.open_account(user)
         undo.pop_all()
@@ -163,35 +134,11 @@ def _enter(session: Session, user: User) -> None:
     session.reader.authenticated = True
 
 
-def _failed(session: Session, mechanism: str, login: str, denied: Denied) -> Refused:
-    """One answer for an unknown user and a wrong password, and after a while; at the end of patience BYE."""
-    wire, now = session.wire, session.services.runtime.now
-    unavailable = denied.denial is Denial.UNAVAILABLE
-    metrics.login("imap", "unavailable" if unavailable else "failed")
-    log.info(
-        "login refused sid=%s user=%r reason=%s text=%r", session.sid, denied.user, denied.denial.name, denied.text
-    )
-    if unavailable:
-        session.services.runtime.sleep(session.limits.auth_failure_delay)
+def _refusal(session: Session, failed: Failed) -> Refused:
+    """One answer for an unknown user and a wrong password; at the end of patience BYE."""
+    if failed.unavailable:
         return Refused("logins do not work for the moment, please try again later", UNAVAILABLE)
-    session.auth_failures += 1
-    if session.auth_failures == 1:
-        session.first_failure = now()
-    failures = Failures(
-        protocol="imap",
-        attempts=session.auth_failures,
-        seconds=now() - session.first_failure,
-        login=login,
-        method=mechanism,
-        address=wire.peer,
-        local=wire.local,
-        secure=wire.secure,
-        session=session.sid,
-    )
-    log.warning("%s", refused_login(failures))
-    session.services.runtime.sleep(session.limits.auth_failure_delay)
-    if session.auth_failures >= session.limits.max_auth_failures:
-        metrics.refused("imap", "failures")
+    if failed.is_last:
         session.logging_out = True
         session.out.write(b"* BYE Too many failed logins\r\n")
     return Refused("user name or password is wrong", AUTHENTICATIONFAILED)
@@ -211,13 +158,12 @@ def _may_start_tls(session: Session) -> bool:
 
 
 def _login_disabled(session: Session) -> bool:
-    return _not_logged_in(session) and not is_private(session)
+    return _not_logged_in(session) and not session.logins.is_private
 
 
 def _offered(session: Session) -> tuple[str, ...]:
     """AUTH=..., of the mechanisms that may be used now."""
-    offered = session.services.mechanisms if is_private(session) else ()
-    return tuple(f"AUTH={name}" for name in session.services.mechanisms if name in offered or name not in _CLEAR)
+    return tuple(f"AUTH={name}" for name in session.logins.offered(session.services.mechanisms))
 
 
 FEATURE = Feature(

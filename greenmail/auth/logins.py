@@ -1,0 +1,146 @@
+"""A connection's logins, as far as IMAP and POP3 have them in common: check, log, patience, and a seat in the register.
+
+What a client is told is the protocol's business; what it must not learn is decided here. A wrong password, an unknown
+user and a user who may not come in are one `Failed`, after one delay; the log knows which it was.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from greenmail import metrics
+from greenmail.auth.api import Attempt, Authenticator, Denial, Denied, User
+from greenmail.auth.failures import Failures, refused_login
+from greenmail.auth.sasl import Credentials
+from greenmail.runtime import Runtime, Wire
+
+log = logging.getLogger(__name__)
+
+# These send the password itself; they want TLS. RFC 9051 11.3, RFC 5034 4.
+CLEAR = frozenset({"PLAIN", "LOGIN"})
+
+
+class Register(Protocol):
+    """Who is logged in where, over all workers (the parent's register)."""
+
+    def login(self, user: str, address: str, protocol: str) -> str | None:
+        """Enter a session; None, or why the user may not have another one."""
+
+    def logout(self, user: str, address: str, protocol: str) -> None:
+        """The session is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a client may be wrong, and how long it waits for being told so. Named as the settings are."""
+
+    max_auth_failures: int = 3
+    auth_failure_delay: float = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A login that did not succeed, as much of it as a client may know."""
+
+    unavailable: bool  # nobody could log in now; another try may succeed
+    is_last: bool = False  # patience is at its end: the connection is to be closed
+
+
+class Logins:
+    """One connection's tries to log in."""
+
+    __slots__ = ("_failures", "_first_failure", "_patience", "_protocol", "_register", "_runtime", "_sid", "_wire")
+
+    def __init__(
+        self, protocol: str, sid: str, wire: Wire, runtime: Runtime, register: Register, patience: Patience
+    ) -> None:
+        self._protocol = protocol
+        self._sid = sid
+        self._wire = wire
+        self._runtime = runtime
+        self._register = register
+        self._patience = patience
+        self._failures = 0
+        self._first_failure = 0.0
+
+    @property
+    def is_private(self) -> bool:
+        """Whether a password may be sent here as it is: TLS, or a network that the settings trust."""
+        return self._wire.secure or self._wire.trusted
+
+    def offered(self, mechanisms: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the SASL mechanisms that may be used now."""
+        return tuple(name for name in mechanisms if self.is_private or name not in CLEAR)
+
+    def check(self, authenticator: Authenticator, mechanism: str, credentials: Credentials) -> User | Failed:
+        """The user who came in, or that nobody did: then a while has passed."""
+        outcome = authenticator.check(
+            Attempt(
+                login=credentials.login,
+                password=credentials.password,
+                address=self._wire.peer,
+                protocol=self._protocol,
+                mechanism=mechanism,
+                secure=self._wire.secure,
+                authorize_as=credentials.authorize_as,
+            )
+        )
+        return self._failed(mechanism, credentials.login, outcome) if isinstance(outcome, Denied) else outcome
+
+    def _failed(self, mechanism: str, login: str, denied: Denied) -> Failed:
+        unavailable = denied.denial is Denial.UNAVAILABLE
+        metrics.login(self._protocol, "unavailable" if unavailable else "failed")
+        log.info(
+            "login refused sid=%s user=%r rip=%s reason=%s text=%r",
+            self._sid, denied.user, self._wire.peer, denied.denial.name, denied.text,
+        )  # fmt: skip
+        if not unavailable:
+            self._count(mechanism, login)
+        self._runtime.sleep(self._patience.auth_failure_delay)
+        is_last = not unavailable and self._failures >= self._patience.max_auth_failures
+        if is_last:
+            metrics.refused(self._protocol, "failures")
+        return Failed(unavailable, is_last)
+
+    def _count(self, mechanism: str, login: str) -> None:
+        """One failure more, in the line that fail2ban reads."""
+        now = self._runtime.now()
+        self._first_failure = self._first_failure if self._failures else now
+        self._failures += 1
+        failures = Failures(
+            protocol=self._protocol,
+            attempts=self._failures,
+            seconds=now - self._first_failure,
+            login=login,
+            method=mechanism,
+            address=self._wire.peer,
+            local=self._wire.local,
+            secure=self._wire.secure,
+            session=self._sid,
+        )
+        log.warning("%s", refused_login(failures))
+
+    def take_seat(self, user: User) -> bool:
+        """Whether the user may have one more session; `leave_seat` gives it back."""
+        too_many = self._register.login(user.name, self._wire.peer, self._protocol)
+        if too_many is None:
+            return True
+        log.warning(
+            "login limit sid=%s user=%r rip=%s reason=%r", self._sid, user.name, self._wire.peer, too_many
+        )  # fmt: skip
+        metrics.login(self._protocol, "refused")
+        metrics.refused(self._protocol, "user")
+        return False
+
+    def leave_seat(self, user: User) -> None:
+        """The session is over, or did not come about."""
+        self._register.logout(user.name, self._wire.peer, self._protocol)
+
+    def succeeded(self, user: User, mechanism: str, more: str) -> None:
+        """The line of the log; `more` is what the protocol has to say."""
+        wire = self._wire
+        metrics.login(self._protocol, "ok")
+        log.info(
+            "login sid=%s user=%r mech=%s rip=%s lip=%s tls=%s %s",
+            self._sid, user.name, mechanism, wire.peer, wire.local, "yes" if wire.secure else "no", more,
+        )  # fmt: skip

@@ -1,0 +1,35 @@
+"""Every limit of a session is a setting: none keeps its default when the file says otherwise."""
+
+from dataclasses import fields
+
+from greenmail.auth.logins import Patience
+from greenmail.config import Config, from_mapping
+from greenmail.imap.session import Limits as ImapLimits
+from greenmail.net import imap_conn, pop3_conn
+from greenmail.pop3.session import Limits as Pop3Limits
+
+
+def _all_changed() -> Config:
+    """Each setting that is named as a limit, one above its default."""
+    names = {item.name for table in (ImapLimits, Pop3Limits, Patience) for item in fields(table)} - {"patience"}
+    default = from_mapping({})
+    changed = {
+        name.replace("_", "-"): (getattr(default, name) or default.drain) + 1
+        for name in names
+        if not name.endswith("_anonymous") or name.startswith("timeout")
+    }
+    return from_mapping(changed)
+
+
+def test_imap_limits() -> None:
+    before, after = imap_conn.limits(from_mapping({})), imap_conn.limits(_all_changed())
+    same = {item.name for item in fields(ImapLimits) if getattr(before, item.name) == getattr(after, item.name)}
+    assert same == {"max_line_anonymous"}  # the smaller of max-line and 8192
+    assert after.patience == Patience(4, 3)
+
+
+def test_pop3_limits() -> None:
+    before, after = pop3_conn.limits(from_mapping({})), pop3_conn.limits(_all_changed())
+    same = {item.name for item in fields(Pop3Limits) if getattr(before, item.name) == getattr(after, item.name)}
+    assert same == {"max_line_anonymous"}
+    assert after.patience == Patience(4, 3)
