@@ -11,7 +11,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from greenmail.errors import Reason, StorageError
-from greenmail.storage.api import Folder, Mailbox, Namespace, Quota, is_inbox
+from greenmail.storage.access import Access
+from greenmail.storage.acl import Viewer
+from greenmail.storage.acl_file import AclFiles
+from greenmail.storage.api import AclAction, AclEntry, Folder, Mailbox, Namespace, Quota, Rights, is_inbox
 from greenmail.storage.controls import Controls
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import refusing
@@ -40,6 +43,7 @@ class MaildirAccount:
     ) -> None:
         """`closed` is told when nobody uses it any more."""
         self.user = user
+        self.owner = user if settings.owner is None else settings.owner
         self.settings = settings
         self.separator = settings.separator
         self.personal = Namespace(settings.prefix, settings.separator)
@@ -67,6 +71,9 @@ class MaildirAccount:
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
         self._uses = SpecialUse(self._files, control + b"/greenmail-data", settings.special_use)
         self._waiting = waiting
+        self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places)
+        viewer = Viewer(user, self.owner, frozenset(settings.groups))
+        self._access = Access(viewer, self._acls, lambda name: self._place(name)[0].directory, settings.separator)
         self._quota = shared.quota(control)
         self._quota.configure(settings.quota, settings.prefix, settings.separator, waiting, self._directories)
         self._context = Context(
@@ -107,7 +114,7 @@ class MaildirAccount:
             mine = tuple(use for use in uses.get(folder.name, ()) if use not in given) if folder.selectable else ()
             given.update(mine)
             found.append(Folder(folder.name, folder.selectable, folder.has_children, mine) if mine else folder)
-        return found
+        return self._access.visible(found)
 
     def _purge(self) -> None:
         """Once an account object: what was left behind long ago goes, `formats.md` 4.4."""
@@ -279,6 +286,32 @@ class MaildirAccount:
         if found is None:
             raise StorageError(Reason.NOT_FOUND, "There is no such quota root.")
         return found
+
+    # Access control
+
+    def my_rights(self, name: str) -> Rights:
+        """What `user` may do with this mailbox."""
+        return self._access.my_rights(name)
+
+    def may_create(self, name: str) -> bool:
+        """Whether `user` may make a mailbox of this name."""
+        return self._access.may_create(name)
+
+    def acl(self, name: str) -> list[AclEntry]:
+        """The access control list."""
+        return self._access.acl(name)
+
+    def set_acl(self, name: str, identifier: str, action: AclAction, rights: Rights) -> None:
+        """Change what an identifier may do."""
+        self._access.set_acl(name, identifier, action, rights)
+
+    def delete_acl(self, name: str, identifier: str) -> None:
+        """Remove the entry of an identifier."""
+        self._access.delete_acl(name, identifier)
+
+    def list_rights(self, name: str, identifier: str) -> tuple[Rights, tuple[Rights, ...]]:
+        """What an identifier always has, and what it can be given."""
+        return self._access.list_rights(name, identifier)
 
     # Subscriptions
 

@@ -18,6 +18,7 @@ from greenmail.storage.courier_acl import parse_courier
 from greenmail.storage.file_lock import FileLock
 from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import Waiting
+from greenmail.storage.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,10 @@ class AclFiles:
 
     __slots__ = ("_default", "_files", "_known", "_lists", "_now", "_waiting")
 
-    def __init__(self, files: Files, waiting: Waiting, now: Callable[[], float], roots: "Roots") -> None:
+    def __init__(self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places) -> None:
         self._files, self._waiting, self._now = files, waiting, now
-        self._lists = tuple(root + b"/" + _LIST for root in {roots.root, roots.control} - {b""})
-        self._default = roots.root if roots.root != roots.inbox else b""
+        self._lists = tuple(root + b"/" + _LIST for root in dict.fromkeys((places.root, places.common)))
+        self._default = places.root if places.root != places.inbox else b""
         self._known: dict[bytes, _Known] = {}
 
     def read(self, directory: bytes) -> Acl:
@@ -103,12 +104,3 @@ class AclFiles:
             self._known.pop(path, None)
         for shared in self._lists:
             self._files.unlink_quietly(shared)
-
-
-@dataclass(frozen=True, slots=True)
-class Roots:
-    """The directories that an account has one of."""
-
-    root: bytes
-    inbox: bytes
-    control: bytes = b""  # empty: none of its own
