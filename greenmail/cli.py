@@ -5,10 +5,12 @@
     greenmail user add NAME -c FILE              also passwd, delete, list: edit the passwd-file
     greenmail doctor [--user NAME | PATH] -c FILE    look for faults in the mail, --fix them, --undo FILE
     greenmail resync|index --user NAME -c FILE       make GreenMail's own index files anew, or complete them
+    greenmail shadow --against imap://old-server --user NAME -c FILE    compare with the old server before the switch
     doveconf -n | greenmail import-config            make a configuration from that of a Dovecot
     greenmail --version
 
-Exit status: 0 done, 1 not done (the message says why), 2 wrong arguments, 78 wrong configuration (EX_CONFIG).
+Exit status, where a command has none of its own: 0 done, 1 not done (the message says why), 2 wrong arguments, 78 wrong
+configuration (EX_CONFIG).
 """
 
 import argparse
@@ -29,6 +31,7 @@ from greenmail.doctor import command as doctor
 from greenmail.errors import Refused
 from greenmail.import_config import command as import_config
 from greenmail.net import accounts
+from greenmail.shadow import command as shadow
 
 EX_CONFIG = 78
 _DEFAULT_CONFIG = "/etc/greenmail/imap.yaml"
@@ -89,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", parents=[common], help="list users", description="List users.")
     listing.set_defaults(run=_user_list)
     doctor.register(commands, common, accounts.settings_for)
+    shadow.register(commands, common)
     import_config.register(commands)
     return parser
 
