@@ -14,7 +14,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.access import Access
 from greenmail.storage.acl import Viewer
 from greenmail.storage.acl_file import AclFiles
-from greenmail.storage.api import AclAction, AclEntry, Folder, Mailbox, Namespace, Quota, Rights, is_inbox
+from greenmail.storage.api import AclAction, AclEntry, Folder, Mailbox, Namespace, Quota, Rights, Scope, is_inbox
 from greenmail.storage.controls import Controls
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import refusing
@@ -47,6 +47,7 @@ class MaildirAccount:
         self.settings = settings
         self.separator = settings.separator
         self.personal = Namespace(settings.prefix, settings.separator)
+        self.more_personal: tuple[Namespace, ...] = ()
         self.other_users: tuple[Namespace, ...] = ()
         self.shared: tuple[Namespace, ...] = ()
         self.references = 0
@@ -101,6 +102,15 @@ class MaildirAccount:
             except StorageError as error:
                 if error.reason is not Reason.EXISTS:
                     log.warning("auto-create user=%r mailbox=%r error=%r", self.user, name, error.text)
+
+    def scope(self, text: str) -> Scope:
+        """There is one namespace."""
+        return self
+
+    @property
+    def subscriptions_file(self) -> Subscriptions:
+        """Where those to mailboxes of other namespaces stand, too."""
+        return self._subscriptions
 
     # Mailboxes
 

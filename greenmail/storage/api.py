@@ -200,15 +200,33 @@ class Mailbox(Protocol):
 
     name: str
     table: Table
-    uidvalidity: int
-    uidnext: int
-    modseq: int  # the highest mod-sequence, RFC 7162 3.1.2.1
-    first_recent: int  # UIDs from here on are \\Recent to whoever claims them
     mailbox_id: str  # 32 hex digits
-    keywords: tuple[str, ...]  # every keyword known here, in the order of first use
-    can_add_keywords: bool
-    read_only: bool  # this process may not write here
     tracks_modseq: bool  # False: no mod-sequences are offered here (NOMODSEQ)
+
+    @property
+    def uidvalidity(self) -> int: ...
+
+    @property
+    def uidnext(self) -> int: ...
+
+    @property
+    def modseq(self) -> int:
+        """The highest mod-sequence, RFC 7162 3.1.2.1."""
+
+    @property
+    def first_recent(self) -> int:
+        """UIDs from here on are \\Recent to whoever claims them."""
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """Every keyword known here, in the order of first use."""
+
+    @property
+    def can_add_keywords(self) -> bool: ...
+
+    @property
+    def read_only(self) -> bool:
+        """This process may not write here."""
 
     def look(self) -> None:
         """Take up what anyone changed on disk. Some 5 µs if nothing did. Raises GONE."""
@@ -343,6 +361,22 @@ class AclAction(Enum):
     REMOVE = "-"
 
 
+class Scope(Protocol):
+    """What LIST and LSUB look at, with one separator: an account, or a namespace that it does not list otherwise."""
+
+    separator: str
+    personal: Namespace
+    more_personal: tuple[Namespace, ...]
+    other_users: tuple[Namespace, ...]
+    shared: tuple[Namespace, ...]
+
+    def folders(self) -> list[Folder]:
+        """See `Account`."""
+
+    def subscriptions(self) -> list[str]:
+        """See `Account`."""
+
+
 class Account(Protocol):
     """One user's mail, and what others share with him. Shared by all sessions of that user in a worker.
 
@@ -354,9 +388,13 @@ class Account(Protocol):
     user: str
     owner: str  # empty: nobody's, as in a public namespace
     separator: str
-    personal: Namespace
+    personal: Namespace  # the one that INBOX is in
+    more_personal: tuple[Namespace, ...]
     other_users: tuple[Namespace, ...]
     shared: tuple[Namespace, ...]
+
+    def scope(self, text: str) -> Scope:
+        """What names that begin with `text` are looked for in: this account, mostly; at once."""
 
     def folders(self) -> list[Folder]:
         """All mailboxes and the missing parents of mailboxes, sorted, INBOX first; of those with the right `l`."""

@@ -18,6 +18,7 @@ from greenmail.storage.api import (
     Namespace,
     Quota,
     Rights,
+    Scope,
     is_inbox,
 )
 from greenmail.storage.memory_mailbox import MemoryMailbox
@@ -35,6 +36,7 @@ class MemoryAccount:
         self.owner = user
         self.separator = separator
         self.personal = Namespace("", separator)
+        self.more_personal: tuple[Namespace, ...] = ()
         self.other_users: tuple[Namespace, ...] = ()
         self.shared: tuple[Namespace, ...] = ()
         self.mailboxes: dict[str, MemoryMailbox] = {}
@@ -52,6 +54,9 @@ class MemoryAccount:
     @property
     def _access(self) -> Access:
         return Access(Viewer(self.user, self.owner), self.acls, self._place, self.separator)
+
+    def scope(self, text: str) -> Scope:
+        return self
 
     def _canonical(self, name: str) -> str:
         """`name` with INBOX in capitals. Raises CANNOT for a name that no mailbox can have."""

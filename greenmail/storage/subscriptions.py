@@ -9,7 +9,9 @@
     INBOX
     Archive	2024	M&AOQ-rz
 
-Names have no prefix, and their levels are in the root's encoding. A file keeps its version, its order and the bytes of
+Names have no prefix, and their levels are in the root's encoding. Of a namespace that keeps no subscriptions, those
+stand here with their prefix before the storage name; a separator in the prefix stays as it is (`shared/bob/Work HTAB
+Deep`), unless it is the storage's own. A file keeps its version, its order and the bytes of
 all lines but the one that comes or goes, also of lines that name nothing we know. It is replaced by its own lock file
 (`file_lock`). While there is none, `courierimapsubscribed` is read (one full IMAP name a line, UTF-8 or modified
 UTF-7), and taken over with the first change.
@@ -18,12 +20,12 @@ UTF-7), and taken over with the first change.
 import logging
 import os
 
-from greenmail.errors import StorageError
-from greenmail.storage import courier
+from greenmail.errors import Reason, StorageError
+from greenmail.storage import courier, mutf7
 from greenmail.storage.api import is_inbox
 from greenmail.storage.file_lock import SUBSCRIPTIONS_STALE, FileLock
 from greenmail.storage.filesystem import Files, refusing
-from greenmail.storage.folder_names import INBOX, Layout, decode_level, encode_level, join, levels_of
+from greenmail.storage.folder_names import INBOX, Encoding, Layout, decode_level, encode_level, join, levels_of
 from greenmail.storage.locks import Waiting
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,10 @@ def _unescape(level: bytes) -> bytes:
     return first + b"".join(_UNESCAPES.get(piece[:1], piece[:1]) + piece[1:] for piece in rest)
 
 
+def _with_line(data: bytes, line: bytes) -> bytes:
+    return data + (b"\n" if data and not data.endswith(b"\n") else b"") + line + b"\n"
+
+
 class Subscriptions:
     """The subscribed names of one account, as IMAP names (Unicode, with prefix and separator).
 
@@ -51,6 +57,8 @@ class Subscriptions:
     """
 
     __slots__ = ("_courier", "_files", "_layout", "_path", "_waiting")
+
+    disk_separator = "."  # between the levels of a storage name
 
     def __init__(self, files: Files, layout: Layout, waiting: Waiting, control: bytes = b"") -> None:
         """The file is in the root of `layout`, or in `control`."""
@@ -127,6 +135,52 @@ class Subscriptions:
         except StorageError:
             return None
 
+    def others(self) -> list[str]:
+        """Every line as a text with `disk_separator` between levels: such as name mailboxes of other namespaces."""
+        found: dict[str, None] = {}
+        for _, levels in self._lines(self._read()):
+            texts = [decode_level(self._layout, level) for level in levels]
+            known = [text for text in texts if text is not None]
+            if known and len(known) == len(texts):
+                found[self.disk_separator.join(known)] = None
+        return list(found)
+
+    def add_other(self, text: str) -> bool:
+        """Subscribe to a mailbox of another namespace, by its prefix and storage name; whether it was not before."""
+        levels = self._other(text)
+        with FileLock(self._files, self._path, self._waiting, SUBSCRIPTIONS_STALE) as lock:
+            data = self._read()
+            if any(found == levels for _, found in self._lines(data)):
+                return False
+            lock.commit(_with_line(data, self._line(data, levels)))
+        return True
+
+    def remove_other(self, text: str) -> bool:
+        """Take it away again; whether it was there."""
+        levels = self._other(text)
+        with FileLock(self._files, self._path, self._waiting, SUBSCRIPTIONS_STALE) as lock:
+            data = self._read()
+            kept = [line for line, found in self._lines(data) if found != levels]
+            return self._keep(lock, data, kept)
+
+    def _other(self, text: str) -> _Levels:
+        levels = text.split(self.disk_separator)
+        if not all(levels):
+            raise StorageError(Reason.CANNOT, "no mailbox can have this name")
+        return tuple(mutf7.encode(one) if self._layout.encoding is Encoding.MUTF7 else one.encode() for one in levels)
+
+    def _line(self, data: bytes, levels: _Levels) -> bytes:
+        """The line for `levels` in a file that begins as `data`."""
+        return b"\t".join(map(_escape, levels)) if data.startswith(_HEADER) else b".".join(levels)
+
+    def _keep(self, lock: FileLock, data: bytes, kept: list[bytes]) -> bool:
+        """Write those lines of `data` that are `kept`; whether there are others."""
+        if len(kept) == len(self._lines(data)):
+            return False
+        head = _HEADER if data.startswith(_HEADER) else b""
+        lock.commit(head + b"".join(line + b"\n" for line in (kept if kept[-1:] != [b""] else kept[:-1])))
+        return True
+
     def _levels(self, name: str) -> _Levels:
         levels = levels_of(self._layout, name) or [INBOX]
         return tuple(encode_level(self._layout, level, number == 0) for number, level in enumerate(levels))
@@ -139,11 +193,7 @@ class Subscriptions:
             wanted = self._name(levels)
             if any(self._name(found) == wanted for _, found in self._lines(data)):
                 return False
-            is_new = data.startswith(_HEADER)
-            line = b"\t".join(map(_escape, levels)) if is_new else b".".join(levels)
-            if data and not data.endswith(b"\n"):
-                data += b"\n"
-            lock.commit(data + line + b"\n")
+            lock.commit(_with_line(data, self._line(data, levels)))
         return True
 
     def remove(self, name: str) -> bool:
@@ -154,10 +204,4 @@ class Subscriptions:
             return False
         with FileLock(self._files, self._path, self._waiting, SUBSCRIPTIONS_STALE) as lock:
             data = self._read()
-            head = _HEADER if data.startswith(_HEADER) else b""
-            lines = self._lines(data)
-            kept = [line for line, levels in lines if self._name(levels) != wanted]
-            if len(kept) == len(lines):
-                return False
-            lock.commit(head + b"".join(line + b"\n" for line in (kept if kept[-1:] != [b""] else kept[:-1])))
-        return True
+            return self._keep(lock, data, [line for line, levels in self._lines(data) if self._name(levels) != wanted])

@@ -16,7 +16,7 @@ from greenmail.imap.commands.status import StatusAtt, account_of, chosen_atts, s
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
-from greenmail.storage.api import Account, Folder
+from greenmail.storage.api import Account, Folder, Scope
 
 SUBSCRIBED = "SUBSCRIBED"
 SPECIAL_USE = "SPECIAL-USE"
@@ -156,40 +156,55 @@ def run_xlist(session: Session, query: ListQuery) -> Ok:
 
 
 def _list(session: Session, query: ListQuery, response: bytes) -> None:
-    account = account_of(session)
     atts = chosen_atts(query.status)
     if _is_root_request(query):
         _write_root(session, query.reference or "", response)
         return
-    for entry in entries(account, query, session.rev2):
-        status = b""
-        if atts and entry.wants_status:
-            entry, status = _with_status(session, entry, atts)
-        if response == b"XLIST" and entry.name == "INBOX":
-            entry = Entry(entry.name, (*entry.attributes, "\\Inbox"))
-        session.out.write(render_entry(session, entry, response) + status)
-        session.breathe()
+    for scope, part in scopes(account_of(session), query):
+        for entry in entries(scope, part, session.rev2):
+            status = b""
+            if atts and entry.wants_status:
+                entry, status = _with_status(session, entry, atts)
+            if response == b"XLIST" and entry.name == "INBOX":
+                entry = Entry(entry.name, (*entry.attributes, "\\Inbox"))
+            session.out.write(render_entry(session, entry, response, scope.separator) + status)
+            session.breathe()
+
+
+def scopes(account: Account, query: ListQuery) -> list[tuple[Scope, ListQuery]]:
+    """What is looked at for each of the patterns: a namespace that is listed only if its prefix is asked for, or all.
+
+    `LIST "" "INBOX.*"` must go on to work for who was configured for a server with that prefix.
+    """
+    found: dict[int, tuple[Scope, list[str]]] = {}
+    for pattern in query.patterns or ("",):
+        text = pattern if pattern.startswith("#") else (query.reference or "") + pattern
+        scope = account.scope(text[: next((place for place, char in enumerate(text) if char in "%*"), len(text))])
+        found.setdefault(id(scope), (scope, []))[1].append(pattern)
+    if len(found) == 1:
+        return [(scope, query) for scope, _ in found.values()]
+    return [(scope, replace(query, patterns=tuple(patterns))) for scope, patterns in found.values()]
 
 
 def run_lsub(session: Session, query: ListQuery) -> Ok:
     """Tell the subscribed names that match, whether they exist or not. RFC 3501 6.3.9."""
-    account = account_of(session)
     if _is_root_request(query):
         _write_root(session, query.reference or "", b"LSUB")
         return Ok("LSUB completed")
-    patterns = _patterns(account, query, session.rev2)
-    subscribed = dict.fromkeys(account.subscriptions())
-    folders = {folder.name: folder for folder in _once_each_use(account.folders())}
+    [(scope, query)] = scopes(account_of(session), query)  # LSUB has one pattern, or none that can be
+    patterns = _patterns(scope, query, session.rev2)
+    subscribed = dict.fromkeys(scope.subscriptions())
+    folders = {folder.name: folder for folder in _once_each_use(scope.folders())}
     for name in subscribed:
         if matches(patterns, name):
             uses = folders[name].special_use if name in folders else ()
-            session.out.write(render_entry(session, Entry(name, uses), b"LSUB"))
+            session.out.write(render_entry(session, Entry(name, uses), b"LSUB", scope.separator))
         session.breathe()
     if patterns.asks_levels:
         # "%" must show the level above a subscribed name that it does not match: RFC 3501 6.3.9.
-        levels = _ancestors(subscribed, account.separator) - subscribed.keys()
+        levels = _ancestors(subscribed, scope.separator) - subscribed.keys()
         for name in sorted(level for level in levels if matches(patterns, level)):
-            session.out.write(render_entry(session, Entry(name, ("\\Noselect",)), b"LSUB"))
+            session.out.write(render_entry(session, Entry(name, ("\\Noselect",)), b"LSUB", scope.separator))
     return Ok("LSUB completed")
 
 
@@ -200,15 +215,15 @@ def _is_root_request(query: ListQuery) -> bool:
 
 def _write_root(session: Session, reference: str, response: bytes) -> None:
     """The separator, and the root of the reference: the prefix of the namespace in which it lies."""
-    account = account_of(session)
-    spaces = (account.personal, *account.other_users, *account.shared)
+    scope = account_of(session).scope(reference)
+    spaces = (scope.personal, *scope.more_personal, *scope.other_users, *scope.shared)
     inside = [space for space in spaces if space.prefix and reference.startswith(space.prefix)]
-    longest = max(inside, key=lambda space: len(space.prefix), default=account.personal)
+    longest = max(inside, key=lambda space: len(space.prefix), default=scope.personal)
     root = serialize.mailbox_string(longest.prefix if inside else "", session.utf8)
     session.out.write(b"* %b (\\Noselect) %b %b\r\n" % (response, serialize.separator(longest.separator), root))
 
 
-def _patterns(account: Account, query: ListQuery, rev2: bool) -> Patterns:
+def _patterns(account: Scope, query: ListQuery, rev2: bool) -> Patterns:
     """Canonical LIST patterns: the pattern behind the reference, or alone if it begins with "#". RFC 9051 6.3.9.
 
     With rev2 also in normalized form: a name that CREATE took must be found by the same name, RFC 9051 5.1.
@@ -255,7 +270,7 @@ class _Names:
     needed: set[str] = field(default_factory=set)  # names with a chosen one below that the patterns do not match
 
 
-def entries(account: Account, query: ListQuery, rev2: bool) -> Iterator[Entry]:
+def entries(account: Scope, query: ListQuery, rev2: bool) -> Iterator[Entry]:
     """The answer to LIST, existing names first. RFC 9051 6.3.9.3."""
     patterns = _patterns(account, query, rev2)
     needs_subscriptions = SUBSCRIBED in query.selection | query.returns
@@ -315,15 +330,18 @@ def _with_status(session: Session, entry: Entry, atts: tuple[StatusAtt, ...]) ->
         return entry, b""
 
 
-def render_entry(session: Session, entry: Entry, response: bytes = b"LIST") -> bytes:
-    """mailbox-list = "(" [mbx-list-flags] ")" SP (DQUOTE QUOTED-CHAR DQUOTE / nil) SP mailbox [SP ...]."""
+def render_entry(session: Session, entry: Entry, response: bytes = b"LIST", separator: str | None = None) -> bytes:
+    """mailbox-list = "(" [mbx-list-flags] ")" SP (DQUOTE QUOTED-CHAR DQUOTE / nil) SP mailbox [SP ...].
+
+    `separator` None: that of the account.
+    """
     extended = b""
     if entry.childinfo:
         extended = b' ("CHILDINFO" (%b))' % b" ".join(b'"%b"' % option.encode("ascii") for option in entry.childinfo)
     return b"* %b (%b) %b %b%b\r\n" % (
         response,
         " ".join(entry.attributes).encode("ascii"),
-        serialize.separator(account_of(session).separator),
+        serialize.separator(account_of(session).separator if separator is None else separator),
         serialize.mailbox(entry.name, session.utf8),
         extended,
     )

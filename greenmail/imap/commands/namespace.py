@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from greenmail.imap import serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
-from greenmail.imap.commands.status import account_of
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import Ok
+from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
 from greenmail.storage.api import Namespace
 
@@ -18,7 +18,7 @@ def parse_namespace(cur: Cursor, uid: bool) -> None:
 def run_namespace(session: Session, nothing: None) -> Ok:
     """Tell prefix and separator of every namespace."""
     account = account_of(session)
-    classes = ((account.personal,), account.other_users, account.shared)
+    classes = ((account.personal, *account.more_personal), account.other_users, account.shared)
     rendered = b" ".join(_namespace(spaces, session.utf8) for spaces in classes)
     session.out.write(b"* NAMESPACE %b\r\n" % rendered)
     return Ok("NAMESPACE completed")
