@@ -40,6 +40,7 @@ class Command:
     uid: bool = False  # there is a UID form
     uses_seqs: bool = False  # takes or answers message sequence numbers: EXPUNGE may not renumber under it
     may_expunge: bool = True  # EXPUNGE may be sent while the sequence form runs; a UID form always may: RFC 9051 7.5.1
+    needs: str = ""  # rights on the selected mailbox without which it is refused, beside `r`: RFC 4314 4
     looks: bool = True  # look at the selected mailbox before it runs, and report news before the tagged OK
     literal: Callable[[Session, Cursor, int], Any] | None = None
     # literal(session, cursor over the text so far behind the name, octets): for a command whose literals are streamed.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from greenmail import metrics
 from greenmail.errors import BadSyntax, Disconnected, Reason, Refused, StorageError
-from greenmail.imap import framing, grammar, registry, serialize
+from greenmail.imap import framing, grammar, registry, rights, serialize
 from greenmail.imap.command import Command, State
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.news import leave_gone, report
@@ -205,6 +205,9 @@ def _run(session: Session, command: Command, uid: bool, argument: object, cur: C
     if not is_there and (session.logging_out or State.AUTHENTICATED not in command.states):
         return _Answer("NO", NONEXISTENT.encode(), "the selected mailbox is gone")
     try:
+        if command.needs:
+            assert view is not None, "rights on a mailbox that is not selected"
+            rights.require(view, command.needs)
         answer = _completed(command.run(session, argument))
     except (Refused, StorageError) as error:
         answer = _refusal(error)
@@ -218,7 +221,7 @@ def _is_there(session: Session, command: Command) -> bool:
     """Look at the selected mailbox; False if it is gone, and the client has been told."""
     assert session.view is not None
     try:
-        session.view.mailbox.look()
+        rights.look(session, session.view)
     except StorageError as error:
         if error.reason is Reason.GONE:
             leave_gone(session)

@@ -3,12 +3,14 @@
 import logging
 
 from greenmail.errors import Reason, StorageError
-from greenmail.imap import serialize
+from greenmail.imap import rights, serialize
 from greenmail.imap.session import Session
 from greenmail.imap.view import Changed, News, View
 from greenmail.storage.api import SYSTEM_FLAGS
 
 log = logging.getLogger(__name__)
+
+_OF_FLAGS = frozenset("stw")
 
 GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
 
@@ -22,7 +24,7 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False) -> None
     if view is None:
         return
     try:
-        view.mailbox.look()
+        rights.look(session, view)
         news = view.news(may_expunge)
     except StorageError as error:
         if error.reason is Reason.GONE:
@@ -36,7 +38,7 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False) -> None
                 error.text,
             )
         return
-    if view.offers_keywords and not view.mailbox.can_add_keywords:
+    if (view.offers_keywords and not view.mailbox.can_add_keywords) or (view.told_rights ^ view.rights) & _OF_FLAGS:
         session.out.write(permanentflags(view))
     if news:
         session.out.write(render(session, news))
@@ -60,14 +62,17 @@ def leave_gone(session: Session, by_itself: bool = False) -> None:
 
 def permanentflags(view: View) -> bytes:
     """The untagged OK with PERMANENTFLAGS; to be sent again when no more keywords can be added, RFC 9051 7.1."""
-    flags = serialize.flag_words([*SYSTEM_FLAGS, *view.mailbox.keywords])
-    view.offers_keywords = view.mailbox.can_add_keywords and not view.read_only
+    flags = serialize.flag_words(
+        flag for flag in (*SYSTEM_FLAGS, *view.mailbox.keywords) if rights.settable(view.rights, [flag])
+    )
+    view.told_rights = view.rights
+    view.offers_keywords = view.mailbox.can_add_keywords and not view.read_only and "w" in view.rights
     if view.read_only:
         flags, text = [], b"No flag can be changed here"
     elif view.offers_keywords:
         flags, text = [*flags, b"\\*"], b"Flags that can be changed for good"
     else:
-        text = b"No more keywords can be added here"
+        text = b"No more keywords can be added here" if "w" in view.rights else b"You may change no others here"
     return b"* OK [PERMANENTFLAGS %b] %b\r\n" % (serialize.parenthesized(flags), text)
 
 

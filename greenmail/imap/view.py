@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
-from greenmail.storage.api import Flags, Mailbox
+from greenmail.storage.api import ALL_RIGHTS, Flags, Mailbox, Rights
 
 RECENT = "\\Recent"  # RFC 3501 2.3.2; not in RFC 9051
 
@@ -64,6 +64,9 @@ class View:
 
     def __init__(self, mailbox: Mailbox, read_only: bool, first_recent: int, shows_recent: bool = True) -> None:
         self.mailbox = mailbox
+        self.name = mailbox.name  # by which the session's account knows it: the object is also others'
+        self.rights: Rights = ALL_RIGHTS  # as of the last look, RFC 4314 2.1
+        self.told_rights: Rights = ALL_RIGHTS  # of which PERMANENTFLAGS told
         self.read_only = read_only
         self.shows_recent = shows_recent  # False after ENABLE IMAP4rev2, which knows no \\Recent
         self.uids: array[int] = array("I", mailbox.table.uids)

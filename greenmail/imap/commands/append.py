@@ -8,15 +8,14 @@ import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from greenmail.errors import Reason, Refused, StorageError
-from greenmail.imap import grammar
+from greenmail.errors import Refused
+from greenmail.imap import grammar, rights
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, always
 from greenmail.imap.commands.listing import render_renamed
-from greenmail.imap.commands.status import open_mailbox
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import date_time
 from greenmail.imap.ext import quota
-from greenmail.imap.response import NONEXISTENT, TOOBIG, TRYCREATE, Ok
+from greenmail.imap.response import NONEXISTENT, TOOBIG, Ok
 from greenmail.imap.sequence_set import compact
 from greenmail.imap.session import Session
 from greenmail.storage.api import Flags, Mailbox, Upload
@@ -106,23 +105,13 @@ def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
         raise Refused(f"a message may have {session.limits.max_request_size} octets at most", TOOBIG)
     if size == 0:  # RFC 3502 6.3.11: so a client cancels
         raise Refused("a message without any octet is not taken; nothing was appended")
-    mailbox = open_target(session, name)
+    mailbox, _, mine = rights.open_target(session, name)
     with ExitStack() as undo:
         undo.callback(mailbox.close)
         upload = mailbox.upload()
         undo.pop_all()
-    upload.flags, upload.date = flags, date
+    upload.flags, upload.date = rights.settable(mine, flags), date  # RFC 4314 4: the others are not refused, but lost
     return Streamed(name, number, mailbox, upload)
-
-
-def open_target(session: Session, name: str) -> Mailbox:
-    """The mailbox that APPEND, COPY or MOVE adds to; a missing one is never made. RFC 9051 6.3.12, 6.4.7."""
-    try:
-        return open_mailbox(session, name)
-    except StorageError as error:
-        if error.reason is Reason.NOT_FOUND:
-            raise Refused("there is no such mailbox; create it first", TRYCREATE) from None
-        raise
 
 
 def run_append(session: Session, request: AppendRequest) -> Ok:
@@ -130,6 +119,7 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
     mailbox = request.messages[0].mailbox
     if any(message.mailbox is not mailbox for message in request.messages):
         raise Refused("the mailbox was replaced meanwhile; nothing was appended", NONEXISTENT)
+    rights.existing(session, request.name, "i")  # a message may be on its way for long
     uids = mailbox.save([message.upload for message in request.messages])
     session.figures.appended += len(uids)
     quota.warn(session, mailbox.name)

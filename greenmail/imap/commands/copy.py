@@ -1,11 +1,11 @@
 """COPY, RFC 9051 6.4.7, and MOVE, RFC 9051 6.4.8, RFC 6851; COPYUID, RFC 9051 7.1."""
 
+import logging
 from dataclasses import dataclass
 
-from greenmail.errors import Refused
-from greenmail.imap import grammar
+from greenmail.errors import Refused, StorageError
+from greenmail.imap import grammar, rights
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
-from greenmail.imap.commands.append import open_target
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import quota
@@ -13,7 +13,9 @@ from greenmail.imap.message_set import message_uids, selected
 from greenmail.imap.response import EXPUNGEISSUED, Ok
 from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
 from greenmail.imap.session import Session
-from greenmail.storage.api import Mailbox
+from greenmail.storage.api import SYSTEM_FLAGS, FlagAction, FlagChange, Mailbox, Rights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,11 @@ def parse_copy(cur: Cursor, uid: bool) -> CopyRequest:
 def run_copy(session: Session, request: CopyRequest) -> Ok:
     """All or none; COPYUID stands in the tagged OK."""
     uids = _messages(session, request)
-    target = open_target(session, request.name)
+    target, _, mine = rights.open_target(session, request.name)
     try:
         pairs = selected(session).mailbox.copy(uids, target) if uids else []
         if pairs:
+            _drop_flags(session, target, mine, pairs)
             quota.warn(session, target.name)
         return Ok("COPY completed" if pairs else "No messages, so nothing copied", _copyuid(target, pairs))
     finally:
@@ -50,11 +53,12 @@ def run_move(session: Session, request: CopyRequest) -> Ok:
     """COPYUID goes before the EXPUNGEs, which `execute` sends as news of the source mailbox. RFC 6851 4.3."""
     view = writable(session)
     uids = _messages(session, request)
-    target = open_target(session, request.name)
+    target, _, mine = rights.open_target(session, request.name)
     try:
         pairs = view.mailbox.move(uids, target) if uids else []
         code = _copyuid(target, pairs)
         if pairs:
+            _drop_flags(session, target, mine, pairs)
             quota.warn(session, target.name)
     finally:
         target.close()
@@ -72,6 +76,18 @@ def _messages(session: Session, request: CopyRequest) -> list[int]:
     return uids
 
 
+def _drop_flags(session: Session, target: Mailbox, mine: Rights, pairs: list[tuple[int, int]]) -> None:
+    """A copy has no flag that the user may not set in the target: RFC 4314 4 COPY. The command does not fail by it."""
+    flags = frozenset((*SYSTEM_FLAGS, *target.keywords))
+    lost = flags - rights.settable(mine, flags)
+    if not lost:
+        return
+    try:
+        target.store([uid for _, uid in pairs], FlagChange(FlagAction.REMOVE, lost))
+    except StorageError as error:
+        log.warning("flags stay sid=%s mailbox=%r reason=%s", session.sid, target.name, error.reason.name)
+
+
 def _copyuid(target: Mailbox, pairs: list[tuple[int, int]]) -> bytes:
     """COPYUID SP nz-number SP uid-set SP uid-set; nothing if nothing was copied. RFC 4315 3."""
     if not pairs:
@@ -81,6 +97,7 @@ def _copyuid(target: Mailbox, pairs: list[tuple[int, int]]) -> bytes:
 
 
 COPY = Command("COPY", states=SELECTED, uid=True, uses_seqs=True, parse=parse_copy, run=run_copy)
-MOVE = Command("MOVE", states=SELECTED, uid=True, uses_seqs=True, parse=parse_copy, run=run_move)
+# RFC 6851 4.2: the rights of STORE \\Deleted, COPY and EXPUNGE.
+MOVE = Command("MOVE", states=SELECTED, uid=True, uses_seqs=True, parse=parse_copy, run=run_move, needs="te")
 
 FEATURE = Feature("copy", commands=(COPY, MOVE), capabilities=(Capability("MOVE", always),))

@@ -51,6 +51,6 @@ def writable(session: Session) -> View:
     return view
 
 
-EXPUNGE = Command("EXPUNGE", states=SELECTED, uid=True, parse=parse_expunge, run=run_expunge)
+EXPUNGE = Command("EXPUNGE", states=SELECTED, uid=True, parse=parse_expunge, run=run_expunge, needs="e")
 
 FEATURE = Feature("expunge", commands=(EXPUNGE,), capabilities=(Capability("UIDPLUS", always),))

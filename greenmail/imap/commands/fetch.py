@@ -109,6 +109,7 @@ class _Fetch:
         self.kinds = frozenset(kind for item in self.items for kind in _kinds(item))
         self.sees = any(not isinstance(item, RowItem | RenderedItem) and not item.peek for item in self.items)
         self.sees = self.sees and not self.view.read_only and not self.mailbox.read_only
+        self.sees = self.sees and "s" in self.view.rights  # RFC 4314 4 FETCH
         self.trouble: list[StorageError | Refused] = []
 
     def run(self, uids: list[int]) -> Completion:

@@ -12,9 +12,10 @@ from greenmail.errors import Reason, StorageError
 from greenmail.imap import grammar, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.patterns import Patterns, compile_patterns, matches
-from greenmail.imap.commands.status import StatusAtt, account_of, chosen_atts, status_att_list, status_response
+from greenmail.imap.commands.status import StatusAtt, chosen_atts, status_att_list, status_response
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import Ok
+from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
 from greenmail.storage.api import Account, Folder, Scope
 

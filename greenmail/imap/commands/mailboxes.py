@@ -11,12 +11,12 @@ import unicodedata
 from dataclasses import dataclass
 
 from greenmail.errors import Refused
-from greenmail.imap import grammar
+from greenmail.imap import grammar, rights
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.listing import render_renamed
-from greenmail.imap.commands.status import account_of
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import CANNOT, USEATTR, Ok
+from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
 from greenmail.storage.api import Account, is_inbox
 
@@ -84,7 +84,7 @@ def run_create(session: Session, argument: Create) -> Ok:
     """Make a mailbox. A trailing separator only declares that there will be names below it: ignored, RFC 9051 6.3.4."""
     account, given = account_of(session), argument.name
     name = _new_name(session, given)
-    account.create(name, _special_use(account, argument.uses))
+    rights.create(session, name, _special_use(account, argument.uses))
     log.info("create sid=%s user=%r mailbox=%r", session.sid, account.user, name)
     if name != _without_separator(account, given):
         session.out.write(render_renamed(session, name, _without_separator(account, given)))
@@ -106,10 +106,8 @@ def _special_use(account: Account, wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 def run_delete(session: Session, given: str) -> Ok:
     """Remove a mailbox with its messages; names below it stay."""
-    account = account_of(session)
-    name = _old_name(session, given)
-    account.delete(name)
-    log.info("delete sid=%s user=%r mailbox=%r", session.sid, account.user, name)
+    name = rights.delete(session, given)
+    log.info("delete sid=%s user=%r mailbox=%r", session.sid, account_of(session).user, name)
     if name != given:
         session.out.write(render_renamed(session, name, given, ("\\NonExistent",)))
     return Ok("DELETE completed")
@@ -118,8 +116,8 @@ def run_delete(session: Session, given: str) -> Ok:
 def run_rename(session: Session, argument: Rename) -> Ok:
     """Rename a mailbox with all names below it; of INBOX, move the messages. Subscriptions stay as they are."""
     account = account_of(session)
-    old, new = _old_name(session, argument.old), _new_name(session, argument.new)
-    account.rename(old, new)
+    new = _new_name(session, argument.new)
+    old = rights.rename(session, argument.old, new)
     log.info("rename sid=%s user=%r mailbox=%r new=%r", session.sid, account.user, old, new)
     if (old, new) != (argument.old, _without_separator(account, argument.new)):
         session.out.write(render_renamed(session, new, argument.old))
@@ -128,7 +126,7 @@ def run_rename(session: Session, argument: Rename) -> Ok:
 
 def run_subscribe(session: Session, name: str) -> Ok:
     """Add a name to the subscriptions."""
-    account_of(session).subscribe(_old_name(session, name))
+    rights.subscribe(session, name)
     return Ok("SUBSCRIBE completed")
 
 
@@ -153,14 +151,6 @@ def _new_name(session: Session, given: str) -> str:
     if _FORBIDDEN.search(name):
         raise Refused("control characters are not allowed in the name of a mailbox", CANNOT)
     return unicodedata.normalize("NFC", name) if session.rev2 else name
-
-
-def _old_name(session: Session, given: str) -> str:
-    """The name of an existing mailbox: as given if there is one, else in normalized form."""
-    normal = unicodedata.normalize("NFC", given) if session.rev2 else given
-    if normal == given or any(folder.name == given for folder in account_of(session).folders()):
-        return given
-    return normal
 
 
 CREATE = Command("CREATE", AUTHENTICATED, parse_create, run_create)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenmail.errors import Refused, StorageError
-from greenmail.imap import grammar, serialize
+from greenmail.imap import grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.expunge import expunge_known
 from greenmail.imap.commands.listing import Entry, render_entry, render_renamed
-from greenmail.imap.commands.status import account_of, open_mailbox
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.message_set import selected
 from greenmail.imap.news import permanentflags
 from greenmail.imap.response import Ok
+from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
 from greenmail.imap.view import View, claim_recent
 from greenmail.storage.api import SEEN, SYSTEM_FLAGS
@@ -94,12 +94,13 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
         session.out.write(b"* OK [CLOSED] Previous mailbox is now closed\r\n")
     if isinstance(request.name, Refused):
         raise request.name
-    mailbox = open_mailbox(session, request.name)
+    mailbox, name, mine = rights.open_mailbox(session, request.name, "r")
     with ExitStack() as undo:
         undo.callback(mailbox.close)
-        read_only = examine or mailbox.read_only
+        read_only = examine or mailbox.read_only or not mine & rights.WRITING  # RFC 4314 5.2
         first_recent = mailbox.first_recent if read_only else claim_recent(mailbox)
         session.view = view = View(mailbox, read_only, first_recent, shows_recent=not session.rev2)
+        view.name, view.rights = name, mine
         undo.pop_all()
     try:
         for param, value in request.params:
@@ -112,8 +113,8 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
     except (Refused, StorageError):
         session.deselect()
         raise
-    name = "EXAMINE" if examine else "SELECT"
-    return Ok(f"{name} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
+    word = "EXAMINE" if examine else "SELECT"
+    return Ok(f"{word} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
 
 
 def _description(session: Session, view: View) -> list[bytes]:
@@ -169,7 +170,8 @@ def run_close(session: Session, argument: None) -> Ok:
     """RFC 9051 6.4.1: expunge in silence, then deselect. It has no NO: what could not be removed stays, \\Deleted."""
     view = selected(session)
     try:
-        if not view.read_only:
+        rights.look(session, view)
+        if not view.read_only and "e" in view.rights:  # else nothing is expunged, and it is OK: RFC 4314 4
             session.figures.expunged += expunge_known(view)
     except StorageError as error:
         log.warning(

@@ -1,16 +1,15 @@
 """STATUS, RFC 9051 6.3.11, RFC 3501 6.3.10: counters of a mailbox that is not, or also is, selected."""
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from greenmail.errors import BadSyntax, Reason, StorageError
-from greenmail.imap import grammar, serialize
+from greenmail.errors import BadSyntax
+from greenmail.imap import grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
-from greenmail.storage.api import Account, Counters, Mailbox
+from greenmail.storage.api import Counters, Mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +26,6 @@ class Status:
 
     mailbox: str
     atts: tuple[str, ...]
-
-
-def account_of(session: Session) -> Account:
-    """The account of a session whose state has been checked: the command table wants a login."""
-    assert session.account is not None
-    return session.account
-
-
-def open_mailbox(session: Session, name: str) -> Mailbox:
-    """The mailbox of that name, or under its normalized form if the client speaks rev2: RFC 9051 5.1."""
-    account = account_of(session)
-    try:
-        return account.open(name)
-    except StorageError as error:
-        normal = unicodedata.normalize("NFC", name) if session.rev2 else name
-        if error.reason is not Reason.NOT_FOUND or normal == name:
-            raise
-    return account.open(normal)
 
 
 def status_att_list(cur: Cursor) -> tuple[str, ...]:
@@ -89,7 +70,7 @@ def chosen_atts(names: tuple[str, ...]) -> tuple[StatusAtt, ...]:
 
 def status_response(session: Session, name: str, atts: tuple[StatusAtt, ...]) -> bytes:
     """ "* STATUS" SP mailbox SP "(" [status-att-list] ")" CRLF, with the name as given. Raises StorageError."""
-    mailbox = open_mailbox(session, name)
+    mailbox, _, _ = rights.open_mailbox(session, name, "r")
     try:
         counters = mailbox.counters()
         values = [b"%b %b" % (att.name.encode("ascii"), att.render(session, mailbox, counters)) for att in atts]

@@ -3,18 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from greenmail.imap import grammar, serialize
+from greenmail.errors import Refused
+from greenmail.imap import grammar, rights, serialize
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext.condstore import enable_in_mailbox
 from greenmail.imap.message_set import message_uids
 from greenmail.imap.news import tells_modseq
-from greenmail.imap.response import EXPUNGEISSUED, LIMIT, Completion, No, Ok
+from greenmail.imap.response import EXPUNGEISSUED, LIMIT, NOPERM, Completion, No, Ok
 from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
 from greenmail.imap.session import Session
 from greenmail.imap.view import View
-from greenmail.storage.api import FlagAction, FlagChange, Flags, Stored
+from greenmail.storage.api import SYSTEM_FLAGS, FlagAction, FlagChange, Flags, Stored
 from greenmail.storage.flag_names import changed
 
 _CHUNK = 256  # answers that are written at once
@@ -75,7 +76,7 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
     if request.unchanged_since is not None:
         enable_in_mailbox(session)
     expected = _expected(view, uids, request.change) if request.silent else {}
-    done = view.mailbox.store(uids, request.change, request.unchanged_since)
+    done = _carry_out(view, uids, request)
     missing, modified = set(done.missing), set(done.modified)
     for start in range(0, len(uids), _CHUNK):
         chunk = [uid for uid in uids[start : start + _CHUNK] if uid not in missing]
@@ -84,6 +85,28 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
         session.out.write(b"".join(lines))
         session.breathe()
     return _completion(view, request, done)
+
+
+def _carry_out(view: View, uids: list[int], request: StoreRequest) -> Stored:
+    """Change the flags that the user may change; the others stay as they are. RFC 4314 4 STORE.
+
+    It is refused if there is something to change, and nothing of it may be.
+    """
+    mailbox, change = view.mailbox, request.change
+    every = frozenset((*SYSTEM_FLAGS, *mailbox.keywords))
+    mine = rights.settable(view.rights, every)
+    named = rights.settable(view.rights, change.flags)
+    if (change.flags and not named) or not mine:
+        raise Refused(rights.NO_PERMISSION, NOPERM)
+    if change.action is not FlagAction.REPLACE or mine == every:
+        return mailbox.store(uids, FlagChange(change.action, named), request.unchanged_since)
+    kept = _folded(named)
+    dropped = frozenset(flag for flag in mine if flag.casefold() not in kept)
+    first = mailbox.store(uids, FlagChange(FlagAction.REMOVE, dropped), request.unchanged_since)
+    left = [uid for uid in uids if uid not in set(first.modified)]
+    second = mailbox.store(left, FlagChange(FlagAction.ADD, named))
+    changed_uids = sorted({*first.changed, *second.changed})
+    return Stored(changed_uids, first.modified, sorted({*first.missing, *second.missing}), second.ignored)
 
 
 def _expected(view: View, uids: Iterable[int], change: FlagChange) -> dict[int, Flags]:

@@ -11,11 +11,12 @@ import logging
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, Refused, StorageError
-from greenmail.imap import grammar, serialize
+from greenmail.imap import grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
-from greenmail.imap.commands.status import StatusAtt, account_of
+from greenmail.imap.commands.status import StatusAtt
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.response import NONEXISTENT, NOPERM, Ok
+from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
 from greenmail.storage.api import Quota
 
@@ -84,8 +85,7 @@ def run_getquota(session: Session, root: str) -> Ok:
 
 def run_getquotaroot(session: Session, name: str) -> Ok:
     """The quota roots of a mailbox, which need not exist, and what each uses and allows. RFC 9208 4.1.2."""
-    account = account_of(session)
-    found: list[Quota] = [account.quota(root) for root in account.quota_roots(name)]
+    found = rights.quotas(session, name)
     roots = b"".join(b" " + _root_name(session, quota) for quota in found)
     answer = b"* QUOTAROOT %b%b\r\n" % (serialize.mailbox(name, session.utf8), roots)
     session.out.write(answer + b"".join(quota_response(session, quota) for quota in found))
@@ -116,9 +116,8 @@ def warn(session: Session, name: str) -> None:
 
     One that is enforced refused them, unless they were only moved. What cannot be found out is not said.
     """
-    account = account_of(session)
     try:
-        quotas = [account.quota(root) for root in account.quota_roots(name)]
+        quotas = rights.quotas(session, name)
     except StorageError as error:
         log.debug("quota sid=%s error=%r", session.sid, error.text)
         return

@@ -1,0 +1,211 @@
+"""What the user of a session may do: RFC 4314 4. Every way from a mailbox's name to the account leads through here.
+
+No other module of `imap` calls a method of `Account` that takes a name (`tests/imap/test_rights.py` looks), so a
+command cannot forget to ask: each function here wants to be told the rights, or knows them. What a command needs on the
+mailbox that is selected stands in its `Command`; `look` takes up the rights with the news.
+
+Who has no right `l` is told what is told of a mailbox that does not exist. RFC 4314 6.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+
+from greenmail.errors import Reason, Refused, StorageError
+from greenmail.imap.response import NOPERM, TRYCREATE
+from greenmail.imap.session import Session
+from greenmail.imap.view import View
+from greenmail.storage.api import DELETED, SEEN, Account, AclAction, AclEntry, Flags, Mailbox, Quota, Rights
+
+WRITING = frozenset("iestw")  # with none of these a mailbox is READ-ONLY, RFC 4314 5.2
+NO_PERMISSION = "You have no permission to do this here."
+
+_ANY = frozenset("lrikxa")  # of these one is enough for MYRIGHTS, RFC 4314 4
+_FLAG_RIGHTS = {SEEN.casefold(): "s", DELETED.casefold(): "t"}
+
+
+def account_of(session: Session) -> Account:
+    """The account of a session whose state has been checked: the command table wants a login."""
+    assert session.account is not None
+    return session.account
+
+
+# The selected mailbox
+
+
+def look(session: Session, view: View) -> None:
+    """Take up what anyone changed in the selected mailbox, and in what may be done with it. Raises GONE.
+
+    RFC 4314 5.1.1 leaves open what becomes of a client that may no longer read what it has selected: the mailbox is
+    gone for it.
+    """
+    view.mailbox.look()
+    try:
+        view.rights = account_of(session).my_rights(view.name)
+    except StorageError as error:
+        if error.reason is not Reason.NOT_FOUND:
+            raise
+        view.rights = frozenset()
+    if "r" not in view.rights:
+        raise StorageError(Reason.GONE, "The mailbox may not be read any more, or is gone.")
+
+
+def require(view: View, needed: str) -> None:
+    """Raises Refused if a right is missing in the selected mailbox."""
+    if not view.rights.issuperset(needed):
+        raise Refused(NO_PERMISSION, NOPERM)
+
+
+def settable(rights: Rights, flags: Iterable[str]) -> Flags:
+    """The flags that these rights allow to change: RFC 4314 4 STORE, APPEND, COPY."""
+    return frozenset(flag for flag in flags if _FLAG_RIGHTS.get(flag.casefold(), "w") in rights)
+
+
+# Mailboxes by name
+
+
+def existing(session: Session, given: str, needed: str) -> str:
+    """The name of a mailbox for one who has all rights of `needed`: as given, or normalized if the client speaks rev2.
+
+    RFC 9051 5.1. Raises NOT_FOUND, NO_PERMISSION.
+    """
+    name, rights = _found(session, given)
+    if not rights.issuperset(needed):
+        raise _refusal(rights)
+    return name
+
+
+def _found(session: Session, given: str) -> tuple[str, Rights]:
+    account = account_of(session)
+    try:
+        return given, account.my_rights(given)
+    except StorageError as error:
+        normal = unicodedata.normalize("NFC", given) if session.rev2 else given
+        if error.reason is not Reason.NOT_FOUND or normal == given:
+            raise
+    return normal, account.my_rights(normal)
+
+
+def _refusal(rights: Rights) -> StorageError:
+    if "l" in rights:
+        return StorageError(Reason.NO_PERMISSION, NO_PERMISSION)
+    return StorageError(Reason.NOT_FOUND, "There is no such mailbox.")
+
+
+def open_mailbox(session: Session, given: str, needed: str) -> tuple[Mailbox, str, Rights]:
+    """A mailbox for one who has all rights of `needed`, the name that it has for him, and his rights."""
+    name, rights = _found(session, given)
+    if not rights.issuperset(needed):
+        raise _refusal(rights)
+    return account_of(session).open(name), name, rights
+
+
+def open_target(session: Session, given: str) -> tuple[Mailbox, str, Rights]:
+    """The mailbox that APPEND, COPY or MOVE adds to; a missing one is never made. RFC 9051 6.3.12, 6.4.7."""
+    try:
+        return open_mailbox(session, given, "i")
+    except StorageError as error:
+        if error.reason is Reason.NOT_FOUND:
+            raise Refused("there is no such mailbox; create it first", TRYCREATE) from None
+        raise
+
+
+def create(session: Session, name: str, uses: Iterable[str]) -> None:
+    """CREATE: `k` on the nearest mailbox above."""
+    _must_create(session, name)
+    account_of(session).create(name, uses)
+
+
+def _must_create(session: Session, name: str) -> None:
+    if not account_of(session).may_create(name):
+        raise StorageError(Reason.NO_PERMISSION, "You have no permission to make a mailbox of this name.")
+
+
+def delete(session: Session, given: str) -> str:
+    """DELETE: `x`. The name that was meant."""
+    name, _ = _removable(session, given)
+    account_of(session).delete(name)
+    return name
+
+
+def rename(session: Session, given: str, new: str) -> str:
+    """RENAME: `x` on the mailbox, what is below it goes along; `k` above the new name. The name that was meant.
+
+    A name that is only a parent is renamed for one who could make it, and remove all that he sees below it.
+    """
+    old, is_mailbox = _removable(session, given)
+    account = account_of(session)
+    _must_create(session, new)
+    if not is_mailbox:
+        _must_create(session, old)
+        for folder in account.folders():
+            if folder.selectable and folder.name.startswith(old + account.separator):
+                existing(session, folder.name, "x")
+    account.rename(old, new)
+    return old
+
+
+def _removable(session: Session, given: str) -> tuple[str, bool]:
+    """The name of a mailbox with the right `x`; or of what is only a parent, and False."""
+    try:
+        name, rights = _found(session, given)
+    except StorageError as error:
+        if error.reason is not Reason.NOT_FOUND:
+            raise
+    else:
+        if "x" not in rights:
+            raise _refusal(rights)
+        return name, True
+    normal = unicodedata.normalize("NFC", given) if session.rev2 else given
+    names = {folder.name for folder in account_of(session).folders()}
+    return (given if given in names else normal), False
+
+
+def subscribe(session: Session, given: str) -> None:
+    """SUBSCRIBE: `l`, for it makes sure that the mailbox exists."""
+    account_of(session).subscribe(existing(session, given, "l"))
+
+
+def quotas(session: Session, given: str) -> list[Quota]:
+    """GETQUOTAROOT: `r`, RFC 9208 4.1.2; a mailbox need not exist."""
+    account = account_of(session)
+    try:
+        given = existing(session, given, "r")
+    except StorageError as error:
+        if error.reason is not Reason.NOT_FOUND or not account.may_create(given):
+            raise
+    return [account.quota(root) for root in account.quota_roots(given)]
+
+
+# Access control lists
+
+
+def my_rights(session: Session, given: str) -> Rights:
+    """MYRIGHTS: any of `lrikxa`."""
+    _, rights = _found(session, given)
+    if not rights & _ANY:
+        raise _refusal(frozenset())
+    return rights
+
+
+def acl(session: Session, given: str) -> list[AclEntry]:
+    """GETACL: `a`."""
+    return account_of(session).acl(existing(session, given, "a"))
+
+
+def list_rights(session: Session, given: str, identifier: str) -> tuple[Rights, tuple[Rights, ...]]:
+    """LISTRIGHTS: `a`."""
+    return account_of(session).list_rights(existing(session, given, "a"), identifier)
+
+
+def set_acl(session: Session, given: str, identifier: str, action: AclAction, rights: Rights) -> str:
+    """SETACL: `a`. The name of the mailbox."""
+    name = existing(session, given, "a")
+    account_of(session).set_acl(name, identifier, action, rights)
+    return name
+
+
+def delete_acl(session: Session, given: str, identifier: str) -> str:
+    """DELETEACL: `a`. The name of the mailbox."""
+    name = existing(session, given, "a")
+    account_of(session).delete_acl(name, identifier)
+    return name
