@@ -28,7 +28,7 @@ from greenmail.imap.commands import (
     status,
     store,
 )
-from greenmail.imap.ext import condstore, quota
+from greenmail.imap.ext import acl, condstore, quota
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`; `basic` leads the list of capabilities.
@@ -49,6 +49,7 @@ FEATURES: tuple[Feature, ...] = (
     select.FEATURE,
     status.FEATURE,
     store.FEATURE,
+    acl.FEATURE,
     condstore.FEATURE,
     quota.FEATURE,
 )
