@@ -32,6 +32,7 @@ TITLES = {
     "sync-name": "File names changed by a sync program",
     "empty": "Empty messages",
     "wrong-size": "Wrong S= or W= in file names",
+    "damaged-message": "Damaged compressed messages",
     "letters": "Letters without a keyword",
     "keyword-lines": "Keyword lists with lines that do not count",
     "lock": "Stale locks",

@@ -2,6 +2,7 @@
 
 A base name is the identity of a message. So a name is corrected together with its line in the UID list, and the line
 gets what the old name was good for: `G` (the message's GUID), and `P` where POP3's unique id came from the name.
+The sizes of a compressed file are those of what is in it.
 """
 
 import hashlib
@@ -10,54 +11,85 @@ import os
 from greenmail.doctor.bench import Bench, move_overflow, note_renames
 from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Entry, Mailbox
-from greenmail.message.content import sizes
-from greenmail.storage.filesystem import Files
+from greenmail.message.compressed import MAGIC, kind_of
+from greenmail.message.measured import Measured, measured
 from greenmail.storage.maildir_name import sizes_of, with_sizes, without_sizes
 from greenmail.storage.uidlist import Uidlist
 from greenmail.terminal import several
 
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")  # their S= is the size of what is in them
-
 
 def find(mailbox: Mailbox, around: Circumstances) -> list[Finding]:
-    """Names that tell wrong sizes; without `quick` every message that has a `,W=` is read."""
+    """Names that tell wrong sizes, and compressed files that are damaged.
+
+    Without `quick` every message that has a `,W=`, and every compressed one, is read.
+    """
     place = mailbox.place
-    items = tuple(entry.path for entry in mailbox.messages() if _measured(mailbox, entry, around) is not None)
-    if not items:
-        return []
-    text = f"{several(len(items), 'name')} with a wrong S= or W=: Dovecot closes the connection when one is read"
-    remedy = "corrects names and UID list together; UIDs, flags and POP3 ids stay"
-    return [
-        Finding("wrong-size", Severity.ERROR, place.name, place.directory, text, remedy, items=items, count=len(items))
-    ]
+    wrong, damaged = [], []
+    for entry in mailbox.messages():
+        real = _measured(mailbox, entry, around)
+        if real is not None and real.damage:
+            damaged.append(entry.path)
+        elif real is not None and _is_wrong(entry, real):
+            wrong.append(entry.path)
+    found: list[Finding] = []
+    if wrong:
+        text = f"{several(len(wrong), 'name')} with a wrong S= or W=: Dovecot closes the connection when one is read"
+        remedy = "corrects names and UID list together; UIDs, flags and POP3 ids stay"
+        found.append(
+            Finding(
+                "wrong-size",
+                Severity.ERROR,
+                place.name,
+                place.directory,
+                text,
+                remedy,
+                items=tuple(wrong),
+                count=len(wrong),
+            )
+        )
+    if damaged:
+        text = f"{several(len(damaged), 'compressed message')} that cannot be unpacked to the end"
+        found.append(
+            Finding(
+                "damaged-message",
+                Severity.ERROR,
+                place.name,
+                place.directory,
+                text,
+                advice="restore these files from a backup",
+                items=tuple(damaged),
+                count=len(damaged),
+            )
+        )
+    return found
 
 
-def _measured(mailbox: Mailbox, entry: Entry, around: Circumstances, thorough: bool = False) -> tuple[int, int] | None:
-    """The real sizes if the name tells others. `thorough`: read the file whatever was asked for."""
+def _is_wrong(entry: Entry, real: Measured) -> bool:
     claimed = sizes_of(entry.base)
-    wrong = claimed.on_disk is not None and claimed.on_disk != entry.found.st_size
-    if around.quick and not thorough and not wrong:
-        return None
-    if claimed.with_crlf is None and not wrong:
+    return claimed.on_disk not in (None, real.disk) or claimed.with_crlf not in (None, real.crlf)
+
+
+def _measured(mailbox: Mailbox, entry: Entry, around: Circumstances) -> Measured | None:
+    """What is in the file; None if it need not be read to judge its name, or cannot be."""
+    claimed = sizes_of(entry.base)
+    differs = claimed.on_disk is not None and claimed.on_disk != entry.found.st_size
+    if around.quick and not differs:
         return None
     path = mailbox.place.directory + b"/" + entry.path
-    real = _read(around.files, path)
-    around.progress(entry.found.st_size)
-    if real is None or (claimed.on_disk in (None, real[0]) and claimed.with_crlf in (None, real[1])):
-        return None
-    return real
-
-
-def _read(files: Files, path: bytes) -> tuple[int, int] | None:
-    """(octets, octets with CRLF), or None: gone, not readable (another check says so), or compressed."""
     try:
-        descriptor = files.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (FileNotFoundError, PermissionError):
+        descriptor = around.files.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, PermissionError):  # gone, or another check says so
         return None
     try:
-        return None if files.pread(descriptor, 6, 0).startswith(_COMPRESSED) else sizes(descriptor)
+        is_compressed = kind_of(around.files.pread(descriptor, MAGIC, 0)) is not None
+        if is_compressed and around.quick:
+            return None
+        if not (is_compressed or differs or claimed.with_crlf is not None):
+            return None
+        return measured(descriptor, -1 if claimed.on_disk is None else claimed.on_disk)
     finally:
-        files.close(descriptor)
+        around.files.close(descriptor)
+        around.progress(entry.found.st_size)
 
 
 def mend(mailbox: Mailbox, bench: Bench) -> None:
@@ -66,11 +98,11 @@ def mend(mailbox: Mailbox, bench: Bench) -> None:
     taken = {entry.base for entry in mailbox.entries} | mailbox.parsed.uids.keys()
     for entry in mailbox.messages():
         real = _measured(mailbox, entry, bench.around)
-        if real is None:
+        if real is None or real.damage or not _is_wrong(entry, real):
             continue
-        base = with_sizes(without_sizes(entry.base), *real)
+        base = with_sizes(without_sizes(entry.base), real.disk, real.crlf)
         if base in taken:  # names that differed in what was wrong
-            base = with_sizes(bench.unique.next(), *real)
+            base = with_sizes(bench.unique.next(), real.disk, real.crlf)
         taken.add(base)
         wrong.append((entry, base))
     if wrong:

@@ -10,20 +10,31 @@ offsets are the same; for others `Checkpoints` hold the octet offset of every 64
 reading forward, so that the first slice of a message costs that slice and every later one costs its own length. A file
 never changes, so a caller may keep the `checkpoints` of one `FileContent` and give them to the next one of that file.
 Small files, which is what most mail is, are read once as a whole.
+
+A compressed file (`message.compressed`) is seen by its first octets when they are read, and read unpacked from then on:
+all of the above is about the octets in it. A plain file costs no read more for that, unless a large one is read from
+its middle on first.
 """
 
+import logging
 import os
 import re
 from array import array
 from bisect import bisect_right
 
 from greenmail.errors import Reason, StorageError
+from greenmail.message.compressed import MAGIC, Kind, kind_of, reads_like_text
+from greenmail.message.unpacked import INLINE, LARGEST, Key, Unpacked, Unpacking
+
+log = logging.getLogger(__name__)
 
 BLOCK = 65536  # octets of file that are read at once
 FIRST = 8192  # most headers fit into this
 SMALL = 1 << 17  # a file up to here is read at once
 _CRLF_AFTER_OTHER = re.compile(rb"(?<!\r)\r\n")
 _HEADER_END = re.compile(rb"\n\r?\n")
+_DIRECT = Unpacking()
+_ALL = 1 << 62  # octets
 
 
 class Checkpoints:
@@ -66,51 +77,98 @@ class BytesContent:
         end = header_end(self._data)
         return self._data if end < 0 else self._data[:end]
 
+    def check(self) -> None:
+        """Nothing can go wrong."""
+
     def close(self) -> None:
         self._data = b""
         self.size = 0
 
 
 class FileContent:
-    """A `storage.api.Content` over an open file, which belongs to it from now on.
+    """A `storage.api.Content` over an open file, which belongs to it from now on, also if this raises UNAVAILABLE.
 
     `crlf_size` is what a file name or a table claims (-1: unknown). It is believed only if `disk_size`, the claim
-    about the file's size, is right: then nothing is read before it is asked for. Otherwise the file is read once here,
-    so a caller has this made in the pool if the file is large. A false claim that comes out in
-    reading corrects `size`.
+    about the file's size, is right: then nothing is read before it is asked for. Otherwise the file is looked into
+    here, so a caller has this made in the pool if the file is large. A false claim that comes out in reading corrects
+    `size`. Claims about a compressed file are about what is in it.
     `checkpoints` of the same file are used if they are complete: only then two threads may share them.
     """
 
-    __slots__ = ("_all_crlf", "_disk", "_fd", "_whole", "checkpoints", "size")
+    __slots__ = (
+        "_all_crlf", "_claims", "_disk", "_fd", "_is_known", "_is_settled", "_key", "_unpacked", "_unpacking",
+        "_whole",         "checkpoints", "size",
+    )  # fmt: skip
 
     def __init__(
-        self, fd: int, crlf_size: int = -1, disk_size: int = -1, checkpoints: Checkpoints | None = None
+        self,
+        fd: int,
+        crlf_size: int = -1,
+        disk_size: int = -1,
+        checkpoints: Checkpoints | None = None,
+        unpacking: Unpacking = _DIRECT,
     ) -> None:
         self._fd = fd
+        self._claims = crlf_size, disk_size
+        self._unpacking = unpacking
+        self._unpacked: Unpacked | None = None  # of a compressed file, once it is known as one
+        self._is_settled = False  # all of it is unpacked, and `_disk` is right
         self.checkpoints = checkpoints if checkpoints and checkpoints.complete else Checkpoints()
+        self._is_known = self.checkpoints.complete  # whether it is compressed: callers keep checkpoints of plain files
+        self._whole: bytes | None = None  # all octets of a small file, once they were asked for
+        self.size = -1
+        is_open = False
         try:
-            self._disk = os.fstat(fd).st_size
+            self._open(crlf_size, disk_size)
+            is_open = True
+        finally:
+            if not is_open:
+                self.close()
+
+    def _open(self, crlf_size: int, disk_size: int) -> None:
+        try:
+            found = os.fstat(self._fd)
         except OSError as error:
             raise _unreadable(error) from error
-        self._all_crlf = False
-        self._whole: bytes | None = None  # all octets of a small file, once they were asked for
+        self._key: Key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        self._disk = found.st_size  # of a compressed file: octets in it
         if self.checkpoints.complete:
             self.size = self.checkpoints.size
-        elif crlf_size >= 0 and disk_size == self._disk and self._disk <= crlf_size <= 2 * self._disk:
+        elif disk_size == self._disk and self._fits(crlf_size):
             self.size = crlf_size
-        elif self._disk <= SMALL:
-            self._take_whole()
         else:
-            self.size = self._count()
+            self._find_size(disk_size)
         self._all_crlf = self.size == self._disk
 
+    def _fits(self, crlf_size: int) -> bool:
+        return 0 <= self._disk <= crlf_size <= 2 * self._disk
+
+    def _find_size(self, disk_size: int) -> None:
+        if disk_size not in (-1, self._disk):
+            self._look()  # a wrong name, or a compressed file
+        if self._disk <= SMALL:
+            self._take_whole()
+        self._look()
+        if self.size < 0:
+            self.size = self._count()
+
+    @property
+    def is_compressed(self) -> bool:
+        """As far as was looked."""
+        return self._unpacked is not None
+
     def read(self, start: int = 0, end: int | None = None) -> bytes:
-        """Octets `start` up to but not including `end`, cut at the message's end. Raises UNAVAILABLE."""
+        """Octets `start` up to but not including `end`, cut at the message's end. Raises UNAVAILABLE, CORRUPT."""
         start = max(start, 0)
         if self._whole is None and self._disk <= SMALL:
             self._take_whole()
+            if self._unpacked is not None:
+                self._take_unpacked()
         if self._whole is not None:
             return self._whole[start : None if end is None else max(end, 0)]
+        self._look()
+        if self._unpacked is not None and (end is None or end >= self.size):
+            self._reach(_ALL)  # then sizes are right
         if self._all_crlf:
             data = self._pread(start, (self._disk if end is None else end) - start)
             if not bare_line_feeds(data, start > 0 and data[:1] == b"\n" and self._pread(start - 1, 1) == b"\r"):
@@ -129,7 +187,7 @@ class FileContent:
         data = b""
         step = FIRST
         while True:
-            more = self._pread(len(data), step)
+            more = self._pread(len(data), step, whole=False)
             looked = max(len(data) - 2, 0)
             data += more
             if data.startswith((b"\n", b"\r\n")):
@@ -137,23 +195,153 @@ class FileContent:
             if empty := _HEADER_END.search(data, looked):
                 return to_crlf(data[: empty.end()])
             if len(more) < step:
+                self._pread(len(data), 1)  # which raises if there should be more
                 return to_crlf(data)
             step = min(step * 2, 16 * BLOCK)
 
-    def _take_whole(self) -> None:
-        try:
-            data = os.pread(self._fd, self._disk, 0)
-        except OSError as error:
-            raise _unreadable(error) from error
-        self._whole = to_crlf(data if len(data) == self._disk else self._pread(0, self._disk))
-        self.size = len(self._whole)
+    def check(self) -> None:
+        """Raises what a compressed file that is damaged would raise in the midst of reading."""
+        self._look()
+        if self._unpacked is not None:
+            self._reach(_ALL)
+            if self._unpacked.trouble is not None:
+                raise StorageError(*self._unpacked.trouble)
 
     def close(self) -> None:
         """Give back the file. Nothing can be read afterwards."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        unpacked, self._unpacked = self._unpacked, None
+        if unpacked is not None:
+            self._disk = 0
+            if self._unpacking.kept is None:
+                unpacked.close()
+            else:
+                unpacked.checkpoints = self.checkpoints
+                self._unpacking.kept.keep(self._key, unpacked)
         self._whole = None
+
+    def _take_whole(self) -> None:
+        """All of a small file; it may turn out to be compressed."""
+        if self._unpacked is None:
+            data = self._pread_file(0, self._disk)
+            self._look(data)
+            if self._unpacked is None:
+                self._whole = to_crlf(data)
+                self.size = len(self._whole)
+
+    def _take_unpacked(self) -> None:
+        self._reach(_ALL)
+        if self._disk <= SMALL:
+            self._whole = to_crlf(self._pread(0, self._disk))
+            self.size = len(self._whole)
+
+    # Compressed files
+
+    def _look(self, head: bytes | None = None) -> None:
+        """Make sure whether the file is compressed; `head`: its first octets, if they were read."""
+        if self._is_known:
+            return
+        self._is_known = True
+        kind = kind_of(self._pread_file(0, MAGIC) if head is None else head)
+        if kind is not None:
+            self._unpack(kind)
+
+    def _unpack(self, kind: Kind) -> None:
+        """Read what is in the file from now on, unless it only begins like a compressed one."""
+        crlf_size, disk_size = self._claims
+        kept = self._unpacking.kept
+        unpacked = kept.take(self._key) if kept is not None else None
+        is_kept = unpacked is not None
+        if unpacked is None:
+            unpacked = Unpacked(self._fd, kind, max(disk_size, LARGEST))
+        self._grow(unpacked, 1)
+        is_empty = not unpacked.octets and unpacked.trouble is not None
+        if is_empty and reads_like_text(self._pread_file(0, FIRST)):
+            unpacked.leave_file()
+            return
+        if is_kept:
+            os.close(self._fd)
+        self._fd = -1
+        self._unpacked = unpacked
+        self.checkpoints = unpacked.checkpoints or Checkpoints()
+        self._disk = disk_size
+        if not self._fits(crlf_size) or disk_size == self._key[2]:  # what is claimed is not about what is in it
+            self._disk = -1
+            self._reach(_ALL)
+        self.size = crlf_size if self._fits(crlf_size) else self._count()
+        self._all_crlf = self.size == self._disk
+
+    def _reach(self, until: int) -> None:
+        """Have the file unpacked up to there; all of it, if that is where it is said to end."""
+        unpacked = self._unpacked
+        assert unpacked is not None
+        if until >= self._disk:  # whether that is right shows behind it
+            if self._key[2] <= INLINE:
+                self._grow(unpacked, INLINE)  # most messages are small, and the pool need not be asked
+            until = _ALL
+        self._grow(unpacked, until)
+        if unpacked.is_done and not self._is_settled:
+            self._is_settled = True
+            self._settle(unpacked)
+
+    def _settle(self, unpacked: Unpacked) -> None:
+        """All that can be had is there: say what is wrong, and know the size."""
+        if unpacked.trouble is not None:
+            reason, text = unpacked.trouble
+            log.error("compressed file=%r reason=%s error=%r", self._unpacking.label, reason.name, text)
+        if self._disk < 0:
+            self._disk = unpacked.octets
+        elif unpacked.trouble is None and unpacked.octets != self._disk:
+            log.warning("wrong-size file=%r claimed=%d real=%d", self._unpacking.label, self._disk, unpacked.octets)
+            self._disk = unpacked.octets
+            self.checkpoints = Checkpoints()
+            self.size = self._count()
+            self._all_crlf = self.size == self._disk
+
+    def _grow(self, unpacked: Unpacked, until: int) -> None:
+        """Have so much unpacked; what may take long in the pool."""
+        wanted = unpacked.wants(until)
+        if wanted and (unpacked.is_slow or wanted > INLINE):
+            self._unpacking.offload(unpacked.grow, until)
+        elif wanted:
+            unpacked.grow(until)
+
+    def _pread(self, offset: int, length: int, whole: bool = True) -> bytes:
+        """Up to `length` octets of the file, or of what is in it: fewer only at its end.
+
+        `whole`: raises CORRUPT if there are fewer because the file is damaged.
+        """
+        if self._unpacked is None:
+            data = self._pread_file(offset, length)
+            if not self._is_known:
+                self._look(data if offset == 0 and length >= MAGIC else None)
+            if self._unpacked is None:
+                return data
+        self._reach(offset + length)
+        trouble = self._unpacked.trouble
+        if whole and trouble is not None and offset + length >= self._unpacked.octets:
+            raise StorageError(*trouble)
+        try:
+            return self._unpacked.pread(length, offset)
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def _pread_file(self, offset: int, length: int) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            piece = os.pread(self._fd, max(length, 0), offset)  # also nothing: what is no file says so
+            while piece:
+                pieces.append(piece)
+                offset += len(piece)
+                length -= len(piece)
+                piece = os.pread(self._fd, length, offset) if length > 0 else b""
+        except OSError as error:
+            raise _unreadable(error) from error
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    # Line ends
 
     def _read_converted(self, start: int, end: int | None) -> bytes:
         number = self._block_of(start)
@@ -187,43 +375,30 @@ class FileContent:
         return bisect_right(points.starts, start) - 1
 
     def _count(self) -> int:
+        """The size with CRLF line ends; of a damaged file that of what is left."""
         points = self.checkpoints
         while not points.complete:
-            points.add(self._pread((len(points.starts) - 1) * BLOCK, BLOCK))
+            points.add(self._pread((len(points.starts) - 1) * BLOCK, BLOCK, whole=False))
         return points.size
 
     def _correct(self) -> None:
         if self.checkpoints.complete:
             self.size = self.checkpoints.size
 
-    def _pread(self, offset: int, length: int) -> bytes:
-        """Up to `length` octets of the file: fewer only at its end."""
-        pieces: list[bytes] = []
-        try:
-            while length > 0:
-                piece = os.pread(self._fd, length, offset)
-                if not piece:
-                    break
-                pieces.append(piece)
-                offset += len(piece)
-                length -= len(piece)
-        except OSError as error:
-            raise _unreadable(error) from error
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
 
 class ToDisk:
     """Message octets on their way to the disk: CRLF becomes LF, lone CR and lone LF stay. `formats.md` 1.4.
 
     CR CR LF stays whole: it is CR and a line end, and as CR LF on disk it would come back without the first CR.
-    `disk_size` and `crlf_size` count what was given out: they are the name's `,S=` and `,W=`.
+    `disk_size` and `crlf_size` count what was given out: they are the name's `,S=` and `,W=`; `head` is its beginning.
     """
 
-    __slots__ = ("_after_cr", "_held", "_out_after_cr", "crlf_size", "disk_size")
+    __slots__ = ("_after_cr", "_held", "_out_after_cr", "crlf_size", "disk_size", "head")
 
     def __init__(self) -> None:
         self.disk_size = 0
         self.crlf_size = 0
+        self.head = b""
         self._held = b""  # a CR at the end of the last piece: what follows it decides
         self._after_cr = False  # the octet before `_held`, or before the next piece, is a CR
         self._out_after_cr = False
@@ -255,26 +430,12 @@ class ToDisk:
 
     def _counted(self, out: bytes) -> bytes:
         if out:
+            if self.disk_size < MAGIC:
+                self.head += out[: MAGIC - self.disk_size]
             self.disk_size += len(out)
             self.crlf_size += len(out) + bare_line_feeds(out, self._out_after_cr)
             self._out_after_cr = out.endswith(b"\r")
         return out
-
-
-def sizes(fd: int) -> tuple[int, int]:
-    """(octets on disk, octets with CRLF line ends) of an open file, by counting. Raises OSError."""
-    disk = crlf = 0
-    after_cr = False
-    while block := os.pread(fd, BLOCK, disk):
-        crlf += len(block) + bare_line_feeds(block, after_cr)
-        disk += len(block)
-        after_cr = block.endswith(b"\r")
-    return disk, crlf
-
-
-def crlf_size(fd: int) -> int:
-    """RFC822.SIZE of an open file, by counting. Raises OSError."""
-    return sizes(fd)[1]
 
 
 def bare_line_feeds(data: bytes, after_cr: bool = False) -> int:

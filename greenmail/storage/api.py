@@ -158,6 +158,12 @@ class Content(Protocol):
     def header(self) -> bytes:
         """The header with the empty line that ends it; all of it if there is no such line. Reads no body."""
 
+    def check(self) -> None:
+        """Raises CORRUPT if the message cannot be read to its end, as far as that need not be read for it.
+
+        For use after the first slice was read and before a length is promised to a client.
+        """
+
     def close(self) -> None:
         """Give back the file. Nothing can be read afterwards."""
 

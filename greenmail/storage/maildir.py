@@ -11,7 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from greenmail.errors import Reason, StorageError
-from greenmail.message.content import SMALL, Checkpoints, FileContent, crlf_size
+from greenmail.message.content import SMALL, Checkpoints, FileContent
+from greenmail.message.measured import measured
+from greenmail.message.unpacked import Unpacking
 from greenmail.storage import maildir_find, maildir_save, maildir_write
 from greenmail.storage.api import (
     DELETED,
@@ -146,7 +148,8 @@ class MaildirMailbox:
             return
         try:
             date = int(os.fstat(descriptor).st_mtime)
-            self._learn([(uid, crlf_size(descriptor) if wants_size else -1, date)])
+            size = self.box.offload(True, measured, descriptor).crlf if wants_size else -1
+            self._learn([(uid, size, date)])
         finally:
             os.close(descriptor)
 
@@ -163,26 +166,25 @@ class MaildirMailbox:
         found = os.fstat(descriptor)
         disk = found.st_size
         row = self.table.row(uid)
-        size, claimed, date = -1, -1, -1
+        size, claimed, date, name = -1, -1, -1, b""
         if row >= 0:
-            in_name = sizes_of(base_name(box.index.names[row]))
+            name = box.index.names[row]
+            in_name = sizes_of(base_name(name))
             size = self.table.sizes[row]
             # Without S in the name our own count, or the uidlist's, is of this very file: files do not change.
             claimed = disk if in_name.on_disk is None else in_name.on_disk
-            if claimed != disk:
-                log.warning("wrong-size mailbox=%r uid=%d name=%r", self.name, uid, box.index.names[row])
             date = int(found.st_mtime) if self.table.dates[row] < 0 else -1
         points = self._points.get(uid)
+        unpacking = Unpacking(box.context.runtime.blocking, box.context.unpacked, name)
         # In the pool if a large file has to be read for its size.
         is_long_work = disk > _INLINE_SIZE and points is None and (size < 0 or claimed != disk)
-        try:
-            content = box.offload(is_long_work, FileContent, descriptor, size, claimed, points)
-        except StorageError:
-            os.close(descriptor)
-            raise
+        content = box.offload(is_long_work, FileContent, descriptor, size, claimed, points, unpacking)
         assert isinstance(content, FileContent)
-        if disk > SMALL:
-            self._keep_points(uid, content.checkpoints)
+        if not content.is_compressed:
+            if row >= 0 and claimed != disk:
+                log.warning("wrong-size mailbox=%r uid=%d name=%r", self.name, uid, name)
+            if disk > SMALL:
+                self._keep_points(uid, content.checkpoints)
         if row >= 0 and (content.size != size or date >= 0):
             self._learn([(uid, content.size, date)])
         return content
@@ -370,7 +372,9 @@ def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]]) -> list[Fac
         except OSError:
             continue
         try:
-            facts.append((uid, crlf_size(descriptor), int(files.fstat(descriptor).st_mtime)))
+            claimed = sizes_of(base_name(os.path.basename(path))).on_disk
+            size = measured(descriptor, -1 if claimed is None else claimed).crlf
+            facts.append((uid, size, int(files.fstat(descriptor).st_mtime)))
         finally:
             files.close(descriptor)
     return facts

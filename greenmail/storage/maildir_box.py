@@ -9,10 +9,11 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
+from greenmail.message.unpacked import Kept
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
@@ -52,6 +53,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+    unpacked: Kept = field(default_factory=Kept)
 class Place:
     """Where a mailbox is."""
 

@@ -20,7 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
-from greenmail.message.content import BLOCK, ToDisk, sizes
+from greenmail.message.compressed import MAGIC, kind_of
+from greenmail.message.content import BLOCK, ToDisk
+from greenmail.message.measured import measured
 from greenmail.storage.api import FlagAction, FlagChange, Flags
 from greenmail.storage.filesystem import Files, Ownership, refusal, refusing
 from greenmail.storage.maildir_box import Box
@@ -68,6 +70,11 @@ class MaildirUpload:
     def size(self) -> int:
         """Octets that it has on disk so far."""
         return self._convert.disk_size
+
+    def check(self) -> None:
+        """Raises CANNOT for what would be taken for a compressed file: something else than this would come back."""
+        if kind_of(self._convert.head) is not None:
+            raise StorageError(Reason.CANNOT, "A message has to be sent as it is, not compressed.")
 
     def saved(self) -> None:
         """The file is a message now: there is nothing to abort any more."""
@@ -156,6 +163,8 @@ def finish_all(uploads: Sequence[tuple[MaildirUpload, int]]) -> list[Sizes] | OS
 def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
     """`api.Mailbox.save`."""
     box.check()
+    for upload in uploads:
+        upload.check()
     box.admit(sum(upload.size for upload in uploads), len(uploads))
     now = int(box.context.runtime.now())
     dated = [(upload, now if upload.date is None else upload.date) for upload in uploads]
@@ -248,6 +257,7 @@ class Linked:
     sizes: Sizes | None
     date: int
     name_is_right: bool  # the sizes in the name are those of the file
+    stored: int = 0  # octets of the file itself
     source: Identity = (0, 0)  # the file that was copied
     made: Identity = (0, 0)  # the copy; the same file if it is a link
 
@@ -301,10 +311,20 @@ def _link_open(files: Files, descriptor: int, path: bytes, original: Original, o
         if error.errno not in _NO_LINK:
             raise
         source, made = (found.st_dev, found.st_ino), _copy_octets(files, descriptor, original.temporary, found, owner)
-    claimed = sizes_of(base_name(original.item.name))
-    is_right = claimed.on_disk == found.st_size and claimed.with_crlf is not None
-    counted = claimed if is_right else Sizes(*sizes(descriptor))
-    return Linked(original, counted, int(found.st_mtime), is_right or claimed == Sizes(None, None), source, made)
+    real, name_is_right = _sizes(files, descriptor, sizes_of(base_name(original.item.name)), found.st_size)
+    return Linked(original, real, int(found.st_mtime), name_is_right, found.st_size, source, made)
+
+
+def _sizes(files: Files, descriptor: int, claimed: Sizes, size: int) -> tuple[Sizes, bool]:
+    """The sizes of a file, and whether its name can keep what it says. A compressed one is unpacked only without W."""
+    disk, crlf = claimed.on_disk, claimed.with_crlf
+    is_claimed = disk is not None and crlf is not None and disk <= crlf <= 2 * disk
+    if is_claimed and (disk == size or kind_of(files.pread(descriptor, MAGIC, 0)) is not None):
+        return claimed, True
+    found = measured(descriptor, -1 if disk is None else disk)
+    if found.damage:  # nobody can say
+        return Sizes(found.disk if disk is None else disk, found.crlf if crlf is None else crlf), True
+    return Sizes(found.disk, found.crlf), disk in (None, found.disk) and crlf in (None, found.crlf)
 
 
 def _copy_octets(files: Files, descriptor: int, path: bytes, found: os.stat_result, owner: Ownership) -> Identity:
@@ -390,7 +410,8 @@ def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
             fields[b"G"] = original.guid
         taken.add(base)
         raw = format_fields(fields) if fields else b""
-        arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw, disk))
+        weight = linked.stored if sizes_of(base).on_disk is None else disk  # as `quota.disk_size` will have it
+        arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw, weight))
     return arrivals
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from greenmail.errors import StorageError
 from greenmail.message import content
-from greenmail.message.content import BytesContent, Checkpoints, FileContent, ToDisk, crlf_size, sizes, to_crlf
+from greenmail.message.content import BytesContent, Checkpoints, FileContent, ToDisk, to_crlf
+from greenmail.message.measured import crlf_size, sizes
 
 
 @contextmanager
