@@ -50,10 +50,10 @@ class Context:
     tracks_modseq: bool
     new_uidvalidity: Callable[[], int]
     quota: Maildirsize
+    unpacked: Kept = field(default_factory=Kept)
 
 
 @dataclass(frozen=True, slots=True)
-    unpacked: Kept = field(default_factory=Kept)
 class Place:
     """Where a mailbox is."""
 
