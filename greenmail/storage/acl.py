@@ -13,8 +13,8 @@
 
 Who may what: of the entries that match somebody those of the most special kind hold (`Kind`, in its order), alone: who
 is named gets what his entry says, and nothing of what anyone gets. Entries of several groups are added up. What is
-taken away goes by the same rule for itself, and is taken away at the end. The owner begins with all rights, and what is
-said of anyone, of the authenticated and of groups does not concern him.
+taken away goes by the same rule, for itself, and is taken away at the end. The owner begins with all rights, and what
+is said of anyone, of the authenticated and of groups does not concern him.
 
 Dovecot understands nothing of a file with one line that it does not understand, and lets nobody in. Here the owner then
 has all rights, and nobody else any. A change leaves every other line as it is, to the byte.
@@ -141,13 +141,35 @@ class Acl:
             return ALL_RIGHTS if viewer.is_owner else frozenset()
         given = ALL_RIGHTS if viewer.is_owner else frozenset()
         taken: Rights = frozenset()
-        entries = [(who, rights) for who, rights in self._entries().items() if viewer.matches(who)]
-        for kind in Kind:
-            adds = [rights for who, rights in entries if who.kind is kind and not who.negative]
-            takes = [rights for who, rights in entries if who.kind is kind and who.negative]
-            given = given if not adds else frozenset().union(*adds)
-            taken = taken if not takes else frozenset().union(*takes)
+        last: Kind | None = None
+        for who, (adds, takes) in self._said().items():
+            if not viewer.matches(who):
+                continue
+            more = who.kind is last  # of groups alone there can be several
+            given = given if adds is None else adds | (given if more else frozenset())
+            taken = taken if takes is None else takes | (taken if more else frozenset())
+            last = who.kind
         return given - taken
+
+    def _said(self) -> dict[Identifier, tuple[Rights | None, Rights | None]]:
+        """What is said of each, sorted: what he gets and what is taken from him, or None if that is not said.
+
+        As in Dovecot, two lines about the same one say both, if only that it is nothing.
+        """
+        found: dict[Identifier, tuple[Rights | None, Rights | None]] = {}
+        for line in self.lines:
+            if line.identifier is None:
+                continue
+            who = Identifier(line.identifier.kind, line.identifier.name)
+            adds, takes = found.get(who, (None, None))
+            if who in found:
+                adds, takes = adds or frozenset(), takes or frozenset()
+            if line.identifier.negative:
+                takes = line.rights | (takes or frozenset())
+            else:
+                adds = line.rights | (adds or frozenset())
+            found[who] = (adds, takes)
+        return dict(sorted(found.items()))
 
     def _entries(self) -> dict[Identifier, Rights]:
         """Each identifier once, sorted; lines of the same one are added up."""
