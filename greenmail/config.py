@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
-from greenmail import config_check, config_file
+from greenmail import config_check, config_file, config_namespaces
 from greenmail import config_types as kind
 from greenmail.config_file import Problem, Tree
+from greenmail.config_namespaces import Namespaces
 from greenmail.config_tables import ConfigError, Listener, ServerTable, Table, setting
 from greenmail.config_types import Endpoint
 
@@ -107,6 +108,13 @@ class Config(Table):
     )
     prefix: kind.Text = setting("", "Before every mailbox name but INBOX: set it to what the old server had.", "INBOX.")
     separator: kind.Separator = setting("/", "Between the levels of a mailbox name as clients see it.")
+    namespaces: Namespaces = setting(
+        [],
+        "More namespaces, a table for each: others' mail (type: shared), nobody's (public), old names (alias-for). See"
+        " docs/namespaces.md.",
+        '[{type: shared, prefix: "shared/%u/", list: children},'
+        " {type: public, prefix: Public/, mail-path: /var/mail/public, default-rights: lr}]",
+    )
     special_use: kind.SpecialUse = setting(
         SPECIAL_USE,
         "Mailbox names and what they are for. Of two with the same use, clients are told of the first that exists.",
@@ -328,6 +336,7 @@ def _checked(tree: Tree, source: str, base: str) -> Config:
             source, [*problems, *(config_check.explained(Config, tree, found) for found in error.errors())]
         ) from None
     problems += config_check.bound_twice(tree, config)
+    problems += config_namespaces.problems(tree, config)
     if problems:
         raise ConfigError(source, problems)
     whole = config_check.rooted(config, base)

@@ -222,6 +222,12 @@ class PasswdFile:
             return table
         return table.entries.get(name) or StandIn(table.stand_in(name, self._key))
 
+    def names(self, beside: str, blocking: Callable[..., Any]) -> list[str]:
+        """Everybody in the file in which `beside` is, or would be."""
+        path = self._path_for(beside)
+        table = self._at_once(path) or self._table(path, blocking)
+        return [] if isinstance(table, Unavailable) else list(table.entries)
+
     def _at_once(self, path: str) -> Table | None:
         """What the file says, if that is known without reading it."""
         if not path:

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from greenmail.auth import names
 from greenmail.auth.api import User
 from greenmail.config import Config
+from greenmail.config_namespaces import inbox_of
 from greenmail.errors import Refused, StorageError
+from greenmail.net import namespaces
+from greenmail.net.owners import Owners
 from greenmail.storage.api import Account
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
@@ -21,15 +24,16 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
     def path(template: str) -> str:
         return names.expand(template, user.name, user.home) if template else ""
 
+    own = inbox_of(config)
     return MaildirSettings(
-        mail_path=path(names.mail_template(config.mail_path, user.extra.get("mail", ""))),
-        control_path=path(config.control_path),
-        inbox_path=path(config.inbox_path),
-        index_path=path(config.index_path),
-        mailbox_names=config.mailbox_names,
+        mail_path=path(names.mail_template(own.mail_path or config.mail_path, user.extra.get("mail", ""))),
+        control_path=path(own.control_path or config.control_path),
+        inbox_path=path(own.inbox_path or config.inbox_path),
+        index_path=path(own.index_path or config.index_path),
+        mailbox_names=config.mailbox_names if own.mailbox_names == "auto" else own.mailbox_names,
         name_escape=config.name_escape,
-        prefix=config.prefix,
-        separator=config.separator,
+        prefix=own.prefix,
+        separator=own.separated(config.separator),
         special_use=config.special_use,
         auto_create=config.auto_create,
         create_mail_path=config.create_mail_path,
@@ -49,11 +53,14 @@ def quota_rules(config: Config, user: User) -> QuotaRules:
     return rules
 
 
-def opener(config: Config, store: MaildirStore) -> Callable[[User], Account]:
+def opener(config: Config, store: MaildirStore, owners: Owners) -> Callable[[User], Account]:
     """`Services.open_account`."""
+    spaces = namespaces.Namespaces(config, store, owners, settings_for) if config.namespaces else None
 
     def open_account(user: User) -> Account:
         try:
+            if spaces is not None:
+                return spaces.open(user)
             return store.open_account(user.name, settings_for(config, user))
         except (Refused, StorageError) as error:
             # Raised again for the client, who cannot mend it: the administrator must see it without being asked.

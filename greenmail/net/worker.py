@@ -23,6 +23,7 @@ from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
 from greenmail.net import accounts, imap_conn, pop3_conn, register, tls
+from greenmail.net.owners import Owners
 from greenmail.net.server import Acceptor, Board, Connections, Service
 from greenmail.net.stream import Shared, Stream
 from greenmail.net.watch import SessionWatch, Watcher
@@ -106,7 +107,14 @@ class _Worker:
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
         authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate)
         store = MaildirStore(runtime, config.cache_memory)
-        shared = (authenticator, authenticator.normalize, accounts.opener(config, store), self._register, self._new_sid)
+        owners = Owners(databases, self._work.passwords.run)
+        shared = (
+            authenticator,
+            authenticator.normalize,
+            accounts.opener(config, store, owners),
+            self._register,
+            self._new_sid,
+        )
         return {
             "imap": imap_conn.handler(config, runtime, *shared),
             "pop3": pop3_conn.handler(config, runtime, *shared),

@@ -72,7 +72,7 @@ class MaildirAccount:
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
         self._uses = SpecialUse(self._files, control + b"/greenmail-data", settings.special_use)
         self._waiting = waiting
-        self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places)
+        self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places, settings.default_rights)
         viewer = Viewer(user, self.owner, frozenset(settings.groups))
         self._access = Access(viewer, self._acls, lambda name: self._place(name)[0].directory, settings.separator)
         self._quota = shared.quota(control)

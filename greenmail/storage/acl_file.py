@@ -44,16 +44,20 @@ class _Known:
 class AclFiles:
     """`access.Lists` on disk: a place is the directory of a mailbox. Methods raise StorageError."""
 
-    __slots__ = ("_default", "_files", "_known", "_lists", "_now", "_waiting")
+    __slots__ = ("_default", "_files", "_known", "_lists", "_none", "_now", "_waiting")
 
-    def __init__(self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places) -> None:
+    def __init__(
+        self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places, default_rights: str = ""
+    ) -> None:
+        """`default_rights`: what everybody may do in a mailbox that has no list."""
+        self._none = parse(b"anyone %b\n" % default_rights.encode()) if default_rights else _NONE
         self._files, self._waiting, self._now = files, waiting, now
         self._lists = tuple(root + b"/" + _LIST for root in dict.fromkeys((places.root, places.common)))
         self._default = places.root if places.root != places.inbox else b""
         self._known: dict[bytes, _Known] = {}
 
     def read(self, directory: bytes) -> Acl:
-        """The list of one mailbox as it is now; one without lines if there is none."""
+        """The list of one mailbox as it is now; if there is none, what counts then."""
         for path, understand in ((directory + b"/" + FILE, parse), (directory + b"/" + COURIER_FILE, parse_courier)):
             try:
                 return self._read(path, understand)
@@ -63,7 +67,7 @@ class AclFiles:
                 break
             except OSError as error:
                 return self._wrong(path, str(error))
-        return _NONE
+        return self._none
 
     def _read(self, path: bytes, understand: Callable[[bytes], Acl]) -> Acl:
         found = self._files.stat(path)

@@ -27,3 +27,4 @@ class MaildirSettings:
     quota: QuotaRules = field(default_factory=QuotaRules)
     owner: str | None = None  # whose mail it is; None: of the user who looks; empty: nobody's, as in a public namespace
     groups: tuple[str, ...] = ()  # of the user who looks: access control lists may name them
+    default_rights: str = ""  # letters: what everybody may do in a mailbox without an access control list

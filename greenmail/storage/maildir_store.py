@@ -12,9 +12,9 @@ class MaildirStore:
 
     def __init__(self, runtime: Runtime, cache_memory: int = 256 << 20, files: Files | None = None) -> None:
         """`cache_memory`: octets of mailboxes that are kept although nobody has them open."""
-        self._shared = Shared(runtime, cache_memory, files)
-        self.rules = self._shared.rules
-        self.mailboxes = self._shared.mailboxes
+        self.shared = Shared(runtime, cache_memory, files)
+        self.rules = self.shared.rules
+        self.mailboxes = self.shared.mailboxes
         self._accounts: dict[tuple[str, str], MaildirAccount] = {}
 
     def open_account(self, user: str, settings: MaildirSettings) -> MaildirAccount:
@@ -22,7 +22,7 @@ class MaildirStore:
         key = (user, settings.mail_path)
         account = self._accounts.get(key)
         if account is None or account.settings != settings:
-            account = self._accounts[key] = MaildirAccount(self._shared, user, settings, self._forget)
+            account = self._accounts[key] = MaildirAccount(self.shared, user, settings, self._forget)
         account.references += 1
         return account
 
