@@ -237,8 +237,9 @@ class Acl:
         """One entry of `who`, in the place of the first that there was, or where it belongs by its order."""
         mine = [place for place, line in enumerate(self.lines) if line.identifier == who]
         named = tuple(dict.fromkeys(name for place in mine for name in self.lines[place].named))
-        before = [place for place, line in enumerate(self.lines) if line.identifier and line.identifier < who]
-        place = mine[0] if mine else (before[-1] + 1 if before else 0)
+        before = [place + 1 for place, line in enumerate(self.lines) if line.identifier and line.identifier < who]
+        behind = [place for place, line in enumerate(self.lines) if line.identifier and line.identifier > who]
+        place = [*mine[:1], *before[-1:], *behind[:1], len(self.lines)][0]
         lines = [line for number, line in enumerate(self.lines) if number not in mine]
         if place and lines[place - 1 : place] and not lines[place - 1].raw.endswith(b"\n"):
             last = lines[place - 1]
