@@ -259,6 +259,7 @@ def _add_span(answer: Answer, message: Message, name: bytes, section: Section, p
     # The first slice is read before anything is promised: an unreadable message is still left out then.
     slices = message.slices(content, first, last)
     begin = next(slices)
+    content.check()
     answer.add(name + origin(partial) + b" {%d}\r\n" % (last - first) + begin)
     answer.stream(slices)
 

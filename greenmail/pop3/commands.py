@@ -156,6 +156,7 @@ def run_retr(session: Session, argument: bytes) -> None:
     content = maildrop.content(number)
     try:
         first = content.read(0, SLICE)  # before the first word: an error can still be told
+        content.check()
         session.start_answer(f"{content.size} octets")
         stuffer = DotStuffer()
         sent = 0

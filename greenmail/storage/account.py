@@ -87,6 +87,7 @@ class MaildirAccount:
             tracks_modseq=settings.coexistence == "none",
             new_uidvalidity=lambda: next_uidvalidity(self._files, control, shared.runtime.now()),
             quota=self._quota,
+            unpacked=shared.unpacked,
         )
         self._auto_create()
 

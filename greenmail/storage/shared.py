@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from greenmail.errors import StorageError
+from greenmail.message.unpacked import Kept
 from greenmail.runtime import Runtime
 from greenmail.storage.filesystem import Files
 from greenmail.storage.lock_rules import LockRules
@@ -130,6 +131,7 @@ class Shared:
         self.runtime = self.rules.runtime(runtime) if self.rules else runtime
         self.files = (files or Files()).through(self.rules.call) if self.rules else files or Files()
         self.mailboxes = SharedMailboxes(cache_memory)
+        self.unpacked = Kept()
         self._unique: dict[str, UniqueNames] = {}
         self._quotas: weakref.WeakValueDictionary[bytes, Maildirsize] = weakref.WeakValueDictionary()
 
