@@ -12,7 +12,7 @@ from greenmail.shadow import bodies, messages, names, popper
 from greenmail.shadow.client import Client
 from greenmail.shadow.kinds import Difference, Tally
 from greenmail.shadow.logins import Login
-from greenmail.shadow.messages import Rules
+from greenmail.shadow.messages import Looked, Rules
 from greenmail.shadow.names import Pair
 from greenmail.shadow.place import Place, Trust
 
@@ -74,109 +74,133 @@ class Comparison:
     rules: Rules
     progress: Callable[[str, int], None]  # mailbox, messages
     outcome: Outcome
+    _clients: tuple[Client, Client] | None = None
+    _looked: dict[bytes, Looked] = field(default_factory=dict)  # by name of the mailbox there
 
     def run(self) -> None:
         """Compare all; what cannot be compared stands in the outcome."""
         try:
-            with self.theirs.client(self.outcome.user) as theirs, self.ours.client(self.outcome.user) as ours:
-                pairs = self._names(theirs, ours)
-        except Refused as refused:
-            self.outcome.not_compared.append(NotCompared("", refused.text))
-            return
-        except Disconnected as gone:
-            self.outcome.not_compared.append(NotCompared("", gone.text, is_gone=True))
-            return
-        while pairs and not self.outcome.is_unreachable:
-            pairs = self._mailboxes(pairs)
-        if not self.outcome.is_unreachable:
-            self._pop3()
+            self._compare()
+        finally:
+            self._hang_up()
 
-    def _names(self, theirs: Client, ours: Client) -> list[Pair]:
-        first = names.account(theirs), names.account(ours)
-        tally = Tally()
-        tally.add_all(names.compare(*first))
-        if tally.differs:
-            self.rules.settle()
-            first = names.account(theirs), names.account(ours)
-            again = Tally()
-            again.add_all(names.compare(*first))
-            tally = tally.both_times(again)
-        self.outcome.tally.take(tally)
-        return names.pairs(*first)
-
-    def _mailboxes(self, pairs: list[Pair]) -> list[Pair]:
-        """Compare them over one pair of connections; those that are left when one is closed in the middle."""
-        done = 0
-        try:
-            with self.theirs.client(self.outcome.user) as theirs, self.ours.client(self.outcome.user) as ours:
-                for pair in pairs:
-                    self.progress(pair.name, 0)
-                    done += 1
-                    self._mailbox(pair, theirs, ours)
-        except Disconnected as gone:
-            # Some servers hang up over one bad message: the other mailboxes can still be compared.
-            name = pairs[done - 1].name if done else ""
-            self.outcome.not_compared.append(NotCompared(name, gone.text, is_gone=not done))
-        except Refused as refused:
-            self.outcome.not_compared.append(NotCompared("", refused.text))
-            return []
-        return pairs[done:]
-
-    def _mailbox(self, pair: Pair, theirs: Client, ours: Client) -> None:
-        for attempt in range(1, _TRIES + 1):
-            looked = messages.Looked()
+    def _connected(self) -> tuple[Client, Client]:
+        """Logged in at both; for as long as they last. Raises Refused, Disconnected."""
+        if self._clients is None:
+            theirs = self.theirs.client(self.outcome.user)
             try:
-                self._look(pair, theirs, ours, looked)
-            except Refused as refused:
-                if attempt < _TRIES:
-                    continue
-                self.outcome.not_compared.append(NotCompared(pair.name, refused.text))
-            except Disconnected:
-                self._keep(looked)
+                self._clients = theirs, self.ours.client(self.outcome.user)
+            except (Refused, Disconnected):
+                theirs.close()
                 raise
-            self._keep(looked)
+        return self._clients
+
+    def _hang_up(self) -> None:
+        for client in self._clients or ():
+            client.close()
+        self._clients = None
+
+    def _compare(self) -> None:
+        found = self._names()
+        if found is None:
             return
-
-    def _keep(self, looked: messages.Looked) -> None:
-        self.outcome.mailboxes += 1
-        self.outcome.messages += looked.messages
-        self.outcome.bodies += looked.bodies
-        self.outcome.tally.take(looked.tally)
-
-    def _look(self, pair: Pair, theirs: Client, ours: Client, looked: messages.Looked) -> None:
-        messages.look(pair, theirs, ours, self.rules, looked, lambda number: self.progress(pair.name, number))
-        if looked.tally.differs:
-            before = looked.tally
+        tally, pairs = found
+        self._each(pairs, self._first)
+        pop3 = self._pop3()
+        doubtful = [pair for pair in pairs if pair.theirs in self._looked and self._looked[pair.theirs].tally.differs]
+        if (tally.differs or pop3.differs or doubtful) and not self.outcome.is_unreachable:
             self.rules.settle()
-            looked.begin()
-            messages.look(pair, theirs, ours, self.rules, looked, lambda number: None)
-            looked.tally = before.both_times(looked.tally)
-        for uids in bodies.batches(looked.chosen(self.rules)):
-            looked.tally.add_all(bodies.compare(pair.name, theirs, ours, uids))
-            looked.bodies += len(uids)
+            if tally.differs and (again := self._names()) is not None:
+                tally = tally.both_times(again[0])
+            self._each(doubtful, self._second)
+            if pop3.differs:
+                pop3 = pop3.both_times(self._pop3())
+        self.outcome.tally.take(tally)
+        for looked in self._looked.values():
+            self.outcome.mailboxes += 1
+            self.outcome.messages += looked.messages
+            self.outcome.bodies += looked.bodies
+            self.outcome.tally.take(looked.tally)
+            self.outcome.tally.take(looked.lasting)
+        self.outcome.tally.take(pop3)
 
-    def _pop3(self) -> None:
-        if self.theirs.pop3 is None or self.ours.pop3 is None:
-            return
+    def _not_compared(self, mailbox: str, text: str, is_gone: bool = False) -> None:
+        self.outcome.not_compared.append(NotCompared(mailbox, text, is_gone))
+
+    def _names(self) -> tuple[Tally, list[Pair]] | None:
+        try:
+            theirs, ours = self._connected()
+            before, now = names.account(theirs), names.account(ours)
+        except Refused as refused:
+            self._not_compared("", refused.text)
+            return None
+        except Disconnected as gone:
+            self._not_compared("", gone.text, is_gone=True)
+            return None
+        tally = Tally()
+        tally.add_all(names.compare(before, now))
+        return tally, names.pairs(before, now)
+
+    def _each(self, pairs: list[Pair], look: Callable[[Pair, Client, Client], None]) -> None:
+        """Look at these mailboxes, over as many connections as it takes."""
+        while pairs and not self.outcome.is_unreachable:
+            done = 0
+            try:
+                theirs, ours = self._connected()
+                for pair in pairs:
+                    done += 1
+                    self._patiently(pair, theirs, ours, look)
+            except Disconnected as gone:
+                self._hang_up()
+                # Some servers hang up over one bad message: the other mailboxes can still be compared.
+                self._not_compared(pairs[done - 1].name if done else "", gone.text, is_gone=not done)
+            except Refused as refused:
+                self._not_compared("", refused.text)
+                return
+            pairs = pairs[done:]
+
+    def _patiently(
+        self, pair: Pair, theirs: Client, ours: Client, look: Callable[[Pair, Client, Client], None]
+    ) -> None:
+        self.progress(pair.name, 0)
+        for attempt in range(1, _TRIES + 1):
+            try:
+                look(pair, theirs, ours)
+                return
+            except Refused as refused:
+                if attempt == _TRIES:
+                    self._not_compared(pair.name, refused.text)
+
+    def _first(self, pair: Pair, theirs: Client, ours: Client) -> None:
+        looked = messages.look(pair, theirs, ours, self.rules, lambda number: self.progress(pair.name, number))
+        self._looked[pair.theirs] = looked
+        for uids in bodies.batches(looked.chosen(self.rules)):
+            looked.lasting.add_all(bodies.compare(pair.name, theirs, ours, uids))
+            looked.bodies += len(uids)
+        looked.forget()
+
+    def _second(self, pair: Pair, theirs: Client, ours: Client) -> None:
+        again = messages.look(pair, theirs, ours, self.rules, lambda number: None)
+        looked = self._looked[pair.theirs]
+        looked.tally = looked.tally.both_times(again.tally)
+
+    def _pop3(self) -> Tally:
+        tally = Tally()
+        if self.theirs.pop3 is None or self.ours.pop3 is None or self.outcome.is_unreachable:
+            return tally
         self.progress("POP3", 0)
         try:
-            tally = self._drops(self.theirs.pop3, self.ours.pop3)
-            if tally.differs:
-                self.rules.settle()
-                tally = tally.both_times(self._drops(self.theirs.pop3, self.ours.pop3))
-            self.outcome.tally.take(tally)
+            his = self.theirs.drop(self.theirs.pop3, self.outcome.user)
+            mine = self.ours.drop(self.ours.pop3, self.outcome.user)
         except Refused as refused:
-            self.outcome.not_compared.append(NotCompared("", refused.text))
+            self._not_compared("", refused.text)
+            return tally
         except Disconnected as gone:
-            self.outcome.not_compared.append(NotCompared("", gone.text, is_gone=True))
-
-    def _drops(self, their_place: Place, our_place: Place) -> Tally:
-        his = self.theirs.drop(their_place, self.outcome.user)
-        mine = self.ours.drop(our_place, self.outcome.user)
-        tally = Tally()
+            self._not_compared("", gone.text, is_gone=True)
+            return tally
         tally.add_all(_pop3_messages(his, mine))
-        for name in names.lacking(his.capabilities, mine.capabilities):
-            tally.add(Difference("pop3-capability", name, ""))
+        lacking = names.lacking(his.capabilities, mine.capabilities)
+        tally.add_all(Difference("pop3-capability", name, "") for name in lacking)
         return tally
 
 

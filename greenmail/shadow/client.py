@@ -26,7 +26,9 @@ def translated(where: Place) -> Iterator[None]:
     try:
         yield
     except imaplib.IMAP4.abort as error:
-        raise Disconnected(f"{where}: {_words(error)}") from None
+        words = _words(error)
+        cut_off = "unterminated line" in words or words.endswith("EOF")
+        raise Disconnected(f"{where}: {'it hung up' if cut_off else words}") from None
     except imaplib.IMAP4.error as error:
         raise Refused(f"{where}: {_words(error)}") from None
     except TimeoutError:
@@ -72,7 +74,7 @@ class Message:
 
 
 class Client:
-    """A connection, logged in. A context manager."""
+    """A connection, logged in."""
 
     def __init__(self, where: Place, trust: Trust, login: Login, timeout: float) -> None:
         """Raises Refused, Disconnected."""
@@ -86,12 +88,6 @@ class Client:
         except (Refused, Disconnected):
             self.close()
             raise
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Say LOGOUT if there is anybody to hear it, and hang up."""

@@ -43,6 +43,12 @@ KINDS = {
     "pop3-capability": Kind("POP3 capabilities that GreenMail does not have", told_only=True),
     "pop3-order": Kind("POP3: order of messages", told_only=True),
 }
+# One of the servers has it, the other has not: the value of that one is THERE, or what it is.
+ONE_SIDED = frozenset({
+    "mailbox-missing", "mailbox-extra", "subscription-missing", "subscription-extra", "uid-missing", "uid-extra",
+    "pop3-missing", "pop3-extra",
+})  # fmt: skip
+THERE = "there"
 MOST_KEPT = 100_000  # differences of one kind in one mailbox; more are counted
 
 

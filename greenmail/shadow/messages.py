@@ -12,7 +12,7 @@ from datetime import datetime
 
 from greenmail.errors import Refused
 from greenmail.shadow.client import Box, Client, Message
-from greenmail.shadow.kinds import Difference, Tally
+from greenmail.shadow.kinds import THERE, Difference, Tally
 from greenmail.shadow.names import Pair
 
 AT_ONCE = 1000  # messages of one FETCH
@@ -36,17 +36,17 @@ class Looked:
     A sample of them is the same at every run: the UIDs with the smallest CRC, which lie all over the mailbox.
     """
 
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally = field(default_factory=Tally)  # to be looked at again
+    lasting: Tally = field(default_factory=Tally)  # what cannot change: octets
     messages: int = 0  # at the old server
     bodies: int = 0  # messages whose octets were compared
     _uids: "array[int]" = field(default_factory=lambda: array("Q"))
     _sizes: "array[int]" = field(default_factory=lambda: array("Q"))
     _smallest: list[tuple[int, int, int]] = field(default_factory=list)  # heap of -CRC, UID, size
 
-    def begin(self) -> None:
-        """Forget everything."""
-        self.tally, self.messages, self._smallest = Tally(), 0, []
-        self._uids, self._sizes = array("Q"), array("Q")
+    def forget(self) -> None:
+        """The octets are compared: give back the memory."""
+        self._smallest, self._uids, self._sizes = [], array("Q"), array("Q")
 
     def in_both(self, message: Message, rules: Rules) -> None:
         """One more, with the size that the old server tells."""
@@ -68,21 +68,19 @@ class Looked:
             yield from sorted((uid, size) for _, uid, size in self._smallest)
 
 
-def look(
-    pair: Pair, theirs: Client, ours: Client, rules: Rules, looked: Looked, progress: Callable[[int], None]
-) -> None:
+def look(pair: Pair, theirs: Client, ours: Client, rules: Rules, progress: Callable[[int], None]) -> Looked:
     """Open the mailbox at both and compare all that is not octets of messages. Raises Refused, Disconnected."""
     their = theirs.examine(pair.theirs)
-    looked.messages = their.exists
+    looked = Looked(messages=their.exists)
     try:
         our = ours.examine(pair.ours)
     except Refused as refused:
         looked.tally.add(Difference("refused", "opened", refused.text.removeprefix(f"{ours.where}: "), pair.name))
-        return
+        return looked
     looked.tally.add_all(_boxes(pair.name, their, our, rules))
     if their.uidvalidity != our.uidvalidity:
         progress(their.exists)
-        return  # the UIDs mean nothing any more
+        return looked  # the UIDs mean nothing any more
     told = 0
     both = _side_by_side(theirs.messages(their.exists, AT_ONCE), ours.messages(our.exists, AT_ONCE))
     for number, (his, mine) in enumerate(both, start=1):
@@ -92,13 +90,14 @@ def look(
                 looked.tally.add_all(_messages(pair.name, his, mine))
         elif his is not None:
             is_news = rules.is_copy and his.uid >= our.uidnext > 0
-            looked.tally.add(Difference("copy-older" if is_news else "uid-missing", "there", "", pair.name, his.uid))
+            looked.tally.add(Difference("copy-older" if is_news else "uid-missing", THERE, "", pair.name, his.uid))
         elif mine is not None:
-            looked.tally.add(Difference("uid-extra", "", "there", pair.name, mine.uid))
+            looked.tally.add(Difference("uid-extra", "", THERE, pair.name, mine.uid))
         if number - told >= AT_ONCE:
             progress(number - told)
             told = number
     progress(max(0, their.exists - told))
+    return looked
 
 
 def _boxes(name: str, their: Box, our: Box, rules: Rules) -> Iterator[Difference]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from greenmail.shadow.client import Client, Folder
-from greenmail.shadow.kinds import Difference
+from greenmail.shadow.kinds import THERE, Difference
 from greenmail.shadow.records import text_of
 
 # What a mailbox is for, RFC 6154 2 and RFC 8457.
@@ -54,8 +54,7 @@ class Account:
 def account(client: Client) -> Account:
     """Ask. Raises Refused, Disconnected."""
     folders = {_key(folder): folder for folder in client.folders()}
-    # LSUB shows levels above a subscribed mailbox, which are not subscribed themselves, as \Noselect: RFC 3501 6.3.9.
-    subscribed = {_key(folder): folder for folder in client.subscribed() if "\\noselect" not in folder.attributes}
+    subscribed = {_key(folder): folder for folder in client.subscribed()}
     namespace = client.namespace()
     return Account(folders, subscribed, text_of(namespace)[1:-1] if namespace else "", client.capabilities)
 
@@ -101,17 +100,18 @@ def compare(theirs: Account, ours: Account) -> Iterator[Difference]:
     for key in _all(theirs.folders, ours.folders):
         their, our = theirs.folders.get(key), ours.folders.get(key)
         if their is None and our is not None:
-            yield Difference("mailbox-extra", "", "listed", readable(our.name))
+            yield Difference("mailbox-extra", "", THERE, readable(our.name))
         elif our is None and their is not None:
-            yield Difference("mailbox-missing", "listed", "", readable(their.name))
+            yield Difference("mailbox-missing", THERE, "", readable(their.name))
         elif their is not None and our is not None:
             yield from _attributes(their, our, theirs.tells_uses)
     for key in _all(theirs.subscribed, ours.subscribed):
         their, our = theirs.subscribed.get(key), ours.subscribed.get(key)
-        if their is None and our is not None:
-            yield Difference("subscription-extra", "", "subscribed", readable(our.name))
-        elif our is None and their is not None:
-            yield Difference("subscription-missing", "subscribed", "", readable(their.name))
+        # Levels above a subscribed mailbox, not subscribed themselves, may be shown as \Noselect: RFC 3501 6.3.9.
+        if their is None and our is not None and not our.attributes & _NO_MAIL:
+            yield Difference("subscription-extra", "", THERE, readable(our.name))
+        elif our is None and their is not None and not their.attributes & _NO_MAIL:
+            yield Difference("subscription-missing", THERE, "", readable(their.name))
     for name in lacking(theirs.capabilities, ours.capabilities):
         yield Difference("capability", name, "")
 

@@ -10,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from greenmail.shadow.account import NotCompared, Outcome
-from greenmail.shadow.kinds import KINDS, Difference
+from greenmail.shadow.kinds import KINDS, ONE_SIDED, THERE, Difference
 from greenmail.terminal import INDENT, several, shown, write_labelled, write_line
 
 SAME, DIFFERENT, NOT_COMPARED = 0, 1, 2  # exit statuses
 
 _SHOWN = 5  # of one kind in one mailbox
 _LONGEST = 160  # characters of a value that people are shown
-_WHERE_POP3 = "POP3"
+_CAPABILITIES = ("capability", "pop3-capability")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,50 +109,67 @@ def _difference(one: Difference) -> dict[str, object]:
 
 
 def write_text(report: Report, console: Console) -> None:
-    """Differences account by account, then the table, then one sentence."""
-    told = [outcome for outcome in report.outcomes if outcome.tally.counts or outcome.not_compared]
-    common = _told_of_all(report)
-    for outcome in told:
-        _write_account(outcome, report, common, console)
-    if common:
-        write_line(console, 0, Text("Capabilities, which clients use where they find them", style="bold"))
-        for kind in dict.fromkeys(one.kind for one in common):
-            of_kind = {shown(one.theirs): users for one, users in common.items() if one.kind == kind}
-            most = max(of_kind.values())
-            listed = [
-                name if users == most else f"{name} ({several(users, 'account')})" for name, users in of_kind.items()
-            ]
-            write_labelled(console, ("told", "cyan"), f"{KINDS[kind].title}: {', '.join(listed)}")
-        console.print()
-    if len(told) > 1 or len({kind for outcome in told for kind, _ in outcome.tally.counts}) > 1:
+    """Differences account by account, then what is only told, the table, and one sentence."""
+    wrong = [outcome for outcome in report.outcomes if outcome.tally.differs or outcome.not_compared]
+    for outcome in wrong:
+        _write_account(outcome, report, console)
+    _write_told(report, console)
+    if len(wrong) > 1 or len({kind for outcome in wrong for kind, _ in outcome.tally.counts}) > 1:
         console.print(_table(report))
     _write_end(report, console)
 
 
-def _told_of_all(report: Report) -> dict[Difference, int]:
-    """Capabilities that are told once, and not for each account."""
-    found: dict[Difference, int] = {}
+def _write_told(report: Report, console: Console) -> None:
+    """For all accounts together: most of it is the same for each."""
+    found: dict[str, dict[str, int]] = {}
     for outcome in report.outcomes:
         for one in outcome.tally.kept:
-            if one.kind in ("capability", "pop3-capability"):
-                found[one] = found.get(one, 0) + 1
-    return found
-
-
-def _write_account(outcome: Outcome, report: Report, common: dict[Difference, int], console: Console) -> None:
-    groups: dict[tuple[bool, str, str], list[Difference]] = {}
-    for one in outcome.tally.kept:
-        if one not in common:
-            groups.setdefault((one.told_only, one.mailbox, one.kind), []).append(one)
-    if not groups and not outcome.not_compared:
+            if one.told_only:
+                texts = found.setdefault(one.kind, {})
+                texts[_told(one)] = texts.get(_told(one), 0) + 1
+    if not found:
         return
+    write_line(console, 0, Text("Not noticed by clients", style="bold"))
+    for kind, texts in found.items():
+        listed = [text if len(report.outcomes) == 1 else f"{text} ({count:,})" for text, count in texts.items()]
+        if kind in _CAPABILITIES:
+            most = max(texts.values())
+            names = [
+                text if count == most else f"{text} ({several(count, 'account')})" for text, count in texts.items()
+            ]
+            write_labelled(console, ("told", "cyan"), f"{KINDS[kind].title}: {', '.join(names)}")
+            continue
+        write_labelled(console, ("told", "cyan"), KINDS[kind].title)
+        for text in listed if report.verbose else listed[:_SHOWN]:
+            write_line(console, INDENT + 2, Text(text))
+        _write_more(len(listed), report, console)
+    console.print()
+
+
+def _told(one: Difference) -> str:
+    if one.kind in _CAPABILITIES:
+        return shown(one.theirs)
+    return f"{shown(one.mailbox)}{': ' if one.mailbox else ''}{_line(one)}"
+
+
+def _write_more(count: int, report: Report, console: Console, kept: int = -1) -> None:
+    listed = (count if kept < 0 else kept) if report.verbose else _SHOWN
+    if count > listed:
+        more = f"and {count - listed:,} more" + ("" if report.verbose else " (--verbose lists them)")
+        write_line(console, INDENT + 2, Text(more, style="dim italic"))
+
+
+def _write_account(outcome: Outcome, report: Report, console: Console) -> None:
+    groups: dict[tuple[str, str], list[Difference]] = {}
+    for one in outcome.tally.kept:
+        if not one.told_only:
+            groups.setdefault((one.mailbox, one.kind), []).append(one)
     size = f"{several(outcome.mailboxes, 'mailbox', 'mailboxes')}, {several(outcome.messages, 'message')}"
     write_line(console, 0, Text.assemble((shown(outcome.user), "bold"), f"  ({size})"))
     for failure in outcome.not_compared:
         write_labelled(console, ("failed", "bold red"), _failure(failure))
-    for key in sorted(groups, key=lambda key: key[0]):
-        told_only, mailbox, kind = key
-        _write_group(outcome.tally.counts[kind, mailbox], groups[key], report, told_only, console)
+    for (mailbox, kind), group in groups.items():
+        _write_group(outcome.tally.counts[kind, mailbox], group, report, console)
     console.print()
 
 
@@ -161,27 +178,30 @@ def _failure(failure: NotCompared) -> str:
     return where + shown(failure.text)
 
 
-def _write_group(count: int, group: list[Difference], report: Report, told_only: bool, console: Console) -> None:
-    first = group[0]
-    label = ("told", "cyan") if told_only else ("differs", "bold yellow")
-    title = KINDS[first.kind].title
+def _write_group(count: int, group: list[Difference], report: Report, console: Console) -> None:
+    first, label = group[0], ("differs", "bold yellow")
     where = f"{shown(first.mailbox)}: " if first.mailbox else ""
+    title = where + KINDS[first.kind].title
     if count == 1 and not first.uid:
-        write_labelled(console, label, f"{where}{title}: {_values(first)}")
+        line = _line(first)
+        write_labelled(console, label, f"{title}: {line}" if line else title)
         return
-    write_labelled(console, label, where + title)
-    listed = group if report.verbose else group[:_SHOWN]
-    for one in listed:
-        word = "message" if one.kind.startswith("pop3-") else "UID"
-        what = f"{word} {one.uid}: " if one.uid else ""
-        write_line(console, INDENT + 2, Text(what + _values(one)))
-    if count > len(listed):
-        more = f"and {count - len(listed):,} more" + ("" if report.verbose else " (--verbose lists them)")
-        write_line(console, INDENT + 2, Text(more, style="dim italic"))
+    write_labelled(console, label, title)
+    for one in group if report.verbose else group[:_SHOWN]:
+        write_line(console, INDENT + 2, Text(_line(one)))
+    _write_more(count, report, console, len(group))
 
 
-def _values(one: Difference) -> str:
-    return f"theirs {_short(one.theirs)}, ours {_short(one.ours)}"
+def _line(one: Difference) -> str:
+    """What is where; nothing if that is said by the title already."""
+    word = "message" if one.kind.startswith("pop3-") else "UID"
+    what = f"{word} {one.uid}" if one.uid else ""
+    if one.kind in ONE_SIDED:
+        known = one.theirs or one.ours
+        values = "" if known == THERE else _short(known)
+    else:
+        values = f"theirs {_short(one.theirs)}, ours {_short(one.ours)}"
+    return f"{what}: {values}" if what and values else what or values
 
 
 def _short(value: str) -> str:

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from greenmail.config import Config
@@ -21,13 +21,13 @@ _SETTLE = 1.0  # seconds before a second look
 _PATIENCE = 3  # users in a row of whom a server does not answer
 
 
-def shadow(config: Config, parsed: argparse.Namespace) -> int:
+def shadow(config: Config, parsed: argparse.Namespace, wait: Callable[[float], None] = time.sleep) -> int:
     """Compare; the exit status. Raises Refused."""
     passwords = Passwords(logins.passwords_of(parsed.passwords) if parsed.passwords else {})
     users = logins.users(config, parsed.user, parsed.users, parsed.all_users, list(passwords.known))
     trust = Trust(parsed.insecure, parsed.ca_file)
     theirs = _theirs(parsed, trust, passwords)
-    rules = Rules(parsed.bodies, parsed.sample, parsed.copy, partial(time.sleep, _SETTLE))
+    rules = Rules(parsed.bodies, parsed.sample, parsed.copy, partial(wait, _SETTLE))
     started = time.monotonic()
     outcomes: list[Outcome] = []
     bar = Bar(len(users))

@@ -101,9 +101,10 @@ def start(
     separator: str = "/",
     prefix: str = "",
     location: str = "",
+    extra: str = "",
     enter: Callable[[], None] | None = None,
 ) -> Iterator[Dovecot]:
-    """Serve `maildir`; `location` is appended to mail_location, for example `:UTF-8`.
+    """Serve `maildir`; `location` is appended to mail_location, for example `:UTF-8`, and `extra` to the configuration.
 
     `enter` runs in the new process before it becomes the server.
     """
@@ -126,7 +127,7 @@ def start(
         internal="dovecot", internal_group="dovecot", login="dovenull", separator=separator, prefix=prefix, **ports,
     )  # fmt: skip
     config = directory / "dovecot.conf"
-    config.write_text(text)
+    config.write_text(text + extra)
     process = subprocess.Popen(
         [program, "-F", "-c", str(config)], stderr=subprocess.STDOUT, stdout=subprocess.DEVNULL, preexec_fn=enter
     )
