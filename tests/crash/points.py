@@ -29,7 +29,7 @@ from crash.scene import (
 
 from greenmail.errors import StorageError
 from greenmail.storage.api import FlagChange
-from greenmail.storage.filesystem import Call, plain_call
+from greenmail.storage.filesystem import Call, Files, plain_call
 
 STOPS = ("before", "after", "torn")
 WAIT = 0.25  # seconds of waiting for locks and clock ticks that the next commands may need altogether
@@ -58,7 +58,8 @@ def start(operation: Operation, root: Path, call: Call) -> World:
     """A process that is about to carry out the operation."""
     clock = Clock()
     if operation.is_first:
-        return World(None, new_store(call, clock), clock, None, root=root)  # type: ignore[arg-type]  # nothing is open yet
+        store, nothing = new_store(call, clock), None
+        return World(nothing, store, clock, nothing, root=root, others=Files(call))  # type: ignore[arg-type]  # not yet
     if not operation.is_cold:
         return open_world(root, call, clock, operation.variant)
     store, account = open_account(root, call, clock, operation.variant)
@@ -114,7 +115,7 @@ def _first_stage(operation: Operation, base: DirectoryNode, root: Path) -> Stage
     with closing_descriptors():
         faults.armed = True
         operation.run(start(operation, root, faults))
-    return Stage(operation, base, Picture(), look_at(root), faults.calls)
+    return Stage(operation, base, Picture(), look_at(root, variant=operation.variant), faults.calls)
 
 
 @dataclass
@@ -218,7 +219,7 @@ class Trial:
 
     def _judge_without_index(self, after: Picture) -> None:
         """The index is a cache: without it everything is the same."""
-        for path in (self.root / "Maildir").rglob("greenmail.*"):
+        for path in self.root.rglob("greenmail.*"):
             if path.is_file() and path.name not in ("greenmail.lock", "greenmail.subscriptions.tmp"):
                 path.unlink()
         found = look_at(self.root, variant=self.stage.operation.variant).same()

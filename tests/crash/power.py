@@ -121,7 +121,7 @@ class Recorder:
         self._ignored = ignored
         self._open: dict[int, tuple[File | Directory, bytes, bool, int]] = {}  # node, path, appends, position
         self.moment = 0
-        self.first = 0
+        self.first = -1  # the moment of `begin`
         self.answers: list[int] = []  # moments at which the client was told
         self.syncs: list[Sync] = []
 
@@ -259,7 +259,7 @@ class Recorder:
         kind = "directory" if isinstance(node, Directory) else "file"
         site = f"{_site()} {kind}"
         self.syncs.append(Sync(self.moment, kind, os.fsdecode(path[len(self._root) :]), site))
-        if self.first and site == self._ignored:
+        if self.first >= 0 and site == self._ignored:
             return
         node.synced.append((self.moment, len(node.steps) if isinstance(node, Directory) else len(node.versions)))
 

@@ -52,6 +52,7 @@ class World:
     inbox: MaildirMailbox  # None as long as nothing is open
     other: MaildirMailbox | None = None
     root: Path = Path()
+    others: Files = field(default_factory=Files)  # what other programs do, for a first operation
 
     def close(self) -> None:
         for mailbox in (self.inbox, self.other):
@@ -61,9 +62,10 @@ class World:
 
 
 def settings_of(root: Path, variant: str = "") -> MaildirSettings:
-    """`variant` control: CONTROL= elsewhere, as some Dovecot sites have it."""
+    """`variant` control: CONTROL= elsewhere, as some Dovecot sites have it; deep: the home is missing, too."""
     control = str(root / "control") if variant == "control" else ""
-    return MaildirSettings(mail_path=str(root / "Maildir"), control_path=control, lock_timeout=60.0)
+    maildir = root / "deep" / "Maildir" if variant == "deep" else root / "Maildir"
+    return MaildirSettings(mail_path=str(maildir), control_path=control, lock_timeout=60.0)
 
 
 def new_store(call: Call, clock: Clock) -> MaildirStore:
@@ -221,9 +223,17 @@ def _create(world: World) -> Any:
     return world.account.create("Made", ("\\Archive",))
 
 
-def _first(work: Callable[[MaildirAccount], Any]) -> Callable[[World], Any]:
+def _first(work: Callable[[MaildirAccount], Any], variant: str = "") -> Callable[[World], Any]:
     """In an account whose home is there, and nothing else."""
-    return lambda world: work(world.store.open_account("alice", settings_of(world.root)))
+    return lambda world: work(world.store.open_account("alice", settings_of(world.root, variant)))
+
+
+def _made_by_others(world: World) -> Any:
+    """Who made the Maildir synced nothing; from now on clients are told what is in it."""
+    maildir = os.fsencode(world.root / "Maildir")
+    for path in (maildir, maildir + b"/tmp", maildir + b"/new", maildir + b"/cur"):
+        world.others.mkdir(path, 0o700)
+    return _first(lambda account: put(account.open("INBOX"), "new"))(world)
 
 
 OPERATIONS = [
@@ -270,6 +280,14 @@ OPERATIONS = [
         tells=("INBOX",),
     ),
     Operation(
+        "first-append-deep",
+        _first(lambda account: put(account.open("INBOX"), "new"), "deep"),
+        is_first=True,
+        takes_back=False,
+        variant="deep",
+        tells=("INBOX",),
+    ),
+    Operation(
         "first-create",
         _first(lambda account: account.create("Made")),
         is_first=True,
@@ -279,6 +297,10 @@ OPERATIONS = [
     Operation("first-subscribe", _first(lambda account: account.subscribe("INBOX")), is_first=True, takes_back=False),
     Operation("fold", fold),
     Operation("uidlist-rewrite", _uidlist),
+]
+# A system call of another program that fails is not ours; what it did not sync is.
+BESIDE_OTHERS = [
+    Operation("append-made-by-others", _made_by_others, is_first=True, takes_back=False, tells=("INBOX",)),
 ]
 
 
@@ -449,13 +471,13 @@ def _judge_mailbox(case: Case, name: str, mine: Contents) -> None:
 
 
 _KNOWN = re.compile(
-    rb"(control/)?(Maildir/)?(\.[^./][^/]*/)?(dovecot-(uidlist|keywords|uidvalidity(\.[0-9a-f]{8})?)|maildirfolder|subscriptions"
+    rb"(control/|deep/)?(Maildir/)?(\.[^./][^/]*/)?(dovecot-(uidlist|keywords|uidvalidity(\.[0-9a-f]{8})?)|maildirfolder|subscriptions"
     rb"|greenmail\.(lock|index|log|cache)|greenmail-data/(uidnext|keywords|special-use))"
 )
-_MESSAGE = re.compile(rb"Maildir/(\.[^./][^/]*/)?(cur|new)/[^/]+")
+_MESSAGE = re.compile(rb"(deep/)?Maildir/(\.[^./][^/]*/)?(cur|new)/[^/]+")
 # Replaced or broken by who comes next, or removed when 36 hours old.
 _BY_RULE = re.compile(
-    rb"(control/)?(Maildir/)?(\.[^./][^/]*/)?(tmp/[^/]+|(dovecot-uidlist|dovecot-keywords|subscriptions)\.lock|dovecot-uidlist\.tmp"
+    rb"(control/|deep/)?(Maildir/)?(\.[^./][^/]*/)?(tmp/[^/]+|(dovecot-uidlist|dovecot-keywords|subscriptions)\.lock|dovecot-uidlist\.tmp"
     rb"|greenmail-data/(keywords|special-use|uidnext)\.tmp|greenmail\.(index|log|cache)\.tmp|greenmail\.cache\.new|greenmail\.subscriptions\.tmp"
     rb"|dovecot-uidvalidity\.tmp\.[0-9a-f.]+|\.\.greenmail\.[0-9a-f.]+(/.*)?)|Maildir/\.\.DOVECOT-TRASHED/.*"
 )
