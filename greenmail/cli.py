@@ -5,6 +5,7 @@
     greenmail user add NAME -c FILE              also passwd, delete, list: edit the passwd-file
     greenmail doctor [--user NAME | PATH] -c FILE    look for faults in the mail, --fix them, --undo FILE
     greenmail resync|index --user NAME -c FILE       make GreenMail's own index files anew, or complete them
+    greenmail to-courier --user NAME -c FILE         write Courier's files, to go back to it
     greenmail shadow --against imap://old-server --user NAME -c FILE    compare with the old server before the switch
     doveconf -n | greenmail import-config            make a configuration from that of a Dovecot
     greenmail --version

@@ -1,4 +1,4 @@
-"""The verbs `doctor`, `resync` and `index` of the command line: their options."""
+"""The verbs `doctor`, `resync`, `index` and `to-courier` of the command line: their options."""
 
 import argparse
 from functools import partial
@@ -18,6 +18,10 @@ _RESYNC = "Make GreenMail's own index files anew from the Maildir and the UID li
 _INDEX = (
     "Complete GreenMail's own index files, so that the first clients need not wait. Safe while clients are connected."
 )
+_TO_COURIER = """\
+Write Courier's UID lists, keywords, POP3 list and subscriptions from GreenMail's. Before going back to Courier, when
+GreenMail has stopped.
+"""
 
 
 def register(
@@ -45,6 +49,11 @@ def register(
         parser = commands.add_parser(verb, parents=[common], help=text.partition(". ")[0], description=text)
         _whose(parser)
         parser.set_defaults(run=partial(_resync, settings_for, anew))
+    parser = commands.add_parser(
+        "to-courier", parents=[common], help="write Courier's files, to go back to it", description=_TO_COURIER
+    )
+    _whose(parser)
+    parser.set_defaults(run=partial(_to_courier, settings_for))
 
 
 def _whose(parser: argparse.ArgumentParser) -> None:
@@ -64,3 +73,10 @@ def _resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argpa
     from greenmail.doctor import verbs
 
     return verbs.resync(settings_for, anew, config, parsed)
+
+
+def _to_courier(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
+    # Here and not above: as for doctor.
+    from greenmail.doctor import verbs
+
+    return verbs.to_courier(settings_for, config, parsed)

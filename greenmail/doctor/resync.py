@@ -46,7 +46,7 @@ def rebuild(run: Run, target: Target, anew: bool, progress: Progress) -> tuple[i
         account = store.open_account(target.name, target.settings)
         found = places(run.files, layout, target.settings)
     except (StorageError, OSError) as error:
-        return 0, 0, [Failure("", path, _reason(error))]
+        return 0, 0, [Failure("", path, reason(error))]
     for place in found:
         try:
             if anew:
@@ -55,7 +55,7 @@ def rebuild(run: Run, target: Target, anew: bool, progress: Progress) -> tuple[i
             messages += _index(account, place, progress)
             mailboxes += 1
         except (StorageError, OSError) as error:
-            failures.append(Failure(place.name, place.directory, _reason(error)))
+            failures.append(Failure(place.name, place.directory, reason(error)))
     account.close()
     store.mailboxes.close()
     return mailboxes, messages, failures
@@ -100,5 +100,6 @@ def _index(account: MaildirAccount, place: Place, progress: Progress) -> int:
         mailbox.close()
 
 
-def _reason(error: StorageError | OSError) -> str:
+def reason(error: StorageError | OSError) -> str:
+    """What is told of it."""
     return error.text if isinstance(error, StorageError) else f"{error.strerror or error}"

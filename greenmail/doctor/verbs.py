@@ -1,11 +1,11 @@
-"""What the verbs `doctor`, `resync` and `index` do; `command` has their options."""
+"""What the verbs `doctor`, `resync`, `index` and `to-courier` do; `command` has their options."""
 
 import argparse
 import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from greenmail.config import Config
@@ -13,16 +13,19 @@ from greenmail.doctor import target as targets
 from greenmail.doctor import undo
 from greenmail.doctor.audit import Run, audit
 from greenmail.doctor.identity import acting_as
-from greenmail.doctor.repair import repair
+from greenmail.doctor.repair import Failure, repair
 from greenmail.doctor.report import NOT_DONE, SOUND, Outcome, Report, write_json, write_text
 from greenmail.doctor.restore import Means, restore
-from greenmail.doctor.resync import rebuild
+from greenmail.doctor.resync import Progress, rebuild
 from greenmail.doctor.target import SettingsFor, Target
+from greenmail.doctor.to_courier import hand_back
 from greenmail.errors import Refused
 from greenmail.pop3.uidl import Format
 from greenmail.preload import preload
 from greenmail.storage.locks import Waiting
 from greenmail.terminal import Bar, plain_console, say, several, shown
+
+Done = tuple[int, int, list[Failure]]  # mailboxes, messages, and what could not be done
 
 
 def _targets(config: Config, parsed: argparse.Namespace, settings_for: SettingsFor) -> list[Target]:
@@ -120,6 +123,26 @@ def _undo(config: Config, parsed: argparse.Namespace) -> int:
 
 def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argparse.Namespace) -> int:
     """Make the index files anew, or complete them; the exit status."""
+
+    def work(run: Run, target: Target, progress: Progress) -> Done:
+        return rebuild(run, target, anew, progress)
+
+    return _on_each(work, settings_for, config, parsed, f"the index of %s is {'made anew' if anew else 'complete'}")
+
+
+def to_courier(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
+    """Write Courier's files; the exit status."""
+    return _on_each(hand_back, settings_for, config, parsed, "Courier's files tell of %s")
+
+
+def _on_each(
+    work: Callable[[Run, Target, Progress], Done],
+    settings_for: SettingsFor,
+    config: Config,
+    parsed: argparse.Namespace,
+    told: str,
+) -> int:
+    """Do it for every account that was asked for, as its owner. `told`: what is said then of all mailboxes."""
     _prepare()
     found = _targets(config, parsed, settings_for)
     run = _run_of(config)
@@ -129,16 +152,15 @@ def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argpar
     with bar:
         for target in found:
             with acting_as(target.uid, target.gid):
-                done = rebuild(run, target, anew, partial(bar.tell, target.name))
+                done = work(run, target, partial(bar.tell, target.name))
             bar.tell(target.name, "", 0, 1)
             mailboxes += done[0]
             messages += done[1]
             failed += len(done[2])
             lines += [f"{target.name}: {failure.mailbox or failure.path!r}: {failure.text}" for failure in done[2]]
     _tell_failures(lines)
-    what = "made anew" if anew else "complete"
     counted = f"{several(mailboxes, 'mailbox', 'mailboxes')} with {several(messages, 'message')}"
-    say(f"{several(len(found), 'account')}: the index of {counted} is {what}")
+    say(f"{several(len(found), 'account')}: {told % counted}")
     return NOT_DONE if failed else SOUND
 
 
