@@ -18,6 +18,7 @@ from greenmail.imap.parts import format_parts
 from greenmail.imap.session import Session
 from greenmail.message.envelope import envelope
 from greenmail.message.headers import chosen
+from greenmail.message.sort_keys import sort_record
 from greenmail.message.structure import scan
 from greenmail.storage.api import CacheKind, Content, Mailbox
 
@@ -33,7 +34,7 @@ CACHED_FIELDS = frozenset(
     b"x-mailer user-agent delivered-to".split()
 )
 
-_OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS})  # these need no body
+_OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS, CacheKind.SORT})  # these need no body
 
 Digest = dict[CacheKind, bytes]
 Columns = dict[CacheKind, list[bytes | None]]  # for each of some messages what it has of a kind; None: it is gone
@@ -130,6 +131,8 @@ def _of_header(header: bytes, kinds: Set[CacheKind]) -> Digest:
     digest = {CacheKind.HEADERS: headers_record(header)}
     if CacheKind.ENVELOPE in kinds:
         digest[CacheKind.ENVELOPE] = render.envelope(envelope(header, 0, len(header)))
+    if CacheKind.SORT in kinds:
+        digest[CacheKind.SORT] = sort_record(header)
     return digest
 
 

@@ -17,7 +17,10 @@ _NUMBERS_A_PIECE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found: sequence numbers, or UIDs if `uid`; ascending. `modseqs` if MODSEQ was asked for, else None."""
+    """What was found: sequence numbers, or UIDs if `uid`; ascending, or in the order that SORT made.
+
+    `modseqs` of the same messages, if MODSEQ was asked for, else None.
+    """
 
     uid: bool
     numbers: Sequence[int]
@@ -69,9 +72,9 @@ def esearch_response(tag: bytes, found: Found, returns: Returns, order: Mapping[
     return b" ".join(words) + b"\r\n"
 
 
-def search_response(found: Found) -> Iterator[bytes]:
+def search_response(found: Found, name: bytes = b"SEARCH") -> Iterator[bytes]:
     """rev1's `* SEARCH 2 84 882`, in pieces; also when nothing was found. RFC 3501 7.2.5, RFC 7162 3.1.6."""
-    yield b"* SEARCH"
+    yield b"* %b" % name
     numbers = found.numbers
     for start in range(0, len(numbers), _NUMBERS_A_PIECE):
         yield b"".join([b" %d" % number for number in numbers[start : start + _NUMBERS_A_PIECE]])

@@ -28,7 +28,7 @@ from greenmail.imap.commands import (
     status,
     store,
 )
-from greenmail.imap.ext import acl, condstore, quota
+from greenmail.imap.ext import acl, condstore, quota, sort, thread
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`; `basic` leads the list of capabilities.
@@ -52,6 +52,8 @@ FEATURES: tuple[Feature, ...] = (
     acl.FEATURE,
     condstore.FEATURE,
     quota.FEATURE,
+    sort.FEATURE,
+    thread.FEATURE,
 )
 
 

@@ -27,7 +27,10 @@ def test_every_command_of_both_revisions_is_there() -> None:
     [
         (ANY, {"CAPABILITY", "NOOP", "LOGOUT", "ID"}),
         (NOT_AUTHENTICATED, {"STARTTLS", "AUTHENTICATE", "LOGIN"}),
-        (SELECTED, {"CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE", "COPY", "MOVE"}),
+        (
+            SELECTED,
+            {"CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"},
+        ),
     ],
 )
 def test_states(states: frozenset[object], names: set[str]) -> None:
@@ -44,7 +47,7 @@ def test_states(states: frozenset[object], names: set[str]) -> None:
 def test_uid_forms() -> None:
     """RFC 9051 6.4.9."""
     with_uid = {name for name, command in registry.COMMANDS.items() if command.uid}
-    assert with_uid == {"COPY", "MOVE", "FETCH", "STORE", "EXPUNGE", "SEARCH"}
+    assert with_uid == {"COPY", "MOVE", "FETCH", "STORE", "EXPUNGE", "SEARCH", "SORT", "THREAD"}
 
 
 def test_expunge_is_forbidden_where_the_rfc_forbids_it() -> None:
@@ -53,6 +56,8 @@ def test_expunge_is_forbidden_where_the_rfc_forbids_it() -> None:
         "FETCH",
         "STORE",
         "SEARCH",
+        "SORT",
+        "THREAD",
     }
 
 

@@ -26,7 +26,6 @@ from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import SEARCH_KEYS, Key, RowKey, date_key, search_keys, size_key
 from greenmail.imap.search_run import Search, check_charset, walk
 from greenmail.imap.session import Session
-from greenmail.storage.api import Mailbox
 
 _PIECE = 65536  # octets written at once
 
@@ -47,15 +46,23 @@ def parse_search(cur: Cursor, uid: bool) -> SearchRequest:
     from greenmail.imap import registry  # not at the top: it imports this module
 
     cur.space()
-    returns = None
-    if cur.take(b"RETURN "):
-        returns = search_return_opts(cur, registry.SEARCH_RETURN_OPTS)
-        cur.space()
+    returns = parse_returns(cur)
     name = ""
     if cur.take(b"CHARSET "):
         name = charset(cur)
         cur.space()
     return SearchRequest(uid, returns, name, search_keys(cur, registry.SEARCH_KEYS))
+
+
+def parse_returns(cur: Cursor) -> Returns | None:
+    """["RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP]"""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
+    if not cur.take(b"RETURN "):
+        return None
+    returns = search_return_opts(cur, registry.SEARCH_RETURN_OPTS)
+    cur.space()
+    return returns
 
 
 def run_search(session: Session, request: SearchRequest) -> Completion:
@@ -68,22 +75,24 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
         if saves:
             session.saved = []  # RFC 9051 6.4.4.1: SAVE that ends in NO empties it
         raise
-    _answer(session, request, found)
+    modseqs = modseqs_of(session, request.key, found)
+    numbers = found if request.uid else numbers_of(selected(session), found)
+    answer(session, request.returns, Found(request.uid, numbers, modseqs), b"" if session.rev2 else b"SEARCH")
     if saves:
         session.saved = [found[place] for place in saved_places(len(found), request.returns or {})]
     return Ok("SEARCH completed")
 
 
-def _answer(session: Session, request: SearchRequest, uids: list[int]) -> None:
-    """ESEARCH if RETURN is given or rev2 is spoken, RFC 9051 6.4.4; else SEARCH, also when nothing is found."""
+def answer(session: Session, returns: Returns | None, found: Found, plain: bytes) -> None:
+    """ESEARCH if RETURN is given, RFC 9051 6.4.4; else the response named `plain`, also when nothing is found.
+
+    No name: always ESEARCH, as after ENABLE IMAP4rev2.
+    """
     from greenmail.imap import registry  # not at the top: it imports this module
 
-    view = selected(session)
-    modseqs = _modseqs(view.mailbox, uids) if _uses_modseq(request.key) else None
-    found = Found(request.uid, uids if request.uid else numbers_of(view, uids), modseqs)
-    options: Returns = request.returns or {}
-    if request.returns is None and not session.rev2:
-        _write(session, search_response(found))
+    options: Returns = returns or {}
+    if returns is None and plain:
+        _write(session, search_response(found, plain))
         return
     if list(options) == ["SAVE"]:  # RFC 9051 6.4.4: SAVE alone is answered by the tag
         return
@@ -100,16 +109,16 @@ def _write(session: Session, pieces: Iterable[bytes]) -> None:
         session.breathe()
 
 
-def _modseqs(mailbox: Mailbox, uids: list[int]) -> list[int]:
-    """The mod-sequence of each; 0 for one that is gone and forgotten since it was found."""
-    rows = known_rows(mailbox, uids)
+def modseqs_of(session: Session, key: Key, uids: list[int]) -> list[int] | None:
+    """The mod-sequence of each of `uids` (ascending), if MODSEQ is among the keys: RFC 7162 3.1.5.
+
+    0 for one that is gone and forgotten since it was found.
+    """
+    if not any(isinstance(leaf, RowKey) and leaf.name == "MODSEQ" for leaf in walk(key)):
+        return None
+    rows = known_rows(selected(session).mailbox, uids)
     known = dict(zip(rows.uids, rows.modseqs, strict=True))
     return [known.get(uid, 0) for uid in uids]
-
-
-def _uses_modseq(key: Key) -> bool:
-    """RFC 7162 3.1.5: MODSEQ among the keys adds the highest mod-sequence to the answer."""
-    return any(isinstance(leaf, RowKey) and leaf.name == "MODSEQ" for leaf in walk(key))
 
 
 def _larger(session: Session, octets: Any, rows: Rows) -> Iterable[bool]:
