@@ -1,5 +1,6 @@
 """Namespaces, by the configuration: what the storage is told of each, and where the mail in it is."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -7,13 +8,15 @@ from greenmail.auth import names
 from greenmail.auth.api import User
 from greenmail.config import Config
 from greenmail.config_namespaces import NamespaceTable, inbox_of
-from greenmail.errors import Reason, Refused, StorageError
+from greenmail.errors import Refused
 from greenmail.net.owners import Owners
 from greenmail.storage.api import Account
 from greenmail.storage.maildir_namespaces import NamespacesStore
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
-from greenmail.storage.namespace_names import Kind, Listed, OwnSeen, Space
+from greenmail.storage.namespace_names import Kind, Listed, OwnSeen, Space, not_found
+
+log = logging.getLogger(__name__)
 
 SettingsFor = Callable[[Config, User], MaildirSettings]
 
@@ -110,12 +113,15 @@ class Namespaces:
             found = self._owners.find(owner) if space.kind is Kind.SHARED else user
             try:
                 if found is None:
-                    raise Refused("there is no such user")
+                    raise not_found()
                 if space.kind is Kind.SHARED:
                     return owner_settings(self._config, table, found, own, self._settings_for)
                 return mail_settings(self._config, table, user, own)
-            except Refused as error:
-                raise StorageError(Reason.NOT_FOUND, error.text) from None
+            except Refused as error:  # a part of the path that the user does not have
+                log.warning(
+                    "namespace prefix=%r user=%r owner=%r reason=%r", table.prefix, user.name, owner, error.text
+                )
+                raise not_found() from None
 
         def everybody(space: Space) -> list[str]:
             return self._owners.everybody(self._tables[space.prefix].mail_path or self._config.mail_path, user.name)

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from greenmail.errors import Reason, StorageError
+from greenmail.errors import StorageError
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.acl_file import COURIER_FILE, FILE
 from greenmail.storage.api import Account, Mailbox
@@ -19,7 +19,7 @@ from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
-from greenmail.storage.namespace_names import Kind, Space
+from greenmail.storage.namespace_names import Kind, Space, not_found
 from greenmail.storage.namespaces import NamespacesAccount
 from greenmail.storage.places import Places
 from greenmail.storage.seen_file import SeenFile
@@ -92,7 +92,7 @@ class MaildirMails:
                 log.warning(
                     "namespace prefix=%r user=%r: no directory %r", space.prefix, self._user, settings.mail_path
                 )
-            raise StorageError(Reason.NOT_FOUND, "There is no such mailbox.")
+            raise not_found()
         account = self._store.open_account(self._user, settings)
         if space.is_inbox:
             self._own = account

@@ -105,7 +105,8 @@ def begins_with(text: str, prefix: str, separator: str) -> bool:
 
 def _inside(space: Space, name: str) -> Located | None:
     if begins_with(name, space.prefix, space.separator):
-        return Located(space, space.prefix, name[len(space.prefix) :])
+        # The prefix with its separator is no name: a level is missing.
+        return Located(space, space.prefix, name[len(space.prefix) :] or (space.separator if space.prefix else ""))
     return Located(space, space.prefix, "") if name + space.separator == space.prefix else None
 
 
@@ -119,7 +120,7 @@ def _shared(space: Space, name: str, domain: str) -> Located | None:
     parts = match.groupdict()
     local, _, own_domain = parts["u"].partition("@") if "u" in parts else (parts["n"], "", parts.get("d", domain))
     owner = parts.get("u") or (f"{local}@{own_domain}" if own_domain else local)
-    rest = whole[match.end() :].removesuffix(space.separator) if len(whole) > match.end() else ""
+    rest = name[match.end() :] or (space.separator if name == match[0] else "")
     return Located(space, match[0], rest, owner)
 
 
@@ -159,7 +160,6 @@ class Translation:
 
     def inside(self, rest: str) -> str:
         """The inner name of what stands behind the prefix. Raises NOT_FOUND for what cannot be."""
-        rest = rest.removesuffix(self.separator)
         if not rest:
             if self.root_is_inbox:
                 return INBOX

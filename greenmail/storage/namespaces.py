@@ -277,6 +277,8 @@ class NamespacesAccount:
     def create(self, name: str, special_use: Iterable[str] = ()) -> str:
         """Make a mailbox; its mailbox_id."""
         located = locate(self.spaces, name, self._domain)
+        if located is not None:
+            name = name.removesuffix(located.space.separator)
         if located is not None and located.space.kind is Kind.SHARED and not located.owner:
             raise StorageError(Reason.CANNOT, "Only other users' mailboxes have names that begin so.")
         mount, inner = self._writable(name)
@@ -292,6 +294,8 @@ class NamespacesAccount:
 
     def rename(self, old: str, new: str) -> None:
         """Rename with all children, within one account; INBOX: move its messages."""
+        located = locate(self.spaces, new, self._domain)
+        new = new if located is None else new.removesuffix(located.space.separator)
         source, old_inner = self._writable(old)
         target, new_inner = self._writable(new)
         if source.account is not target.account:
@@ -445,7 +449,8 @@ class UnlistedSpace:
         if space.alias_for is None:
             return [name for name in names if (found := locate(account.spaces, name)) and found.space is space]
         mount = next(account._mounts(space))
-        shown = (mount.outside(name) for name in mount.account.subscriptions())
+        inside = (account._find(name) for name in names)
+        shown = [mount.outside(inner) for other, inner in inside if other.account is mount.account]
         return [name for name in shown if name is not None]
 
 

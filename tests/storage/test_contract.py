@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from support.namespaces import ALIAS, OWN, SHARED, Spool
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
@@ -29,10 +30,13 @@ MAIL = b"From: a@example.org\r\nSubject: %d\r\n\r\nHello\r\n"
 SPECIAL = {"Sent": "\\Sent", "Gesendet": "\\Sent"}
 
 
-@pytest.fixture(params=["memory", "maildir"])
+@pytest.fixture(params=["memory", "maildir", "namespaces"])
 def account(request: pytest.FixtureRequest, tmp_path: Path) -> Account:
     if request.param == "memory":
         return MemoryStore(special_use=SPECIAL).open_account("alice")
+    if request.param == "namespaces":
+        spool = Spool(tmp_path, (OWN, ALIAS, SHARED), settings={"special_use": SPECIAL})
+        return spool.worker().account()
     settings = MaildirSettings(mail_path=str(tmp_path / "Maildir"), special_use=SPECIAL)
     return MaildirStore(direct()).open_account("alice", settings)
 
