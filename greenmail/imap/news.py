@@ -38,7 +38,8 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False) -> None
                 error.text,
             )
         return
-    if (view.offers_keywords and not view.mailbox.can_add_keywords) or (view.told_rights ^ view.rights) & _OF_FLAGS:
+    differs = not view.read_only and (view.told_rights ^ view.rights) & _OF_FLAGS  # RFC 4314 5.1.1
+    if differs or (view.offers_keywords and not view.mailbox.can_add_keywords):
         session.out.write(permanentflags(view))
     if news:
         session.out.write(render(session, news))

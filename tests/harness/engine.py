@@ -1,6 +1,7 @@
 """The IMAP engine with everything below it, in memory: stores, users, connections."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from greenmail.storage.memory import MemoryStore
 from greenmail.storage.quota_rules import QuotaRules
 
 USER, PASSWORD = "alice", "secret"
+KEEPER = "keeper"  # who has all rights where the mail is not USER's
 
 
 class Users:
@@ -58,11 +60,16 @@ class Backend:
     """A store for tests: `open_account` is for sessions, `outside` shows the same mail as another process sees it."""
 
     def __init__(
-        self, open_account: Callable[[], Account], outside: Account, limit: Callable[[QuotaRules], None] | None = None
+        self,
+        open_account: Callable[[], Account],
+        outside: Account,
+        limit: Callable[[QuotaRules], None] | None = None,
+        give: Callable[[str], None] | None = None,
     ) -> None:
         self.open_account = open_account
         self.outside = outside
         self.limit = limit  # give the account a quota, before anybody logs in
+        self.give = give  # make the mail that of another user, before anybody logs in
 
 
 def memory_backend(scheduler: Scheduler, directory: Path | None = None) -> Backend:
@@ -72,7 +79,14 @@ def memory_backend(scheduler: Scheduler, directory: Path | None = None) -> Backe
     def limit(rules: QuotaRules) -> None:
         account.quota_rules = rules
 
-    return Backend(lambda: store.open_account(USER), account, limit)
+    def give(owner: str) -> None:
+        shown = copy(account)
+        shown.owner = owner
+        account.user = account.owner = KEEPER
+        made.open_account = lambda: shown
+
+    made = Backend(lambda: store.open_account(USER), account, limit, give)
+    return made
 
 
 class Engine:

@@ -20,6 +20,7 @@ from harness.transcript import Failure, date_time, value
 from harness.wire import MemoryWire
 
 from greenmail.imap import serialize
+from greenmail.storage.api import AclAction
 from greenmail.storage.quota_rules import QuotaRules, from_user
 
 BackendMaker = Callable[[Scheduler], Backend]
@@ -87,6 +88,8 @@ class MemoryPeers:
             "mailbox": self._mailbox,
             "append": self._append,
             "quota": self._quota,
+            "owner": self._owner,
+            "acl": self._acl,
             "login": self._login,
             "select": self._select,
             "examine": self._select,
@@ -122,6 +125,15 @@ class MemoryPeers:
         if self.engine.backend.limit is None:
             raise Failure("this store has no quota")
         self.engine.backend.limit(rules)
+
+    def _owner(self, words: list[str], body: bytes) -> None:
+        if self.engine.backend.give is None:
+            raise Failure("this store has one owner")
+        self.engine.backend.give("" if words[1] == "nobody" else words[1])
+
+    def _acl(self, words: list[str], body: bytes) -> None:
+        name, identifier, rights = (*words[1:], "")[:3]
+        self.engine.backend.outside.set_acl(name, identifier, AclAction.REPLACE, frozenset(rights))
 
     def _login(self, words: list[str], body: bytes) -> None:
         for word in words[1:]:

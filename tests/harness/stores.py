@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.engine import USER, Backend, memory_backend
+from harness.engine import KEEPER, USER, Backend, memory_backend
 from harness.green import Scheduler
 
 from greenmail.storage.maildir_settings import MaildirSettings
@@ -28,7 +28,12 @@ def maildir_maker(directory: Path) -> Maker:
             given[0] = replace(settings, quota=rules)
             other.open_account(USER, replace(elsewhere, quota=rules)).close()
 
-        return Backend(lambda: store.open_account(USER, given[0]), other.open_account(USER, elsewhere), limit)
+        def give(owner: str) -> None:
+            given[0] = replace(settings, owner=owner)
+            made.outside = other.open_account(KEEPER, elsewhere)
+
+        made = Backend(lambda: store.open_account(USER, given[0]), other.open_account(USER, elsewhere), limit, give)
+        return made
 
     return make
 

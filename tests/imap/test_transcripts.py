@@ -9,7 +9,7 @@ from harness.stores import STORES
 from harness.transcript import DIRECTORY, Failure, Run, files, scenes
 
 FILES = list(files())
-NOT_LIVE = {"external", "config", "advance", "plain", "no-live", "stores", "quota"}
+NOT_LIVE = {"external", "config", "advance", "plain", "no-live", "stores", "quota", "owner", "acl"}
 
 
 def _name(path: Path) -> str:
