@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from greenmail.errors import StorageError
 from greenmail.storage.account import MaildirAccount
@@ -87,6 +88,7 @@ class MaildirMails:
             with refusing("The mail directory cannot be made"):
                 places = Places(self._files, settings)
                 places.make(places.root)
+            settings = replace(settings, create_mail_path=False)
         if not space.is_inbox and not os.path.isdir(settings.mail_path):
             if space.kind is not Kind.SHARED:
                 log.warning(

@@ -71,7 +71,7 @@ class Spool:
                     str(self.public), create_mail_path=False, owner="", default_rights=rights, **self.settings
                 )
             where = self.home(user) if space.is_inbox else self.path / "archive" / user
-            inner = {"prefix": space.prefix, "separator": space.separator} if space.is_inbox else {}
+            inner: dict[str, Any] = {"prefix": space.prefix, "separator": space.separator} if space.is_inbox else {}
             return MaildirSettings(str(where), **inner, **self.settings)
 
         return settings

@@ -1,0 +1,393 @@
+"""Accounts made of several: the user's own mail under two names, others', nobody's. RFC 2342."""
+
+from pathlib import Path
+
+import pytest
+from support.namespaces import OWN, Spool, shown
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.api import ALL_RIGHTS, SEEN, FlagAction, FlagChange, Mailbox
+from greenmail.storage.mounted import MountedMailbox
+from greenmail.storage.namespace_names import Kind, OwnSeen, Space
+from greenmail.storage.namespaces import NamespacesAccount
+
+ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE
+FLAGGED, DELETED = "\\Flagged", "\\Deleted"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """Of bob, alice sees Work; of carol, INBOX; of the public mailboxes, News."""
+    found = Spool(tmp_path)
+    bob, carol = found.home("bob"), found.home("carol")
+    found.box(found.home("alice") / ".Work")
+    found.deliver(found.box(bob / ".Work", "user=alice lrwstipekxa\n"), 1, "S")
+    found.deliver(bob / ".Work", 2)
+    found.box(bob / ".Work.Deep", "user=alice lr\n")
+    found.box(bob / ".Secret")
+    found.box(carol, "user=alice lrs\n")
+    found.deliver(found.box(found.public / ".News", "anyone lrwstipe\n", shared=True), 1, "S")
+    found.deliver(found.public / ".News", 2)
+    found.box(found.public / ".Quiet")
+    return found
+
+
+@pytest.fixture
+def account(spool: Spool) -> NamespacesAccount:
+    return spool.worker().account()
+
+
+def listed(account: NamespacesAccount) -> list[str]:
+    return [folder.name if folder.selectable else f"({folder.name})" for folder in account.folders()]
+
+
+def refusal(work: object) -> Reason:
+    with pytest.raises(StorageError) as caught:
+        work()  # type: ignore[operator]  # any callable
+    return caught.value.reason
+
+
+# Names
+
+
+def test_what_is_listed(account: NamespacesAccount) -> None:
+    assert listed(account) == [
+        "INBOX", "(Archive)", "(Public)", "Public/News", "Work", "(shared)", "(shared/bob)", "shared/bob/Work",
+        "shared/bob/Work/Deep", "shared/carol",
+    ]  # fmt: skip
+
+
+def test_children_of_mailboxes_of_every_namespace(account: NamespacesAccount) -> None:
+    assert {folder.name for folder in account.folders() if folder.has_children} == {
+        "Public", "shared", "shared/bob", "shared/bob/Work",
+    }  # fmt: skip
+
+
+def test_an_alias_is_listed_to_who_asks_for_it(account: NamespacesAccount) -> None:
+    account.create("Work/Deep")
+    scope = account.scope("INBOX.")
+    names = [folder.name for folder in scope.folders() if folder.selectable]
+    assert names == ["INBOX.Work", "INBOX.Work.Deep"]
+    assert scope.separator == "."
+    assert account.scope("inbox.W") is scope
+    assert account.scope("INBOX") is account is account.scope("Work") is account.scope("")
+
+
+def test_namespaces_that_are_told(account: NamespacesAccount) -> None:
+    assert (account.personal.prefix, [space.prefix for space in account.more_personal]) == ("", ["Archive/"])
+    assert [space.prefix for space in account.other_users] == ["shared/"]
+    assert [space.prefix for space in account.shared] == ["Public/"]
+
+
+def test_both_names_lead_to_one_mailbox(account: NamespacesAccount) -> None:
+    """One object, so one index and one set of sessions to tell of changes."""
+    one, other = account.open("Work"), account.open("INBOX.Work")
+    assert isinstance(one, MountedMailbox) and isinstance(other, MountedMailbox)
+    assert one.inner is other.inner
+    assert one.name == other.name == "Work"
+    assert account.open("INBOX.INBOX").name == "INBOX"
+
+
+def test_an_alias_works_in_every_command(account: NamespacesAccount) -> None:
+    account.create("INBOX.a.b.")
+    assert "a/b" in listed(account)
+    account.rename("INBOX.a.b", "c")
+    account.rename("c", "INBOX.d")
+    account.subscribe("INBOX.d")
+    assert account.subscriptions() == ["d"]
+    assert account.scope("INBOX.").subscriptions() == ["INBOX.d"]
+    account.unsubscribe("INBOX.d")
+    account.delete("INBOX.d")
+    assert account.subscriptions() == [] and "d" not in listed(account)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shared/bob/Nothing", "shared/nobody", "shared/nobody/Work", "shared/alice/Work", "shared/alice",
+        "shared", "shared/", "Public", "Public/", "Public/INBOX", "Public/Nothing", "INBOX.", "INBOX.Nothing",
+        "shared/../bob", "shared/..", "shared/./Work", "Public/../News", "Archive", "Archive/INBOX",
+    ],
+)  # fmt: skip
+def test_what_is_not_there(account: NamespacesAccount, name: str) -> None:
+    assert refusal(lambda: account.open(name)) is Reason.NOT_FOUND
+    assert refusal(lambda: account.my_rights(name)) is Reason.NOT_FOUND
+
+
+def test_no_name_leads_out_of_a_root(account: NamespacesAccount, spool: Spool) -> None:
+    for name in ("Public/../../etc", "shared/bob/../carol", "Archive//x", "INBOX.../x", "Public/a.b"):
+        assert refusal(lambda name=name: account.create(name)) is Reason.CANNOT  # type: ignore[misc]  # bound at once
+    assert sorted(path.name for path in spool.path.iterdir()) == ["archive", "home", "public"]
+
+
+@pytest.mark.parametrize("name", ["shared", "shared/x/", "shared//y"])
+def test_nothing_can_be_made_among_the_users(account: NamespacesAccount, name: str) -> None:
+    assert refusal(lambda: account.create(name)) in (Reason.CANNOT, Reason.NOT_FOUND)
+    assert not account.may_create(name)
+
+
+def test_rename_stays_within_an_account(account: NamespacesAccount) -> None:
+    """As Dovecot: NO [CANNOT]. Messages can be moved."""
+    for old, new in (
+        ("Work", "Archive/Work"),
+        ("Work", "shared/bob/W"),
+        ("shared/bob/Work", "W"),
+        ("INBOX", "Archive/I"),
+    ):
+        assert refusal(lambda old=old, new=new: account.rename(old, new)) is Reason.CANNOT  # type: ignore[misc]  # as above
+    account.rename("shared/bob/Work", "shared/bob/Done")
+    assert "shared/bob/Done/Deep" in listed(account)
+
+
+def test_a_namespace_hides_what_lies_under_its_prefix(spool: Spool) -> None:
+    spool.box(spool.home("alice") / ".Public.Mine")
+    account = spool.worker().account()
+    assert "Public/Mine" not in listed(account)
+    assert refusal(lambda: account.open("Public/Mine")) is Reason.NOT_FOUND
+
+
+def test_a_missing_public_root_has_no_mailboxes(spool: Spool, tmp_path: Path) -> None:
+    (tmp_path / "public").rename(tmp_path / "elsewhere")
+    account = spool.worker().account()
+    assert "INBOX" in listed(account)
+    assert refusal(lambda: account.open("Public/News")) is Reason.NOT_FOUND
+    assert not (tmp_path / "public").exists()
+
+
+def test_an_archive_is_made_but_its_root_is_no_mailbox(spool: Spool, tmp_path: Path) -> None:
+    account = spool.worker().account()
+    account.create("Archive/2020")
+    assert (tmp_path / "archive" / "alice" / ".2020" / "cur").is_dir()
+    assert "(Archive)" in listed(account)
+    spool.box(tmp_path / "archive" / "alice")
+    assert "Archive" in listed(spool.worker().account())
+    assert spool.worker().account().open("Archive").name == "Archive"
+
+
+# Rights
+
+
+def test_rights(account: NamespacesAccount) -> None:
+    assert account.my_rights("Work") == account.my_rights("shared/bob/Work") == ALL_RIGHTS
+    assert account.my_rights("shared/carol") == frozenset("lrs")
+    assert account.my_rights("Public/Quiet") == frozenset()
+    assert account.my_rights("Public/News") == frozenset("lrwstipe")
+    assert account.may_create("x") and account.may_create("Archive/x") and account.may_create("shared/bob/Work/x")
+    assert not account.may_create("shared/bob/x") and not account.may_create("Public/x")
+
+
+def test_default_rights_count_where_nothing_is_said(spool: Spool) -> None:
+    spool.box(spool.public / ".Carols", "user=carol lr\n")
+    spool.spaces = (OWN, Space(Kind.PUBLIC, "Public/", subscriptions=False, default_rights=frozenset("lr")))
+    account = spool.worker().account()
+    assert account.my_rights("Public/Quiet") == frozenset("lr")
+    assert account.my_rights("Public/Carols") == frozenset()
+    assert [name for name in listed(account) if name.startswith("Public/")] == ["Public/News", "Public/Quiet"]
+
+
+def test_nothing_changes_in_a_read_only_namespace(spool: Spool) -> None:
+    spool.spaces = (OWN, Space(Kind.PUBLIC, "Public/", subscriptions=False, read_only=True, own_seen=OwnSeen.YES))
+    account = spool.worker().account()
+    assert account.my_rights("Public/News") == frozenset("lrs")
+    for change in (
+        lambda: account.create("Public/New"),
+        lambda: account.delete("Public/News"),
+        lambda: account.rename("Public/News", "Public/Olds"),
+    ):
+        assert refusal(change) is Reason.READ_ONLY
+
+
+# Subscriptions
+
+
+def test_subscriptions_stand_in_the_users_own_file_as_dovecot_writes_them(spool: Spool) -> None:
+    """formats.md 3.2: with the prefix, in a file of version 2."""
+    account = spool.worker().account()
+    names = ["Work", "Public/News", "shared/bob/Work/Deep", "shared/carol"]
+    for name in names:
+        account.subscribe(name)
+    file = spool.home("alice") / "subscriptions"
+    assert file.read_bytes() == b"V\t2\n\nWork\nPublic/News\nshared/bob/Work\tDeep\nshared/carol/INBOX\n"
+    assert sorted(account.subscriptions()) == sorted(names)
+    assert account.scope("INBOX.").subscriptions() == ["INBOX.Work"]
+    for name in names[1:]:
+        account.unsubscribe(name)
+    assert file.read_bytes() == b"V\t2\n\nWork\n"
+
+
+def test_an_old_file_stays_one(spool: Spool) -> None:
+    file = spool.home("alice") / "subscriptions"
+    file.write_bytes(b"Work\nshared/bob/Work.Deep\n")
+    account = spool.worker().account()
+    assert account.subscriptions() == ["Work", "shared/bob/Work/Deep"]
+    account.subscribe("Public/News")
+    assert file.read_bytes() == b"Work\nshared/bob/Work.Deep\nPublic/News\n"
+
+
+def test_a_subscription_outlives_the_user_it_is_about(spool: Spool) -> None:
+    account = spool.worker().account()
+    account.subscribe("shared/bob/Work")
+    spool.users = ("alice",)
+    account = spool.worker().account()
+    assert account.subscriptions() == ["shared/bob/Work"]
+    account.unsubscribe("shared/bob/Work")
+    assert account.subscriptions() == []
+
+
+def test_subscribe_wants_a_mailbox(account: NamespacesAccount) -> None:
+    assert refusal(lambda: account.subscribe("Public/Nothing")) is Reason.NOT_FOUND
+    assert refusal(lambda: account.subscribe("shared/nobody/x")) is Reason.NOT_FOUND
+
+
+def test_a_namespace_can_keep_its_own(spool: Spool, tmp_path: Path) -> None:
+    account = spool.worker().account()
+    account.create("Archive/2020")
+    account.subscribe("Archive/2020")
+    assert (tmp_path / "archive" / "alice" / "subscriptions").read_bytes() == b"V\t2\n\n2020\n"
+    assert account.subscriptions() == ["Archive/2020"]
+
+
+# Messages
+
+
+def subjects(mailbox: Mailbox) -> list[bytes]:
+    mailbox.look()
+    return [mailbox.content(uid).header().split(b"\r\n")[1] for uid in mailbox.table.uids]
+
+
+def test_messages_go_from_one_namespace_to_another(spool: Spool) -> None:
+    account = spool.worker().account()
+    work, inbox, theirs = account.open("Work"), account.open("INBOX"), account.open("shared/bob/Work")
+    assert theirs.copy([1, 2], inbox) == [(1, 1), (2, 2)]
+    assert shown(inbox) == {1: {SEEN}, 2: frozenset()}
+    assert inbox.move([1, 2], work) == [(1, 1), (2, 2)]
+    assert subjects(work) == subjects(theirs) and len(inbox.table) == 0
+
+
+def test_the_owner_sees_what_a_reader_changes(spool: Spool) -> None:
+    worker = spool.worker()
+    theirs, own = worker.account().open("shared/bob/Work"), worker.account("bob").open("Work")
+    theirs.store([2], FlagChange(ADD, frozenset({FLAGGED})))
+    assert shown(own)[2] == {FLAGGED}
+    assert own.name == "Work" and theirs.name == "shared/bob/Work"
+
+
+# Private \Seen
+
+
+def test_seen_is_each_readers_own_where_dovecot_shared_says_so(spool: Spool) -> None:
+    """The letter on disk says nothing, and stays."""
+    worker = spool.worker()
+    alice, carol = worker.account().open("Public/News"), worker.account("carol").open("Public/News")
+    assert shown(alice) == {1: frozenset(), 2: frozenset()}
+    assert not alice.tracks_modseq and worker.account().open("Work").tracks_modseq
+    done = alice.store([1, 2], FlagChange(ADD, frozenset({"\\seen", FLAGGED})))
+    assert done.changed == [1, 2]
+    assert shown(alice) == {1: {SEEN, FLAGGED}, 2: {SEEN, FLAGGED}}
+    assert shown(carol) == {1: {FLAGGED}, 2: {FLAGGED}}
+    assert (alice.counters().unseen, carol.counters().unseen) == (0, 2)
+    names = [path.name for path in (spool.public / ".News" / "cur").iterdir()]
+    assert sorted(name.partition(":2,")[2] for name in names) == ["F", "FS"]
+
+
+@pytest.mark.parametrize(
+    "change, ours, disk",
+    [
+        (FlagChange(REPLACE, frozenset({FLAGGED})), {FLAGGED}, "FS"),
+        (FlagChange(REPLACE, frozenset({SEEN})), {SEEN}, "S"),
+        (FlagChange(REPLACE, frozenset()), set(), "S"),
+        (FlagChange(REMOVE, frozenset({SEEN, DELETED})), set(), "S"),
+        (FlagChange(REMOVE, frozenset({DELETED})), {SEEN}, "S"),
+        (FlagChange(ADD, frozenset({FLAGGED})), {SEEN, DELETED, FLAGGED}, "FST"),
+    ],
+)
+def test_store_parts_seen_from_the_rest(spool: Spool, change: FlagChange, ours: set[str], disk: str) -> None:
+    alice = spool.worker().account().open("Public/News")
+    alice.store([1], FlagChange(ADD, frozenset({SEEN, DELETED})))
+    alice.store([1], change)
+    assert shown(alice)[1] == ours
+    names = [path.name for path in (spool.public / ".News" / "cur").iterdir() if ".M1P" in path.name]
+    assert [name.partition(":2,")[2] for name in names] == [disk]
+    assert shown(spool.worker().account().open("Public/News"))[1] == ours, "on disk, for every other worker"
+
+
+def test_another_worker_learns_of_it(spool: Spool) -> None:
+    here, there = (spool.worker().account().open("Public/News") for _ in range(2))
+    before = there.modseq
+    here.store([2], FlagChange(ADD, frozenset({SEEN})))
+    there.look()
+    assert there.changes(before).changed == [2]
+    assert there.last_row(2).flags == {SEEN}  # type: ignore[union-attr]  # it is there
+    assert here.watched()[-1] == str(spool.home("alice") / "greenmail-data" / "seen")
+
+
+def test_sessions_of_a_reader_share_the_table_and_are_told(spool: Spool) -> None:
+    account = spool.worker().account()
+    one, other = account.open("Public/News"), account.open("Public/News")
+    assert one.table is other.table
+    told: list[int] = []
+    cancel = other.subscribe(lambda: told.append(1))
+    one.store([2], FlagChange(ADD, frozenset({SEEN})))
+    assert told
+    cancel()
+    one.close()
+    one.close()  # a second time does nothing
+    assert shown(other) == {1: frozenset(), 2: {SEEN}}
+    other.close()
+    assert shown(account.open("Public/News")) == {1: frozenset(), 2: {SEEN}}
+
+
+def test_new_and_expunged_messages(spool: Spool) -> None:
+    worker = spool.worker()
+    alice, carol = worker.account().open("Public/News"), worker.account("carol").open("Public/News")
+    alice.store([1], FlagChange(ADD, frozenset({SEEN})))
+    before = alice.modseq
+    spool.deliver(spool.public / ".News", 3)
+    carol.store([1], FlagChange(ADD, frozenset({DELETED})))
+    assert carol.expunge(None) == [1]
+    assert shown(alice) == {2: frozenset(), 3: frozenset()}
+    changes = alice.changes(before)
+    assert (changes.expunged, changes.changed) == ([1], [3])
+    assert alice.last_row(1).flags >= {SEEN}  # type: ignore[union-attr]  # remembered
+    assert (alice.counters().messages, alice.counters().unseen, alice.uidnext) == (2, 2, 4)
+
+
+def test_copies_carry_what_the_reader_has_seen(spool: Spool) -> None:
+    account = spool.worker().account()
+    news, inbox, theirs = account.open("Public/News"), account.open("INBOX"), account.open("shared/bob/Work")
+    news.store([2], FlagChange(ADD, frozenset({SEEN})))
+    assert news.copy([1, 2], inbox) == [(1, 1), (2, 2)]
+    assert shown(inbox) == {1: frozenset(), 2: {SEEN}}
+    assert theirs.copy([1, 2], news) == [(1, 3), (2, 4)]
+    assert shown(news) == {1: frozenset(), 2: {SEEN}, 3: {SEEN}, 4: frozenset()}
+    assert shown(spool.worker().account("carol").open("Public/News"))[3] == frozenset()
+    assert news.move([2], inbox) == [(2, 3)] and shown(inbox)[3] == {SEEN}
+
+
+def test_appended_with_seen(spool: Spool) -> None:
+    account = spool.worker().account()
+    news = account.open("Public/News")
+    upload = news.upload()
+    upload.write(b"Subject: x\r\n\r\n")
+    upload.flags = frozenset({SEEN, FLAGGED})
+    assert news.save([upload]) == [3]
+    assert shown(news)[3] == {SEEN, FLAGGED}
+    assert shown(spool.worker().account("carol").open("Public/News"))[3] == {FLAGGED}
+
+
+def test_seen_can_be_marked_where_nothing_else_can(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mailbox of a file system that is read-only to us."""
+    monkeypatch.setattr("os.access", lambda path, *_, **__: b"public" not in path)
+    news = spool.worker().account().open("Public/News")
+    assert not news.read_only
+    news.store([1], FlagChange(ADD, frozenset({SEEN})))
+    assert shown(news)[1] == {SEEN}
+    assert refusal(lambda: news.store([1], FlagChange(ADD, frozenset({FLAGGED})))) is Reason.READ_ONLY
+
+
+def test_private_seen_by_setting(spool: Spool) -> None:
+    spool.spaces = (OWN, Space(Kind.SHARED, "shared/%u/", subscriptions=False, own_seen=OwnSeen.YES))
+    theirs = spool.worker().account().open("shared/bob/Work")
+    assert shown(theirs) == {1: frozenset(), 2: frozenset()}
+    spool.spaces = (OWN, Space(Kind.PUBLIC, "Public/", subscriptions=False, own_seen=OwnSeen.NO))
+    assert shown(spool.worker().account().open("Public/News")) == {1: {SEEN}, 2: frozenset()}
