@@ -96,8 +96,8 @@ class FileContent:
     """
 
     __slots__ = (
-        "_all_crlf", "_claims", "_disk", "_fd", "_is_known", "_is_settled", "_key", "_unpacked", "_unpacking",
-        "_whole",         "checkpoints", "size",
+        "_all_crlf", "_claims", "_disk", "_fd", "_is_known", "_is_settled", "_key", "_left", "_unpacked", "_unpacking",
+        "_whole", "checkpoints", "size",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +116,7 @@ class FileContent:
         self.checkpoints = checkpoints if checkpoints and checkpoints.complete else Checkpoints()
         self._is_known = self.checkpoints.complete  # whether it is compressed: callers keep checkpoints of plain files
         self._whole: bytes | None = None  # all octets of a small file, once they were asked for
+        self._left = b""  # what can be had of a small compressed file that is damaged
         self.size = -1
         is_open = False
         try:
@@ -162,10 +163,12 @@ class FileContent:
         start = max(start, 0)
         if self._whole is None and self._disk <= SMALL:
             self._take_whole()
-            if self._unpacked is not None:
-                self._take_unpacked()
+            if self._unpacked is not None and self._whole is None:
+                self._take_unpacked(end)
         if self._whole is not None:
             return self._whole[start : None if end is None else max(end, 0)]
+        if self._left and end is not None and end < len(self._left):
+            return self._left[start : max(end, 0)]
         self._look()
         if self._unpacked is not None and (end is None or end >= self.size):
             self._reach(_ALL)  # then sizes are right
@@ -231,11 +234,19 @@ class FileContent:
                 self._whole = to_crlf(data)
                 self.size = len(self._whole)
 
-    def _take_unpacked(self) -> None:
+    def _take_unpacked(self, end: int | None) -> None:
+        """The same of a compressed one; of a damaged one if `end` is before the damage."""
         self._reach(_ALL)
-        if self._disk <= SMALL:
-            self._whole = to_crlf(self._pread(0, self._disk))
-            self.size = len(self._whole)
+        if self._disk > SMALL or self._unpacked is None:
+            return
+        octets = to_crlf(self._pread(0, self._disk, whole=False))
+        if self._unpacked.trouble is None:
+            self._whole = octets
+            self.size = len(octets)
+        elif end is None or end >= len(octets):
+            raise StorageError(*self._unpacked.trouble)
+        else:
+            self._left = octets
 
     # Compressed files
 
