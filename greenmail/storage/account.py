@@ -18,8 +18,8 @@ from greenmail.storage.api import AclAction, AclEntry, Folder, Mailbox, Namespac
 from greenmail.storage.controls import Controls
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import refusing
-from greenmail.storage.folder_names import Encoding, Layout, detect_encoding
-from greenmail.storage.folders import Folders
+from greenmail.storage.folders import drop_empty
+from greenmail.storage.layouts import folders_of, layout_of
 from greenmail.storage.locks import Owner, Waiting
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Context, Place
@@ -29,7 +29,7 @@ from greenmail.storage.places import Places
 from greenmail.storage.shared import Shared
 from greenmail.storage.special_use import SpecialUse
 from greenmail.storage.subscriptions import Subscriptions
-from greenmail.storage.trash import remove, try_purge
+from greenmail.storage.trash import remove
 from greenmail.storage.uidvalidity import next_uidvalidity
 
 log = logging.getLogger(__name__)
@@ -57,18 +57,12 @@ class MaildirAccount:
         self._files = shared.files
         self._places = Places(self._files, settings)
         self._places.prepare(settings.create_mail_path)
-        layout = Layout(
-            root=self._places.root,
-            separator=settings.separator,
-            prefix=settings.prefix,
-            encoding=self._encoding(),
-            name_escape=settings.name_escape,
-        )
+        layout = layout_of(self._files, settings, self._places)
         host = settings.lock_host or os.uname().nodename
         waiting = Waiting(shared.runtime.sleep, shared.runtime.now, settings.lock_timeout)
         control = self._places.common
-        self._folders = Folders(self._files, layout)
-        self._controls = Controls(self._files, self._places, self._folders)
+        self._folders = folders_of(self._files, layout, self._places)
+        self._controls = Controls(self._files, self._places)
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
         self._uses = SpecialUse(self._files, control + b"/greenmail-data", settings.special_use)
         self._waiting = waiting
@@ -90,11 +84,6 @@ class MaildirAccount:
             unpacked=shared.unpacked,
         )
         self._auto_create()
-
-    def _encoding(self) -> Encoding:
-        if self.settings.mailbox_names == "auto":
-            return detect_encoding(self._files, self._places.root)
-        return Encoding(self.settings.mailbox_names)
 
     def _auto_create(self) -> None:
         for name in self.settings.auto_create:
@@ -131,10 +120,11 @@ class MaildirAccount:
         """Once an account object: what was left behind long ago goes, `formats.md` 4.4."""
         if not self._is_purged:
             self._is_purged = True
-            for root in dict.fromkeys((self._places.root, self._places.common)):
-                error = self._worker.runtime.blocking(try_purge, self._files, root, self._worker.runtime.now())
-                if error is not None:
-                    log.warning("purge path=%r error=%s", root, error)
+            blocking, now = self._worker.runtime.blocking, self._worker.runtime.now()
+            error = blocking(_try, self._folders.purge_trash, now)
+            error = error or blocking(_try, self._controls.purge, now)
+            if error is not None:
+                log.warning("purge path=%r error=%s", self._places.root, error)
 
     def _place(self, name: str) -> tuple[Place, str]:
         """Where an existing mailbox is, and its one spelling."""
@@ -179,16 +169,48 @@ class MaildirAccount:
     def create(self, name: str, special_use: Iterable[str] = ()) -> str:
         """Make a mailbox; its mailbox_id."""
         name = name.removesuffix(self.separator)
-        self._folders.create(name)
-        log.info("mailbox-created user=%r name=%r", self.user, name)
+        directory = self._create(name)
         uses = tuple(special_use)
-        if uses:
-            self._uses.add(name, uses)
-        mailbox = self._open(name)
+        try:
+            if uses:
+                self._uses.add(name, uses)
+            mailbox = self._open(name)
+        except StorageError:
+            self._take_back(name, directory)
+            raise
+        log.info("mailbox-created user=%r name=%r", self.user, name)
         try:
             return mailbox.mailbox_id
         finally:
             mailbox.close()
+
+    def _create(self, name: str) -> bytes:
+        """Make the directories. An old control directory of that name is not for the new mailbox."""
+        wanted = self._folders.free(name)
+        old = self._controls.set_aside(wanted)
+        try:
+            directory = self._folders.create(name)
+        except StorageError as error:
+            if error.reason is Reason.EXISTS:
+                self._controls.put_back(wanted, old)
+            raise
+        if old:
+            self._remove(old)
+        return directory
+
+    def _take_back(self, name: str, directory: bytes) -> None:
+        """A mailbox was made and cannot be used, so the client is told NO: it goes, if nobody has put mail into it."""
+        try:
+            self._worker.mailboxes.leave(directory)
+            drop_empty(self._files, self._folders.delete(name), directory)
+            if os.path.lexists(directory):
+                return
+            self._uses.rename([(name, "")])
+            control = self._controls.set_aside(directory)
+            if control:
+                self._remove(control)
+        except (StorageError, OSError) as error:
+            log.error("mailbox-kept user=%r name=%r error=%s", self.user, name, error)
 
     @contextlib.contextmanager
     def _quiet(self, directories: Iterable[bytes]) -> Iterator[None]:
@@ -204,8 +226,8 @@ class MaildirAccount:
         try:
             place, name = self._place(name)
         except StorageError:
-            self._folders.delete(name)  # which says why not
-            raise
+            self._remove(self._folders.delete(name))  # a parent that is no mailbox; or it says why not
+            return
         if place.is_inbox:
             raise StorageError(Reason.CANNOT, "INBOX cannot be deleted.")
         index = self._places.index_of(place)
@@ -240,13 +262,13 @@ class MaildirAccount:
             folder.name for folder in self._folders.listing() if folder.selectable and self._is_in(folder.name, old)
         ]
         directories = {name: self._folders.find(name) for name in moving}
+        records: list[bytes] = []
         with self._quiet(directories.values()):
-            pairs = self._folders.rename(old, new)
             try:
-                self._controls.rename(pairs, directories)
-            except StorageError:
-                self._folders.rename(new, old)
-                raise
+                pairs = self._folders.rename(old, new, lambda moves: records.append(self._controls.begin(moves)))
+            finally:
+                for record in records:
+                    self._controls.settle(record)
         for directory in directories.values():
             self._worker.mailboxes.leave(directory)
         self._recharge(pairs)
@@ -341,11 +363,20 @@ class MaildirAccount:
             self._subscriptions.remove(name)
 
     def watched(self) -> tuple[str, ...]:
-        """The root: mailboxes are its entries."""
-        return (os.fsdecode(self._places.root),)
+        """The directories in which mailboxes appear and vanish."""
+        return tuple(map(os.fsdecode, self._folders.directories()))
 
     def close(self) -> None:
         """Give back this reference."""
         self.references -= 1
         if self.references == 0:
             self._closed(self)
+
+
+def _try(work: Callable[[float], None], now: float) -> StorageError | None:
+    """For the pool: what fails is told, not raised."""
+    try:
+        work(now)
+    except StorageError as error:
+        return error
+    return None

@@ -18,24 +18,62 @@ ones are taken back. Each ends with an fsync of the root.
 import errno
 import logging
 import os
+from collections.abc import Callable, Mapping
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder, is_inbox
-from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, directory, join, levels_of, name_of
 from greenmail.storage.trash import TRASH, purge, set_aside_name, to_trash
 
 log = logging.getLogger(__name__)
 
+Prepare = Callable[[list[tuple[bytes, bytes]]], None]
+
 _COPIED = (b"dovecot-acl", b"dovecot-shared")  # what a new mailbox inherits from its parent
 
 
-def _not_found() -> StorageError:
-    return StorageError(Reason.NOT_FOUND, "there is no such mailbox")
+def not_found() -> StorageError:
+    """The refusal for a name that leads to nothing, or cannot be."""
+    return StorageError(Reason.NOT_FOUND, "There is no such mailbox.")
 
 
-def _exists() -> StorageError:
+def exists() -> StorageError:
+    """The refusal for a name that is taken."""
     return StorageError(Reason.EXISTS, "there is a mailbox of this name already")
+
+
+def with_parents(names: Mapping[str, bool], separator: str) -> list[Folder]:
+    """Names, each with whether it is a mailbox, and the parents that are missing among them; sorted, INBOX first."""
+    parents = set()
+    for name in names:
+        above = name.rpartition(separator)[0]
+        while above and above not in parents:
+            parents.add(above)
+            above = above.rpartition(separator)[0]
+    return [
+        Folder(name, names.get(name, False), name in parents)
+        for name in sorted(names.keys() | parents, key=lambda name: (name != INBOX, name))
+    ]
+
+
+def drop_empty(files: Files, aside: bytes, path: bytes) -> None:
+    """Remove what was a new mailbox in `path` for a moment; back with it if it has got mail. Raises OSError."""
+    if any(files.listdir(aside + part) for part in (b"/new", b"/cur")):
+        files.rename(aside, path)
+        log.warning("mailbox-kept path=%r: there is mail in it", path)
+    else:
+        files.remove_tree(aside)
+
+
+def inherit(files: Files, path: bytes, template: bytes, owner: Ownership) -> None:
+    """Copy into a new mailbox what it has from its parent. Raises OSError."""
+    for name in _COPIED:
+        try:
+            data = files.read_file(template + b"/" + name)
+        except FileNotFoundError:
+            continue
+        files.replace_file(path + b"/" + name, data, owner)
 
 
 class Folders:
@@ -75,27 +113,20 @@ class Folders:
 
     def listing(self) -> list[Folder]:
         """All mailboxes and missing parents, sorted, INBOX first; `special_use` is empty."""
-        separator = self._layout.separator
-        names = self._names().keys() | {INBOX}
-        parents = set()
-        for name in names:
-            above = name.rpartition(separator)[0]
-            while above and above not in parents:
-                parents.add(above)
-                above = above.rpartition(separator)[0]
-        return [
-            Folder(name, name in names, name in parents)
-            for name in sorted(names | parents, key=lambda name: (name != INBOX, name))
-        ]
+        return with_parents(dict.fromkeys(self._names().keys() | {INBOX}, True), self._layout.separator)
+
+    def directories(self) -> list[bytes]:
+        """The root: every mailbox is an entry of it."""
+        return [self._layout.root]
 
     def find(self, name: str) -> bytes:
         """The directory of an existing mailbox. Raises NOT_FOUND (also for a name that cannot be)."""
         try:
             path = directory(self._layout, name)
         except StorageError:
-            raise _not_found() from None
+            raise not_found() from None
         if not self._is_there(path):
-            raise _not_found()
+            raise not_found()
         return path
 
     def _is_there(self, path: bytes) -> bool:
@@ -105,15 +136,20 @@ class Folders:
             return False
         return os.path.isdir(path)
 
+    def free(self, name: str) -> bytes:
+        """The directory that a new mailbox would have. Raises EXISTS, CANNOT."""
+        path = directory(self._layout, name.removesuffix(self._layout.separator))
+        if path == self._layout.root or os.path.lexists(path):
+            raise exists()
+        return path
+
     def create(self, name: str) -> bytes:
         """Make the directories; the new directory. The uidlist is the caller's. Raises EXISTS, CANNOT.
 
         Parents are not made. Durable when it returns. The mailbox is built under a name that is none and appears whole:
         nobody can deliver into half of it, and what is removed when something fails was never a mailbox.
         """
-        path = directory(self._layout, name.removesuffix(self._layout.separator))
-        if path == self._layout.root or os.path.lexists(path):
-            raise _exists()
+        path = self.free(name)
         parent = path.rpartition(b".")[0]
         template = parent if parent != self._layout.root + b"/" and self._is_there(parent) else self._layout.root
         with refusing("cannot create the mailbox"):
@@ -125,9 +161,15 @@ class Folders:
                 self._files.remove_tree(built)
                 # Somebody was faster: what he made has something in it, or is no directory.
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise _exists() from None
+                    raise exists() from None
                 raise
-            self._files.fsync_directory(self._layout.root)
+            try:
+                self._files.fsync_directory(self._layout.root)
+            except OSError:
+                # Who is told that it failed must not find it: back, and away.
+                self._files.rename(path, built)
+                drop_empty(self._files, built, path)
+                raise
         return path
 
     def _furnish(self, path: bytes, template: bytes) -> None:
@@ -136,12 +178,7 @@ class Folders:
         for part in (b"/tmp", b"/new", b"/cur"):
             self._files.make_directory(path + part, owner)
         self._files.close(self._files.create_exclusive(path + b"/maildirfolder", owner))
-        for name in _COPIED:
-            try:
-                data = self._files.read_file(template + b"/" + name)
-            except FileNotFoundError:
-                continue
-            self._files.replace_file(path + b"/" + name, data, owner)
+        inherit(self._files, path, template, owner)
         self._files.fsync_directory(path)
 
     def delete(self, name: str) -> bytes:
@@ -164,7 +201,7 @@ class Folders:
             try:
                 trash = to_trash(self._files, self._layout.root, path)
             except FileNotFoundError:
-                raise _not_found() from None
+                raise not_found() from None
             self._files.fsync_directory(self._layout.root)
         return trash
 
@@ -177,10 +214,13 @@ class Folders:
         try:
             return join(self._layout, levels_of(self._layout, name))
         except StorageError:
-            raise _not_found() from None
+            raise not_found() from None
 
-    def rename(self, old: str, new: str) -> list[tuple[str, str]]:
-        """Rename with all children; the pairs of old and new names. Not for INBOX. Raises NOT_FOUND, EXISTS, CANNOT."""
+    def rename(self, old: str, new: str, prepare: Prepare = lambda moves: None) -> list[tuple[str, str]]:
+        """Rename with all children; the pairs of old and new names. Not for INBOX. Raises NOT_FOUND, EXISTS, CANNOT.
+
+        `prepare` is told what is about to be renamed, by path.
+        """
         separator = self._layout.separator
         if is_inbox(old):
             raise StorageError(Reason.CANNOT, "INBOX cannot be renamed")
@@ -191,17 +231,17 @@ class Folders:
         names = self._names()
         moving = sorted(name for name in names if name == old or name.startswith(old + separator))
         if not moving:
-            raise _not_found()
+            raise not_found()
         pairs = [(name, new + name[len(old) :]) for name in moving]
         if new == INBOX or new in names or any(target in names for _, target in pairs):
-            raise _exists()
+            raise exists()
         targets = [directory(self._layout, target) for _, target in pairs]
         if any(os.path.lexists(target) for target in targets):
-            raise _exists()
+            raise exists()
+        moves = [(directory(self._layout, name), target) for name, target in zip(moving, targets, strict=True)]
+        prepare(moves)
         with refusing("cannot rename the mailbox"):
-            self._rename_all(
-                [(directory(self._layout, name), target) for name, target in zip(moving, targets, strict=True)]
-            )
+            self._rename_all(moves)
             self._files.fsync_directory(self._layout.root)
         return pairs
 

@@ -13,6 +13,8 @@ class MaildirSettings:
     mail_path: str
     control_path: str = ""  # where dovecot-uidlist and its kind are; empty: in the mailbox directories
     inbox_path: str = ""  # empty: the root itself
+    layout: str = "maildir++"  # maildir++, fs
+    mailbox_directory: str = ""  # fs: the directory in a mailbox's directory that has cur, new and tmp
     index_path: str = ""  # where greenmail.index, .log and .cache are; empty: in the mailbox directories
     mailbox_names: str = "auto"  # auto, mutf7, utf8
     name_escape: str = ""

@@ -4,6 +4,9 @@ root       `mail-path`: the mailboxes, and INBOX unless `inbox-path` is set
 inbox      `inbox-path`
 control    `control-path`: uidlists and their kind, one directory a mailbox, and what the account has one of
 index      `index-path`: index files, one directory a mailbox GUID
+
+With `layout` fs the directories of mailboxes lie one below the other, also in the control root, which does without
+`mailbox-directory`; INBOX is there in INBOX.
 """
 
 import logging
@@ -27,12 +30,15 @@ def _path(setting: str) -> bytes:
 class Places:
     """See the module's text. `control` and `index` are empty if they are not set."""
 
-    __slots__ = ("_files", "control", "inbox", "index", "root")
+    __slots__ = ("_files", "control", "inbox", "index", "inner", "is_nested", "root")
 
     def __init__(self, files: Files, settings: MaildirSettings) -> None:
         self._files = files
         self.root = _path(settings.mail_path) or b"/"
-        self.inbox = _path(settings.inbox_path) or self.root
+        self.is_nested = settings.layout == "fs"
+        self.inner = os.fsencode(settings.mailbox_directory) if self.is_nested else b""
+        own = self.root + b"/INBOX/" + self.inner if self.inner else self.root
+        self.inbox = _path(settings.inbox_path) or own
         self.control = _path(settings.control_path)
         self.index = _path(settings.index_path)
 
@@ -41,13 +47,25 @@ class Places:
         """The directory of what an account has one of."""
         return self.control or self.root
 
+    @property
+    def hidden(self) -> bytes:
+        """Where a directory is no mailbox's for anybody; in a nested layout it may not be there yet."""
+        return self.root + b"/" + (self.inner or b"tmp") if self.is_nested else self.root
+
     def of(self, directory: bytes, is_inbox: bool = False) -> Place:
         """The place of the mailbox in this directory."""
         control = directory
         if self.control:
-            # Dovecot keeps INBOX's below `.INBOX` there, also with INBOX elsewhere.
-            control = self.control + (b"/.INBOX" if is_inbox else b"/" + os.path.basename(directory))
+            control = self.control + b"/" + self._control_entry(directory, is_inbox)
         return Place(directory, control, self.index, is_inbox)
+
+    def _control_entry(self, directory: bytes, is_inbox: bool) -> bytes:
+        if is_inbox:  # as Dovecot has it, also with INBOX elsewhere
+            return b"INBOX" if self.is_nested else b".INBOX"
+        if not self.is_nested:
+            return os.path.basename(directory)
+        below = directory[len(self.root) + 1 :]
+        return below.removesuffix(b"/" + self.inner) if self.inner else below
 
     def index_of(self, place: Place) -> bytes:
         """Where the index files of a mailbox are, if that is not its own directory."""

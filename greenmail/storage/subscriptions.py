@@ -2,7 +2,7 @@
 
     version 2 = "V" HTAB "2" LF LF *(level *(HTAB level) LF)
                 ; in a level 0x01 escapes: "0" is NUL, "1" 0x01, "t" HTAB, "n" LF, "r" CR
-    version 1 = *(level *("." level) LF)
+    version 1 = *(level *("." level) LF)          ; nested mailboxes have "/" between levels
 
     V	2
 
@@ -116,7 +116,7 @@ class Subscriptions:
             if is_new:
                 levels = tuple(_unescape(level) for level in line.split(b"\t"))
             else:
-                levels = tuple(line.removesuffix(b"\r").split(b"."))
+                levels = tuple(line.removesuffix(b"\r").split(self._layout.disk_separator))
             if levels and not levels[-1]:
                 levels = levels[:-1]  # a trailing separator is ignored
             result.append((line, levels))
@@ -171,7 +171,9 @@ class Subscriptions:
 
     def _line(self, data: bytes, levels: _Levels) -> bytes:
         """The line for `levels` in a file that begins as `data`."""
-        return b"\t".join(map(_escape, levels)) if data.startswith(_HEADER) else b".".join(levels)
+        return (
+            b"\t".join(map(_escape, levels)) if data.startswith(_HEADER) else self._layout.disk_separator.join(levels)
+        )
 
     def _keep(self, lock: FileLock, data: bytes, kept: list[bytes]) -> bool:
         """Write those lines of `data` that are `kept`; whether there are others."""

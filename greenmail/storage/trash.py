@@ -45,31 +45,28 @@ def to_trash(files: Files, root: bytes, path: bytes) -> bytes:
     return trash
 
 
+def is_set_aside(files: Files, path: bytes, now: float) -> bool:
+    """Whether this was set aside, or its making cut short, more than an hour ago. Raises OSError."""
+    name = os.path.basename(path)
+    if name != TRASH and not name.startswith(_ASIDE):
+        return False
+    try:
+        return now - files.lstat(path).st_ctime > _AGE
+    except FileNotFoundError:
+        return False
+
+
 def purge(files: Files, root: bytes, now: float) -> None:
-    """Remove what was set aside, or its making cut short, more than an hour ago. Raises OSError."""
+    """Remove what `is_set_aside`. Raises OSError."""
     for name in files.listdir(root):
-        if name != TRASH and not name.startswith(_ASIDE):
-            continue
-        try:
-            if now - files.lstat(root + b"/" + name).st_ctime > _AGE:
-                files.remove_tree(root + b"/" + name)
-        except FileNotFoundError:
-            continue
+        if is_set_aside(files, root + b"/" + name, now):
+            files.remove_tree(root + b"/" + name)
 
 
 def remove(files: Files, path: bytes) -> OSError | None:
     """Remove a tree, for the pool."""
     try:
         files.remove_tree(path)
-    except OSError as error:
-        return error
-    return None
-
-
-def try_purge(files: Files, root: bytes, now: float) -> OSError | None:
-    """`purge`, for the pool."""
-    try:
-        purge(files, root, now)
     except OSError as error:
         return error
     return None

@@ -1,19 +1,13 @@
 """Faults of the store that the crash tests found and that are not mended yet; `docs/reliability.md` describes each.
 
-A line goes when its fault does. Neither loses mail.
+A line goes when its fault does. There is none at the moment.
 """
 
 import re
 
-_KNOWN = [
-    # 1: CREATE was refused after its directory was made.
-    r"^create(-control)? .*something is left of what was refused",
-    # 2: CONTROL= and a death between the two renames of RENAME.
-    r"^rename-control ",
-]
-_PATTERN = re.compile("|".join(_KNOWN))
+_KNOWN: tuple[str, ...] = ()  # patterns
 
 
 def is_known(failure: str) -> bool:
     """Whether a line of `Totals.failed` is one of these."""
-    return _PATTERN.search(failure) is not None
+    return any(re.search(pattern, failure) for pattern in _KNOWN)
