@@ -149,15 +149,15 @@ def _removable(session: Session, given: str) -> tuple[str, bool]:
     try:
         name, rights = _found(session, given)
     except StorageError as error:
-        if error.reason is not Reason.NOT_FOUND:
+        normal = unicodedata.normalize("NFC", given) if session.rev2 else given
+        names = {folder.name for folder in account_of(session).folders()}
+        parent = next((name for name in (given, normal) if name in names), None)
+        if error.reason is not Reason.NOT_FOUND or parent is None:
             raise
-    else:
-        if "x" not in rights:
-            raise _refusal(rights)
-        return name, True
-    normal = unicodedata.normalize("NFC", given) if session.rev2 else given
-    names = {folder.name for folder in account_of(session).folders()}
-    return (given if given in names else normal), False
+        return parent, False
+    if "x" not in rights:
+        raise _refusal(rights)
+    return name, True
 
 
 def subscribe(session: Session, given: str) -> None:
