@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from greenmail import config_types as kind
+from greenmail.import_config import namespaces as others
 from greenmail.import_config.doveconf import Block, words
 from greenmail.import_config.draft import Draft, Weight
 from greenmail.import_config.location import CannotCarry, Location, location, path
@@ -22,7 +23,7 @@ _RULE = re.compile(r"quota_rule[0-9]*")
 
 
 def carry(root: Block, draft: Draft, home: Home) -> None:
-    """The namespace with INBOX makes the account; the others are named."""
+    """The namespace with INBOX makes the account; each of the others has a table."""
     namespaces = [block for block in root.of("namespace") if not block.is_on("disabled")]
     own = next((block for block in namespaces if block.is_on("inbox")), Block("namespace", "inbox"))
     general = root.take("mail_location")
@@ -33,7 +34,7 @@ def carry(root: Block, draft: Draft, home: Home) -> None:
     _namespace(draft, own, "/" if layout == "fs" else ".")
     for block in namespaces:
         if block is not own:
-            _other_namespace(draft, block)
+            others.carry(draft, block, home, "acl" in _plugins(root))
     _limits(root, draft)
     _pop3(root, draft)
     _quota(root, draft)
@@ -140,18 +141,6 @@ def _namespace(draft: Draft, block: Block, separator: str) -> None:
     draft.settings["special-use"] = uses  # also if there are none: clients are to see what they saw
     if created:
         draft.settings["auto-create"] = created
-
-
-def _other_namespace(draft: Draft, block: Block) -> None:
-    advice = "GreenMail serves the one namespace with INBOX; who needs this one must stay with Dovecot"
-    if block.values.get("alias_for") is not None or block.values.get("hidden", "no") == "yes":
-        advice = (
-            "GreenMail has one prefix: clients that are set to this one (IMAP path prefix) must be set to the other"
-        )
-    value = f"type {block.values.get('type', 'private')}, prefix {block.values.get('prefix', '')!r}"
-    draft.leave(f"namespace {block.name}", value, advice)
-    for inner in (block, *block.of("mailbox")):
-        inner.taken |= inner.values.keys()
 
 
 def _by_protocol(root: Block, protocol: str, key: str) -> str:

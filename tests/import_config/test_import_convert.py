@@ -164,7 +164,9 @@ def test_listeners(text: str, expected: dict[str, tuple[list[str], bool]]) -> No
         ("passdb {\n driver = passwd-file\n args = username_format=%n /etc/%d/u\n}",
          "passdb passwd-file/username_format", Weight.FIRST),
         ("userdb {\n driver = passwd\n}\n", "userdb passwd", Weight.FIRST),
-        ("namespace shared {\n type = shared\n prefix = shared/\n}", "namespace shared", Weight.TO_DO),
+        ("namespace shared {\n type = shared\n prefix = shared/%%u/\n}", "namespace shared", Weight.TO_DO),  # no acl
+        ("namespace x {\n prefix = x/\n location = mbox:~/mail\n}", "namespace x", Weight.TO_DO),
+        ("namespace x {\n prefix = x\n location = maildir:~/x\n}", "namespaces", Weight.FIRST),
         ("ssl_cert = </etc/cert.pem\nssl_key = # hidden, use -P to show it", "ssl_key", Weight.FIRST),
         ("local_name a.org {\n ssl_cert = </etc/a.pem\n}", "local_name a.org/ssl_cert", Weight.FIRST),
         ("plugin {\n sieve = file:~/sieve\n}", "plugin/sieve", Weight.TO_DO),
@@ -257,3 +259,50 @@ def test_no_settings_at_all(octets: bytes, tmp_path: Path, capsys: pytest.Captur
 
 def test_a_conversion_is_the_same_each_time() -> None:
     assert isinstance(convert(TLS), Conversion) and convert(TLS) == convert(TLS)
+
+
+ACL = "mail_plugins = acl\n"
+OWN = "mail_location = maildir:~/Maildir\n" + "namespace inbox {\n inbox = yes\n separator = /\n}\n"
+
+
+@pytest.mark.parametrize(
+    "block, table",
+    [
+        (
+            "namespace compat {\n prefix = INBOX.\n separator = .\n hidden = yes\n list = no\n alias_for = \n}",
+            {"type": "private", "prefix": "INBOX.", "separator": ".", "list": "no", "hidden": True, "alias-for": ""},
+        ),
+        (  # as people wrote it before there was alias_for
+            "namespace old {\n prefix = mail/\n separator = /\n hidden = yes\n list = no\n location = \n}",
+            {"type": "private", "prefix": "mail/", "list": "no", "hidden": True, "alias-for": ""},
+        ),
+        (
+            "namespace s {\n type = shared\n prefix = shared/%%u/\n separator = /\n subscriptions = no\n"
+            " list = children\n location = maildir:%%h/Maildir:INDEX=~/Maildir/shared/%%u\n}",
+            {"type": "shared", "prefix": "shared/%u/", "list": "children"},
+        ),
+        (
+            "namespace s {\n type = shared\n prefix = users/%%d/%%n/\n subscriptions = no\n"
+            " location = maildir:/v/%%d/%%n:INDEXPVT=~/Maildir/shared/%%u\n}",
+            {"type": "shared", "prefix": "users/%d/%n/", "mail-path": "/v/%d/%n", "private-seen": "yes"},
+        ),
+        (
+            "namespace p {\n type = public\n prefix = Public/\n location = maildir:/v/public:UTF-8\n}",
+            {"type": "public", "prefix": "Public/", "subscriptions": True, "mail-path": "/v/public",
+             "mailbox-names": "utf8", "default-rights": ""},
+        ),
+        (
+            "namespace a {\n prefix = Archive/\n separator = /\n location = maildir:/archive/%u:CONTROL=/c/%u\n}",
+            {"type": "private", "prefix": "Archive/", "mail-path": "/archive/%u", "control-path": "/c/%u"},
+        ),
+    ],
+)  # fmt: skip
+def test_namespaces_are_carried_over(block: str, table: dict[str, Any]) -> None:
+    assert settings(ACL + OWN + block)["namespaces"] == [table]
+
+
+def test_without_acls_all_may_do_everything_in_public_mailboxes() -> None:
+    """As in Dovecot; with the plug-in nobody may do anything where no list says so."""
+    block = "namespace p {\n type = public\n prefix = Public/\n subscriptions = no\n location = maildir:/v/public\n}"
+    (table,) = settings(OWN + block)["namespaces"]
+    assert table["default-rights"] == "lrwstipekxa"
