@@ -267,17 +267,9 @@ def _farewell(session: Session, inbox: _Inbox, end: Disconnected) -> str:
 
 
 def _leave(session: Session, inbox: _Inbox, seconds: float, reason: str) -> None:
-    """Give everything back, each thing even if another cannot be. No client is written to any more."""
-    user, account = session.user, session.account
-    try:
-        session.deselect()
-    finally:
-        session.account = None
-        if user is not None and account is not None:
-            try:
-                account.close()
-            finally:
-                session.logins.leave_seat(user)
+    """Give everything back. No client is written to any more."""
+    user = session.user
+    session.leave()
     if user is None:
         log.debug("disconnect sid=%s rip=%s reason=%r", session.sid, session.wire.peer, reason)
         return

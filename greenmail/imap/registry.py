@@ -28,7 +28,7 @@ from greenmail.imap.commands import (
     status,
     store,
 )
-from greenmail.imap.ext import acl, condstore, quota, sort, thread
+from greenmail.imap.ext import acl, appendlimit, condstore, quota, sort, thread, unauthenticate, within
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`; `basic` leads the list of capabilities.
@@ -50,10 +50,13 @@ FEATURES: tuple[Feature, ...] = (
     status.FEATURE,
     store.FEATURE,
     acl.FEATURE,
+    appendlimit.FEATURE,
     condstore.FEATURE,
     quota.FEATURE,
     sort.FEATURE,
     thread.FEATURE,
+    unauthenticate.FEATURE,
+    within.FEATURE,
 )
 
 

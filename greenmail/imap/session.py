@@ -103,6 +103,22 @@ class Session:
         if view is not None:
             view.mailbox.close()
 
+    def leave(self) -> None:
+        """Give back all that was the user's, each thing even if another cannot be. No client is written to."""
+        user, account = self.user, self.account
+        try:
+            self.deselect()
+        finally:
+            self.user = self.account = None
+            self.enabled.clear()
+            if self.reader is not None:
+                self.reader.authenticated = False
+            if user is not None and account is not None:
+                try:
+                    account.close()
+                finally:
+                    self.logins.leave_seat(user)
+
     def blocking(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run one piece of long work in the pool."""
         return self.services.runtime.blocking(function, *args)

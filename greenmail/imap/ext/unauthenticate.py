@@ -1,0 +1,32 @@
+"""UNAUTHENTICATE, RFC 8437: the connection is as it was before login, but for TLS and what ID said.
+
+What a session remembers of a user is undone in one place, `Session.leave`: an extension that keeps state belongs there.
+"""
+
+import logging
+
+from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
+from greenmail.imap.commands.basic import parse_nothing
+from greenmail.imap.response import Ok
+from greenmail.imap.session import Session
+
+log = logging.getLogger(__name__)
+
+
+def run_unauthenticate(session: Session, argument: None) -> Ok:
+    """RFC 8437 3: never NO. Failed logins of before still count."""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
+    name = session.user.name if session.user else ""
+    session.leave()
+    log.info("unauthenticate sid=%s user=%r rip=%s", session.sid, name, session.wire.peer)
+    return Ok("You are nobody now", b"CAPABILITY " + registry.capabilities(session))
+
+
+UNAUTHENTICATE = Command(
+    "UNAUTHENTICATE", states=AUTHENTICATED, parse=parse_nothing, run=run_unauthenticate, looks=False
+)
+
+FEATURE = Feature(
+    "unauthenticate", commands=(UNAUTHENTICATE,), capabilities=(Capability("UNAUTHENTICATE", after_login),)
+)
