@@ -72,7 +72,8 @@ def hand_back(run: Run, target: Target, progress: Progress) -> tuple[int, int, l
 def _write_mailbox(mailbox: MaildirMailbox, is_inbox: bool) -> int:
     """The number of its messages."""
     mailbox.look()
-    mailbox.fill(list(mailbox.table.uids), sizes=True, dates=False)
+    if is_inbox:
+        mailbox.fill(list(mailbox.table.uids), sizes=True, dates=False)
     box = mailbox.box
     with box.locked(), refusing("Courier's files cannot be written"):
         box.refresh_uidlist(locked=True)
@@ -120,6 +121,8 @@ def _write_maildrop(box: Box, path: bytes, owner: Ownership, age: int) -> None:
     entries = []
     rows = zip(box.index.table.uids, box.index.names, box.index.table.sizes, strict=True)
     for uid, name, size in sorted(rows, key=lambda row: name_order(row[1])):
+        if size < 0:  # came just now; Courier adds it itself
+            continue
         if not given[uid]:
             given[uid], number = number, number + 1
         entries.append((name, size, given[uid]))
