@@ -168,6 +168,8 @@ def _connected(where: Place, trust: Trust, timeout: float) -> imaplib.IMAP4:
 
 
 def _log_in(imap: imaplib.IMAP4, login: Login) -> None:
+    if imap.state == "AUTH":
+        return  # the greeting was PREAUTH: a tunnel that has logged in, RFC 3501 7.1.4
     imap.capability()  # others after STARTTLS; imaplib keeps them for authenticate()
     known = {name.upper() for name in imap.capabilities}
     if "AUTH=PLAIN" in known:

@@ -2,11 +2,13 @@
 
 <!-- run -->              the next fence is commands
 <!-- run: delivery -->    the same, and one more message is in INBOX afterwards
+<!-- run: old-server -->  the same, while a GreenMail on another copy of the mail stands for Courier
 <!-- file: PATH -->       the next fence is written to PATH
 """
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,16 @@ DELIVERED = f"""\
 for _ in $(seq 200); do [ "$({COUNT})" -gt "$COUNTED" ] && break; sleep 0.1; done
 [ "$({COUNT})" -gt "$COUNTED" ] || {{ cat /var/log/mail.log >&2 || true; exit 1; }}
 """
+OLD_SERVER = f"""\
+cp -a /var/vmail /var/old
+sed 's|/var/vmail|/var/old|g' /etc/greenmail/users > /etc/greenmail/old.users
+sed -e 's|^passwd-file:.*|passwd-file: /etc/greenmail/old.users|' /etc/greenmail/imap.yaml > /etc/greenmail/old.yaml
+echo 'run-path: /run/old' >> /etc/greenmail/old.yaml
+{sys.executable} -m greenmail -c /etc/greenmail/old.yaml &
+OLD=$!
+_wait 993; _wait 995
+"""
+OLD_SERVER_END = "kill $OLD\nwait $OLD\nrm -r /var/old\n"
 
 
 def commands(page: str, states_before: tuple[str, ...] = ()) -> str:
@@ -67,6 +79,8 @@ def commands(page: str, states_before: tuple[str, ...] = ()) -> str:
                 script.append(f"cat > {argument} <<'END-OF-FILE'\n{body}END-OF-FILE\n")
             elif argument == "delivery":
                 script.append(f"COUNTED=$({COUNT})\n{body}{DELIVERED}")
+            elif argument == "old-server":
+                script.append(OLD_SERVER + body + OLD_SERVER_END)
             else:
                 script.append(body)
     return "".join(script)
@@ -108,6 +122,7 @@ _wait 993
             : len(last["uidl"])
         ]
     assert len(after["boxes"]["INBOX"]["messages"]) == len(before["boxes"]["INBOX"]["messages"]) + 3
+    assert "no client would notice the switch" in output
     assert int(output.split()[-1]) > 1_700_000_000_000_000
 
 
@@ -123,6 +138,7 @@ printf "{users}" $(id -u vmail) $(id -g vmail) > /etc/courier/userdb
 """
     ending = "systemctl start greenmail\nstate alice@example.org\nsystemctl stop greenmail\n"
     output = own_machine.run(place, setting_up + commands("migrating-from-courier.md", ("4",)) + ending)
+    assert "no client would notice the switch" in output
     served, again = states(output)
     assert again == served
     courier = trees.expected("courier")
