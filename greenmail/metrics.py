@@ -55,6 +55,8 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("gauge", "watches", "greenmail_watches", "Paths watched by inotify.", ()),
     ("gauge", "polled", "greenmail_polled_mailboxes", "Mailboxes looked at by time, for lack of events.", ()),
     ("counter", "fallbacks", "greenmail_watch_fallbacks", "Watches that could not be had or were lost.", ("reason",)),
+    ("setting", "degraded", "greenmail_degraded_file_systems", "File systems with mail on which news come later.",
+     ("what",)),
     ("gauge", "queue", "greenmail_pool_queue", "Tasks that wait for a thread.", ("pool",)),
     ("gauge", "busy", "greenmail_pool_busy", "Threads that are at work.", ("pool",)),
     ("latency", "wait", "greenmail_pool_wait_seconds", "Time a task waited for a thread.", ("pool",)),
@@ -358,6 +360,12 @@ def watch_fallback(reason: str) -> None:
     """A watch could not be had or was lost: "limit", "unsupported", "error", "overflow"."""
     if _board is not None:
         _board.child("fallbacks", reason).inc()
+
+
+def degraded(what: str, file_systems: int) -> None:
+    """So many file systems are known to lack something: "no-events", "whole-second-times"."""
+    if _board is not None:
+        _board.child("degraded", what).set(file_systems)
 
 
 def pool_tasks(pool: str, waiting: int, busy: int) -> None:

@@ -28,11 +28,13 @@ from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEv
 from greenmail import metrics
 from greenmail.net.stream import Stream
 from greenmail.runtime import Wake
+from greenmail.storage.mounts import NO_EVENTS, Mount, mount_at
 
 log = logging.getLogger(__name__)
 
 GATHER = 0.02  # seconds from the first event to the look
 SLOW_LOOK = 300.0
+LEAST_LOOK = 0.25  # between two looks for which there was no news
 OVERFLOW_SPREAD = 1.0  # an overflow makes all look; not all at once
 
 _SELF = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
@@ -47,28 +49,6 @@ _DIRECTORY_MASK = Mask(
 )
 # IN_ATTRIB tells that a file lost its name while someone has it open: IN_DELETE_SELF would wait for the last close.
 _FILE_MASK = Mask(InotifyConstants.IN_MODIFY | InotifyConstants.IN_ATTRIB | _SELF)
-
-# Changes by other machines give no events here.
-_REMOTE = frozenset(
-    [
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "gfs2",
-        "glusterfs",
-        "lustre",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "orangefs",
-        "smb3",
-        "smbfs",
-        "virtiofs",
-    ]
-)
 
 
 class _Path:
@@ -148,7 +128,7 @@ class Watcher:
         self.marked: deque[_Path] = deque()
         self.overflowed = False
         self._paths: dict[str, _Path] = {}
-        self._remote: dict[int, bool] = {}
+        self._mounts: dict[int, Mount] = {}  # by device
         self._warned: set[str] = set()
         self._polled = 0
         self._watches = 0
@@ -228,14 +208,27 @@ class Watcher:
         """Whether other machines can change `path`, so that events do not tell all."""
         try:
             device = os.stat(path).st_dev
+            mount = self._mounts.get(device)
+            if mount is None:
+                mount = self._mounts[device] = mount_at(path)
+                if mount.is_remote:
+                    self._degraded(mount)
         except OSError:
             return False
-        known = self._remote.get(device)
-        if known is None:
-            known = self._remote[device] = _file_system(device) in _REMOTE or _file_system(device).startswith("fuse")
-            if known:
-                self._fail("unsupported", f"the file system of {path} gives no events for changes by others")
-        return known
+        return mount.is_remote
+
+    def _degraded(self, mount: Mount) -> None:
+        """One line in the log for each file system."""
+        metrics.degraded(NO_EVENTS, sum(mount.is_remote for mount in self._mounts.values()))
+        metrics.watch_fallback("unsupported")
+        log.warning(
+            "degraded what=%s file_system=%s path=%r text=%r",
+            NO_EVENTS,
+            mount.kind or "unknown",
+            mount.path,
+            "other machines may write there, and no event tells of it: clients that IDLE are told of mail within "
+            f"{self.poll_interval:g} s (poll-interval), and of what this machine does at once",
+        )
 
     def close(self) -> None:
         """End the thread and all watches."""
@@ -296,6 +289,7 @@ class SessionWatch:
         self._ripe: float | None = None  # when to look at the news that has come; None: no news
         self._counted = False
         self._closed = False
+        self._mailbox = mailbox
         if mailbox is not None:
             self._cancel = mailbox.subscribe(self._changed_here)
             self._interest = watcher.interest(mailbox.watched(), self._changed)
@@ -306,9 +300,10 @@ class SessionWatch:
         end = time.monotonic() + timeout
         if self._interest is not None:
             self._interest.renew()
+        unsure_until = self._unsure_until()
         while True:
             now = time.monotonic()
-            due = min(self._look_at, end if self._ripe is None else self._ripe)
+            due = min(self._look_at, unsure_until, end if self._ripe is None else self._ripe)
             wake = self._stream.rest(min(due, end) - now)
             if wake is Wake.INPUT:
                 return wake
@@ -319,6 +314,10 @@ class SessionWatch:
             if now >= self._look_at:
                 self._look_at = self._next_look()
                 return Wake.CHANGED
+            if now >= unsure_until:
+                unsure_until = float("inf")
+                if self._mailbox.unsure() != unsure_until:  # else another session has looked
+                    return Wake.CHANGED
             if now >= end:
                 return Wake.TIMEOUT
 
@@ -353,16 +352,9 @@ class SessionWatch:
         interval = self._watcher.poll_interval if polled else SLOW_LOOK
         return time.monotonic() + interval * random.uniform(0.8, 1.0)
 
-
-def _file_system(device: int) -> str:
-    """The type of the file system with this device number, by /proc/self/mountinfo; empty if it is not there."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-            for line in lines:
-                before, _, after = line.partition(" - ")
-                if before.split(" ")[2] == wanted:
-                    return after.split(" ")[0]
-    except OSError:
-        return ""
-    return ""
+    def _unsure_until(self) -> float:
+        """When to look because two changes in one step of the file system's clock cannot be told apart before."""
+        if self._mailbox is None:
+            return float("inf")
+        unsure: float = self._mailbox.unsure()
+        return time.monotonic() + max(LEAST_LOOK, unsure + random.uniform(0.0, GATHER))

@@ -297,6 +297,12 @@ class Mailbox(Protocol):
     def lock_maildrop(self) -> Held:
         """The exclusive POP3 session, RFC 1939 3. Raises IN_USE."""
 
+    def unsure(self) -> float:
+        """Seconds until a look may find what no event tells of, as of the last look; infinity if none would; at once.
+
+        A change in the same step of the file system's clock as another can be told by listing again later only.
+        """
+
     def watched(self) -> tuple[str, ...]:
         """Paths whose events mean "look": directories `new` and `cur`, and the journal."""
 

@@ -27,7 +27,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from greenmail.storage.api import CacheKind
-from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.filesystem import Files, Ownership, is_stale
 from greenmail.storage.snapshot import replace_cache_file
 
 MAGIC = b"GMCACHE2"
@@ -110,8 +110,9 @@ class _Places:
 class Cache:
     """The cache file of one mailbox; missing, damaged or unwritable, it is only slower."""
 
-    def __init__(self, files: Files, path: bytes, owner: bytes, ownership: Ownership) -> None:
+    def __init__(self, files: Files, path: bytes, owner: bytes, ownership: Ownership, is_remote: bool = False) -> None:
         self._files = files
+        self._is_remote = is_remote  # a file that is replaced while it is open keeps a name: see `mounts`
         self._path = path
         self._owner = owner
         self._ownership = ownership
@@ -155,6 +156,15 @@ class Cache:
             self._open()
         if not uids or self._fd < 0:
             return [None] * len(uids)
+        try:
+            return self._known(uids, kind)
+        except OSError as error:
+            if not is_stale(error):
+                raise
+            self.close()  # another machine has replaced the file: the next question finds the new one
+            return [None] * len(uids)
+
+    def _known(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
         base = _key(0, kind.value)
         keys = array("Q", [base | uid for uid in uids])
         known = self._kinds.get(kind.value)
@@ -239,9 +249,18 @@ class Cache:
 
     def refresh(self) -> None:
         """Go over to the file that took the place of ours, if one did; one fstat."""
-        if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:
+        if self._fd >= 0 and self._was_replaced(os.fstat(self._fd)):
             self.close()
             self._open()
+
+    def _was_replaced(self, mine: os.stat_result) -> bool:
+        if not self._is_remote or mine.st_nlink == 0:
+            return mine.st_nlink == 0
+        try:
+            found = self._files.stat(self._path)
+        except FileNotFoundError:
+            return True
+        return (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino)
 
     def octets(self) -> int:
         """The size of the file."""

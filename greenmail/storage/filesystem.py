@@ -18,6 +18,9 @@ A descriptor whose fsync failed is not trusted again: the kernel may have droppe
 succeed. Callers raise, and write anew.
 
 Paths and names are bytes everywhere in the storage: a Maildir may hold any octets.
+
+ESTALE, NFS's word for "this is not what it was when I last saw it", means "look again": what names a path is done
+again, up to three times. What uses a descriptor raises it, and whoever opened the file opens it again.
 """
 
 import contextlib
@@ -31,10 +34,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
+from greenmail.storage.mounts import Samples
 
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # to remove a directory that others still write to
+_STALE_ATTEMPTS = 3  # besides the first
 
 Call = Callable[..., Any]  # call(name, function, *args): carry out function(*args), known as `name`
 
@@ -117,14 +122,25 @@ def plain_call(name: str, function: Callable[..., Any], *args: Any) -> Any:
 class Files:
     """System calls on files. All raise OSError as they come; see `refusal`."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "samples")
 
     def __init__(self, call: Call = plain_call) -> None:
         self._call = call
+        self.samples = Samples()
 
     def through(self, wrap: Callable[[Call], Call]) -> "Files":
         """The same, with every system call going through `wrap` of what it goes through now."""
         return Files(wrap(self._call))
+
+    def _named(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        """A call that names a path: done again when it is stale, which says that nothing was done."""
+        for _ in range(_STALE_ATTEMPTS):
+            try:
+                return self._call(name, function, *args)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+        return self._call(name, function, *args)
 
     # One system call each.
 
@@ -133,7 +149,7 @@ class Files:
 
         Nobody waits for the other end of a FIFO that a user put in the place of a file.
         """
-        descriptor: int = self._call("open", os.open, path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+        descriptor: int = self._named("open", os.open, path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
         return descriptor
 
     def close(self, descriptor: int) -> None:
@@ -175,20 +191,20 @@ class Files:
         self._call("fchown", os.fchown, descriptor, -1, gid)
 
     def rename(self, source: bytes, target: bytes) -> None:
-        self._call("rename", os.rename, source, target)
+        self._named("rename", os.rename, source, target)
 
     def link(self, source: bytes, target: bytes) -> None:
-        self._call("link", os.link, source, target)
+        self._named("link", os.link, source, target)
 
     def unlink(self, path: bytes) -> None:
-        self._call("unlink", os.unlink, path)
+        self._named("unlink", os.unlink, path)
 
     def mkdir(self, path: bytes, mode: int) -> None:
         """Subject to the umask: see `make_directory`."""
-        self._call("mkdir", os.mkdir, path, mode)
+        self._named("mkdir", os.mkdir, path, mode)
 
     def rmdir(self, path: bytes) -> None:
-        self._call("rmdir", os.rmdir, path)
+        self._named("rmdir", os.rmdir, path)
 
     def set_mtime(self, path: bytes | int, mtime_ns: int) -> None:
         """Set both times of a file, given by path or descriptor."""
@@ -202,11 +218,25 @@ class Files:
         self._call("flock", fcntl.flock, descriptor, operation)
 
     def stat(self, path: bytes) -> os.stat_result:
-        result: os.stat_result = self._call("stat", os.stat, path)
+        result: os.stat_result = self._named("stat", os.stat, path)
         return result
 
+    def glance(self, path: bytes, is_remote: bool) -> os.stat_result:
+        """The stat of a directory, for the looks that come with every command.
+
+        Elsewhere than on a local disk it may be answered from memory that is half a minute old, unless the directory
+        is opened: that asks the server.
+        """
+        found: os.stat_result = self._named("glance", _fresh_stat if is_remote else os.stat, path)
+        return found
+
+    def glance_at(self, descriptor: int) -> os.stat_result:
+        """The same for a descriptor."""
+        found: os.stat_result = self._call("glance", os.fstat, descriptor)
+        return found
+
     def lstat(self, path: bytes) -> os.stat_result:
-        result: os.stat_result = self._call("lstat", os.lstat, path)
+        result: os.stat_result = self._named("lstat", os.lstat, path)
         return result
 
     def fstat(self, descriptor: int) -> os.stat_result:
@@ -214,12 +244,12 @@ class Files:
         return result
 
     def listdir(self, path: bytes) -> list[bytes]:
-        names: list[bytes] = self._call("listdir", os.listdir, path)
+        names: list[bytes] = self._named("listdir", os.listdir, path)
         return names
 
     def scan(self, path: bytes) -> list[Entry]:
         """The entries of a directory with their kinds, in no order."""
-        entries: list[Entry] = self._call("scandir", _scan, path)
+        entries: list[Entry] = self._named("scandir", _scan, path)
         return entries
 
     # Made of several.
@@ -389,6 +419,24 @@ def sync_names(files: Files, path: bytes) -> None:
         files.fsync_directory(path)
     except PermissionError as error:
         log.warning("sync path=%r error=%s", path, error)
+
+
+def _fresh_stat(path: bytes) -> os.stat_result:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_stale(error: BaseException) -> bool:
+    """Whether this, or what it was made of, is ESTALE."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.ESTALE:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _utime(path: bytes | int, mtime_ns: int) -> None:

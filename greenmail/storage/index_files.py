@@ -34,8 +34,9 @@ _ATTEMPTS = 5
 class IndexFiles:
     """The index files in one directory. All methods but `load` and `follow` want the mailbox's locks held."""
 
-    def __init__(self, files: Files, directory: bytes, owner: Ownership) -> None:
+    def __init__(self, files: Files, directory: bytes, owner: Ownership, is_remote: bool = False) -> None:
         self._files = files
+        self._is_remote = is_remote  # a file that is replaced while it is open keeps a name: see `mounts`
         self._directory = directory
         self._owner = owner
         self._journal: Journal | None = None
@@ -99,7 +100,7 @@ class IndexFiles:
         for _ in range(_ATTEMPTS):
             if self._journal is None:
                 return count
-            grown, replaced = self._journal.state()
+            grown, replaced = self._journal.state(self.journal_path if self._is_remote else b"")
             count += self._take(self._journal, index) if grown else 0
             if not replaced:
                 return count
@@ -206,7 +207,8 @@ class IndexFiles:
         if self.cache is not None:
             self.cache.close()
         path = self._directory + b"/greenmail.cache"
-        self.cache = Cache(self._files, path, owner_of(index.mailbox_id, index.uidvalidity), self._owner)
+        owner = owner_of(index.mailbox_id, index.uidvalidity)
+        self.cache = Cache(self._files, path, owner, self._owner, self._is_remote)
         if saved is not None and "cache" in saved.meta:
             generation, scanned = saved.meta["cache"]
             keys = saved.columns.get("cache_keys", array("Q"))

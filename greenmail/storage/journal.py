@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.filesystem import Files, Ownership, is_stale
 from greenmail.storage.snapshot import replace_cache_file
 
 MAGIC = b"GMLOG001"
@@ -74,17 +74,39 @@ class Journal:
         self.offset = offset
         self.records = 0
 
-    def state(self) -> tuple[bool, bool]:
-        """(there is more to read, it was replaced or removed); one fstat."""
-        found = os.fstat(self._fd)
-        return found.st_size != self.offset, found.st_nlink == 0
+    def state(self, path: bytes = b"") -> tuple[bool, bool]:
+        """(there is more to read, it was replaced or removed); one fstat.
+
+        `path` is given where an open file that was replaced keeps a name (`mounts`): then that path is looked at, too.
+        """
+        try:
+            found = self._files.glance_at(self._fd)
+            replaced = found.st_nlink == 0 or bool(path and not self._is_at(path, found))
+        except OSError as error:
+            if not is_stale(error):
+                raise
+            return False, True
+        return found.st_size != self.offset, replaced
+
+    def _is_at(self, path: bytes, mine: os.stat_result) -> bool:
+        try:
+            found = self._files.stat(path)
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
     def read(self) -> list[Batch]:
-        """The whole records that follow."""
-        size = os.fstat(self._fd).st_size
-        if size <= self.offset:
+        """The whole records that follow; none if another machine has removed the file."""
+        try:
+            size = self._files.glance_at(self._fd).st_size
+            if size <= self.offset:
+                return []
+            data = os.pread(self._fd, size - self.offset, self.offset)
+        except OSError as error:
+            if not is_stale(error):
+                raise
             return []
-        batches, taken = unpack(os.pread(self._fd, size - self.offset, self.offset))
+        batches, taken = unpack(data)
         self.offset += taken
         self.records += len(batches)
         return batches

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from greenmail.errors import Reason, StorageError
-from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.filesystem import Files, is_stale, ownership, refusing
 from greenmail.storage.stale_lock import Doubt, Onlooker, is_alive, process_status
 
 log = logging.getLogger(__name__)
@@ -200,6 +200,10 @@ class MailboxLock:
             except FileNotFoundError:
                 # Somebody removes lock files; if it is the directory that is gone, that shows now.
                 self._files.stat(self._directory)
+            except OSError as error:
+                if not is_stale(error):
+                    raise
+                log.info("stale path=%r", self._flock)
             self._drop_flock()
             self._waiting.pause(steps)
 

@@ -333,6 +333,10 @@ class MaildirMailbox:
         waiting = Waiting(context.waiting.sleep, context.waiting.now, 0.0)
         return lock_session(self.box.files, self.box.place.control, context.owner, waiting)
 
+    def unsure(self) -> float:
+        """When to look again."""
+        return self.box.unsure()
+
     def watched(self) -> tuple[str, ...]:
         """`new`, `cur` and the journal."""
         box = self.box

@@ -16,21 +16,24 @@ from greenmail.errors import Reason, StorageError
 from greenmail.message.unpacked import Kept
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Flags
-from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
+from greenmail.storage.filesystem import Files, Ownership, is_stale, ownership, refusal, refusing
 from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.keywords import Keywords, OverflowKeywords
 from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
 from greenmail.storage.maildir_index import Change, Index
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
+from greenmail.storage.mounts import COARSE_NS, DirectoryTimes, mount_of, step
 from greenmail.storage.quota import Maildirsize
 from greenmail.storage.uidlist import Refreshed, Uidlist
 
 log = logging.getLogger(__name__)
 
-HOT_NS = 2_000_000_000  # a directory's time says nothing about changes that near to it: formats.md 1.8
-VERIFY_NS = 1_000_000  # after own changes a large `cur/` is verified later, in proportion to its size
+HOT_NS = COARSE_NS  # a directory's time says nothing about changes that near to it: formats.md 1.8
+VERIFY_NS = 1_000_000  # after own changes a large `cur/` is verified later, in proportion to its size ...
+_VERIFY_COARSE_NS = 20_000  # ... but soon where times are so coarse that others easily hide behind us
 LARGE = 2000  # messages from which what is done for each of them goes to the pool
+RESTLESS = 2.0  # seconds to the next look, where the last one could not take up everything
 _KINDS = 10_000  # different ends of names that are remembered
 LARGE_FILE = 1 << 17  # octets of a directory, or of a control file, that has as many entries
 
@@ -76,6 +79,7 @@ class Box:
             self._held = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             found = os.fstat(self._held)
         self.identity = (found.st_dev, found.st_ino)
+        self.times = DirectoryTimes(mount_of(self._held).is_remote)
         self.ownership: Ownership = ownership(found)
         self.new_path = place.directory + b"/new/"
         self.cur_path = place.directory + b"/cur/"
@@ -110,7 +114,7 @@ class Box:
         """Make sure that the path still leads to this mailbox. Raises GONE."""
         if not self.is_gone:
             try:
-                found = os.stat(self.place.directory)
+                found = self.files.glance(self.place.directory, self.times.is_remote)
             except (FileNotFoundError, NotADirectoryError):
                 self.leave()
             except OSError:
@@ -138,7 +142,10 @@ class Box:
         with self._rules() as took, self.green, self.lock:
             took()
             self.check()
-            self.follow()
+            try:
+                self.follow()
+            except OSError as error:
+                raise refusal(error, "The mailbox cannot be read") from error
             yield
 
     def _rules(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
@@ -257,7 +264,51 @@ class Box:
 
     def directory_times(self) -> tuple[int, int]:
         """mtime of `new/` and `cur/` in ns; 0 for one that is not there."""
-        return _mtime(self.new_path), _mtime(self.cur_path)
+        found = self._mtime(self.new_path), self._mtime(self.cur_path)
+        self.times.saw(found, self.now_ns())
+        return found
+
+    def _mtime(self, path: bytes) -> int:
+        try:
+            return self.files.glance(path, self.times.is_remote).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            if is_stale(error):
+                raise
+            log.warning("directory path=%r error=%s", path, error)
+            return 0
+
+    def is_cool(self, which: int, mtime: int, now: int) -> bool:
+        """Whether every change that follows gives `new/` (0) or `cur/` (1) another time than `mtime`."""
+        return self.times.age(which, mtime, now) >= HOT_NS
+
+    def due(self, which: int, mtime: int, now: int) -> int:
+        """The moment from which `is_cool` is true."""
+        return now + HOT_NS - max(0, self.times.age(which, mtime, now))
+
+    def warmth(self, times: tuple[int, int]) -> int:
+        """Nanoseconds until equal `times` prove that nothing changed since; 0 or less if they do so now."""
+        now = self.now_ns()
+        return max(step(times[which]) - self.times.age(which, times[which], now) for which in (0, 1))
+
+    def verify_after(self, mtime: int) -> int:
+        """Nanoseconds after a change of our own, which left `mtime`, until `cur/` is verified."""
+        each = VERIFY_NS if step(mtime) < COARSE_NS else _VERIFY_COARSE_NS
+        return max(HOT_NS, each * len(self.index.names))
+
+    @property
+    def longest_verify(self) -> int:
+        """The longest time for which a verification is put off."""
+        return max(HOT_NS, VERIFY_NS * len(self.index.names))
+
+    def unsure(self) -> float:
+        """Seconds until a look may find what no event tells of; infinity if there is nothing of that kind."""
+        times = self.index.times
+        if not self.is_settled or not times:
+            return max(RESTLESS, self.longest_verify / 1e10)
+        due = min((moment for moment in (times[1], times[3]) if moment), default=0)
+        return max(0.0, (due - self.now_ns()) / 1e9) if due else float("inf")
 
     def uidlist_print(self) -> list[int]:
         """What changes when the uidlist does."""
@@ -281,10 +332,13 @@ class Box:
             return []
         new, cur = self.directory_times()
         old_new, new_due, old_cur, cur_due = self.index.times[:4]
+        now = self.now_ns()
         if new != old_new:
-            new_due = new_due or min(new, self.now_ns()) + HOT_NS
+            self.files.samples.add(self.identity[0], new, self.new_path)
+            new_due = new_due or self.due(0, new, now)
         if cur != old_cur:
-            cur_due = cur_due or min(cur, self.now_ns()) + max(HOT_NS, VERIFY_NS * len(self.index.names))
+            self.files.samples.add(self.identity[0], cur, self.cur_path)
+            cur_due = cur_due or now + self.verify_after(cur)
         return [new, new_due, cur, cur_due, *self.control_print()]
 
     def commit(self, change: Change, times: list[int] | None = None) -> None:
@@ -333,15 +387,6 @@ class Box:
     def offload(self, large: bool, function: Callable[..., Any], *args: Any) -> Any:
         """Run `function` in the pool if it is long work, else here: a hop costs more than a few system calls."""
         return self.context.runtime.blocking(function, *args) if large else function(*args)
-
-
-def _mtime(path: bytes) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            log.warning("directory path=%r error=%s", path, error)
-        return 0
 
 
 def _size(path: bytes) -> int:

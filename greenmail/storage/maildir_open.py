@@ -65,7 +65,7 @@ def _load(box: Box) -> bool:
     place = box.place
     if place.index_root and (box.refresh_uidlist(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
         return False
-    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
+    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership, box.times.is_remote)
     index = box.offload(index_files.size() > LARGE_FILE, index_files.load)
     # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
     is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(place)
@@ -125,7 +125,7 @@ def _build(box: Box) -> None:
 def _number_all(box: Box) -> None:
     """Under the locks: the first contact."""
     _found(box)
-    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership)
+    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership, box.times.is_remote)
     if box.place.index_root:
         index_files.make_directory(box.ownership)
     box.index_files = index_files

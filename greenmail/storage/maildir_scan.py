@@ -18,17 +18,18 @@ import stat
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Flags
-from greenmail.storage.filesystem import Files, refusing, sync_names
-from greenmail.storage.maildir_box import HOT_NS, LARGE, VERIFY_NS, Box
+from greenmail.storage.filesystem import Files, is_stale, refusing, sync_names
+from greenmail.storage.maildir_box import HOT_NS, LARGE, Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of, uid_order
 from greenmail.storage.maildir_twins import Scan, give_base, part_twins
+from greenmail.storage.mounts import TICK_NS
 from greenmail.storage.uidlist import Refreshed
 
 log = logging.getLogger(__name__)
 
-_TICK_NS = 12_000_000  # directory times move in steps of the kernel's clock, up to 10 ms
+_STALE_LOOKS = 3
 _CONFIRMATIONS = 5
 _SUSPECT_SECONDS = 1.0
 _SUSPECT_TIMES = 3
@@ -51,6 +52,18 @@ def _list(box: Box, path: bytes) -> Names:
 
 def look(box: Box) -> None:
     """Take up what anyone changed. Raises GONE."""
+    for _ in range(_STALE_LOOKS):
+        try:
+            _look(box)
+            return
+        except StorageError as error:
+            if not is_stale(error):
+                raise
+            log.info("stale mailbox=%r error=%r", box.name, error.text)
+    _look(box)
+
+
+def _look(box: Box) -> None:
     box.check()
     with refusing("The mailbox cannot be read"):
         box.follow()
@@ -95,18 +108,15 @@ def _needs_sync(box: Box) -> bool:
         if not _new_is_as_known(box):
             return True
         if now >= times[1] and times is box.index.times:
-            times[1] = _due_again(times[0], now, HOT_NS)
+            times[1] = 0 if box.is_cool(0, new, now) else box.due(0, new, now)
     if times[3] and now >= times[3]:
         if not _cur_is_as_known(box):
             return True
         if times is box.index.times:
-            times[3] = _due_again(times[2], now, max(HOT_NS, VERIFY_NS * len(box.index.names)))
+            # It changed (by ourselves) shortly before it was verified: then it stays to be verified.
+            again = box.due(1, cur, now) + box.verify_after(cur) - HOT_NS
+            times[3] = 0 if box.is_cool(1, cur, now) else again
     return False
-
-
-def _due_again(mtime: int, now: int, interval: int) -> int:
-    """0, unless the directory changed (by ourselves) shortly before it was verified: then it stays to be verified."""
-    return 0 if now - mtime >= HOT_NS else now + interval
 
 
 def _new_is_as_known(box: Box) -> bool:
@@ -119,7 +129,7 @@ def _new_is_as_known(box: Box) -> bool:
 
 def _went_back(box: Box, now: int) -> bool:
     """Whether a verification is due later than it was ever set: else it would have to wait for the clock."""
-    latest = now + HOT_NS + 2 * max(HOT_NS, VERIFY_NS * len(box.index.names))
+    latest = now + HOT_NS + 2 * box.longest_verify
     return bool(box.index.times) and max(box.index.times[1], box.index.times[3]) > latest
 
 
@@ -198,9 +208,9 @@ def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur
         return []
     new_due, cur_due = (0, 0) if not box.index.times else (box.index.times[1], box.index.times[3])
     if list_new:
-        new_due = 0 if now - before[0] >= HOT_NS else min(before[0], now) + HOT_NS
+        new_due = 0 if box.is_cool(0, before[0], now) else box.due(0, before[0], now)
     if list_cur:
-        cur_due = 0 if now - before[1] >= HOT_NS else min(before[1], now) + HOT_NS
+        cur_due = 0 if box.is_cool(1, before[1], now) else box.due(1, before[1], now)
     return [before[0], new_due, before[1], cur_due, *box.control_print()]
 
 
@@ -337,16 +347,21 @@ def _confirm(box: Box, scan: Scan) -> None:
         if not scan.missing:
             break
         before = box.directory_times()
-        if box.now_ns() - max(before) < _TICK_NS:
-            box.context.runtime.sleep(_TICK_NS / 1e9)
+        warmth = box.warmth(before)
+        if 0 < warmth <= TICK_NS:
+            box.context.runtime.sleep(TICK_NS / 1e9)
             before = box.directory_times()
+            warmth = box.warmth(before)
         scan.renamed.update(box.offload(box.is_large, _seek, box, scan.missing))
         for uid in scan.renamed:
             scan.missing.pop(uid, None)
-        if before == box.directory_times() and box.now_ns() - max(before) >= _TICK_NS:
+        if before == box.directory_times() and warmth <= 0:
             scan.gone.update(scan.missing)
             break
         log.debug("confirm mailbox=%r attempt=%d missing=%d", box.name, attempt, len(scan.missing))
+        if warmth > TICK_NS:  # nobody can be kept waiting for a clock of seconds: later looks will tell
+            _suspect(box, scan)
+            break
     else:
         _suspect(box, scan)
     for uid in list(box.missed):

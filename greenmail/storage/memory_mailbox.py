@@ -285,6 +285,9 @@ class MemoryMailbox:
         self.maildrop_is_locked = True
         return MemoryHeld(self)
 
+    def unsure(self) -> float:
+        return float("inf")
+
     def watched(self) -> tuple[str, ...]:
         return ()
 

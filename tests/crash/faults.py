@@ -38,7 +38,7 @@ class Faults:
     def __call__(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         if self.is_dead:
             raise Stopped
-        if not self.armed:
+        if not self.armed or name == "glance":  # a look at times, which comes with every command and changes nothing
             return function(*args)
         self.count += 1
         self.calls.append(name)

@@ -11,6 +11,7 @@ import pytest
 from greenmail.net import watch as module
 from greenmail.net.watch import GATHER, Watcher
 from greenmail.runtime import Wake
+from greenmail.storage.mounts import Mount
 
 
 class Box:
@@ -22,6 +23,10 @@ class Box:
             (root / name).mkdir(parents=True)
         self.journal = root / "greenmail.log"
         self.subscribers = []
+        self.seconds = float("inf")
+
+    def unsure(self) -> float:
+        return self.seconds
 
     def watched(self) -> tuple[str, ...]:
         return (str(self.root / "new"), str(self.root / "cur"), str(self.journal))
@@ -260,9 +265,12 @@ def test_without_any_inotify_instance_everything_is_polled(box, watching, monkey
     assert "max_user_instances" in caplog.text
 
 
-def test_a_network_file_system_is_watched_and_polled(box, watching, monkeypatch, caplog):
-    monkeypatch.setattr(module, "_file_system", lambda device: "nfs4")
-    _, watch = watching(box, poll_interval=0.2)
+def test_a_network_file_system_is_watched_and_polled(box, tmp_path, watching, monkeypatch, caplog):
+    other = Box(tmp_path / "other")
+    monkeypatch.setattr(module, "mount_at", lambda path: Mount("nfs4", "/mail"))
+    watcher = Watcher(0.2)
+    _, watch = watching(box, watcher)
+    _, second = watching(other, watcher)
     waiting = gevent.spawn(watch.wait, 30)
     gevent.sleep(0.01)
     begun = time.monotonic()
@@ -271,9 +279,26 @@ def test_a_network_file_system_is_watched_and_polled(box, watching, monkeypatch,
     first = time.monotonic() - begun
     assert watch.wait(30) is Wake.CHANGED  # by time
     assert first < 5
-    assert "reason=unsupported" in caplog.text
+    assert caplog.text.count("degraded what=no-events file_system=nfs4") == 1
+    watch.close()
+    second.close()
+    watcher.close()
 
 
-def test_the_file_system_of_a_directory_is_known(tmp_path):
-    assert module._file_system(os.stat("/proc").st_dev) == "proc"
-    assert module._file_system(0xFFFFFF) == ""
+def test_what_no_event_can_tell_is_looked_at_when_it_can_be_told(box, watching):
+    _, watch = watching(box)
+    box.seconds = 0.1
+    begun = time.monotonic()
+    assert watch.wait(30) is Wake.CHANGED
+    assert time.monotonic() - begun < 5
+    box.seconds = float("inf")
+    assert watch.wait(0.1) is Wake.TIMEOUT
+
+
+def test_one_session_looks_for_all(box, watching):
+    _, watch = watching(box)
+    box.seconds = 0.1
+    waiting = gevent.spawn(watch.wait, 0.6)
+    gevent.sleep(0.01)
+    box.seconds = float("inf")  # another session has looked
+    assert waiting.get(timeout=30) is Wake.TIMEOUT

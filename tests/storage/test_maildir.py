@@ -145,7 +145,7 @@ def test_nothing_is_listed_and_nothing_locked_while_nothing_changes(site: Site) 
     site.calls.clear()
     for _ in range(3):
         inbox.look()
-    assert site.calls == []
+    assert {call[0] for call in site.calls} == {"glance"} and len(site.calls) <= 3 * 5
 
 
 def test_new_mail_lists_only_new(site: Site) -> None:
@@ -287,7 +287,7 @@ def test_directories_and_links_are_no_messages(site: Site) -> None:
     inbox.look()
     site.calls.clear()
     inbox.look()
-    assert not site.calls
+    assert {call[0] for call in site.calls} == {"glance"}
 
 
 def test_leftovers_in_tmp_are_removed_when_they_are_old(site: Site) -> None:
