@@ -191,6 +191,30 @@ def test_a_thousand_deliveries_among_own_stores_are_noticed_within_three_seconds
         assert len(set(markers(client).values()) & {f"among-{number}" for number in range(1000)}) == 1000
 
 
+def test_a_file_restored_after_its_expunge_has_one_new_uid_in_both_servers(pair: Pair) -> None:
+    with pair.ours() as ours, pair.theirs() as theirs:
+        for client in (ours, theirs):
+            client.ok("SELECT INBOX")
+        before = markers(ours)
+        (path,) = [path for path in (pair.maildir / "cur").iterdir() if path.name.startswith(_base(pair.maildir, 6))]
+        octets = path.read_bytes()
+        ours.ok("UID STORE 6 +FLAGS (\\Deleted)")
+        ours.ok("UID EXPUNGE 6")
+        theirs.ok("NOOP")
+        assert 6 not in markers(theirs)
+        path.write_bytes(octets)
+        dovecot.give(pair.maildir)
+        for client in (ours, theirs):
+            client.ok("NOOP")
+        assert markers(ours) == markers(theirs)
+        assert markers(ours) == {uid: text for uid, text in before.items() if uid != 6} | {max(before) + 1: before[6]}
+
+
+def _base(maildir: Path, uid: int) -> str:
+    lines = (maildir / "dovecot-uidlist").read_text().splitlines()
+    return next(line.partition(":")[2] for line in lines if line.startswith(f"{uid} "))
+
+
 # The soak
 
 
