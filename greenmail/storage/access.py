@@ -42,15 +42,19 @@ class Access:
 
     def may_create(self, name: str) -> bool:
         """Whether the right `k` is there on the nearest mailbox above this name, or where there is none."""
-        above = name.removesuffix(self._separator).rpartition(self._separator)[0]
-        while above:
+        above = self.above(name)
+        return "k" in self._rights(Acl() if above is None else self._lists.read(above))
+
+    def above(self, name: str) -> bytes | None:
+        """The place of the nearest mailbox above this name, from which a new one has its list; RFC 4314 4 CREATE."""
+        above = name.removesuffix(self._separator)
+        while above := above.rpartition(self._separator)[0]:
             try:
-                return "k" in self.my_rights(above)
+                return self._find(above)
             except StorageError as error:
                 if error.reason is not Reason.NOT_FOUND:
                     raise
-            above = above.rpartition(self._separator)[0]
-        return "k" in self._rights(Acl())
+        return None
 
     def acl(self, name: str) -> list[AclEntry]:
         """As GETACL shows it."""

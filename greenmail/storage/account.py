@@ -66,7 +66,7 @@ class MaildirAccount:
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
         self._uses = SpecialUse(self._files, control + b"/greenmail-data", settings.special_use)
         self._waiting = waiting
-        self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places, settings.default_rights)
+        self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places, settings)
         viewer = Viewer(user, self.owner, frozenset(settings.groups))
         self._access = Access(viewer, self._acls, lambda name: self._place(name)[0].directory, settings.separator)
         self._quota = shared.quota(control)
@@ -187,9 +187,11 @@ class MaildirAccount:
     def _create(self, name: str) -> bytes:
         """Make the directories. An old control directory of that name is not for the new mailbox."""
         wanted = self._folders.free(name)
+        above = self._access.above(name)
+        given = self._acls.files_of(above) if above else {}
         old = self._controls.set_aside(wanted)
         try:
-            directory = self._folders.create(name)
+            directory = self._folders.create(name, given)
         except StorageError as error:
             if error.reason is Reason.EXISTS:
                 self._controls.put_back(wanted, old)

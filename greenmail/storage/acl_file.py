@@ -8,6 +8,7 @@ time has to go by. It is replaced by its own lock file (`file_lock`), as Dovecot
 makes it anew.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.acl import Acl, parse
 from greenmail.storage.courier_acl import parse_courier
 from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files
+from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.locks import Waiting
+from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.places import Places
 
 log = logging.getLogger(__name__)
@@ -47,13 +49,14 @@ class AclFiles:
     __slots__ = ("_default", "_files", "_known", "_lists", "_none", "_now", "_waiting")
 
     def __init__(
-        self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places, default_rights: str = ""
+        self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places, settings: MaildirSettings
     ) -> None:
-        """`default_rights`: what everybody may do in a mailbox that has no list."""
-        self._none = parse(b"anyone %b\n" % default_rights.encode()) if default_rights else _NONE
+        given = settings.default_rights
+        self._none = parse(b"anyone %b\n" % given.encode()) if given else _NONE
         self._files, self._waiting, self._now = files, waiting, now
         self._lists = tuple(root + b"/" + _LIST for root in dict.fromkeys((places.root, places.common)))
-        self._default = places.root if places.root != places.inbox else b""
+        # Where the root is INBOX its list is INBOX's alone; what is nobody's has no INBOX.
+        self._default = places.root if places.root != places.inbox or settings.owner == "" else b""
         self._known: dict[bytes, _Known] = {}
 
     def read(self, directory: bytes) -> Acl:
@@ -93,6 +96,14 @@ class AclFiles:
     def default(self) -> Acl:
         """The list of the root, where that is not a mailbox: it counts for those whom no other says anything of."""
         return self.read(self._default) if self._default else _NONE
+
+    def files_of(self, directory: bytes) -> dict[bytes, bytes]:
+        """The file with the list of a mailbox: a new one below it has the same."""
+        with refusing("The access control list cannot be read"):
+            for name in (FILE, COURIER_FILE):
+                with contextlib.suppress(FileNotFoundError):
+                    return {name: self._files.read_file(directory + b"/" + name)}
+        return {}
 
     def change(self, directory: bytes, how: Callable[[Acl], Acl]) -> None:
         """Write what `how` makes of the list; on disk when it returns."""

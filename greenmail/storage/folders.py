@@ -19,6 +19,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder, is_inbox
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 
 Prepare = Callable[[list[tuple[bytes, bytes]]], None]
 
-_COPIED = (b"dovecot-acl", b"dovecot-shared")  # what a new mailbox inherits from its parent
+_COPIED = (b"dovecot-shared",)  # what a new mailbox has from its parent, or from the root
+
+NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 def not_found() -> StorageError:
@@ -66,8 +69,10 @@ def drop_empty(files: Files, aside: bytes, path: bytes) -> None:
         files.remove_tree(aside)
 
 
-def inherit(files: Files, path: bytes, template: bytes, owner: Ownership) -> None:
-    """Copy into a new mailbox what it has from its parent. Raises OSError."""
+def inherit(files: Files, path: bytes, template: bytes, owner: Ownership, given: Mapping[bytes, bytes]) -> None:
+    """Copy into a new mailbox what it has from its parent; `given`: names and contents of more. Raises OSError."""
+    for name, data in given.items():
+        files.replace_file(path + b"/" + name, data, owner)
     for name in _COPIED:
         try:
             data = files.read_file(template + b"/" + name)
@@ -143,8 +148,10 @@ class Folders:
             raise exists()
         return path
 
-    def create(self, name: str) -> bytes:
+    def create(self, name: str, given: Mapping[bytes, bytes] = NOTHING) -> bytes:
         """Make the directories; the new directory. The uidlist is the caller's. Raises EXISTS, CANNOT.
+
+        `given`: files that it has from the beginning, its access control list.
 
         Parents are not made. Durable when it returns. The mailbox is built under a name that is none and appears whole:
         nobody can deliver into half of it, and what is removed when something fails was never a mailbox.
@@ -155,7 +162,7 @@ class Folders:
         with refusing("cannot create the mailbox"):
             built = self._layout.root + b"/" + set_aside_name()
             try:
-                self._furnish(built, template)
+                self._furnish(built, template, given)
                 self._files.rename(built, path)
             except OSError as error:
                 self._files.remove_tree(built)
@@ -172,13 +179,13 @@ class Folders:
                 raise
         return path
 
-    def _furnish(self, path: bytes, template: bytes) -> None:
+    def _furnish(self, path: bytes, template: bytes, given: Mapping[bytes, bytes]) -> None:
         owner = ownership(self._files.stat(template))
         self._files.make_directory(path, owner)
         for part in (b"/tmp", b"/new", b"/cur"):
             self._files.make_directory(path + part, owner)
         self._files.close(self._files.create_exclusive(path + b"/maildirfolder", owner))
-        inherit(self._files, path, template, owner)
+        inherit(self._files, path, template, owner, given)
         self._files.fsync_directory(path)
 
     def delete(self, name: str) -> bytes:

@@ -18,13 +18,13 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder, is_inbox
 from greenmail.storage.filesystem import Entry, Files, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, entry_of, join, levels_of, name_of
-from greenmail.storage.folders import Prepare, drop_empty, exists, inherit, not_found, with_parents
+from greenmail.storage.folders import NOTHING, Prepare, drop_empty, exists, inherit, not_found, with_parents
 from greenmail.storage.trash import is_set_aside, remove, set_aside_name
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class NestedFolders:
             raise StorageError(Reason.CANNOT, "there is something of this name that is no mailbox")
         return container + self._inner
 
-    def create(self, name: str) -> bytes:
+    def create(self, name: str, given: Mapping[bytes, bytes] = NOTHING) -> bytes:
         """Make the directories, with those of parents; the new directory. The uidlist is the caller's.
 
         Raises EXISTS, CANNOT. Durable when it returns.
@@ -165,7 +165,7 @@ class NestedFolders:
             made = self._make_above(path)
             built = self._aside()
             try:
-                self._furnish(built, self._template(container))
+                self._furnish(built, self._template(container), given)
                 self._put(built, path)
             except (OSError, StorageError):
                 self._drop(built, made)
@@ -185,12 +185,12 @@ class NestedFolders:
         is_mailbox = above != self._root and os.path.isdir(above + self._inner + b"/cur")
         return above + self._inner if is_mailbox else self._root
 
-    def _furnish(self, path: bytes, template: bytes) -> None:
+    def _furnish(self, path: bytes, template: bytes, given: Mapping[bytes, bytes]) -> None:
         owner = ownership(self._files.stat(template))
         self._files.make_directory(path, owner)
         for part in _PARTS:
             self._files.make_directory(path + b"/" + part, owner)
-        inherit(self._files, path, template, owner)
+        inherit(self._files, path, template, owner, given)
         self._files.fsync_directory(path)
 
     def _put(self, built: bytes, path: bytes) -> None:

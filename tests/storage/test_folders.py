@@ -242,14 +242,13 @@ def test_create(root, mode, directory_mode, file_mode):
     assert refused(folders(root).create, "a.b") is Reason.CANNOT
 
 
-def test_a_new_mailbox_inherits_the_acl_of_its_parent(root):
+def test_a_new_mailbox_has_what_it_is_given_and_what_the_root_has(root):
     account = folders(root)
-    parent = account.create("P")
-    with open(parent + b"/dovecot-acl", "wb") as file:
-        file.write(b"owner akxeilprwts\n")
-    with open(root + b"/dovecot-shared", "wb"):
-        pass
-    assert Files().read_file(account.create("P/child") + b"/dovecot-acl") == b"owner akxeilprwts\n"
+    for name in (b"/dovecot-shared", b"/dovecot-acl"):
+        with open(root + name, "wb"):
+            pass
+    made = account.create("P", {b"dovecot-acl": b"owner akxeilprwts\n"})
+    assert Files().read_file(made + b"/dovecot-acl") == b"owner akxeilprwts\n"
     assert b"dovecot-shared" in os.listdir(account.create("Other"))
     assert b"dovecot-acl" not in os.listdir(account.create("Orphan/child"))
 
