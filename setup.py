@@ -29,6 +29,7 @@ setup(
         "cryptography>=42",  # pyOpenSSL's own foundation; makes the development certificate
         "pydantic>=2.7,<3",  # docs/decisions/0001-configuration-by-pydantic.md
         "rich>=13,<15",  # docs/decisions/0003-rich-for-progress-and-tables.md
+        "selectolax>=1.0,<2",  # docs/decisions/0013-html-to-text.md
         # docs/decisions/0009-compressed-messages.md; from Python 3.14 on it is in the standard library
         'backports.zstd>=1.3,<2; python_version < "3.14"',
         "argon2-cffi>=23.1,<26",  # docs/decisions/0002-password-schemes.md

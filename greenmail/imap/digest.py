@@ -15,9 +15,11 @@ from operator import itemgetter
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap import render
 from greenmail.imap.parts import format_parts
+from greenmail.imap.serialize import string
 from greenmail.imap.session import Session
 from greenmail.message.envelope import envelope
 from greenmail.message.headers import chosen
+from greenmail.message.preview import preview
 from greenmail.message.sort_keys import sort_record
 from greenmail.message.structure import scan
 from greenmail.storage.api import CacheKind, Content, Mailbox
@@ -144,6 +146,8 @@ def _of_message(data: bytes, kinds: Set[CacheKind]) -> Digest:
         digest = _of_header(data[: root.header[1]], kinds)
     if CacheKind.BODY in kinds:
         digest[CacheKind.BODY] = render.body(root, extended=False)
+    if CacheKind.PREVIEW in kinds:
+        digest[CacheKind.PREVIEW] = string(preview(lambda start, end: data[start:end], root).encode("utf-8", "replace"))
     digest[CacheKind.BODYSTRUCTURE] = render.body(root, extended=True)
     digest[CacheKind.PARTS] = format_parts(root)
     return digest

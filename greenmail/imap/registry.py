@@ -28,7 +28,7 @@ from greenmail.imap.commands import (
     status,
     store,
 )
-from greenmail.imap.ext import acl, appendlimit, condstore, quota, sort, thread, unauthenticate, within
+from greenmail.imap.ext import acl, appendlimit, condstore, preview, quota, sort, thread, unauthenticate, within
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`; `basic` leads the list of capabilities.
@@ -52,6 +52,7 @@ FEATURES: tuple[Feature, ...] = (
     acl.FEATURE,
     appendlimit.FEATURE,
     condstore.FEATURE,
+    preview.FEATURE,
     quota.FEATURE,
     sort.FEATURE,
     thread.FEATURE,
