@@ -103,6 +103,14 @@ class Config(Table):
     mailbox_names: Annotated[str, BeforeValidator(kind.one_of("auto", "mutf7", "utf8"))] = setting(
         "auto", "How names of folders are spelled on disk: auto (as found), mutf7 (Dovecot, Courier) or utf8."
     )
+    layout: Annotated[str, BeforeValidator(kind.one_of("maildir++", "fs"))] = setting(
+        "maildir++",
+        "How mailboxes lie on disk: maildir++ (.A.B, all in one directory) or fs (A/B, one below the other;"
+        " Dovecot's LAYOUT=fs).",
+    )
+    mailbox_directory: kind.DirectoryName = setting(
+        "", "With layout fs: the directory in a mailbox's directory that has its mail (Dovecot's DIRNAME=).", "mBx"
+    )
     name_escape: kind.NameEscape = setting(
         "", "Character before two hex digits, for names that have a dot in them (Dovecot's listescape).", '"\\\\"'
     )

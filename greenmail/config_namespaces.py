@@ -53,6 +53,12 @@ class NamespaceTable(Table):
     inbox_path: kind.UserPath = setting("", "As the flat setting.")
     control_path: kind.UserPath = setting("", "As the flat setting.")
     index_path: kind.UserPath = setting("", "As the flat setting.")
+    layout: Annotated[str | None, BeforeValidator(_or_nothing(kind.one_of("maildir++", "fs")))] = setting(
+        None, "Nothing is the flat `layout`."
+    )
+    mailbox_directory: Annotated[str | None, BeforeValidator(_or_nothing(kind.directory_name))] = setting(
+        None, "Nothing is the flat `mailbox-directory`."
+    )
     mailbox_names: Annotated[str, BeforeValidator(kind.one_of("auto", "mutf7", "utf8"))] = setting(
         "auto", "As the flat setting."
     )

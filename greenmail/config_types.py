@@ -234,6 +234,14 @@ def name_escape(value: Any) -> str:
     return value
 
 
+def directory_name(value: Any) -> str:
+    """The name of one directory, or nothing."""
+    found = text(value)
+    if "/" in found or found in (".", "..") or not found.isprintable():
+        raise ValueError("nothing, or the name of one directory such as mBx, without /")
+    return found
+
+
 def special_use(value: Any) -> dict[str, str]:
     """Mailbox name to attribute, RFC 6154 2."""
     allowed = f"mailbox names with one attribute each, such as Sent: \\Sent; attributes are {' '.join(SPECIAL_USES)}"
@@ -341,6 +349,7 @@ UserPath = Annotated[str, BeforeValidator(user_path)]
 TablePath = Annotated[str, BeforeValidator(table_path)]
 UsernameFormat = Annotated[str, BeforeValidator(username_format)]
 Separator = Annotated[str, BeforeValidator(separator)]
+DirectoryName = Annotated[str, BeforeValidator(directory_name)]
 NameEscape = Annotated[str, BeforeValidator(name_escape)]
 SpecialUse = Annotated[dict[str, str], BeforeValidator(special_use)]
 TimeZone = Annotated[str, BeforeValidator(time_zone)]

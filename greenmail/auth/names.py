@@ -62,10 +62,19 @@ def expand(template: str, name: str, home: str = "") -> str:
     return _PATH.sub(lambda match: values[match[1]], template)
 
 
+def mail_option(location: str, name: str) -> str:
+    """An option of a Dovecot location (`maildir:~/Maildir:LAYOUT=fs`); empty if it has none of that name."""
+    for option in location.split(":")[2:]:
+        key, _, value = option.partition("=")
+        if key.upper() == name:
+            return value
+    return ""
+
+
 def mail_template(mail_path: str, location: str = "") -> str:
     """`mail-path`, unless the user database gives a `location` of its own (Dovecot's `mail=maildir:~/Maildir:...`).
 
-    Raises Refused if that is another format than Maildir, or no path to begin at. Its options (`:INDEX=`,
+    Raises Refused if that is another format than Maildir, or no path to begin at. Its paths (`:INDEX=`,
     `:CONTROL=`) are left out: where they matter, `control-path` says the same for everybody.
     """
     if not location:

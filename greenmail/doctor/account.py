@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from greenmail.doctor.survey import Circumstances, Mailbox, Place
 from greenmail.errors import Reason, StorageError
+from greenmail.storage import layouts
 from greenmail.storage.filesystem import Files
-from greenmail.storage.folder_names import INBOX, Encoding, Layout, detect_encoding
-from greenmail.storage.folders import Folders
+from greenmail.storage.folder_names import INBOX, Encoding, Layout
 from greenmail.storage.maildir_name import letters_of, sizes_of
 from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.places import Places
 
 _DELETED = ord("T")
 
@@ -63,33 +64,23 @@ def root_of(settings: MaildirSettings) -> bytes:
 
 def layout_of(files: Files, settings: MaildirSettings) -> tuple[Layout, bool]:
     """How mailboxes are called, and whether that had to be guessed because names are in two encodings."""
-    root = root_of(settings)
-    is_mixed = False
-    if settings.mailbox_names == "auto":
-        try:
-            encoding = detect_encoding(files, root)
-        except StorageError as error:
-            if error.reason is not Reason.CANNOT:
-                raise
-            encoding, is_mixed = Encoding.MUTF7, True
-    else:
-        encoding = Encoding(settings.mailbox_names)
-    return Layout(root, settings.separator, settings.prefix, encoding, settings.name_escape), is_mixed
+    where = Places(files, settings)
+    try:
+        return layouts.layout_of(files, settings, where), False
+    except StorageError as error:
+        if error.reason is not Reason.CANNOT:
+            raise
+    return layouts.with_encoding(settings, where, Encoding.MUTF7), True
 
 
 def places(files: Files, layout: Layout, settings: MaildirSettings) -> list[Place]:
     """Every mailbox, INBOX first. Raises StorageError."""
-    folders = Folders(files, layout)
-    control = os.fsencode(settings.control_path.rstrip("/"))
-    inbox = os.fsencode(settings.inbox_path.rstrip("/")) or layout.root
+    where = Places(files, settings)
+    folders = layouts.folders_of(files, layout, where)
     found = []
     for folder in folders.listing():
-        if not folder.selectable:
-            continue
-        if folder.name == INBOX:
-            found.append(Place(INBOX, inbox, control + b"/.INBOX" if control else inbox, True))
-            continue
-        directory = folders.find(folder.name)
-        own = control + b"/" + os.path.basename(directory) if control else directory
-        found.append(Place(folder.name, directory, own, False))
+        if folder.selectable:
+            is_inbox = folder.name == INBOX
+            place = where.of(where.inbox if is_inbox else folders.find(folder.name), is_inbox)
+            found.append(Place(folder.name, place.directory, place.control, is_inbox))
     return found

@@ -80,8 +80,10 @@ def circumstances(run: Run, target: Target) -> tuple[Circumstances, list[Finding
     found = []
     if is_mixed:
         text = "names of mailboxes are in UTF-8 and in modified UTF-7: GreenMail does not open this account"
-        remedy = "renames those in UTF-8 to modified UTF-7"
-        found.append(Finding("encoding", Severity.ERROR, "", layout.root, text, remedy, "or set mailbox-names"))
+        remedy, advice = "renames those in UTF-8 to modified UTF-7", "or set mailbox-names"
+        if layout.is_nested:
+            remedy, advice = "", "set mailbox-names, or rename the directories"
+        found.append(Finding("encoding", Severity.ERROR, "", layout.root, text, remedy, advice))
     return around, found
 
 

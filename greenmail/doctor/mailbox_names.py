@@ -10,8 +10,10 @@ from greenmail.errors import StorageError
 from greenmail.storage import mutf7
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import Entry
-from greenmail.storage.folder_names import Encoding, Layout, entry_of, name_of
+from greenmail.storage.folder_names import INBOX, Encoding, Layout, entry_of, name_of
 from greenmail.storage.locks import Waiting
+from greenmail.storage.nested import NestedFolders
+from greenmail.storage.places import Places
 
 _HIDDEN = b".."  # ..DOVECOT-TRASHED and its kind: meant to be hidden
 
@@ -32,6 +34,8 @@ def _is_meant(name: bytes) -> bool:
 def find(account: Account) -> list[Finding]:
     """Names that cannot be shown, and directories of other programs that are shown as mailboxes."""
     around = account.around
+    if around.layout.is_nested:
+        return _nested(around)
     found = []
     for entry in _entries(around):
         path = around.root + b"/" + entry.name
@@ -42,6 +46,20 @@ def find(account: Account) -> list[Finding]:
             advice = "move it elsewhere if it is not mail"
             found.append(Finding("not-a-mailbox", Severity.NOTE, "", path, text, advice=advice))
     return found
+
+
+def _nested(around: Circumstances) -> list[Finding]:
+    """Directories one below the other whose own level cannot be shown."""
+    where = Places(around.files, around.settings)
+    text = "no client can see this mailbox, nor those below it: its name is in another encoding, or not possible"
+    advice = "rename the directory by hand"
+    paths = sorted(below for below, _ in NestedFolders(around.files, around.layout, where.hidden).walk())
+    hidden = {below for below in paths if below != INBOX.encode() and name_of(around.layout, below) is None}
+    return [
+        Finding("mailbox-name", Severity.ERROR, "", around.root + b"/" + below, text, advice=advice)
+        for below in paths
+        if below in hidden and below.rpartition(b"/")[0] not in hidden
+    ]
 
 
 def _hidden(around: Circumstances, entry: bytes, path: bytes) -> Finding:
@@ -83,6 +101,8 @@ def _text(level: bytes) -> str:
 def mend(account: Account, bench: Bench) -> None:
     """Rename what can be shown under another spelling, while nobody of ours works in it."""
     around = account.around
+    if around.layout.is_nested:
+        return  # by hand
     looker, control_root = around.onlooker, os.fsencode(around.settings.control_path.rstrip("/"))
     waiting = Waiting(looker.sleep, looker.now, around.settings.lock_timeout)
     for finding in find(account):

@@ -30,6 +30,9 @@ def _walk(around: Circumstances) -> Iterator[Found]:
     for root in sorted(roots):
         yield root, os.lstat(root), _DIRECTORY
         yield from _mailbox(root)
+        if around.layout.is_nested:
+            yield from _nested(around, root)
+            continue
         is_control_root = bool(around.settings.control_path) and root == around.control
         for entry in sorted(_scan(root), key=lambda entry: entry.name):
             is_below = entry.name.startswith(b".") and entry.is_dir(follow_symlinks=False)
@@ -38,6 +41,17 @@ def _walk(around: Circumstances) -> Iterator[Found]:
             if is_below and is_mail:
                 yield entry.path, entry.stat(follow_symlinks=False), _DIRECTORY
                 yield from _mailbox(entry.path)
+
+
+def _nested(around: Circumstances, above: bytes) -> Iterator[Found]:
+    """Mailboxes below one another, or their control directories; of DIRNAME=, the directory within."""
+    for entry in sorted(_scan(above), key=lambda entry: entry.name):
+        is_inner = entry.name == around.layout.inner
+        if (is_inner or not around.layout.is_reserved(entry.name, False)) and entry.is_dir(follow_symlinks=False):
+            yield entry.path, entry.stat(follow_symlinks=False), _DIRECTORY
+            yield from _mailbox(entry.path)
+            if not is_inner:
+                yield from _nested(around, entry.path)
 
 
 def _mailbox(directory: bytes) -> Iterator[Found]:

@@ -52,7 +52,7 @@ def _location(draft: Draft, found: Location, text: str, home: Home) -> None:
         )
         draft.leave("mail_home", home.path, advice)
     _path(draft, "mail-path", "mail_location", found.path or "~/Maildir", home)
-    utf8 = False
+    utf8, is_nested = False, found.options.get("LAYOUT", "").lower() == "fs"
     for option, value in found.options.items():
         name = f"mail_location/{option}"
         if option in _PATHS and value.upper() != "MEMORY":
@@ -61,8 +61,10 @@ def _location(draft: Draft, found: Location, text: str, home: Home) -> None:
                 draft.leave(name, value, _INDEX_ELSEWHERE)
         elif option == "UTF-8":
             utf8 = True
-        elif option == "LAYOUT" and value.lower() != "maildir++":
+        elif option == "LAYOUT":
             _layout(draft, name, value)
+        elif option == "DIRNAME" and is_nested:
+            draft.settings["mailbox-directory"] = value
         elif option in _OPTIONS:
             draft.leave(name, value, _OPTIONS[option][0], _OPTIONS[option][1])
     draft.settings["mailbox-names"] = "utf8" if utf8 else "mutf7"
@@ -70,7 +72,7 @@ def _location(draft: Draft, found: Location, text: str, home: Home) -> None:
 
 _OPTIONS = {
     "INDEX": ("GreenMail's index files are written into the Maildir, unless index-path is set", Weight.NOTHING),
-    "DIRNAME": ("mailboxes in directories of this name are not found: rename the directories", Weight.FIRST),
+    "DIRNAME": ("with Maildir++, mailboxes in directories of this name are not found: move them up", Weight.FIRST),
     "SUBSCRIPTIONS": ("the file with the subscriptions must be called `subscriptions`: rename it", Weight.FIRST),
     "BROKENCHAR": ("names that cannot be decoded are not listed: `greenmail doctor` names them", Weight.TO_DO),
     "INDEXPVT": ("what is seen is one for all who share a mailbox", Weight.TO_DO),
@@ -82,8 +84,13 @@ _OPTIONS = {
 
 
 def _layout(draft: Draft, name: str, value: str) -> None:
+    if value.lower() == "maildir++":
+        return
+    if value.lower() == "fs":
+        draft.settings["layout"] = "fs"
+        return
     advice = (
-        "GreenMail serves Maildir++ (one directory `.A.B` a folder) alone: convert first, "
+        "GreenMail serves Maildir++ (one directory `.A.B` a folder) and fs (`A/B`): convert first, "
         "`doveadm sync -u USER maildir:~/Maildir.new`"
     )
     draft.leave(name, value, advice, Weight.FIRST)

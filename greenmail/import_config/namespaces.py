@@ -72,8 +72,9 @@ def _mail(draft: Draft, title: str, table: dict[str, Any], found: Location, home
         return  # where the owner's own mail is
     if found.driver != "maildir":
         raise CannotCarry(_FORMAT)
-    if found.options.get("LAYOUT", "maildir++").lower() != "maildir++" or "DIRNAME" in found.options:
-        raise CannotCarry("its folders are not as in Maildir++")
+    layout, inner = found.options.get("LAYOUT", "maildir++").lower(), found.options.get("DIRNAME", "")
+    if layout not in ("maildir++", "fs") or (inner and layout != "fs"):
+        raise CannotCarry("its folders are neither as in Maildir++ nor as in LAYOUT=fs")
     where = path(found.path, home.path, home.lower_cased)
     given = {
         setting: path(found.options[option], home.path, home.lower_cased)
@@ -84,6 +85,8 @@ def _mail(draft: Draft, title: str, table: dict[str, Any], found: Location, home
         table["mail-path"] = where
     if not shared or given != {name: draft.settings[name] for name in _PATHS.values() if name in draft.settings}:
         table |= given
+    if (layout, inner) != (draft.settings.get("layout", "maildir++"), draft.settings.get("mailbox-directory", "")):
+        table |= {"mail-path": where, "layout": layout, "mailbox-directory": inner}
     if "UTF-8" in found.options and "mail-path" in table:
         table["mailbox-names"] = "utf8"
     if "INDEXPVT" in found.options:

@@ -25,8 +25,13 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
         return names.expand(template, user.name, user.home) if template else ""
 
     own = inbox_of(config)
+    location = user.extra.get("mail", "")
+    layout, inner = own.layout or config.layout, own.mailbox_directory
     return MaildirSettings(
-        mail_path=path(names.mail_template(own.mail_path or config.mail_path, user.extra.get("mail", ""))),
+        mail_path=path(names.mail_template(own.mail_path or config.mail_path, location)),
+        layout=_layout(names.mail_option(location, "LAYOUT")) or layout,
+        mailbox_directory=names.mail_option(location, "DIRNAME")
+        or (config.mailbox_directory if inner is None else inner),
         control_path=path(own.control_path or config.control_path),
         inbox_path=path(own.inbox_path or config.inbox_path),
         index_path=path(own.index_path or config.index_path),
@@ -42,6 +47,13 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
         coexistence=config.coexistence,
         quota=quota_rules(config, user),
     )
+
+
+def _layout(option: str) -> str:
+    """Of one user, as Dovecot writes it."""
+    if option.lower() not in ("", "fs", "maildir++"):
+        raise Refused("this user's mailboxes are in a layout that is not known here")
+    return option.lower()
 
 
 def quota_rules(config: Config, user: User) -> QuotaRules:

@@ -57,6 +57,8 @@ def mail_settings(config: Config, table: NamespaceTable, user: User, own: Maildi
         inbox_path=path(table.inbox_path),
         control_path=path(table.control_path),
         index_path=path(table.index_path),
+        layout=table.layout or own.layout,
+        mailbox_directory=own.mailbox_directory if table.mailbox_directory is None else table.mailbox_directory,
         mailbox_names=table.mailbox_names,
         name_escape=own.name_escape,
         separator=table.separated(config.separator),
@@ -86,6 +88,8 @@ def owner_settings(
             inbox_path=path(table.inbox_path),
             control_path=path(table.control_path),
             index_path=path(table.index_path),
+            layout=table.layout or found.layout,
+            mailbox_directory=found.mailbox_directory if table.mailbox_directory is None else table.mailbox_directory,
             mailbox_names=table.mailbox_names,
         )
     return replace(found, create_mail_path=False, auto_create=(), owner=owner.name, groups=own.groups)

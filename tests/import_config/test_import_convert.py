@@ -56,6 +56,8 @@ def inbox(text: str) -> str:
              "mailbox-names": "utf8"},
         ),
         ("mail_location = maildir:~/Maildir:INDEX=MEMORY", {"index-path": None}),
+        ("mail_location = maildir:~/M:LAYOUT=fs", {"layout": "fs", "separator": "/", "mailbox-directory": None}),
+        ("mail_location = maildir:~/M:LAYOUT=FS:DIRNAME=mBx", {"layout": "fs", "mailbox-directory": "mBx"}),
         ("mail_location = maildir:~/M\nmail_home = /home/%n", {"mail-path": "/home/%n/M"}),
         ("mail_location = maildir:%h/M\n" + static("uid=mail gid=mail home=/v/%d/%Ln"),
          {"mail-path": "/v/%d/%n/M", "user": "mail", "group": "mail"}),
@@ -154,7 +156,8 @@ def test_listeners(text: str, expected: dict[str, tuple[list[str], bool]]) -> No
     "text, setting, weight",
     [
         ("mail_location = mbox:~/mail", "mail_location", Weight.FIRST),
-        ("mail_location = maildir:~/M:LAYOUT=fs", "mail_location/LAYOUT", Weight.FIRST),
+        ("mail_location = maildir:~/M:LAYOUT=index", "mail_location/LAYOUT", Weight.FIRST),
+        ("mail_location = maildir:~/M:DIRNAME=mBx", "mail_location/DIRNAME", Weight.FIRST),
         ("mail_location = maildir:/v/%1n/%n", "mail_location", Weight.FIRST),
         ("mail_location = maildir:/v/%n:CONTROL=/c/%2.1Mu", "mail_location/CONTROL", Weight.FIRST),
         ("passdb {\n driver = sql\n args = /etc/dovecot/sql.conf\n}", "passdb sql", Weight.FIRST),
