@@ -45,6 +45,10 @@ class IndexFiles:
         self.cache: Cache | None = None
 
     @property
+    def directory(self) -> bytes:
+        return self._directory
+
+    @property
     def journal_path(self) -> bytes:
         return self._directory + b"/greenmail.log"
 

@@ -327,8 +327,10 @@ class MaildirMailbox:
         return sorted(items, key=lambda item: (item.order is None, item.order or 0, item.uid))
 
     def lock_maildrop(self) -> Held:
-        """The exclusive POP3 session."""
-        self._writable()
+        """The exclusive POP3 session; where nothing can be removed there may be several."""
+        self.box.check()
+        if self.box.read_only:
+            return _Unlocked()
         context = self.box.context
         waiting = Waiting(context.waiting.sleep, context.waiting.now, 0.0)
         return lock_session(self.box.files, self.box.place.control, context.owner, waiting)
@@ -355,13 +357,21 @@ class MaildirMailbox:
 
     def save_facts(self) -> None:
         """Before the object is given up: keep what cost reading many files, if nobody else is at the mailbox."""
-        if len(self.box.facts) < _SAVE_FACTS or self.box.read_only or self.box.is_gone:
+        box = self.box
+        if len(box.facts) < _SAVE_FACTS or box.is_gone or (box.read_only and not box.keeps_index):
             return
         try:
-            with self.box.locked():
+            with box.reading() if box.read_only else box.locked():
                 self.box.commit(Change())
         except StorageError as error:
             log.debug("facts mailbox=%r error=%r", self.name, error.text)
+
+
+class _Unlocked:
+    """The session lock of a maildrop that needs none."""
+
+    def release(self) -> None:
+        """Nothing is held."""
 
 
 def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]]) -> list[Fact]:

@@ -16,6 +16,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.message.unpacked import Kept
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Flags
+from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import Files, Ownership, is_stale, ownership, refusal, refusing
 from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.keywords import Keywords, OverflowKeywords
@@ -91,7 +92,8 @@ class Box:
         self.keywords = Keywords(self.files, place.control + b"/dovecot-keywords")
         self.overflow = OverflowKeywords(self.files, self.data_path)
         # Knows of root and of read-only file systems; what it does not know shows when the lock is taken.
-        self.read_only = not os.access(place.directory, os.W_OK, effective_ids=True)
+        self.read_only = any(map(_is_sealed, (place.directory, self.new_path, self.cur_path)))
+        self.keeps_index = False  # although it is read-only: the index files are elsewhere
         self.is_gone = False
         self.is_settled = False  # everything that the last listing showed has been taken up
         self.unwritten: dict[bytes, int] = {}  # read-only: UIDs given to names that the uidlist does not have
@@ -146,6 +148,21 @@ class Box:
                 self.follow()
             except OSError as error:
                 raise refusal(error, "The mailbox cannot be read") from error
+            yield
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """What a read-only mailbox is brought into line under: its green lock, and the lock of an index elsewhere."""
+        with self.green, contextlib.ExitStack() as held:
+            if self.keeps_index and self.index_files is not None:
+                try:
+                    directory = self.index_files.directory
+                    held.enter_context(DirectoryLock(self.files, directory, directory, self.context.waiting))
+                except StorageError as error:
+                    self.keeps_index = False
+                    log.warning("index mailbox=%r not kept error=%r", self.name, error.text)
+                else:
+                    self.follow()
             yield
 
     def _rules(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
@@ -343,7 +360,8 @@ class Box:
 
     def commit(self, change: Change, times: list[int] | None = None) -> None:
         """What was done on disk becomes known: journal third, views fourth. `times` None: it was our own change."""
-        if self.facts and not self.read_only:
+        keeps = self.keeps_index or not self.read_only
+        if self.facts and keeps:
             change.facts(self.facts)
             self.facts = []
         times = self.own_times() if times is None else times
@@ -351,7 +369,7 @@ class Box:
             change.value("times", times)
         if change.is_empty:
             return
-        if self.read_only or self.index_files is None:
+        if self.index_files is None or not keeps:
             self.index.apply(change.batch(self.next_modseq()))
         else:
             self.index_files.record(self.index, change, self.next_modseq())
@@ -387,6 +405,11 @@ class Box:
     def offload(self, large: bool, function: Callable[..., Any], *args: Any) -> Any:
         """Run `function` in the pool if it is long work, else here: a hop costs more than a few system calls."""
         return self.context.runtime.blocking(function, *args) if large else function(*args)
+
+
+def _is_sealed(path: bytes) -> bool:
+    """It is there, and this process may not make or remove anything in it."""
+    return not os.access(path, os.W_OK, effective_ids=True) and os.path.exists(path)
 
 
 def _size(path: bytes) -> int:

@@ -83,7 +83,7 @@ def open_file(box: Box, uid: int) -> int:
 
 def _rescan(box: Box) -> None:
     if box.read_only:
-        with box.green:
+        with box.reading():
             sync(box, full=True)
         return
     with box.locked():

@@ -4,6 +4,7 @@ First contact with a mailbox without a uidlist gives it one: from Courier's file
 else with a fresh UIDVALIDITY.
 """
 
+import hashlib
 import logging
 import os
 
@@ -63,8 +64,12 @@ def _load(box: Box) -> bool:
     """Take the index files' word, if they are of this mailbox; no lock, no listing."""
     box.uidlist.remember(*(read_uidnext(box.files, box.data_path) or (0, 1)))
     place = box.place
+    is_made_up = False
     if place.index_root and (box.refresh_uidlist(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
-        return False
+        if not box.read_only:
+            return False
+        _read_only_uidlist(box)
+        is_made_up = True
     index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership, box.times.is_remote)
     index = box.offload(index_files.size() > LARGE_FILE, index_files.load)
     # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
@@ -73,6 +78,9 @@ def _load(box: Box) -> bool:
         index_files.close()
         return False
     box.index_files, box.index = index_files, index
+    box.keeps_index = box.read_only and bool(place.index_root)
+    if is_made_up:
+        box.uidlist.uidvalidity = index.uidvalidity
     box.is_settled = bool(index.times)
     box.uidlist.remember(index.uidvalidity, index.uidnext)
     box.refresh_keywords()
@@ -114,12 +122,38 @@ def _build(box: Box) -> None:
     except StorageError as error:
         if error.reason not in _READ_ONLY:
             raise
-        log.info("read-only mailbox=%r", box.name)
         box.read_only = True
         _read_only_uidlist(box)
         _identify(box)
-        with box.green:
+        _keep_index(box)
+        log.info("read-only mailbox=%r index=%s", box.name, "kept" if box.keeps_index else "none")
+        with box.reading():
+            _adopt(box)
             sync(box)
+
+
+def _keep_index(box: Box) -> None:
+    """Have index files under `index-path`, if there is one, that can be written where the mailbox cannot."""
+    if not box.place.index_root:
+        return
+    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership, box.times.is_remote)
+    try:
+        index_files.make_directory(box.ownership)
+    except OSError as error:
+        log.warning("index mailbox=%r not kept error=%s", box.name, error)
+        return
+    box.index_files = index_files
+    box.keeps_index = True
+
+
+def _adopt(box: Box) -> None:
+    """Under the lock of our own index elsewhere: another worker may have made it meanwhile, with numbers of its own."""
+    index = box.index_files.load() if box.keeps_index and box.index_files is not None else None
+    if index is None or index.mailbox_id != box.uidlist.guid.decode("latin-1"):
+        return
+    if index.uidvalidity == box.uidlist.uidvalidity or not _has_uidlist(box.place):
+        box.index = index
+        box.uidlist.uidvalidity = index.uidvalidity
 
 
 def _number_all(box: Box) -> None:
@@ -191,14 +225,19 @@ def _uidvalidity(box: Box) -> int:
 
 
 def _read_only_uidlist(box: Box) -> None:
-    """What is there is used; what is missing is made up for as long as the mailbox is open."""
+    """What is there is used. What is missing is made up, in the same way each time as long as the Maildir is the same.
+
+    RFC 9051 2.3.1.1: UIDVALIDITY grows when UIDs may be others. Files that were added or removed since give other
+    numbers, and a later time to their directory.
+    """
     box.refresh_uidlist(locked=False)
+    validity = min(max(max(box.directory_times()) // 1_000_000_000, 1), (1 << 32) - 1)
     if is_courier(box.files, box.place.directory, box.place.control):
         imported = import_mailbox(box.files, box.place.directory, box.place.is_inbox)
-        box.uidlist.load(imported.uidvalidity or int(box.context.runtime.now()), imported.next_uid, imported.records)
+        box.uidlist.load(imported.uidvalidity or validity, imported.next_uid, imported.records)
     elif not box.uidlist.uidvalidity:
-        box.uidlist.load(int(box.context.runtime.now()), 1, [])
-    box.uidlist.guid = box.uidlist.guid or new_guid()
+        box.uidlist.load(validity, 1, [])
+    box.uidlist.guid = box.uidlist.guid or hashlib.md5(box.place.directory, usedforsecurity=False).hexdigest().encode()
 
 
 def _import_courier(box: Box) -> None:

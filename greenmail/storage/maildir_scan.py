@@ -70,7 +70,7 @@ def _look(box: Box) -> None:
         if not _needs_sync(box):
             return
     if box.read_only:
-        with box.green:
+        with box.reading():
             sync(box)
         return
     try:
@@ -89,7 +89,7 @@ def _look_read_only(box: Box) -> None:
     """We may not write here: nothing is numbered on disk, and nothing moved."""
     log.info("read-only mailbox=%r", box.name)
     box.read_only = True
-    with box.green:
+    with box.reading():
         sync(box)
 
 
