@@ -198,13 +198,14 @@ class Comparison:
         except Disconnected as gone:
             self._not_compared("", gone.text, is_gone=True)
             return tally
-        tally.add_all(_pop3_messages(his, mine))
+        tally.add_all(pop3_messages(his, mine))
         lacking = names.lacking(his.capabilities, mine.capabilities)
         tally.add_all(Difference("pop3-capability", name, "") for name in lacking)
         return tally
 
 
-def _pop3_messages(his: popper.Drop, mine: popper.Drop) -> list[Difference]:
+def pop3_messages(his: popper.Drop, mine: popper.Drop) -> list[Difference]:
+    """What differs in POP3, by unique id: clients know messages by nothing else."""
     theirs, ours = dict(zip(his.ids, his.sizes, strict=True)), dict(zip(mine.ids, mine.sizes, strict=True))
     found = []
     paired = set()

@@ -15,7 +15,7 @@ from typing import Any
 from greenmail.errors import BadSyntax, Disconnected, Refused
 from greenmail.shadow import records
 from greenmail.shadow.logins import Login
-from greenmail.shadow.place import Place, Trust
+from greenmail.shadow.place import Place, Trust, reason
 
 _CODE = re.compile(rb"^\[[^\]]*\] *")
 
@@ -34,7 +34,7 @@ def translated(where: Place) -> Iterator[None]:
     except TimeoutError:
         raise Disconnected(f"{where}: no answer in time") from None
     except OSError as error:
-        raise Disconnected(f"{where}: {error.strerror or error}") from None
+        raise Disconnected(f"{where}: {reason(error)}") from None
     except BadSyntax as error:
         raise Refused(f"{where}: an answer that cannot be understood: {error.text}") from None
 
@@ -158,13 +158,15 @@ class Client:
 def _connected(where: Place, trust: Trust, timeout: float) -> imaplib.IMAP4:
     if where.implicit_tls:
         return imaplib.IMAP4_SSL(where.host, where.port, ssl_context=trust.context(where), timeout=timeout)
-    imap = imaplib.IMAP4(where.host, where.port, timeout=timeout)
-    if "STARTTLS" in imap.capabilities:
-        imap.starttls(trust.context(where))
-    elif not trust.allows_clear_text(where):
-        imap.shutdown()
-        raise Refused(f"{where} offers no STARTTLS; --insecure sends passwords in clear text")
-    return imap
+    with contextlib.ExitStack() as on_error:
+        imap = imaplib.IMAP4(where.host, where.port, timeout=timeout)
+        on_error.callback(imap.shutdown)
+        if "STARTTLS" in imap.capabilities:
+            imap.starttls(trust.context(where))
+        elif not trust.allows_clear_text(where):
+            raise Refused(f"{where} offers no STARTTLS; --insecure sends passwords in clear text")
+        on_error.pop_all()
+        return imap
 
 
 def _log_in(imap: imaplib.IMAP4, login: Login) -> None:

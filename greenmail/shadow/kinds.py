@@ -22,7 +22,7 @@ KINDS = {
     "special-use": Kind("Special uses that GreenMail does not tell"),
     "subscription-missing": Kind("Subscriptions that GreenMail does not have"),
     "subscription-extra": Kind("Subscriptions that only GreenMail has"),
-    "uidvalidity": Kind("UIDVALIDITY: clients download the mailbox again"),
+    "uidvalidity": Kind("UIDVALIDITY: clients download the mailbox again; its messages were not compared"),
     "uidnext": Kind("UIDNEXT lower: UIDs may be given out twice"),
     "uid-missing": Kind("Messages that GreenMail does not have"),
     "uid-extra": Kind("Messages that only GreenMail has"),

@@ -55,6 +55,13 @@ def place(text: str, schemes: Sequence[str]) -> Place:
     return Place(parts.scheme, host, port or PORTS[parts.scheme])
 
 
+def reason(error: OSError) -> str:
+    """Why a connection failed, and what to do if it is the certificate."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {error.verify_message} (--ca-file FILE, or --insecure)"
+    return error.strerror or str(error)
+
+
 def of_config(config: Config, protocol: str) -> Place:
     """Where the GreenMail of `config` serves `protocol` on this machine. Raises Refused."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from greenmail.errors import Disconnected, Refused
 from greenmail.shadow.logins import Login
-from greenmail.shadow.place import Place, Trust
+from greenmail.shadow.place import Place, Trust, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def _translated(where: Place) -> Iterator[None]:
     except TimeoutError:
         raise Disconnected(f"{where}: no answer in time") from None
     except OSError as error:
-        raise Disconnected(f"{where}: {error.strerror or error}") from None
+        raise Disconnected(f"{where}: {reason(error)}") from None
     except (ValueError, IndexError):
         raise Refused(f"{where}: an answer that cannot be understood") from None
 
@@ -61,13 +61,15 @@ def look(where: Place, trust: Trust, login: Login, timeout: float) -> Drop:
 def _connected(where: Place, trust: Trust, timeout: float) -> poplib.POP3:
     if where.implicit_tls:
         return poplib.POP3_SSL(where.host, where.port, context=trust.context(where), timeout=timeout)
-    pop = poplib.POP3(where.host, where.port, timeout=timeout)
-    if "STLS" in _capabilities(pop):
-        pop.stls(trust.context(where))
-    elif not trust.allows_clear_text(where):
-        pop.close()
-        raise Refused(f"{where} offers no STLS; --insecure sends passwords in clear text")
-    return pop
+    with contextlib.ExitStack() as on_error:
+        pop = poplib.POP3(where.host, where.port, timeout=timeout)
+        on_error.callback(pop.close)
+        if "STLS" in _capabilities(pop):
+            pop.stls(trust.context(where))
+        elif not trust.allows_clear_text(where):
+            raise Refused(f"{where} offers no STLS; --insecure sends passwords in clear text")
+        on_error.pop_all()
+        return pop
 
 
 def _capabilities(pop: poplib.POP3) -> list[str]:

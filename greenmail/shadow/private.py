@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from greenmail.auth import names
 from greenmail.config import Config
 from greenmail.config_tables import kebab
 from greenmail.errors import Refused
+from greenmail.shadow.logins import VARIABLES
 from greenmail.shadow.place import Place
 
 _LOOPBACK = "127.0.0.1"
@@ -49,6 +51,7 @@ class Private:
 @contextlib.contextmanager
 def started(config: Config, users: Sequence[str]) -> Iterator[Private]:
     """Serve `users` while the context lasts. Raises Refused."""
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     directory = tempfile.mkdtemp(prefix="greenmail-shadow-")
     try:
         os.chmod(directory, 0o711)  # workers may not be who starts this
@@ -73,6 +76,8 @@ def started(config: Config, users: Sequence[str]) -> Iterator[Private]:
             yield Private(Place("imap", _LOOPBACK, ports[0], True), Place("pop3", _LOOPBACK, ports[1], True), password)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write(path: str, text: str, uid: int, gid: int) -> None:
@@ -127,6 +132,10 @@ def _free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
+def _end(number: int, frame: object) -> None:
+    raise KeyboardInterrupt  # as Ctrl-C, so that the server is ended and its directory removed
+
+
 @contextlib.contextmanager
 def _running(config: str, log: str, ports: Sequence[int]) -> Iterator[None]:
     with open(log, "wb") as sink:
@@ -136,6 +145,7 @@ def _running(config: str, log: str, ports: Sequence[int]) -> Iterator[None]:
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C at the terminal is ours: it is ended below
+            env={name: value for name, value in os.environ.items() if name not in VARIABLES},
         )
     try:
         for port in ports:

@@ -1,6 +1,5 @@
 """A directory that the servers' users can reach, and the scene with every difference planted."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +35,3 @@ def no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment of the tests has."""
     for name in ("GREENMAIL_PASSWORD", "GREENMAIL_MASTER_PASSWORD", "GREENMAIL_OURS_MASTER_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def dovecot_is_here() -> None:
-    if shutil.which("dovecot") is None:
-        pytest.skip("Dovecot is not installed (Debian: dovecot-imapd dovecot-pop3d)")

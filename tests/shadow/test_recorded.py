@@ -70,7 +70,7 @@ def test_both_on_the_same_tree_of_dovecot(spot: Path) -> None:
 
 
 def test_couriers_tree_when_greenmail_has_taken_over(spot: Path) -> None:
-    """Dovecot reads what GreenMail made of Courier's files: all but the keywords for which there are no letters left."""
+    """Dovecot reads what GreenMail made of Courier's files: all but the keywords for which no letters are left."""
     maildir = trees.unpack("courier", spot / "courier")
     dovecot.give(maildir)
     with greenmail.start(

@@ -18,6 +18,7 @@ from shadow.scene import FOLDERS, MESSAGES, PLANTED, START, Line, Scene, mail
 from support.server import free_port
 from support.wire_client import Imap
 
+from greenmail import cli
 from greenmail import config as configuration
 from greenmail.shadow import command, verbs
 from greenmail.shadow.kinds import KINDS
@@ -91,9 +92,12 @@ def test_every_kind_that_clients_notice_is_planted_or_tested_alone() -> None:
     assert {name for name, kind in KINDS.items() if not kind.told_only} == planted | alone
 
 
-def test_what_the_old_one_offers_and_ours_does_not_is_told(accounts: dict[str, Any]) -> None:
+def test_what_the_old_one_offers_and_ours_does_not_is_told(scene: Scene, accounts: dict[str, Any]) -> None:
     told = {one["theirs"] for one in accounts["same"]["information"] if one["kind"] == "capability"}
-    assert "SORT" in told and "IDLE" not in told and "UIDPLUS" not in told
+    with Imap(scene.dovecot.imap).login("same") as theirs, Imap(scene.greenmail.imaps, tls=True).login("same") as ours:
+        (offered,), (known,) = (client.lines("CAPABILITY") for client in (theirs, ours))
+    # Of how one logs in nothing is told: only Dovecot goes on to say SASL-IR behind the login.
+    assert told and told == {name.decode() for name in set(offered.split()) - set(known.split())} - {"SASL-IR"}
     assert accounts[""]["summary"]["accounts-that-differ"] == len(PLANTED)
 
 
@@ -220,3 +224,61 @@ def test_a_server_that_is_not_there_is_given_up_after_three_users(
     users = [argument for number in range(9) for argument in ("--user", f"user{number}")]
     status, document = run("--against", f"imap://127.0.0.1:{free_port()}", *users)
     assert status == 2 and len(document["accounts"]) == 3
+
+
+def test_encrypted_connections_and_whom_they_believe(scene: Scene, run: Run, alone: None) -> None:
+    """GreenMail stands for both, because it has a certificate here: imaps, STARTTLS, pop3s and STLS."""
+    new = scene.greenmail
+    imap = {"imaps": f"imaps://localhost:{new.imaps}", "imap": f"imap://localhost:{new.imap}"}
+    pop3 = {"pop3s": f"pop3s://127.0.0.1:{new.pop3s}", "pop3": f"pop3://127.0.0.1:{new.pop3}"}
+    both = ["--against", imap["imaps"], "--ours", imap["imap"], "--against-pop3", pop3["pop3s"]]
+    both += ["--ours-pop3", pop3["pop3"], "--user", "same"]
+    for trust in (["--insecure"], ["--ca-file", str(new.cert)]):
+        status, document = run(*both, *trust)
+        assert status == 0, document
+    status, document = run(*both)
+    (failure,) = document["accounts"][0]["not-compared"]
+    assert status == 2 and "certificate is not believed" in failure["text"] and "--insecure" in failure["text"]
+    assert "tls=no" not in new.logged()
+
+
+def test_the_text_names_everything_and_counts(
+    scene: Scene, alone: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    users = tmp_path / "users"
+    users.write_text("flags\nmissing\nsame\nfolder\n")
+    config = configuration.load(str(scene.greenmail.config))
+    status = verbs.shadow(config, parsed([*scene.against, "--users", str(users)]), lambda seconds: None)
+    text = capsys.readouterr().out
+    assert status == 1
+    for line in (
+        "flags  (4 mailboxes, 24 messages)",
+        "  differs  Archive: Flags and keywords",
+        "             UID 3: theirs \\Seen, ours \\Flagged \\Seen",
+        "  differs  INBOX: Messages that GreenMail does not have",
+        "             UID 4",
+        "  differs  Sent: Mailboxes that GreenMail does not list",
+        "             Archive: theirs nothing, ours \\Archive (4)",
+    ):
+        assert line in text.splitlines(), (line, text)
+    assert "same" not in text.split()
+    assert text.splitlines()[-1].endswith(": 3 differences in 3 accounts.")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--user", "same"], "no password"),
+        ([], "nobody to compare"),
+        (["--user", "same", "--ours", "http://x"], "is not imap://"),
+        (["--user", "same", "--ours", "imap://ann:pw@x"], "never on the command line"),
+        (["--user", "same", "--start", "--ours", "imap://x"], "exclude each other"),
+        (["--passwords", "/nonexistent"], "/nonexistent cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_the_arguments_is_said(
+    scene: Scene, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert cli.main(["shadow", "-c", str(scene.greenmail.config), *scene.against, *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("greenmail: ") and words in said.err
