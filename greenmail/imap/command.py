@@ -85,3 +85,5 @@ class Feature:
     select_params: Mapping[str, Any] = field(default_factory=dict)  # name -> commands.select.SelectParam
     fetch_modifiers: Mapping[str, Any] = field(default_factory=dict)  # name -> imap.fetch_att.FetchModifier
     search_return_opts: Mapping[str, Any] = field(default_factory=dict)  # name -> imap.esearch.ReturnOpt
+    list_return_opts: Mapping[str, Callable[[Session, str], bytes]] = field(default_factory=dict)
+    # name -> what is written behind the LIST answer of a mailbox that exists and was asked for; nothing if it fails

@@ -28,7 +28,18 @@ from greenmail.imap.commands import (
     status,
     store,
 )
-from greenmail.imap.ext import acl, appendlimit, condstore, preview, quota, sort, thread, unauthenticate, within
+from greenmail.imap.ext import (
+    acl,
+    appendlimit,
+    condstore,
+    list_myrights,
+    preview,
+    quota,
+    sort,
+    thread,
+    unauthenticate,
+    within,
+)
 from greenmail.imap.session import Session
 
 # One import and one line a module, alphabetical within `commands` and `ext`; `basic` leads the list of capabilities.
@@ -52,6 +63,7 @@ FEATURES: tuple[Feature, ...] = (
     acl.FEATURE,
     appendlimit.FEATURE,
     condstore.FEATURE,
+    list_myrights.FEATURE,
     preview.FEATURE,
     quota.FEATURE,
     sort.FEATURE,
@@ -79,6 +91,7 @@ SEARCH_KEYS: Mapping[str, Any] = _joined(lambda feature: feature.search_keys)
 STATUS_ATTS: Mapping[str, Any] = _joined(lambda feature: feature.status_atts)
 FETCH_MODIFIERS: Mapping[str, Any] = _joined(lambda feature: feature.fetch_modifiers)
 SEARCH_RETURN_OPTS: Mapping[str, Any] = _joined(lambda feature: feature.search_return_opts)
+LIST_RETURN_OPTS: Mapping[str, Callable[[Session, str], bytes]] = _joined(lambda feature: feature.list_return_opts)
 SELECT_PARAMS: Mapping[str, Any] = _joined(lambda feature: feature.select_params)
 
 

@@ -125,6 +125,8 @@ def mbox_or_pat(cur: Cursor) -> tuple[str, ...]:
 
 def list_return_opts(cur: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
     """list-return-opts = "RETURN" SP "(" [list-return-opt *(SP list-return-opt)] ")"; and the status-atts."""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
     cur.expect(b"RETURN")
     cur.space()
     cur.open()
@@ -134,7 +136,7 @@ def list_return_opts(cur: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
         if found:
             cur.space()
         option = grammar.atom(cur).upper()
-        if option not in RETURN:
+        if option not in RETURN and option not in registry.LIST_RETURN_OPTS:
             raise cur.wrong(f"unknown LIST return option {option}")
         if option == STATUS:
             cur.space()
@@ -157,18 +159,23 @@ def run_xlist(session: Session, query: ListQuery) -> Ok:
 
 
 def _list(session: Session, query: ListQuery, response: bytes) -> None:
+    from greenmail.imap import registry  # not at the top: it imports this module
+
     atts = chosen_atts(query.status)
+    renders = [registry.LIST_RETURN_OPTS[name] for name in sorted(query.returns & registry.LIST_RETURN_OPTS.keys())]
     if _is_root_request(query):
         _write_root(session, query.reference or "", response)
         return
     for scope, part in scopes(account_of(session), query):
         for entry in entries(scope, part, session.rev2):
-            status = b""
+            status = more = b""
+            if entry.wants_status:
+                more = b"".join(render(session, entry.name) for render in renders)
             if atts and entry.wants_status:
                 entry, status = _with_status(session, entry, atts)
             if response == b"XLIST" and entry.name == "INBOX":
                 entry = Entry(entry.name, (*entry.attributes, "\\Inbox"))
-            session.out.write(render_entry(session, entry, response, scope.separator) + status)
+            session.out.write(render_entry(session, entry, response, scope.separator) + more + status)
             session.breathe()
 
 
