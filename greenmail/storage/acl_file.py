@@ -61,6 +61,9 @@ class AclFiles:
 
     def read(self, directory: bytes) -> Acl:
         """The list of one mailbox as it is now; if there is none, what counts then."""
+        return self._list_of(directory) or self._none
+
+    def _list_of(self, directory: bytes) -> Acl | None:
         for path, understand in ((directory + b"/" + FILE, parse), (directory + b"/" + COURIER_FILE, parse_courier)):
             try:
                 return self._read(path, understand)
@@ -70,7 +73,7 @@ class AclFiles:
                 break
             except OSError as error:
                 return self._wrong(path, str(error))
-        return self._none
+        return None
 
     def _read(self, path: bytes, understand: Callable[[bytes], Acl]) -> Acl:
         found = self._files.stat(path)
@@ -95,7 +98,8 @@ class AclFiles:
 
     def default(self) -> Acl:
         """The list of the root, where that is not a mailbox: it counts for those whom no other says anything of."""
-        return self.read(self._default) if self._default else _NONE
+        # Not `default_rights`: a list replaces these for its mailbox.
+        return (self._list_of(self._default) if self._default else None) or _NONE
 
     def files_of(self, directory: bytes) -> dict[bytes, bytes]:
         """The file with the list of a mailbox: a new one below it has the same."""
