@@ -6,7 +6,9 @@ directory=$1
 
 mkdir -p "$directory"
 cd "$directory"
-for package in courier-base courier-imap courier-pop courier-authlib libcourier-unicode4 libgamin0 libidn12; do
+# Of the libraries, those that nothing else in a mail test needs; their names end in a number of the release.
+libraries=$(apt-cache depends courier-imap | sed -nE 's/^ *\|?Depends: (lib(courier-unicode|gamin|idn)[0-9][^ ]*)$/\1/p')
+for package in courier-base courier-imap courier-pop courier-authlib $libraries; do
     rm -f ./"${package}"_*.deb
     apt-get -qq download "$package"
     dpkg -x ./"${package}"_*.deb .
