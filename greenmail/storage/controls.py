@@ -52,7 +52,8 @@ class Controls:
     def set_aside(self, directory: bytes) -> bytes:
         """There is no mailbox in `directory`: what its control directory has gets a name that is no mailbox's.
 
-        The new path, which is to be removed; empty if there is nothing to remove. Those of mailboxes below it stay.
+        The new path, which is to be removed; empty if there is nothing to remove. Those of mailboxes below it stay:
+        then there are but a few files, which are removed at once.
         """
         if not self._root:
             return b""
@@ -61,12 +62,10 @@ class Controls:
             below = self._below(control)
             if not below:
                 return self._away(control)
-            aside = self._aside()
-            self._files.make_directory(aside, ownership(self._files.stat(control)))
             for entry in sorted(self._files.scan(control), key=lambda entry: entry.name != b"dovecot-uidlist"):
                 if entry.name not in below:
-                    self._files.rename(control + b"/" + entry.name, aside + b"/" + entry.name)
-            return aside
+                    self._files.remove_tree(control + b"/" + entry.name)
+            return b""
 
     def put_back(self, directory: bytes, aside: bytes) -> None:
         """There is a mailbox all the same, made by somebody just now: undo `set_aside` if he has not made another."""

@@ -290,10 +290,14 @@ class NestedFolders:
     def _take_out(self, container: bytes, aside: bytes) -> None:
         """Move everything but the mailboxes below out of a mailbox's directory."""
         self._files.make_directory(aside, ownership(self._files.stat(container)))
-        children = {entry.name for entry in self._children(self._files.scan(container), at_root=False)}
-        names = {entry.name for entry in self._files.scan(container)} - children
-        for name in sorted(names, key=lambda name: (name != b"cur", name)):
-            self._files.rename(container + b"/" + name, aside + b"/" + name)
+        entries = self._files.scan(container)
+        children = {entry.name for entry in self._children(entries, at_root=False)}
+        for entry in sorted(entries, key=lambda entry: (entry.name != b"cur", entry.name)):
+            path = container + b"/" + entry.name
+            if entry.is_directory and entry.name not in children:
+                self._files.rename(path, aside + b"/" + entry.name)
+            elif entry.name not in children:
+                self._files.unlink(path)
         self._files.fsync_directory(container)
 
     def _put_back(self, aside: bytes, container: bytes) -> None:
