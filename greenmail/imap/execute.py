@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # By these a client may take away the mailbox that it has selected itself.
 _TAKE_AWAY = frozenset({"DELETE", "RENAME"})
+_JUST_NOW = 0.002  # seconds; docs/decisions/0012-one-look-for-a-short-command.md
 _SHOWN = 40  # characters of a command that nobody knows
 
 
@@ -213,7 +214,8 @@ def _run(session: Session, command: Command, uid: bool, argument: object, cur: C
         answer = _refusal(error)
     if command.looks:
         may_expunge = uid or command.may_expunge
-        report(session, may_expunge, by_itself=command.name in _TAKE_AWAY and answer.word == "OK")
+        takes_away = command.name in _TAKE_AWAY
+        report(session, may_expunge, takes_away and answer.word == "OK", 0.0 if takes_away else _JUST_NOW)
     return answer
 
 

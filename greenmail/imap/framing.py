@@ -11,7 +11,6 @@ announced the client gets BYE. Memory never grows with what a client announces, 
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
@@ -160,13 +159,16 @@ class Reader:
         Raises Disconnected when the client is gone, or after BYE because it announced more than can be thrown away.
         """
         draft = _Draft()
-        with ExitStack() as undo:
-            undo.callback(draft.abort)
+        is_whole = False
+        try:
             self._skip_empty_lines()
             while announced := self._read_line(draft):
                 if not self._read_literal(draft, announced, begin_literal):
                     break
-            undo.pop_all()
+            is_whole = True
+        finally:
+            if not is_whole:
+                draft.abort()
         return draft.frame()
 
     def read_line(self) -> bytes:

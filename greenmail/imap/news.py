@@ -15,16 +15,17 @@ _OF_FLAGS = frozenset("stw")
 GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
 
 
-def report(session: Session, may_expunge: bool, by_itself: bool = False) -> None:
+def report(session: Session, may_expunge: bool, by_itself: bool = False, age: float = 0.0) -> None:
     """Look at the selected mailbox and write what the client does not know; at the end of a command, and in IDLE.
 
-    `by_itself`: the command was one by which this client may have taken its own mailbox away, DELETE or RENAME.
+    A look in the last `age` seconds is enough. `by_itself`: the command was one by which this client may have taken its
+    own mailbox away, DELETE or RENAME.
     """
     view = session.view
     if view is None:
         return
     try:
-        rights.look(session, view)
+        rights.look(session, view, age)
         news = view.news(may_expunge)
     except StorageError as error:
         if error.reason is Reason.GONE:

@@ -7,6 +7,7 @@ mailbox that is selected stands in its `Command`; `look` takes up the rights wit
 Who has no right `l` is told what is told of a mailbox that does not exist. RFC 4314 6.
 """
 
+import time
 import unicodedata
 from collections.abc import Iterable
 
@@ -32,12 +33,17 @@ def account_of(session: Session) -> Account:
 # The selected mailbox
 
 
-def look(session: Session, view: View) -> None:
+def look(session: Session, view: View, age: float = 0.0) -> None:
     """Take up what anyone changed in the selected mailbox, and in what may be done with it. Raises GONE.
+
+    A look of this session that began less than `age` seconds ago is enough.
 
     RFC 4314 5.1.1 leaves open what becomes of a client that may no longer read what it has selected: the mailbox is
     gone for it.
     """
+    began = time.monotonic()
+    if began - view.looked < age:
+        return
     view.mailbox.look()
     try:
         view.rights = account_of(session).my_rights(view.name)
@@ -47,6 +53,7 @@ def look(session: Session, view: View) -> None:
         view.rights = frozenset()
     if "r" not in view.rights:
         raise StorageError(Reason.GONE, "The mailbox may not be read any more, or is gone.")
+    view.looked = began
 
 
 def require(view: View, needed: str) -> None:

@@ -73,6 +73,7 @@ class View:
         self.recent: set[int] = set(self.uids[bisect_left(self.uids, first_recent) :]) if shows_recent else set()
         self.told = mailbox.modseq  # the client knows everything up to this mod-sequence ...
         self.answered: dict[int, int] = {}  # ... and these UIDs up to these: own STOREs, answered or silent
+        self.looked = float("-inf")  # when the last look at the mailbox began, by the monotonic clock
         self.pending: set[int] = set()  # expunged, and the client not told yet
         self.offers_keywords = False  # the client has been told that it can create keywords: "\\*"
 

@@ -29,8 +29,9 @@ import fcntl
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
@@ -105,13 +106,25 @@ def refusal(error: OSError, what: str) -> StorageError:
     return StorageError(known[0], f"{what}: {known[1]}")
 
 
-@contextlib.contextmanager
-def refusing(what: str) -> Iterator[None]:
-    """Within it, an OSError that nobody handled becomes `refusal(error, what)`."""
-    try:
-        yield
-    except OSError as error:
-        raise refusal(error, what) from error
+class refusing:
+    """Within it, an OSError that nobody handled becomes `refusal(error, what)`.
+
+    Not a generator: it stands around every look, and must cost next to nothing.
+    """
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise refusal(error, self._what) from error
 
 
 def plain_call(name: str, function: Callable[..., Any], *args: Any) -> Any:

@@ -47,11 +47,13 @@ _LINE = re.compile(rb"(\d{1,4}) ([^\r\n]+)")
 _ATOM = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 
 _State = tuple[int, int, int, int]
+_UNREAD = (0, 0, 0, 0)  # a file that nobody has looked for
 
 
-def _state(files: Files, path: bytes) -> _State | None:
+def _state(files: Files, path: bytes, known: _State | None) -> _State | None:
+    """As it is now. That a file is absent is asked twice (`Files.surely`) only if it was there when it was `known`."""
     try:
-        found = files.surely(files.stat, path)
+        found = files.stat(path) if known is None else files.surely(files.stat, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
@@ -71,7 +73,7 @@ class Keywords:
         """`path` of `dovecot-keywords`; nothing is read."""
         self._files = files
         self._path = path
-        self._state: _State | None = None
+        self._state: _State | None = _UNREAD
         self._raw: dict[int, bytes] = {}  # index -> name as in the file
         self._indexes: dict[str, int] = {}  # casefolded name -> index
         self.names: dict[int, str] = {}  # letter (an octet, ord("a")..ord("z")) -> keyword, as shown to clients
@@ -79,7 +81,7 @@ class Keywords:
     def refresh(self) -> bool:
         """Read the file if it changed; whether it did."""
         with refusing("cannot read the keywords"):
-            state = _state(self._files, self._path)
+            state = _state(self._files, self._path, self._state)
             if state == self._state:
                 return False
             try:
@@ -206,7 +208,7 @@ class OverflowKeywords:
         self._files = files
         self._directory = directory
         self._path = directory + b"/keywords"
-        self._state: _State | None = None
+        self._state: _State | None = _UNREAD
         self._messages: dict[bytes, frozenset[str]] = {}
         self._others: list[bytes] = []
         self.names: list[str] = []  # every overflow keyword of the mailbox, in the order of first use
@@ -214,7 +216,7 @@ class OverflowKeywords:
     def refresh(self) -> bool:
         """Read the file if it changed; whether it did."""
         with refusing("cannot read the keywords"):
-            state = _state(self._files, self._path)
+            state = _state(self._files, self._path, self._state)
             if state == self._state:
                 return False
             try:

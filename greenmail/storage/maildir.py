@@ -6,6 +6,7 @@ are the questions that need no change of the disk.
 
 import logging
 import os
+import time
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -78,8 +79,10 @@ class MaildirMailbox:
 
     def look(self) -> None:
         """Take up what anyone changed on disk."""
+        began = time.monotonic()
         try:
             look(self.box)
+            self.box.looked = began
         finally:
             self._mirror()
 

@@ -8,6 +8,7 @@ good.
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +96,7 @@ class Box:
         self.read_only = any(map(_is_sealed, (place.directory, self.new_path, self.cur_path)))
         self.keeps_index = False  # although it is read-only: the index files are elsewhere
         self.is_gone = False
+        self.looked = -1e9  # when the last whole look began, by the monotonic clock
         self.is_settled = False  # everything that the last listing showed has been taken up
         self.unwritten: dict[bytes, int] = {}  # read-only: UIDs given to names that the uidlist does not have
         self.missed: dict[int, tuple[float, int]] = {}  # UIDs that listings missed: since when, how often
@@ -127,6 +129,10 @@ class Box:
                     self.leave()
         if self.is_gone:
             raise StorageError(Reason.GONE, GONE_TEXT)
+
+    def was_looked_at(self, age: float) -> bool:
+        """Whether a look began in the last `age` seconds, so that another one need not be made now."""
+        return time.monotonic() - self.looked < age and not self.is_gone
 
     def leave(self) -> None:
         """The name leads elsewhere: no session may touch anything through this object any more."""

@@ -31,6 +31,7 @@ BATCH = 100
 _INLINE = 4  # up to this many system calls are made here, more in the pool
 _RETRIES = 10
 _MOVE_PASSES = 5
+_JUST_NOW = 0.002  # seconds since a look: SELECT, which made it, need not make another one
 _TMP_AGE = 36 * 3600.0
 _T = LETTER_OF_FLAG[DELETED]
 
@@ -356,7 +357,8 @@ def move_to_cur(files: Files, directory: bytes, items: Sequence[Item]) -> list[O
 
 def claim_recent(box: Box) -> int:
     """`api.Mailbox.claim_recent`."""
-    look(box)
+    if not box.was_looked_at(_JUST_NOW):
+        look(box)
     index = box.index
     if box.read_only:
         first, index.first_recent = index.first_recent, index.uidnext

@@ -93,6 +93,30 @@ def test_failing_look_spoils_no_command(engine: Engine, monkeypatch: pytest.Monk
     assert engine.talk(wire, b"b CHECK\r\n") == b"b NO [UNAVAILABLE] Input/output error\r\n"
 
 
+def test_short_command_looks_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/decisions/0012: what came before the command is found by the first look; one that took long looks again."""
+    wire = engine.select()
+    looks: list[str] = []
+    whole, store = MemoryMailbox.look, MemoryMailbox.store
+    clock = [100.0]
+    monkeypatch.setattr("greenmail.imap.rights.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(MemoryMailbox, "look", lambda self: (looks.append(""), whole(self))[1])
+    engine.talk(wire, b"a NOOP\r\n")
+    assert len(looks) == 1
+    engine.fill("INBOX", 1)
+    looks.clear()
+    assert b"* 1 EXISTS" in engine.talk(wire, b"b NOOP\r\n")
+    looks.clear()
+
+    def slow(self: MemoryMailbox, *args: object) -> object:
+        clock[0] += 0.01
+        return store(self, *args)
+
+    monkeypatch.setattr(MemoryMailbox, "store", slow)
+    engine.talk(wire, b"c STORE 1 +FLAGS (\\Seen)\r\n")
+    assert len(looks) >= 2
+
+
 def test_client_that_goes_away_while_it_is_written_to(engine: Engine) -> None:
     """Everything is given back: seat, account, mailbox."""
     engine.fill("INBOX", 1)
