@@ -128,6 +128,7 @@ class Namespaces:
                 raise not_found() from None
 
         def everybody(space: Space) -> list[str]:
-            return self._owners.everybody(self._tables[space.prefix].mail_path or self._config.mail_path, user.name)
+            flat = inbox_of(self._config).mail_path or self._config.mail_path
+            return self._owners.everybody(self._tables[space.prefix].mail_path or flat, user.name)
 
         return self._store.open_account(user.name, self._spaces, settings_of, everybody)

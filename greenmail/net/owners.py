@@ -21,18 +21,20 @@ _VARIABLE = re.compile("%([und%])")
 
 
 class Owners:
-    """The users of this server. `blocking` runs a function in the pool."""
+    """The users of this server."""
 
-    def __init__(self, databases: Sequence[Database], blocking: Callable[..., Any]) -> None:
+    def __init__(self, databases: Sequence[Database], ask: Callable[..., Any], work: Callable[..., Any]) -> None:
+        """`ask` runs a function in the pool of the user databases, `work` in that for everything else."""
         self._databases = tuple(databases)
-        self._blocking = blocking
+        self._ask = ask
+        self._work = work
 
     def find(self, name: str) -> User | None:
         """The user of this name, if he is known; everybody is, where there is no user database that could tell."""
         if names.refusal(name):
             return None
         for database in self._databases:
-            entry = database.recall(name) or database.find(name, self._blocking)
+            entry = database.recall(name) or database.find(name, self._ask)
             if isinstance(entry, Entry):
                 return User(name, entry.home, entry.uid, entry.gid, entry.extra)
             if isinstance(entry, Unavailable):
@@ -43,13 +45,13 @@ class Owners:
     def everybody(self, template: str, reader: str) -> list[str]:
         """Users who may have mail at `template`, as the one who asks may know them."""
         if has_name(template):
-            found: list[str] = self._blocking(by_directories, template, reader.partition("@")[2])
+            found: list[str] = self._work(by_directories, template, reader.partition("@")[2])
             return found
         return [
             name
             for database in self._databases
             if isinstance(database, PasswdFile)
-            for name in database.names(reader, self._blocking)
+            for name in database.names(reader, self._ask)
         ]
 
 

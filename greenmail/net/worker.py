@@ -107,7 +107,7 @@ class _Worker:
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
         authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate)
         store = MaildirStore(runtime, config.cache_memory)
-        owners = Owners(databases, self._work.passwords.run)
+        owners = Owners(databases, self._work.passwords.run, runtime.blocking)
         shared = (
             authenticator,
             authenticator.normalize,

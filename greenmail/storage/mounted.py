@@ -265,7 +265,7 @@ class MountedMailbox:
     def watched(self) -> tuple[str, ...]:
         """`new`, `cur` and the journal; and where the reader's own \\Seen is."""
         paths = self.inner.watched()
-        return paths if self.own is None else (*paths, os.fsdecode(self.own.directory))
+        return paths if self.own is None else (*paths, os.fsdecode(self.own.watched()))
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
         """Have `notify` called when this process changes the mailbox."""

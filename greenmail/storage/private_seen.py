@@ -8,14 +8,18 @@ do and serve the sessions of this worker alone: they are not told to clients (`t
 What \\Seen says to the mailbox's other readers (the letter S) is not shown and never changed by this one.
 """
 
+import logging
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
+from greenmail.errors import StorageError
 from greenmail.runtime import Runtime
 from greenmail.storage.api import SEEN, Changes, Flags, Mailbox, Row, Table
 from greenmail.storage.history import History, Range, ranges
 from greenmail.storage.seen_file import SeenFile, Stamp, contains, difference
+
+log = logging.getLogger(__name__)
 
 _HOT_NS = 2_000_000_000
 _ONLY_SEEN: Flags = frozenset({SEEN})
@@ -44,9 +48,12 @@ class PrivateSeen:
         self._read()
         self._build()
 
-    @property
-    def directory(self) -> bytes:
-        """Where the reader's files are; watched, for they are replaced."""
+    def watched(self) -> bytes:
+        """The directory of the reader's files, which are replaced. It is there from now on, if it can be made."""
+        try:
+            self._file.prepare()
+        except StorageError as error:
+            log.warning("seen path=%r error=%r", self._file.directory, error.text)
         return self._file.directory
 
     def _read(self) -> list[Range]:

@@ -48,15 +48,15 @@ def test_paths_that_do_not_tell_users(template: str) -> None:
 
 def test_the_passwd_file_knows_who_there_is(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("bob:{PLAIN}x::::/home/bob\ncarol:{PLAIN}x::::/home/carol\n")
-    owners = Owners([PasswdFile(str(tmp_path / "users"))], BLOCKING)
+    owners = Owners([PasswdFile(str(tmp_path / "users"))], BLOCKING, BLOCKING)
     assert owners.everybody("~/Maildir", "alice") == ["bob", "carol"]
     assert owners.find("bob") == User("bob", "/home/bob")
     assert owners.find("eve") is None and owners.find("../bob") is None
-    assert Owners([], BLOCKING).find("anyone") == User("anyone")
+    assert Owners([], BLOCKING, BLOCKING).find("anyone") == User("anyone")
 
 
 def test_an_unreadable_passwd_file_shows_nobody(tmp_path: Path) -> None:
-    owners = Owners([PasswdFile(str(tmp_path / "missing"))], BLOCKING)
+    owners = Owners([PasswdFile(str(tmp_path / "missing"))], BLOCKING, BLOCKING)
     assert owners.find("bob") is None and owners.everybody("~/Maildir", "alice") == []
 
 

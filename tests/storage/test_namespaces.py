@@ -311,6 +311,11 @@ def test_store_parts_seen_from_the_rest(spool: Spool, change: FlagChange, ours: 
     assert shown(spool.worker().account().open("Public/News"))[1] == ours, "on disk, for every other worker"
 
 
+def test_what_is_watched_is_there_before_anything_was_seen(spool: Spool) -> None:
+    """Else the first \\Seen of another worker would make no event here."""
+    assert Path(spool.worker().account().open("Public/News").watched()[-1]).is_dir()
+
+
 def test_another_worker_learns_of_it(spool: Spool) -> None:
     here, there = (spool.worker().account().open("Public/News") for _ in range(2))
     before = there.modseq

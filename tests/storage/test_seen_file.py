@@ -1,12 +1,17 @@
 """What a reader has seen of others' mailboxes, as it stands on disk."""
 
+import errno
+import itertools
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenmail.errors import StorageError
 from greenmail.runtime import direct
 from greenmail.storage.filesystem import Files
 from greenmail.storage.history import Range, ranges
@@ -123,3 +128,35 @@ def test_many_at_once_lose_nothing(file: SeenFile) -> None:
     for thread in threads:
         thread.join()
     assert file.read(7) == [(1, 40)]
+
+
+def test_whatever_fails_the_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    """Each system call of a change fails once: what was answered is there, and nobody is locked out afterwards."""
+    tried = 0
+    for last in range(200):
+        home = tmp_path / str(last)
+        home.mkdir()
+        path = bytes(home / "greenmail-data" / "seen" / ("a" * 32))
+        if last % 2:
+            SeenFile(Files(), path, WAITING).change(7, [1], [], [1, 2])
+        calls = itertools.count()
+
+        def call(name: str, function: Callable[..., Any], *args: Any, last: int = last) -> Any:
+            if next(calls) == last // 2:  # noqa: B023  # the counter of this round
+                raise OSError(errno.EIO, "input/output error")
+            return function(*args)
+
+        old = [(1, 1)] if last % 2 else []
+        new = [(1, 2)] if last % 2 else [(2, 2)]
+        try:
+            SeenFile(Files(call), path, WAITING).change(7, [2], [], [1, 2])
+            allowed = [new]
+        except StorageError:
+            tried += 1
+            allowed = [old, new]
+        assert SeenFile(Files(), path, WAITING).read(7) in allowed
+        SeenFile(Files(), path, WAITING).change(7, [1, 2], [], [1, 2])
+        assert SeenFile(Files(), path, WAITING).read(7) == [(1, 2)]
+        if next(calls) < last // 2:
+            break
+    assert tried > 20
