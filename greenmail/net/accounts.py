@@ -46,6 +46,7 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
         lock_host=config.lock_host,
         coexistence=config.coexistence,
         quota=quota_rules(config, user),
+        groups=tuple(group for group in user.extra.get("acl_groups", "").split(",") if group),
     )
 
 
