@@ -34,6 +34,7 @@ class History:
     def __init__(self, floor: int = 0) -> None:
         self.expunged_floor = floor
         self.expunged: list[tuple[int, int, int]] = []  # mod-sequence (ascending), first and last UID
+        self._spans: list[Range] | None = None  # the same UIDs, ascending; None: to be made
         self._changed_floor = floor
         self._changed: list[tuple[int, int]] = []  # mod-sequence (ascending), UID
         self._rows: OrderedDict[int, Row] = OrderedDict()
@@ -48,6 +49,7 @@ class History:
 
     def note_expunged(self, rows: Sequence[Row], gone: Sequence[Range], modseq: int) -> None:
         """The UIDs of `gone`, ascending, went away at `modseq`; `rows` is what is known of them."""
+        self._spans = None
         self.expunged.extend((modseq, first, last) for first, last in gone)
         surplus = len(self.expunged) - EXPUNGED_LIMIT
         if surplus > 0:
@@ -60,7 +62,12 @@ class History:
 
     def knows_expunged(self, uid: int) -> bool:
         """Whether `uid` is remembered as expunged."""
-        return uid in self._rows or any(first <= uid <= last for _, first, last in self.expunged)
+        if uid in self._rows:
+            return True
+        if self._spans is None:
+            self._spans = _joined((first, last) for _, first, last in self.expunged)
+        place = bisect_right(self._spans, uid, key=_first_of_range)
+        return place > 0 and uid <= self._spans[place - 1][1]
 
     def row(self, uid: int) -> Row | None:
         """What is remembered of an expunged message."""
@@ -81,6 +88,21 @@ class History:
             return None
         start = bisect_right(self.expunged, since, key=_modseq_of_expunge)
         return sorted({uid for _, first, last in self.expunged[start:] for uid in range(first, last + 1)})
+
+
+def _joined(spans: Iterable[Range]) -> list[Range]:
+    """The same UIDs in ranges that ascend and do not overlap: only the last that begins before a UID can have it."""
+    found: list[Range] = []
+    for first, last in sorted(spans):
+        if found and first <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found
+
+
+def _first_of_range(span: Range) -> int:
+    return span[0]
 
 
 def _modseq_of_change(entry: tuple[int, int]) -> int:
