@@ -23,7 +23,6 @@ from typing import Any
 from greenmail import config_file
 from greenmail.auth import names
 from greenmail.config import Config
-from greenmail.config_tables import kebab
 from greenmail.errors import Refused
 from greenmail.shadow.logins import VARIABLES
 from greenmail.shadow.place import Place
@@ -35,8 +34,6 @@ _LAST_OF_LOG = 1500  # characters
 _LISTENING = frozenset({"server", "bind-addr", "bind-port", "bind-port-tls", "metrics-bind", "cert-path", "key-path"})
 _RUNNING = frozenset({"processes", "worker-pool-size", "run-path", "log-path", "log-level", "log-format"})
 _LOGINS = frozenset({"passwd-file", "allow-plain-text", "secure-networks"})
-# Paths may be relative to the configuration's own directory, and this one is elsewhere.
-_PATHS = ("mail_path", "inbox_path", "control_path", "index_path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,8 @@ def started(config: Config, users: Sequence[str]) -> Iterator[Private]:
             }},
             "passwd-file": passwd,
             "allow-plain-text": True,
+            "create-mail-path": False,  # only to look
+            "auto-create": [],
             "run-path": os.path.join(directory, "run"),
             "processes": 1,
             "log-level": "warn",
@@ -91,11 +90,7 @@ def _settings(config: Config) -> dict[str, Any]:
     """As they stand in the file, without those of the server itself."""
     with open(config.source, encoding="utf-8") as file:
         tree = config_file.read(file.read(), config.source.endswith(".toml"))
-    settings = {key: value for key, value in tree.values.items() if key not in _LISTENING | _RUNNING | _LOGINS}
-    for attribute in _PATHS:
-        if config.given(attribute):
-            settings[kebab(attribute)] = getattr(config, attribute)
-    return settings
+    return {key: value for key, value in tree.values.items() if key not in _LISTENING | _RUNNING | _LOGINS}
 
 
 def _passwd(config: Config, users: Sequence[str], password: str) -> str:

@@ -19,14 +19,14 @@ def spot() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def scene(spot: Path) -> Iterator[Scene]:
-    """User `same`, and one for each entry of PLANTED."""
+    """User `same`, one for each entry of PLANTED, and `empty`, who has no Maildir."""
     users = ["same", *PLANTED]
     for user in users:
         for side in ("theirs", "ours"):
             build(spot / side / user)
     for user, (plant, _) in PLANTED.items():
         plant(spot / "theirs" / user, spot / "ours" / user)
-    with serving(spot, users) as made:
+    with serving(spot, [*users, "empty"]) as made:
         yield made
 
 

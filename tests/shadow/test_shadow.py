@@ -8,6 +8,9 @@ import io
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,11 +140,11 @@ def test_a_master_user_and_a_greenmail_for_this_time_only_need_no_passwords_of_u
     (account,) = document["accounts"]
     assert account["messages"] == len(FOLDERS) * MESSAGES
     status, document = run("--start", "--all-users", "--bodies", "none", *master, "--authzid")
-    assert status == 1
     found = {account["account"]: account for account in document["accounts"]}
-    assert list(found) == ["same", *PLANTED]
+    assert list(found) == ["same", *PLANTED, "empty"]
+    assert status == 2 and found["empty"]["not-compared"] and not (scene.ours / "empty").exists()
     # Octets, and POP3, were not to be compared this time.
-    for user in set(found) - {"same", "body", "uidl"}:
+    for user in set(found) - {"same", "body", "uidl", "empty"}:
         expected = [line for line in PLANTED[user][1] if not line[0].startswith("pop3-")]
         assert lines(found[user]) == expected, user
     assert lines(found["body"]) == lines(found["uidl"]) == []
@@ -282,3 +285,23 @@ def test_what_is_wrong_with_the_arguments_is_said(
     assert cli.main(["shadow", "-c", str(scene.greenmail.config), *scene.against, *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("greenmail: ") and words in said.err
+
+
+def test_a_greenmail_for_this_time_only_is_gone_with_who_started_it(scene: Scene, spot: Path) -> None:
+    """SIGTERM while the old server does not answer."""
+    places = spot / "temporary"
+    places.mkdir()
+    places.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        against = ["--against", f"imap://127.0.0.1:{silent.getsockname()[1]}", "--user", "same", "--start"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "greenmail", "shadow", "-c", str(scene.greenmail.config), *against],
+            env=os.environ | {"TMPDIR": str(places), "GREENMAIL_PASSWORD": "secret"},
+        )
+        with silent.accept()[0]:
+            (server,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+            assert b"secret" not in Path(f"/proc/{server}/environ").read_bytes()
+            process.terminate()
+            assert process.wait(60) == 130
+    assert not Path(f"/proc/{server}").exists() and list(places.iterdir()) == []
