@@ -203,6 +203,9 @@ class Config(Table):
     max_bad_commands: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
         20, "Commands in a row that were no commands, after which a connection is closed."
     )
+    max_compressed: Annotated[int, BeforeValidator(kind.number(0, 1_000_000))] = setting(
+        1000, "Connections of a worker that may be compressed (COMPRESS=DEFLATE), each of which takes 72 KiB; 0 is none."
+    )
     max_drain: kind.SizeOrZero = setting(
         0, "Octets of refused literals that are read and thrown away; 0 is max-request-size and 1 MiB more."
     )

@@ -83,6 +83,20 @@ class Wire(Protocol):
     def can_start_tls(self) -> bool:
         """A certificate is configured and TLS is not yet in use."""
 
+    @property
+    def can_compress(self) -> bool:
+        """Compression may begin here: it is not in use, and the worker has room for one more."""
+
+    @property
+    def compressed(self) -> bool:
+        """Whether compression is in use."""
+
+    def start_compression(self) -> None:
+        """Send what was gathered; from then on both directions are compressed, RFC 4978."""
+
+    def stop_compression(self) -> None:
+        """Send what was gathered; from then on neither direction is. Does nothing if they are not."""
+
     def watch(self, mailbox: Any) -> Watch:
         """Register for news of `mailbox` (a `storage.api.Mailbox`), or of nothing if it is None."""
 

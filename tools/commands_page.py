@@ -34,6 +34,7 @@ class Line:
     secure: bool
     can_start_tls: bool
     trusted: bool = False
+    can_compress: bool = True
 
 
 def session(secure: bool, logged_in: bool, **services: Any) -> Session:

@@ -31,6 +31,7 @@ from greenmail.imap.commands import (
 from greenmail.imap.ext import (
     acl,
     appendlimit,
+    compress,
     condstore,
     list_myrights,
     preview,
@@ -62,6 +63,7 @@ FEATURES: tuple[Feature, ...] = (
     store.FEATURE,
     acl.FEATURE,
     appendlimit.FEATURE,
+    compress.FEATURE,
     condstore.FEATURE,
     list_myrights.FEATURE,
     preview.FEATURE,

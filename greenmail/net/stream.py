@@ -23,6 +23,7 @@ from gevent.hub import Waiter
 
 from greenmail import metrics
 from greenmail.errors import Disconnected
+from greenmail.net.deflate import Deflate
 from greenmail.net.work import Clock
 from greenmail.runtime import Wake, Watch
 
@@ -51,6 +52,8 @@ class Shared:
     trusts: Callable[[str], bool]  # whether an IP address counts as secure
     watch: Callable[["Stream", Any], Watch]
     farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
+    compressed: "set[Stream]"  # of the whole worker
+    max_compressed: int
 
 
 def plain_address(text: str) -> str:
@@ -71,6 +74,7 @@ class Stream:
         self._loop = get_hub().loop
         self._ios = {_READ: self._loop.io(sock.fileno(), _READ)}
         self._waiter: Any = None
+        self._deflate: Deflate | None = None
         self._ahead = b""  # octets that were received while waiting for news
         self._chunks: list[bytes] = []
         self._gathered = 0
@@ -139,7 +143,7 @@ class Stream:
         """The next octets from the client, at most 64 KiB, after a flush. Raises Disconnected."""
         self.flush()
         self._shared.clock.breathe()
-        data = self._ahead or self._receive_now()
+        data = self._ahead or self._unpack_now()
         self._ahead = b""
         if not data:
             end = time.monotonic() + self.timeout
@@ -147,7 +151,7 @@ class Stream:
                 self._say_farewell(self._at_rest())
                 if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT:
                     raise Disconnected("idle for too long")  # the engine may still say so
-                data = self._receive_now()
+                data = self._unpack_now()
         self._answered = False
         return data
 
@@ -163,6 +167,31 @@ class Stream:
         self._throw_away()
         self.flush()
         self.handshake(context)
+
+    @property
+    def can_compress(self) -> bool:
+        """Compression is not in use, and `max-compressed` streams of this worker are not compressed yet."""
+        return self._deflate is None and len(self._shared.compressed) < self._shared.max_compressed
+
+    @property
+    def compressed(self) -> bool:
+        """Whether compression is in use."""
+        return self._deflate is not None
+
+    def start_compression(self) -> None:
+        """Send what was gathered; from then on both directions are compressed, RFC 4978."""
+        self.flush()
+        self._deflate = Deflate()
+        self._shared.compressed.add(self)
+
+    def stop_compression(self) -> None:
+        """Send what was gathered; from then on neither direction is compressed, RFC 8437 4.1."""
+        if self._deflate is None:
+            return
+        self.flush()
+        self._ahead += self._deflate.rest()
+        self._deflate = None
+        self._shared.compressed.discard(self)
 
     def watch(self, mailbox: Any) -> Watch:
         """Register for news of `mailbox`, or of nothing if it is None."""
@@ -201,7 +230,7 @@ class Stream:
         end = time.monotonic() + seconds
         while not self._ahead:
             self._say_farewell(True)
-            self._ahead = self._receive_now()
+            self._ahead = self._unpack_now()
             if self._ahead:
                 break
             wake = self._wait(_READ, end - time.monotonic())
@@ -224,13 +253,15 @@ class Stream:
         if not self._audible:
             return
         try:
-            self._sock.send(b"".join((*self._chunks, data)))
+            words = b"".join((*self._chunks, data))
+            self._sock.send(self._packed(words) if self._deflate else words)
         except OSError as error:
             log.debug("farewell-lost peer=%s reason=%s", self.peer, error)
 
     def close(self) -> None:
         """End the connection so that what was sent last still arrives."""
         self._chunks = []
+        self._shared.compressed.discard(self)
         try:
             self._end_tls()
             self._sock.shutdown(socket.SHUT_WR)
@@ -296,7 +327,28 @@ class Stream:
         self.received += len(data)
         return data
 
+    def _unpack_now(self) -> bytes:
+        """`_receive_now`, behind compression: nothing may also mean that what came is not enough yet."""
+        deflate = self._deflate
+        if deflate is None:
+            return self._receive_now()
+        data = deflate.unpack()
+        if not data:
+            deflate.feed(self._receive_now())
+            data = deflate.unpack()
+        return data
+
+    def _packed(self, data: bytes) -> bytes:
+        assert self._deflate is not None
+        pieces = []
+        for start in range(0, len(data), GATHER):
+            pieces.append(self._deflate.pack(memoryview(data)[start : start + GATHER]))
+            self._shared.clock.breathe()
+        return b"".join((*pieces, self._deflate.flush()))
+
     def _send(self, data: bytes) -> None:
+        if self._deflate is not None:
+            data = self._packed(data)
         size = SLICE_TLS if self.tls_version else SLICE
         view = memoryview(data)
         position = 0

@@ -69,6 +69,7 @@ class _Worker:
         self._register = register.RegisterClient(self._control)
         self._work = Work(config.worker_pool_size)
         self._watcher = Watcher(config.poll_interval)
+        self._compressed: set[Stream] = set()
         self._connections = Connections(plan.board, plan.slot, config.max_connections)
         self._numbers = itertools.count(1)
         self._prefix = f"{plan.slot:x}{int(time.time() * 1000) & 0xFFFFFFF:07x}"
@@ -133,6 +134,8 @@ class _Worker:
             trusts=config.counts_as_secure,
             watch=self._watch,
             farewell=conn.BYE_END,
+            compressed=self._compressed,
+            max_compressed=config.max_compressed,
         )
         return Service(listener.name, listener.implicit_tls, shared, self._engines[listener.protocol], conn.BYE_FULL)
 

@@ -6,6 +6,7 @@ from typing import Any
 from harness.green import Scheduler
 
 from greenmail.errors import Disconnected
+from greenmail.net.deflate import Deflate
 from greenmail.runtime import Wake
 
 
@@ -24,6 +25,8 @@ class MemoryWire:
         self.refuses_writes = False  # the client went away while the server sends
         self.closed = False  # the server closed it
         self.watches: list[MemoryWatch] = []
+        self.can_compress = True
+        self._deflate: Deflate | None = None
         self._input = bytearray()
         self._ended = False
         self._gathered = bytearray()
@@ -61,24 +64,49 @@ class MemoryWire:
     def flush(self) -> None:
         if self.refuses_writes:
             raise Disconnected
-        self._sent += self._gathered
+        data = bytes(self._gathered)
         self._gathered.clear()
+        if self._deflate is not None and data:
+            data = self._deflate.pack(memoryview(data)) + self._deflate.flush()
+        self._sent += data
 
     def receive(self) -> bytes:
         self.flush()
         clock = self._scheduler.clock
         deadline = clock.now() + self.timeout
-        self._scheduler.wait(lambda: self.has_input or clock.now() >= deadline)
-        if self._input:
+        while True:
+            if self._deflate is not None and (data := self._deflate.unpack()):
+                return data
+            self._scheduler.wait(lambda: self.has_input or clock.now() >= deadline)
+            if not self._input:
+                break
             data = bytes(self._input[: self.chunk])
             del self._input[: self.chunk]
-            return data
+            if self._deflate is None:
+                return data
+            self._deflate.feed(data)
         raise Disconnected("connection closed by peer" if self._ended else "timed out")
 
     def start_tls(self) -> None:
         self.flush()
         self._input.clear()
         self.secure, self.can_start_tls = True, False
+
+    @property
+    def compressed(self) -> bool:
+        return self._deflate is not None
+
+    def start_compression(self) -> None:
+        self.flush()
+        self._deflate = Deflate()
+        self.can_compress = False
+
+    def stop_compression(self) -> None:
+        self.flush()
+        if self._deflate is not None:
+            self._input[:0] = self._deflate.rest()
+        self._deflate = None
+        self.can_compress = True
 
     def watch(self, mailbox: Any) -> "MemoryWatch":
         watch = MemoryWatch(self, self._scheduler, mailbox)

@@ -71,6 +71,8 @@ def loop(pki: tuple[Path, Path]) -> Iterator[Loop]:
         trusts=lambda address: False,
         watch=_no_watch,
         farewell=b"* BYE the end\r\n",
+        compressed=set(),
+        max_compressed=10,
     )
     made = Loop(cert, context, shared)
     yield made

@@ -19,6 +19,7 @@ def run_unauthenticate(session: Session, argument: None) -> Ok:
 
     name = session.user.name if session.user else ""
     session.leave()
+    session.afterwards = session.wire.stop_compression
     log.info("unauthenticate sid=%s user=%r rip=%s", session.sid, name, session.wire.peer)
     return Ok("You are nobody now", b"CAPABILITY " + registry.capabilities(session))
 
