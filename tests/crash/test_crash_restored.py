@@ -30,7 +30,7 @@ def stage_of(place: Path) -> Callable[[Operation], tuple[Stage, dict[int, Lost]]
     return stage
 
 
-_SLOW = ("EDQUOT", "EIO", "EACCES", "EMFILE", "ENOENT")
+_SLOW = ("ENOSPC", "EDQUOT", "EIO", "EACCES", "EMFILE", "ENOENT")
 
 
 @pytest.mark.timeout(600)
