@@ -121,11 +121,12 @@ class Line:
 class Acl:
     """The lines of one file, or of none. Never changed: `changed` and `removed` give a new one."""
 
-    __slots__ = ("lines", "wrong")
+    __slots__ = ("_asked", "lines", "wrong")
 
     def __init__(self, lines: Iterable[Line] = (), wrong: str = "") -> None:
         self.lines = tuple(lines)
         self.wrong = wrong  # what cannot be understood in it, for the log
+        self._asked: tuple[Viewer, Rights] | None = None  # the last answer
 
     @property
     def data(self) -> bytes:
@@ -137,6 +138,11 @@ class Acl:
 
     def my_rights(self, viewer: Viewer) -> Rights:
         """What this one may do."""
+        if self._asked is None or self._asked[0] is not viewer:
+            self._asked = (viewer, self._found(viewer))
+        return self._asked[1]
+
+    def _found(self, viewer: Viewer) -> Rights:
         if self.wrong:
             return ALL_RIGHTS if viewer.is_owner else frozenset()
         given = ALL_RIGHTS if viewer.is_owner else frozenset()

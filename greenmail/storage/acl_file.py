@@ -29,9 +29,9 @@ COURIER_FILE = b"courierimapacl"
 _LIST = b"dovecot-acl-list"
 
 _STALE = 120.0  # seconds, as Dovecot has it
-_COOLED = 2.0  # seconds: a file that changed less than this ago may change again without its time showing it
+_COOLED = 2_000_000_000  # ns: what changed less than this ago may change again without its time showing it
 _MOST = 1 << 20  # octets: a list is short, and a client's SETACL makes it longer
-_KEPT = 2000  # lists
+_KEPT = 10_000  # mailboxes
 
 _NONE = Acl()
 _Stamp = tuple[int, int, int, int, int]
@@ -46,7 +46,7 @@ class _Known:
 class AclFiles:
     """`access.Lists` on disk: a place is the directory of a mailbox. Methods raise StorageError."""
 
-    __slots__ = ("_default", "_files", "_known", "_lists", "_none", "_now", "_waiting")
+    __slots__ = ("_default", "_files", "_known", "_lists", "_none", "_now", "_waiting", "_without")
 
     def __init__(
         self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places, settings: MaildirSettings
@@ -58,12 +58,15 @@ class AclFiles:
         # Where the root is INBOX its list is INBOX's alone; what is nobody's has no INBOX.
         self._default = places.root if places.root != places.inbox or settings.owner == "" else b""
         self._known: dict[bytes, _Known] = {}
+        self._without: dict[bytes, _Stamp] = {}  # directories in which there was no list
 
     def read(self, directory: bytes) -> Acl:
         """The list of one mailbox as it is now; if there is none, what counts then."""
         return self._list_of(directory) or self._none
 
     def _list_of(self, directory: bytes) -> Acl | None:
+        before = self._stamp(directory)
+        self._without.pop(directory, None)
         for path, understand in ((directory + b"/" + FILE, parse), (directory + b"/" + COURIER_FILE, parse_courier)):
             try:
                 return self._read(path, understand)
@@ -73,11 +76,34 @@ class AclFiles:
                 break
             except OSError as error:
                 return self._wrong(path, str(error))
+        if before is not None and self._is_cool(before):
+            if len(self._without) >= _KEPT:
+                self._without.clear()
+            self._without[directory] = before
         return None
+
+    def unchanged(self, directory: bytes) -> Acl | None:
+        """What `read` would find, if one stat can tell: whoever puts a list into a directory changes its time."""
+        if directory in self._without:
+            return self._none if self._stamp(directory) == self._without[directory] else None
+        path = directory + b"/" + FILE
+        known = self._known.get(path)
+        return known.acl if known is not None and self._stamp(path) == known.stamp else None
+
+    def _stamp(self, path: bytes) -> _Stamp | None:
+        try:
+            found = self._files.stat(path)
+        except OSError:
+            return None
+        return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def _is_cool(self, stamp: _Stamp) -> bool:
+        """Its time would show the next change."""
+        return max(stamp[3:]) + _COOLED <= self._now() * 1e9
 
     def _read(self, path: bytes, understand: Callable[[bytes], Acl]) -> Acl:
         found = self._files.stat(path)
-        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        stamp: _Stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         known = self._known.get(path)
         if known is not None and known.stamp == stamp:
             return known.acl
@@ -86,7 +112,7 @@ class AclFiles:
         acl = understand(self._files.read_file(path))
         if acl.wrong:
             log.warning("acl-ignored path=%r reason=%r", path, acl.wrong)
-        if max(found.st_mtime, found.st_ctime) + _COOLED <= self._now():
+        if self._is_cool(stamp):
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[path] = _Known(stamp, acl)

@@ -212,6 +212,9 @@ class MemoryLists:
     def read(self, place: bytes) -> Acl:
         return self._acls.get(place, Acl())
 
+    def unchanged(self, place: bytes) -> Acl | None:
+        return None
+
     def default(self) -> Acl:
         return Acl()
 
