@@ -4,6 +4,7 @@
     bzip2   "BZh" level, then "1AY&SY"      or the mark of an end, if nothing is in it
     zstd    28 B5 2F FD                     RFC 8878; or a frame to be skipped, 5x 2A 4D 18
     xz      FD "7zXZ" 00
+    lz4     "Dovecot-LZ4" 0D 2A 9B C5       see `message.lz4`
 
 Such files are written by Dovecot's plugin zlib, or by an administrator who compresses old mail. A file may be made of
 several members, one behind the other; zeros and whatever else stands behind the last one do not count, as with gzip(1).
@@ -20,16 +21,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from greenmail.message import lz4
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-MAGIC = 10  # octets that are looked at
+MAGIC = len(lz4.MAGIC)  # octets that are looked at
 PIECE = 65536  # octets that are read, and given, at once
 _XZ_MEMORY = 1 << 27  # octets of dictionary; `xz -9` needs the half of it
 _TEXT = bytes([9, 10, 13, *range(32, 127)])
-_ERRORS = (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError, MemoryError)
+_ERRORS = (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError, IndexError, MemoryError)
 
 
 class Damaged(Exception):
@@ -81,11 +84,15 @@ def _xz() -> _Decoder:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to compress. `is_slow`: a block takes milliseconds to unpack, and not some tenths of one."""
+    """A way to compress. `is_slow`: a block takes milliseconds to unpack, and not some tenths of one.
+
+    `ends_with_file`: there is no mark of the end, and the decoder is told of it.
+    """
 
     name: str
     begin: Callable[[], _Decoder]
     is_slow: bool = False
+    ends_with_file: bool = False
 
 
 _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = (
@@ -93,6 +100,7 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Kind], ...] = (
     (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), Kind("bzip2", bz2.BZ2Decompressor, is_slow=True)),
     (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), Kind("zstd", zstd.ZstdDecompressor)),
     (re.compile(rb"\xfd7zXZ\0"), Kind("xz", _xz, is_slow=True)),
+    (re.compile(re.escape(lz4.MAGIC)), Kind("lz4", lz4.Lz4, is_slow=True, ends_with_file=True)),
 )
 _ANY = re.compile(b"|".join(b"(?:%b)" % pattern.pattern for pattern, _ in _KINDS))
 
@@ -144,7 +152,7 @@ class Stream:
 
     def _step(self, decoder: _Decoder, data: bytes) -> bytes:
         """What comes out of `data`. With damage there is no decoder any more."""
-        if not data and decoder.needs_input:
+        if not data and decoder.needs_input and not self._kind.ends_with_file:
             return self._end("the file is cut short", b"")
         try:
             piece = decoder.decompress(data, PIECE)
