@@ -5,7 +5,7 @@ prompt: what stands on a command line is seen by everybody on the machine.
 import getpass
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from greenmail.auth import passwd_file
@@ -52,12 +52,11 @@ class Passwords:
     """Users' own passwords; asked for when first needed."""
 
     known: dict[str, str] = field(default_factory=dict, repr=False)
-    for_all: str = field(default="", repr=False)
 
     def login(self, user: str) -> Login:
         """Raises Refused if there is no password and nobody to ask."""
         if user not in self.known:
-            self.known[user] = self.for_all or asked(f"Password of {user}: ", USER_VARIABLE)
+            self.known[user] = asked(f"Password of {user}: ", USER_VARIABLE)
         return Login(user, self.known[user])
 
 
@@ -107,11 +106,6 @@ def passwords_of(path: str) -> dict[str, str]:
 def password_in(path: str) -> str:
     """The first line of a file. Raises Refused."""
     return _fit(next(iter(_lines(path)), ""), path)
-
-
-def master(name: str, separator: str, by_authzid: bool, ask: Callable[[], str]) -> Master | None:
-    """The master user if there is one; `ask` gives the password."""
-    return Master(name, ask(), separator, by_authzid) if name else None
 
 
 def users(config: Config, named: Sequence[str], file: str, is_everybody: bool, known: Sequence[str]) -> list[str]:

@@ -45,11 +45,6 @@ class Account:
         """Usually one."""
         return " ".join(sorted({text_of(folder.separator) for folder in self.folders.values()}))
 
-    @property
-    def tells_uses(self) -> bool:
-        """Whether it knows of special uses at all."""
-        return "SPECIAL-USE" in self.capabilities
-
 
 def account(client: Client) -> Account:
     """Ask. Raises Refused, Disconnected."""
@@ -104,7 +99,7 @@ def compare(theirs: Account, ours: Account) -> Iterator[Difference]:
         elif our is None and their is not None:
             yield Difference("mailbox-missing", THERE, "", readable(their.name))
         elif their is not None and our is not None:
-            yield from _attributes(their, our, theirs.tells_uses)
+            yield from _attributes(their, our)
     for key in _all(theirs.subscribed, ours.subscribed):
         their, our = theirs.subscribed.get(key), ours.subscribed.get(key)
         # Levels above a subscribed mailbox, not subscribed themselves, may be shown as \Noselect: RFC 3501 6.3.9.
@@ -125,7 +120,7 @@ def _all(theirs: dict[Key, Folder], ours: dict[Key, Folder]) -> list[Key]:
     return [*theirs, *(key for key in ours if key not in theirs)]
 
 
-def _attributes(their: Folder, our: Folder, are_uses_told: bool) -> Iterator[Difference]:
+def _attributes(their: Folder, our: Folder) -> Iterator[Difference]:
     name = readable(their.name)
     compared = _KEPT
     if their.attributes & _CHILDREN and our.attributes & _CHILDREN:  # a server need not tell, RFC 3348
@@ -137,8 +132,7 @@ def _attributes(their: Folder, our: Folder, are_uses_told: bool) -> Iterator[Dif
     if missing:
         yield Difference("special-use", _list(missing), _list(our.attributes & _USES), name)
     elif extra:
-        kind = "special-use" if are_uses_told and their.attributes & _USES else "special-use-extra"
-        yield Difference(kind, _list(their.attributes & _USES), _list(extra), name)
+        yield Difference("special-use-extra", _list(their.attributes & _USES), _list(our.attributes & _USES), name)
 
 
 def _plain(attributes: frozenset[str]) -> frozenset[str]:

@@ -18,7 +18,7 @@ from greenmail.shadow.report import Report, write_json, write_text
 from greenmail.terminal import Bar, plain_console, say, shown
 
 _SETTLE = 1.0  # seconds before a second look
-_PATIENCE = 3  # users in a row of whom a server does not answer
+_PATIENCE = 5  # users in a row of whom a server does not answer
 
 
 def shadow(config: Config, parsed: argparse.Namespace, wait: Callable[[float], None] = time.sleep) -> int:

@@ -221,12 +221,12 @@ def test_a_server_that_dies_is_named_with_the_mailbox(
     assert mailbox is None or (failures[1]["mailbox"] is None and "refused" in failures[1]["text"]), failures
 
 
-def test_a_server_that_is_not_there_is_given_up_after_three_users(
+def test_a_server_that_is_not_there_is_given_up_after_some_users(
     scene: Scene, run: Run, alone: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     users = [argument for number in range(9) for argument in ("--user", f"user{number}")]
     status, document = run("--against", f"imap://127.0.0.1:{free_port()}", *users)
-    assert status == 2 and len(document["accounts"]) == 3
+    assert status == 2 and len(document["accounts"]) == 5
 
 
 def test_encrypted_connections_and_whom_they_believe(scene: Scene, run: Run, alone: None) -> None:
