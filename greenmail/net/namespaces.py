@@ -43,6 +43,7 @@ def space_of(config: Config, table: NamespaceTable) -> Space:
         own_seen=OwnSeen(table.private_seen),
         read_only=table.read_only,
         default_rights=frozenset(table.default_rights),
+        disk_separator="/" if (table.layout or config.layout) == "fs" else ".",
     )
 
 

@@ -116,7 +116,7 @@ class MaildirMails:
     def has_root(self, account: Account) -> bool:
         """Whether there is a `cur` in the root."""
         assert isinstance(account, MaildirAccount), "an account of another store"
-        return os.path.isdir(os.path.join(account.settings.mail_path, "cur"))
+        return os.path.isdir(os.path.join(account.settings.mail_path, account.settings.mailbox_directory, "cur"))
 
     def is_shared(self, mailbox: Mailbox) -> bool:
         """Whether there is a `dovecot-shared` in the mailbox directory."""

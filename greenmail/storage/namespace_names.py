@@ -60,6 +60,7 @@ class Space:
     own_seen: OwnSeen = OwnSeen.AUTO
     read_only: bool = False
     default_rights: Rights = frozenset()  # what everybody may do in mailboxes that say nothing of that
+    disk_separator: str = "."  # between the levels of a mailbox's name on disk: "/" with LAYOUT=fs
 
     @property
     def literal(self) -> str:

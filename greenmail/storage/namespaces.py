@@ -43,8 +43,6 @@ _READ_ONLY: Rights = frozenset("lr")
 class OtherSubscriptions(Protocol):
     """The user's file of subscriptions, for namespaces that have none: prefix and storage name. `formats.md` 3.2."""
 
-    disk_separator: str  # between the levels of a storage name
-
     def others(self) -> list[str]: ...
 
     def add_other(self, text: str) -> bool: ...
@@ -332,13 +330,13 @@ class NamespacesAccount:
             return None
         if located.rest == INBOX:
             return located.prefix.removesuffix(located.space.separator)
-        levels = located.rest.split(self._mails.subscriptions.disk_separator)
+        levels = located.rest.split(located.space.disk_separator)
         return located.prefix + located.space.separator.join(levels)
 
     def _line(self, located: Located) -> str:
         """The line for a name in a namespace without subscriptions: `formats.md` 3.2."""
         levels = (located.rest or INBOX).split(located.space.separator)
-        return located.prefix + self._mails.subscriptions.disk_separator.join(levels)
+        return located.prefix + located.space.disk_separator.join(levels)
 
     def subscribe(self, name: str) -> None:
         """Raises NOT_FOUND if there is no such mailbox."""

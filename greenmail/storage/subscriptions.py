@@ -56,13 +56,12 @@ class Subscriptions:
     Methods raise StorageError. Changes are durable when they return.
     """
 
-    __slots__ = ("_courier", "_files", "_layout", "_path", "_waiting")
-
-    disk_separator = "."  # between the levels of a storage name
+    __slots__ = ("_courier", "_files", "_layout", "_path", "_waiting", "disk_separator")
 
     def __init__(self, files: Files, layout: Layout, waiting: Waiting, control: bytes = b"") -> None:
         """The file is in the root of `layout`, or in `control`."""
         self._files, self._layout, self._waiting = files, layout, waiting
+        self.disk_separator = layout.disk_separator.decode("ascii")
         self._path = (control or layout.root) + b"/subscriptions"
         self._courier = layout.root + b"/courierimapsubscribed"
 
@@ -136,7 +135,7 @@ class Subscriptions:
             return None
 
     def others(self) -> list[str]:
-        """Every line as a text with `disk_separator` between levels: such as name mailboxes of other namespaces."""
+        """Every line as a text, with `disk_separator` between its levels; also what is about other namespaces."""
         found: dict[str, None] = {}
         for _, levels in self._lines(self._read()):
             texts = [decode_level(self._layout, level) for level in levels]

@@ -1,9 +1,10 @@
 """Accounts made of several: the user's own mail under two names, others', nobody's. RFC 2342."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.namespaces import OWN, Spool, shown
+from support.namespaces import OWN, PUBLIC, SHARED, Spool, shown
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import ALL_RIGHTS, SEEN, FlagAction, FlagChange, Mailbox
@@ -213,6 +214,21 @@ def test_subscriptions_stand_in_the_users_own_file_as_dovecot_writes_them(spool:
     for name in names[1:]:
         account.unsubscribe(name)
     assert file.read_bytes() == b"V\t2\n\nWork\n"
+
+
+def test_subscriptions_of_nested_mailboxes(tmp_path: Path) -> None:
+    """As Dovecot 2.3 writes them where INBOX's namespace has LAYOUT=fs and the shared one is Maildir++."""
+    nested = (OWN, replace(PUBLIC, disk_separator="/"), SHARED)
+    spool = Spool(tmp_path, nested, settings={"layout": "fs"})
+    spool.box(spool.home("alice") / "Work" / "Deep")
+    spool.box(spool.public / "News" / "Old", "anyone lr\n")
+    account = spool.worker().account()
+    account.subscribe("Work/Deep")
+    account.subscribe("Public/News/Old")
+    file = spool.home("alice") / "subscriptions"
+    assert file.read_bytes() == b"V\t2\n\nWork\tDeep\nPublic\tNews\tOld\n"
+    file.write_bytes(file.read_bytes() + b"shared\tbob\tWork.Deep\n")
+    assert account.subscriptions() == ["Work/Deep", "Public/News/Old", "shared/bob/Work/Deep"]
 
 
 def test_an_old_file_stays_one(spool: Spool) -> None:
