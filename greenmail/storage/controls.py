@@ -6,7 +6,8 @@ directory has new UIDs, so there is one at both names when the mailbox is rename
 1. a record of the renames is written to the control root, and synced;
 2. of each control directory a copy is made, of hard links, synced, and renamed to the new name; that name is synced;
 3. the mailboxes are renamed: now it is done;
-4. what Dovecot replaced in the old directories meanwhile is taken over, they are removed, then the record.
+4. the old directories get names that are none, so that nobody writes there; what Dovecot replaced in them meanwhile is
+   taken over; they are removed, then the record.
 
     record = *(entry HTAB entry LF)        ; old and new name, as paths below the roots
 
@@ -189,11 +190,9 @@ class Controls:
         source, target = self._root + b"/" + old, self._root + b"/" + new
         is_old, is_new = os.path.lexists(root + old), os.path.lexists(root + new)
         if is_new and not is_old:
-            if is_fresh:
-                self._take_over(source, target)
-            self._drop(source, target, root + old)
+            self._drop(source, target, root + old, is_fresh)
         elif is_old and not is_new:
-            self._drop(target, source, root + new)
+            self._drop(target, source, root + new, False)
 
     def _take_over(self, source: bytes, target: bytes) -> None:
         """What another program replaced in `source` since it was copied."""
@@ -213,7 +212,7 @@ class Controls:
         is_same = (mine.st_dev, mine.st_ino) == (theirs.st_dev, theirs.st_ino)
         return stat.S_ISREG(mine.st_mode) and not is_same and mine.st_mtime_ns > theirs.st_mtime_ns
 
-    def _drop(self, garbage: bytes, kept: bytes, mailbox: bytes) -> None:
+    def _drop(self, garbage: bytes, kept: bytes, mailbox: bytes, is_fresh: bool) -> None:
         """Remove a control directory whose mailbox is not there and whose copy is in use. Raises OSError."""
         if not os.path.isdir(kept):
             return
@@ -224,6 +223,8 @@ class Controls:
             self._files.rename(aside, garbage)
             log.error("control-kept path=%r: it is not the copy of %r", garbage, kept)
             return
+        if is_fresh:
+            self._take_over(aside, kept)
         self._files.fsync_directory(os.path.dirname(garbage))
         self._files.remove_tree(aside)
 

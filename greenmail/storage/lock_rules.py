@@ -61,7 +61,9 @@ class LockRules:
         """`call`, which tells when files change that nobody has locked."""
 
         def checked(name: str, function: Callable[..., Any], *args: Any) -> Any:
-            if name in ("rename", "unlink"):
+            # From what is no mailbox any more into one: RENAME, which holds flocks of its own (`controls`).
+            is_put_back = name == "rename" and b"/.." in os.path.dirname(args[0])
+            if name in ("rename", "unlink") and not is_put_back:
                 for path in args:
                     self._check(name, path)
             return call(name, function, *args)
