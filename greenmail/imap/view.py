@@ -182,8 +182,15 @@ class View:
 
     def _changed(self, uid: int, known: int) -> Changed | None:
         """None for what the client knows, for messages just announced (it asks for them), and for those expunged."""
-        row = self.mailbox.last_row(uid)
         seq = self.seq(uid)
-        if row is None or not 0 < seq <= known or uid in self.pending or self.answered.get(uid, 0) >= row.modseq:
+        if not 0 < seq <= known or uid in self.pending:
+            return None
+        answered = self.answered.get(uid, 0)
+        table = self.mailbox.table
+        place = table.row(uid) if answered else -1  # after an own STORE that is all there is to say, of each message
+        if place >= 0 and answered >= table.modseqs[place]:
+            return None
+        row = self.mailbox.last_row(uid)
+        if row is None or answered >= row.modseq:
             return None
         return Changed(seq, uid, self.flags(uid), row.modseq)

@@ -20,23 +20,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
-from greenmail.message.compressed import MAGIC, kind_of
-from greenmail.message.content import BLOCK, ToDisk
-from greenmail.message.measured import measured
+from greenmail.message.compressed import kind_of
+from greenmail.message.content import ToDisk
 from greenmail.storage.api import FlagAction, FlagChange, Flags
-from greenmail.storage.filesystem import Files, Ownership, refusal, refusing
+from greenmail.storage.filesystem import Files, is_there, refusal, refusing
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_data import write_uidnext
-from greenmail.storage.maildir_find import Item, find_file
+from greenmail.storage.maildir_find import Item
 from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_link import Linked, Original, link_all
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
 from greenmail.storage.maildir_scan import freshen, look
-from greenmail.storage.maildir_write import BATCH, Identity, batches, drop, translate, unlink_same
+from greenmail.storage.maildir_write import Identity, batches, drop, translate, unlink_same
 from greenmail.storage.uidlist_format import format_fields
 
 log = logging.getLogger(__name__)
-
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
 
 
 class MaildirUpload:
@@ -134,7 +132,7 @@ def deliver(files: Files, steps: Sequence[_Step], directories: Sequence[bytes]) 
     done: list[_Step] = []
     try:
         for step in steps:
-            if os.path.lexists(step.target):  # a rename would lose the message that is there
+            if is_there(step.target):  # a rename would lose the message that is there
                 raise FileExistsError(errno.EEXIST, "a message of this name is there")
             files.rename(step.source, step.target)
             done.append(step)
@@ -239,113 +237,6 @@ def _deliver_and_number(
 # COPY and MOVE
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A message that is to be copied."""
-
-    item: Item
-    flags: Flags
-    guid: bytes
-    temporary: bytes  # in the target's tmp/
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """What `link_all` made of an original: None as `sizes` if it is gone."""
-
-    original: Original
-    sizes: Sizes | None
-    date: int
-    name_is_right: bool  # the sizes in the name are those of the file
-    stored: int = 0  # octets of the file itself
-    source: Identity = (0, 0)  # the file that was copied
-    made: Identity = (0, 0)  # the copy; the same file if it is a link
-
-
-def link_all(files: Files, directory: bytes, originals: Sequence[Original], owner: Ownership) -> list[Linked] | OSError:
-    """Link messages into the target's `tmp/`; all, or none and what went wrong. In the pool."""
-    made: list[Linked] = []
-    try:
-        for original in originals:
-            made.append(_link_one(files, directory, original, owner))
-    except OSError as error:
-        for linked in made:
-            if linked.sizes is not None:
-                files.unlink_quietly(linked.original.temporary)
-        return error
-    return made
-
-
-def _link_one(files: Files, directory: bytes, original: Original, owner: Ownership) -> Linked:
-    name, is_new = original.item.name, original.item.is_new
-    base = base_name(name)
-    for _ in range(BATCH):
-        try:
-            descriptor = files.open(directory + (b"/new/" if is_new else b"/cur/") + name, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            found = find_file(files, directory, base)
-            if found is None:
-                break
-            name, is_new = found
-            continue
-        try:
-            return _link_open(files, descriptor, directory + (b"/new/" if is_new else b"/cur/") + name, original, owner)
-        except FileNotFoundError:
-            continue  # renamed between open and link: what is open is the message, but a link wants its name
-        finally:
-            files.close(descriptor)
-    return Linked(original, None, -1, False)
-
-
-def _link_open(files: Files, descriptor: int, path: bytes, original: Original, owner: Ownership) -> Linked:
-    found = files.fstat(descriptor)
-    try:
-        files.link(path, original.temporary)
-        linked = files.lstat(original.temporary)
-        # What stands at the path may be another file than the one that is open: then this one is the message.
-        source = made = linked.st_dev, linked.st_ino
-        if source != (found.st_dev, found.st_ino):
-            files.unlink(original.temporary)
-            raise FileNotFoundError(errno.ENOENT, "replaced while it was copied")
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        source, made = (found.st_dev, found.st_ino), _copy_octets(files, descriptor, original.temporary, found, owner)
-    real, name_is_right = _sizes(files, descriptor, sizes_of(base_name(original.item.name)), found.st_size)
-    return Linked(original, real, int(found.st_mtime), name_is_right, found.st_size, source, made)
-
-
-def _sizes(files: Files, descriptor: int, claimed: Sizes, size: int) -> tuple[Sizes, bool]:
-    """The sizes of a file, and whether its name can keep what it says. A compressed one is unpacked only without W."""
-    disk, crlf = claimed.on_disk, claimed.with_crlf
-    is_claimed = disk is not None and crlf is not None and disk <= crlf <= 2 * disk
-    if is_claimed and (disk == size or kind_of(files.pread(descriptor, MAGIC, 0)) is not None):
-        return claimed, True
-    found = measured(descriptor, -1 if disk is None else disk)
-    if found.damage:  # nobody can say
-        return Sizes(found.disk if disk is None else disk, found.crlf if crlf is None else crlf), True
-    return Sizes(found.disk, found.crlf), disk in (None, found.disk) and crlf in (None, found.crlf)
-
-
-def _copy_octets(files: Files, descriptor: int, path: bytes, found: os.stat_result, owner: Ownership) -> Identity:
-    """A new file at `path` with everything that can be read from `descriptor`, durable."""
-    target = files.create_exclusive(path, owner)
-    try:
-        place = 0
-        while data := files.pread(descriptor, BLOCK, place):
-            files.write_all(target, data)
-            place += len(data)
-        files.set_mtime(target, found.st_mtime_ns)
-        files.fsync(target)
-        made = files.fstat(target)
-    except OSError:
-        files.unlink_quietly(path)
-        raise
-    finally:
-        files.close(target)
-    return made.st_dev, made.st_ino
-
-
 def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     """`api.Mailbox.copy`."""
     return [(linked.original.item.uid, uid) for linked, uid in _copy(box, uids, target)]
@@ -386,10 +277,11 @@ def _originals(box: Box, uids: Sequence[int], target: Box) -> list[Original]:
     for uid in sorted(set(uids)):
         where = box.index.where(uid)
         if where is not None:
-            flags = box.index.table.flags_of(box.index.table.row(uid))
+            row = box.index.table.row(uid)
+            flags = box.index.table.flags_of(row)
             guid = box.uidlist.field(uid, b"G") or base_name(where[0])
             temporary = target.tmp_path + target.context.unique.next()
-            originals.append(Original(Item(uid, *where), flags, guid, temporary))
+            originals.append(Original(Item(uid, *where), flags, guid, temporary, box.index.table.sizes[row]))
     return originals
 
 

@@ -8,14 +8,13 @@ values.
 
 import errno
 import logging
-import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import StorageError
 from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
-from greenmail.storage.filesystem import Files, refusal
+from greenmail.storage.filesystem import Files, is_there, refusal
 from greenmail.storage.flag_names import FlagNames
 from greenmail.storage.keywords import is_keyword
 from greenmail.storage.maildir_box import Box
@@ -105,7 +104,7 @@ def _apply_one(
             return Outcome(item.uid, name, is_new, False)
         target = directory + b"/cur/" + wanted
         try:
-            if os.path.lexists(target):  # a second file of this base name: the next look parts them
+            if is_there(target):  # a second file of this base name: the next look parts them
                 return Outcome(item.uid, name, is_new, False, _twin())
             files.rename(directory + (b"/new/" if is_new else b"/cur/") + name, target)
             return Outcome(item.uid, wanted, False, True)
@@ -196,6 +195,8 @@ def _add_keywords(box: Box, new: list[str]) -> set[str]:
 
 def _change_overflow(box: Box, items: Sequence[Item], action: FlagAction, beyond: Flags) -> None:
     """Keywords without a letter, by base name."""
+    if not beyond and not box.overflow.names:
+        return
     wanted: dict[bytes, Flags] = {}
     for item in items:
         base = base_name(item.name)
@@ -212,6 +213,7 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
     change = Change()
     changed: list[int] = []
     failed: OSError | None = None
+    table, names, in_new = box.index.table, box.index.names, box.index.in_new
     infos: set[bytes] = set()
     for outcome in outcomes:
         failed = failed or outcome.error
@@ -221,13 +223,13 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
     if any(letter >= FIRST_KEYWORD for letter in letters) and box.keywords.name_letters(letters, write=True):
         box.forget_meanings()
     for outcome in outcomes:
-        where = box.index.where(outcome.uid)
+        row = table.row(outcome.uid)
         if outcome.name is None or (outcome.error is not None and outcome.error.errno == errno.EBUSY):
             box.is_settled = False  # the next look finds out
-        elif where is not None:
+        elif row >= 0:
             flags = box.flags_of(outcome.name, outcome.is_new)
-            differs = flags != box.index.table.flags_of(box.index.table.row(outcome.uid))
-            if differs or where != (outcome.name, outcome.is_new):
+            differs = flags != table.flag_sets[table.flags[row]]
+            if differs or (names[row], outcome.uid in in_new) != (outcome.name, outcome.is_new):
                 change.became(outcome.uid, outcome.name, outcome.is_new, flags if differs else None)
             if differs:
                 changed.append(outcome.uid)
@@ -344,7 +346,7 @@ def move_to_cur(files: Files, directory: bytes, items: Sequence[Item]) -> list[O
         name = in_cur(item.name)
         target = directory + b"/cur/" + name
         try:
-            if os.path.lexists(target):
+            if is_there(target):
                 raise _twin()
             files.rename(directory + b"/new/" + item.name, target)
             outcomes.append(Outcome(item.uid, name, False, True))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from greenmail.errors import Refused
 from greenmail.imap import grammar, rights, serialize
+from greenmail.imap.columns import known_rows, numbers_of
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
@@ -14,7 +15,7 @@ from greenmail.imap.news import tells_modseq
 from greenmail.imap.response import EXPUNGEISSUED, LIMIT, NOPERM, Completion, No, Ok
 from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
 from greenmail.imap.session import Session
-from greenmail.imap.view import View
+from greenmail.imap.view import RECENT, View
 from greenmail.storage.api import SYSTEM_FLAGS, FlagAction, FlagChange, Flags, Stored
 from greenmail.storage.flag_names import changed
 
@@ -81,7 +82,10 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
     for start in range(0, len(uids), _CHUNK):
         chunk = [uid for uid in uids[start : start + _CHUNK] if uid not in missing]
         # Rendered and marked in one step, then written: what others do meanwhile is news.
-        lines = [_answer(session, view, request, uid, expected.get(uid), uid in modified) for uid in chunk]
+        if request.silent or modified:
+            lines = [_answer(session, view, request, uid, expected.get(uid), uid in modified) for uid in chunk]
+        else:
+            lines = _plain_answers(session, view, request.uid, chunk)
         session.out.write(b"".join(lines))
         session.breathe()
     return _completion(view, request, done)
@@ -126,6 +130,27 @@ def _expected(view: View, uids: Iterable[int], change: FlagChange) -> dict[int, 
 
 def _folded(flags: Iterable[str]) -> Flags:
     return frozenset(flag.casefold() for flag in flags)
+
+
+def _plain_answers(session: Session, view: View, with_uid: bool, uids: list[int]) -> list[bytes]:
+    """`_answer` for messages that all have one, at once: flags are rendered once for each set of them."""
+    rows = known_rows(view.mailbox, uids)
+    with_modseq = tells_modseq(session)
+    rendered: dict[Flags, bytes] = {}
+    lines: list[bytes] = []
+    for seq, uid, flags, modseq in zip(numbers_of(view, rows.uids), rows.uids, rows.flags, rows.modseqs, strict=True):
+        if not seq:
+            continue
+        shown = flags | {RECENT} if uid in view.recent else flags
+        words = rendered.get(shown)
+        if words is None:
+            words = rendered[shown] = serialize.flag_list(shown)
+        if modseq > view.answered.get(uid, 0):
+            view.answered[uid] = modseq
+        before = b"UID %d " % uid if with_uid else b""
+        behind = b" MODSEQ (%d)" % modseq if with_modseq else b""
+        lines.append(b"* %d FETCH (%bFLAGS %b%b)\r\n" % (seq, before, words, behind))
+    return lines
 
 
 def _answer(

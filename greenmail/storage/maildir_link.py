@@ -1,0 +1,156 @@
+"""Messages into another mailbox's `tmp/`, for COPY and MOVE: hard links where that is possible. `formats.md` 2.9."""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from greenmail.message.compressed import MAGIC, kind_of
+from greenmail.message.content import BLOCK
+from greenmail.message.measured import measured
+from greenmail.storage.api import Flags
+from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.maildir_find import Item, find_file
+from greenmail.storage.maildir_name import Sizes, base_name, sizes_of
+from greenmail.storage.maildir_write import BATCH, Identity
+
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A message that is to be copied."""
+
+    item: Item
+    flags: Flags
+    guid: bytes
+    temporary: bytes  # in the target's tmp/
+    size: int = -1  # with CRLF line ends; -1: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What `link_all` made of an original: None as `sizes` if it is gone."""
+
+    original: Original
+    sizes: Sizes | None
+    date: int
+    name_is_right: bool  # the sizes in the name are those of the file
+    stored: int = 0  # octets of the file itself
+    source: Identity = (0, 0)  # the file that was copied
+    made: Identity = (0, 0)  # the copy; the same file if it is a link
+
+
+def link_all(files: Files, directory: bytes, originals: Sequence[Original], owner: Ownership) -> list[Linked] | OSError:
+    """Link messages into the target's `tmp/`; all, or none and what went wrong. In the pool."""
+    made: list[Linked] = []
+    try:
+        for original in originals:
+            made.append(_link_one(files, directory, original, owner))
+    except OSError as error:
+        for linked in made:
+            if linked.sizes is not None:
+                files.unlink_quietly(linked.original.temporary)
+        return error
+    return made
+
+
+def _link_one(files: Files, directory: bytes, original: Original, owner: Ownership) -> Linked:
+    name, is_new = original.item.name, original.item.is_new
+    base = base_name(name)
+    for _ in range(BATCH):
+        path = directory + (b"/new/" if is_new else b"/cur/") + name
+        try:
+            return _link_or_copy(files, path, original, owner)
+        except FileNotFoundError:
+            found = find_file(files, directory, base)
+            if found is None:
+                break
+            name, is_new = found
+    return Linked(original, None, -1, False)
+
+
+def _link_or_copy(files: Files, path: bytes, original: Original, owner: Ownership) -> Linked:
+    try:
+        return _linked(files, path, original)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+    return _copied(files, path, original, owner)
+
+
+def _linked(files: Files, path: bytes, original: Original) -> Linked:
+    """What the name leads to at this moment is the message: so the link is looked at, not what it was made of."""
+    files.link(path, original.temporary)
+    try:
+        found = files.lstat(original.temporary)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.ELOOP, "not a file")
+        claimed = sizes_of(base_name(original.item.name))
+        if claimed.on_disk == found.st_size and _is_possible(claimed):
+            real, name_is_right = claimed, True
+        else:
+            descriptor = files.open(original.temporary, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                real, name_is_right = _sizes(files, descriptor, original, found.st_size)
+            finally:
+                files.close(descriptor)
+    except OSError:
+        files.unlink_quietly(original.temporary)
+        raise
+    identity = found.st_dev, found.st_ino
+    return Linked(original, real, int(found.st_mtime), name_is_right, found.st_size, identity, identity)
+
+
+def _copied(files: Files, path: bytes, original: Original, owner: Ownership) -> Linked:
+    """Where there can be no link."""
+    descriptor = files.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        found = files.fstat(descriptor)
+        made = _copy_octets(files, descriptor, original.temporary, found, owner)
+        real, name_is_right = _sizes(files, descriptor, original, found.st_size)
+    finally:
+        files.close(descriptor)
+    source = found.st_dev, found.st_ino
+    return Linked(original, real, int(found.st_mtime), name_is_right, found.st_size, source, made)
+
+
+def _is_possible(claimed: Sizes) -> bool:
+    disk, crlf = claimed.on_disk, claimed.with_crlf
+    return disk is not None and crlf is not None and disk <= crlf <= 2 * disk
+
+
+def _sizes(files: Files, descriptor: int, original: Original, size: int) -> tuple[Sizes, bool]:
+    """The sizes of a file, and whether its name can keep what it says. A compressed one is unpacked only without W."""
+    claimed = sizes_of(base_name(original.item.name))
+    disk, crlf = claimed.on_disk, claimed.with_crlf
+    if _is_possible(claimed) and (disk == size or kind_of(files.pread(descriptor, MAGIC, 0)) is not None):
+        return claimed, True
+    # Counted before, of this very file: files do not change.
+    counted = Sizes(size, original.size)
+    if claimed == Sizes(None, None) and _is_possible(counted) and kind_of(files.pread(descriptor, MAGIC, 0)) is None:
+        return counted, True
+    found = measured(descriptor, -1 if disk is None else disk)
+    if found.damage:  # nobody can say
+        return Sizes(found.disk if disk is None else disk, found.crlf if crlf is None else crlf), True
+    return Sizes(found.disk, found.crlf), disk in (None, found.disk) and crlf in (None, found.crlf)
+
+
+def _copy_octets(files: Files, descriptor: int, path: bytes, found: os.stat_result, owner: Ownership) -> Identity:
+    """A new file at `path` with everything that can be read from `descriptor`, durable."""
+    target = files.create_exclusive(path, owner)
+    try:
+        place = 0
+        while data := files.pread(descriptor, BLOCK, place):
+            files.write_all(target, data)
+            place += len(data)
+        files.set_mtime(target, found.st_mtime_ns)
+        files.fsync(target)
+        made = files.fstat(target)
+    except OSError:
+        files.unlink_quietly(path)
+        raise
+    finally:
+        files.close(target)
+    return made.st_dev, made.st_ino
