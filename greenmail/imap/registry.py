@@ -31,6 +31,7 @@ from greenmail.imap.commands import (
 from greenmail.imap.ext import (
     acl,
     appendlimit,
+    binary,
     compress,
     condstore,
     list_myrights,
@@ -63,6 +64,7 @@ FEATURES: tuple[Feature, ...] = (
     store.FEATURE,
     acl.FEATURE,
     appendlimit.FEATURE,
+    binary.FEATURE,
     compress.FEATURE,
     condstore.FEATURE,
     list_myrights.FEATURE,

@@ -15,6 +15,7 @@ from greenmail.imap.commands.listing import render_renamed
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import date_time
 from greenmail.imap.ext import quota
+from greenmail.imap.ext.binary import BinaryUpload
 from greenmail.imap.response import NONEXISTENT, TOOBIG, Ok
 from greenmail.imap.sequence_set import compact
 from greenmail.imap.session import Session
@@ -26,23 +27,30 @@ _ANNOUNCED = re.compile(rb"(~?)\{[0-9]++\+?\}\r\n")  # to the end of the text: t
 class Streamed:
     """A message on its way: the sink of its literal, and afterwards what the command finds in its place."""
 
-    def __init__(self, name: str, number: int, mailbox: Mailbox, upload: Upload) -> None:
+    def __init__(
+        self, name: str, number: int, mailbox: Mailbox, upload: Upload, binary: BinaryUpload | None = None
+    ) -> None:
         self.name = name
         self.number = number  # in its command, from 1
         self.mailbox = mailbox
         self.upload = upload
+        self._binary = binary  # of a literal8
         self._is_open = True
 
     def write(self, data: bytes) -> None:
-        self.upload.write(data)
+        (self._binary or self.upload).write(data)
 
     def finish(self) -> "Streamed":
+        if self._binary is not None:
+            self._binary.finish()
         return self
 
     def abort(self) -> None:
         """Remove it, unless it was saved; and give back the mailbox."""
         if self._is_open:
             self._is_open = False
+            if self._binary is not None:
+                self._binary.abort()
             try:
                 self.upload.abort()
             finally:
@@ -99,7 +107,7 @@ def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
         name, number = grammar.mailbox(cur), 1
     flags, date = append_opts(cur)
     announced = _ANNOUNCED.fullmatch(cur.text, cur.pos)
-    if announced is None or announced[1]:
+    if announced is None:
         raise cur.wrong("expected a message as a literal")
     if size > session.limits.max_request_size:
         raise Refused(f"a message may have {session.limits.max_request_size} octets at most", TOOBIG)
@@ -111,7 +119,7 @@ def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
         upload = mailbox.upload()
         undo.pop_all()
     upload.flags, upload.date = rights.settable(mine, flags), date  # RFC 4314 4: the others are not refused, but lost
-    return Streamed(name, number, mailbox, upload)
+    return Streamed(name, number, mailbox, upload, BinaryUpload(session, upload) if announced[1] else None)
 
 
 def run_append(session: Session, request: AppendRequest) -> Ok:

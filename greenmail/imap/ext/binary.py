@@ -1,0 +1,52 @@
+"""BINARY, RFC 3516: FETCH BINARY is a part of RFC 9051 and lives there; here is APPEND of a literal8.
+
+append-data =/ literal8
+
+What is binary in the message becomes base64 before it is stored (`message.unbinary`). Until all of it has come it is
+kept aside, in memory or in a file without a name.
+"""
+
+import tempfile
+
+from greenmail.errors import Refused
+from greenmail.imap.command import Capability, Feature, always
+from greenmail.imap.response import UNKNOWN_CTE
+from greenmail.imap.session import Session
+from greenmail.message.unbinary import Unfit, as_text
+from greenmail.storage.api import Upload
+
+_IN_MEMORY = 1 << 18  # octets of a message that are kept in memory
+_PIECE = 65536  # octets given to the store at once
+
+
+class BinaryUpload:
+    """An `Upload` that may be given any octets; the store sees them when all are there."""
+
+    def __init__(self, session: Session, upload: Upload) -> None:
+        self._session = session
+        self._upload = upload
+        self._aside = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 # `abort` and `finish` close it
+
+    def write(self, data: bytes) -> None:
+        """The next octets."""
+        self._aside.write(data)
+
+    def finish(self) -> None:
+        """All of them have come. Raises Refused: RFC 3516 4.4 UNKNOWN-CTE."""
+        self._aside.seek(0)
+        data = self._aside.read()
+        self._aside.close()
+        try:
+            text: bytes = self._session.blocking(as_text, data)
+        except Unfit:
+            raise Refused("the binary content of this message cannot be stored", UNKNOWN_CTE) from None
+        for start in range(0, len(text), _PIECE):
+            self._upload.write(text[start : start + _PIECE])
+            self._session.breathe()
+
+    def abort(self) -> None:
+        """Nobody wants it."""
+        self._aside.close()
+
+
+FEATURE = Feature("binary", capabilities=(Capability("BINARY", always),))
