@@ -102,14 +102,17 @@ class MaildirMails:
 
     def owners(self, space: Space) -> list[str]:
         """Those with an access control list anywhere."""
-        roots: list[tuple[str, bytes, bytes]] = []
+        roots: list[tuple[str, list[tuple[bytes, int]]]] = []
         for owner in self._everybody(space):
             try:
                 settings = self._settings_of(space, owner)
             except StorageError as error:
                 log.debug("namespace prefix=%r owner=%r error=%r", space.prefix, owner, error.text)
                 continue
-            roots.append((owner, os.fsencode(settings.mail_path), os.fsencode(settings.inbox_path)))
+            places = [(os.fsencode(settings.mail_path), _DEPTH if settings.layout == "fs" else 1)]
+            if settings.inbox_path:
+                places.append((os.fsencode(settings.inbox_path), 0))
+            roots.append((owner, places))
         found: list[str] = self.runtime.blocking(_sharing, self._files, roots)
         return sorted(found)
 
@@ -130,26 +133,25 @@ class MaildirMails:
         return SeenFile(self._files, common + b"/greenmail-data/seen/" + mailbox_id.encode("ascii"), waiting)
 
 
-def _sharing(files: Files, roots: Sequence[tuple[str, bytes, bytes]]) -> list[str]:
-    """In the pool: the owners, given with root and inbox, in whose mail there is an access control list."""
-    return [
-        owner
-        for owner, root, inbox in roots
-        if _has_list(files, root, _DEPTH) or (inbox and _has_list(files, inbox, 0))
-    ]
+def _sharing(files: Files, roots: Sequence[tuple[str, Sequence[tuple[bytes, int]]]]) -> list[str]:
+    """In the pool: the owners in whose mail, given by directories and the levels below them, there is a list."""
+    return [owner for owner, places in roots if any(_has_list(files, path, depth) for path, depth in places)]
 
 
 def _has_list(files: Files, directory: bytes, depth: int) -> bool:
+    if any(os.path.lexists(directory + b"/" + name) for name in (FILE, COURIER_FILE)):
+        return True
+    if depth == 0:
+        return False
     try:
         entries = files.scan(directory)
     except OSError as error:
         log.debug("namespace path=%r error=%s", directory, error)
         return False
-    if any(entry.name in (FILE, COURIER_FILE) for entry in entries):
-        return True
-    return depth > 0 and any(
-        entry.is_directory
-        and entry.name not in _NO_MAILBOX
-        and _has_list(files, directory + b"/" + entry.name, depth - 1)
-        for entry in entries
-    )
+    for entry in entries:
+        if entry.name in _NO_MAILBOX or not (entry.is_directory or entry.is_symlink):
+            continue
+        # A link may lead round in a circle.
+        if _has_list(files, directory + b"/" + entry.name, 0 if entry.is_symlink else depth - 1):
+            return True
+    return False

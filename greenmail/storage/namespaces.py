@@ -119,8 +119,7 @@ class NamespacesAccount:
 
     def _account(self, space: Space, owner: str) -> Account:
         """The account behind a namespace; kept open as long as this one is."""
-        if space.alias_for is not None:
-            space = next(one for one in self.spaces if one.prefix == space.alias_for and one.alias_for is None)
+        space = self._meant(space)
         key = (space.prefix, owner)
         if key not in self._accounts:
             account = self._mails.open(space, owner)
@@ -129,6 +128,12 @@ class NamespacesAccount:
             else:
                 self._accounts[key] = account
         return self._accounts[key]
+
+    def _meant(self, space: Space) -> Space:
+        """What an alias stands for; any other namespace itself."""
+        if space.alias_for is None:
+            return space
+        return next(one for one in self.spaces if one.prefix == space.alias_for and one.alias_for is None)
 
     def _mount(self, space: Space, prefix: str, owner: str) -> _Mount:
         """Raises NOT_FOUND: no such user, or the user himself."""
@@ -153,7 +158,7 @@ class NamespacesAccount:
 
     def _writable(self, name: str) -> tuple[_Mount, str]:
         mount, inner = self._find(name)
-        if mount.space.read_only:
+        if self._meant(mount.space).read_only:
             raise StorageError(Reason.READ_ONLY, "Nothing can be changed in this namespace.")
         return mount, inner
 
@@ -250,7 +255,7 @@ class NamespacesAccount:
 
     def _own_seen(self, mount: _Mount, mailbox: Mailbox) -> tuple[PrivateSeen | None, Callable[[], None]]:
         """The reader's own \\Seen, if it is his own there; and what is to be done when the mailbox is closed."""
-        wanted = mount.space.own_seen
+        wanted = self._meant(mount.space).own_seen
         if wanted is OwnSeen.AUTO and mount.space.kind is not Kind.PRIVATE:
             wanted = OwnSeen.YES if self._mails.is_shared(mailbox) else OwnSeen.NO
         if wanted is not OwnSeen.YES:
@@ -377,9 +382,10 @@ class NamespacesAccount:
         """What the user may do with this mailbox."""
         mount, inner = self._find(name)
         rights = mount.account.my_rights(inner)
-        if not mount.space.read_only:
+        space = self._meant(mount.space)
+        if not space.read_only:
             return rights
-        return rights & (_READ_ONLY | {"s"} if mount.space.own_seen is OwnSeen.YES else _READ_ONLY)
+        return rights & (_READ_ONLY | {"s"} if space.own_seen is OwnSeen.YES else _READ_ONLY)
 
     def may_create(self, name: str) -> bool:
         """Whether the user may make a mailbox of this name."""
@@ -389,7 +395,7 @@ class NamespacesAccount:
             if error.reason is not Reason.NOT_FOUND:
                 raise
             return False
-        return not mount.space.read_only and mount.account.may_create(inner)
+        return not self._meant(mount.space).read_only and mount.account.may_create(inner)
 
     def acl(self, name: str) -> list[AclEntry]:
         """The access control list."""

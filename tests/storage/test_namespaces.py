@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.namespaces import OWN, PUBLIC, SHARED, Spool, shown
+from support.namespaces import ALIAS, OWN, PUBLIC, SHARED, Spool, shown
 
 from greenmail.errors import Reason, StorageError
+from greenmail.runtime import direct
 from greenmail.storage.api import ALL_RIGHTS, SEEN, FlagAction, FlagChange, Mailbox
+from greenmail.storage.maildir_namespaces import MaildirMails
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.mounted import MountedMailbox
 from greenmail.storage.namespace_names import Kind, OwnSeen, Space
 from greenmail.storage.namespaces import NamespacesAccount
@@ -196,6 +199,34 @@ def test_nothing_changes_in_a_read_only_namespace(spool: Spool) -> None:
         lambda: account.rename("Public/News", "Public/Olds"),
     ):
         assert refusal(change) is Reason.READ_ONLY
+
+
+def test_an_alias_is_as_what_it_stands_for(spool: Spool) -> None:
+    spool.spaces = (replace(OWN, read_only=True, own_seen=OwnSeen.YES), ALIAS)
+    account = spool.worker().account()
+    assert account.my_rights("INBOX.Work") == account.my_rights("Work") == frozenset("lrs")
+    assert refusal(lambda: account.delete("INBOX.Work")) is Reason.READ_ONLY
+    assert not account.may_create("INBOX.x")
+    assert not account.open("INBOX.Work").tracks_modseq
+
+
+@pytest.mark.parametrize(
+    "layout, lists, expected",
+    [
+        ("maildir++", ["bob/dovecot-acl", "carol/.A.B/courierimapacl"], ["bob", "carol"]),
+        ("maildir++", ["bob/.A/cur/dovecot-acl", "carol/dovecot-acl-list"], []),
+        ("fs", ["bob/A/B/C/dovecot-acl", "carol/A/cur/dovecot-acl"], ["bob"]),
+    ],
+)
+def test_who_may_share_something(tmp_path: Path, layout: str, lists: list[str], expected: list[str]) -> None:
+    spool = Spool(tmp_path, (OWN, SHARED), settings={"layout": layout})
+    for path in lists:
+        file = spool.path / "home" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("anyone lr\n")
+    (spool.home("carol") / "circle").symlink_to(spool.home("carol"))
+    mails = MaildirMails(MaildirStore(direct()), "alice", spool.settings_of("alice"), lambda space: [*spool.users, "x"])
+    assert mails.owners(SHARED) == expected
 
 
 # Subscriptions
