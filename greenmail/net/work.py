@@ -9,6 +9,7 @@ zero sleep lets other green threads run but no input in: so a pause is always a 
 # (gevent has no type hints)
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 TURN = 0.002  # seconds that a green thread may run before `breathe` pauses it
 PAUSE = 0.0001  # the shortest sleep that lets input in
 LAG_INTERVAL = 0.5
+SWITCH = (
+    0.0005  # seconds after which a thread of the pool hands the interpreter to the event loop (Python's own: 0.005)
+)
 
 
 class Clock:
@@ -132,6 +136,8 @@ class Work:
     """A worker's runtime: made once, after the fork."""
 
     def __init__(self, pool_size: int, password_threads: int = 1) -> None:
+        # Each system call of the loop hands the interpreter over and has to get it back: some ten times a command.
+        sys.setswitchinterval(SWITCH)
         self.clock = Clock()
         self.pool = Pool("work", pool_size, self.clock)
         self.passwords = Pool("password", password_threads, self.clock)

@@ -34,6 +34,8 @@ from greenmail.storage.uidvalidity import next_uidvalidity
 
 log = logging.getLogger(__name__)
 
+_MANY = 200  # directories that are not listed on the event loop
+
 
 class MaildirAccount:
     """See the module's text; made by `MaildirStore`."""
@@ -110,11 +112,20 @@ class MaildirAccount:
         uses = self._uses.read()
         given: set[str] = set()
         found: list[Folder] = []
-        for folder in self._folders.listing():
+        for folder in self._list():
             mine = tuple(use for use in uses.get(folder.name, ()) if use not in given) if folder.selectable else ()
             given.update(mine)
             found.append(Folder(folder.name, folder.selectable, folder.has_children, mine) if mine else folder)
         return self._access.visible(found)
+
+    def _list(self) -> list[Folder]:
+        """What is on disk; in the pool if that is much. Made of the settings and the disk alone."""
+        with refusing("The mailboxes cannot be listed"):
+            found = self._files.stat(self._places.root)
+        is_long_work = found.st_nlink > _MANY or found.st_size > _MANY * 32
+        listed = self._worker.runtime.blocking(self._folders.listing) if is_long_work else self._folders.listing()
+        assert isinstance(listed, list)
+        return listed
 
     def _purge(self) -> None:
         """Once an account object: what was left behind long ago goes, `formats.md` 4.4."""

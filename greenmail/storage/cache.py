@@ -262,6 +262,10 @@ class Cache:
             return True
         return (found.st_dev, found.st_ino) != (mine.st_dev, mine.st_ino)
 
+    def memory(self) -> int:
+        """Octets that it takes up in memory, estimated."""
+        return sum(17 * len(known.keys) + 150 * len(known.loose) for known in self._kinds.values())
+
     def octets(self) -> int:
         """The size of the file."""
         return os.fstat(self._fd).st_size if self._fd >= 0 else 0
@@ -284,7 +288,7 @@ class Cache:
                     values[_key(uid, kind)] = os.pread(self._fd, length - _RECORD.size, place + _RECORD.size)
         parts = [MAGIC, secrets.token_bytes(16), self._owner]
         parts.extend(_record(key & _UID, key >> _KIND_SHIFT, values[key]) for key in sorted(values))
-        replace_cache_file(self._files, self._path, b"".join(parts), self._ownership)
+        replace_cache_file(self._files, self._path, [b"".join(parts)], self._ownership)
         self.close()
         self._open()
 

@@ -162,4 +162,4 @@ def open_journal(files: Files, path: bytes) -> Journal | None:
 def create(files: Files, path: bytes, ident: str, previous: str, owner: Ownership) -> None:
     """Put a new journal in the place of the one at `path`. Raises OSError."""
     header = pack({"ident": ident, "previous": previous})
-    replace_cache_file(files, path, MAGIC + header, owner)
+    replace_cache_file(files, path, [MAGIC + header], owner)

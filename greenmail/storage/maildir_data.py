@@ -50,4 +50,4 @@ def _create(files: Files, directory: bytes, path: bytes, data: bytes) -> None:
     owner = ownership(files.stat(os.path.dirname(directory)))
     with contextlib.suppress(FileExistsError):
         files.make_directory(directory, owner)
-    replace_cache_file(files, path, data, owner)
+    replace_cache_file(files, path, [data], owner)

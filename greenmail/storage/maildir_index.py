@@ -243,6 +243,19 @@ class Index:
         self.octets = sum(size for size in table.sizes if size >= 0)
         self.unknown_sizes = sum(1 for size in table.sizes if size < 0)
 
+    def compact_flags(self) -> None:
+        """Forget sets of flags that no message has, if there are many. Nobody may hold numbers of sets meanwhile."""
+        table = self.table
+        if len(table.flag_sets) <= _SETS:
+            return
+        used = sorted(set(table.flags) | {0})
+        numbers = {old: new for new, old in enumerate(used)}
+        sets = [table.flag_sets[old] for old in used]
+        table.flags[:] = array(table.flags.typecode, map(numbers.__getitem__, table.flags))
+        table.flag_sets[:] = sets
+        table._sets.clear()
+        table._sets.update((flags, number) for number, flags in enumerate(sets))
+
     def adopt(self, other: "Index") -> None:
         """Become `other`, in place: views and sessions hold on to this table."""
         mine, theirs = self.table, other.table
@@ -276,6 +289,7 @@ class Index:
         return Snapshot(meta, columns, self.names)
 
 
+_SETS = 1000  # sets of flags that are kept, used or not
 _KEPT = (
     "in_new",
     "new_names",
@@ -311,6 +325,7 @@ def from_snapshot(snapshot: Snapshot) -> Index | None:
     index.history = History(index.modseq)
     index.history.expunged = [(modseq, first, last) for modseq, first, last in meta["expunged"]]
     index.history.expunged_floor = meta["expunged_floor"]
+    index.compact_flags()
     index.recount()
     return index
 

@@ -15,6 +15,7 @@ conclusions ("new", "gone") are drawn from listings under the lock.
 import logging
 import os
 import stat
+from array import array
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Flags
@@ -22,7 +23,8 @@ from greenmail.storage.filesystem import Files, is_stale, refusing, sync_names
 from greenmail.storage.maildir_box import HOT_NS, LARGE, Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
-from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of, uid_order
+from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of
+from greenmail.storage.maildir_slices import SLICE, in_uid_order, set_of, sparing_collections
 from greenmail.storage.maildir_twins import Scan, give_base, part_twins
 from greenmail.storage.mounts import TICK_NS
 from greenmail.storage.uidlist import Refreshed
@@ -134,12 +136,22 @@ def _went_back(box: Box, now: int) -> bool:
 
 
 def _cur_is_as_known(box: Box) -> bool:
-    in_new = box.index.in_new
-    listed = _list(box, box.cur_path)  # lets others run: compare with what is known afterwards
-    known = {
-        name for uid, name in zip(box.index.table.uids, box.index.names, strict=True) if not in_new or uid not in in_new
-    }
-    return len(known) == len(listed) and known.issuperset(listed)
+    index = box.index
+    # Copies: a change of our own while the pool lists only makes the two differ, which is looked into under the lock.
+    uids, names, in_new = index.table.uids[:], index.names[:], frozenset(index.in_new)
+    same: bool = box.offload(len(names) > LARGE, _is_listed, box.files, box.cur_path, (uids, names, in_new))
+    return same
+
+
+def _is_listed(files: Files, path: bytes, known: tuple["array[int]", Names, frozenset[int]]) -> bool:
+    """Whether exactly the files of `cur/` that are known (UIDs, names, UIDs of those in `new/`) are there."""
+    uids, names, in_new = known
+    listed = set_of(list_names(files, path))
+    if in_new:
+        names = [name for uid, name in zip(uids, names, strict=True) if uid not in in_new]
+    return len(names) == len(listed) and all(
+        listed.issuperset(names[start : start + SLICE]) for start in range(0, len(names), SLICE)
+    )
 
 
 def sync(box: Box, full: bool = False) -> None:
@@ -170,11 +182,12 @@ def _sync(box: Box, full: bool, verify: bool) -> None:
     if list_new:
         is_large = box.is_large
         # Nobody else changes what these read while we have the lock, so they may run in the pool.
-        scan = box.offload(is_large, _survey, box, scan, list_cur)
-        list_cur = scan.has_cur
-        _confirm(box, scan)
-        # Numbering ends in an fsync.
-        box.offload(is_large or bool(scan.unknown), _describe, box, scan, change)
+        with sparing_collections(is_large):
+            scan = box.offload(is_large, _survey, box, scan, list_cur)
+            list_cur = scan.has_cur
+            _confirm(box, scan)
+            # Numbering ends in an fsync.
+            box.offload(is_large or bool(scan.unknown), _describe, box, scan, change)
     _reinterpret(box, change)
     box.is_settled = scan.is_whole
     box.commit(change, _times(box, before, now, list_new, list_cur))
@@ -299,7 +312,7 @@ def _compare(box: Box, scan: Scan, list_cur: bool) -> None:
     scan.missing = {uid: (name, True) for name, uid in known_new.items() if name not in listed_new}
     if not list_cur:
         return
-    listed_cur = set(_list(box, box.cur_path))
+    listed_cur = set_of(_list(box, box.cur_path))
     skip = index.in_new.union(scan.strays)
     for uid, name in zip(index.table.uids, index.names, strict=True):
         if name in listed_cur and uid not in skip:
@@ -427,7 +440,7 @@ def _first_recent(numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tupl
 
 def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
     """Give UIDs to what is unknown, in the order of formats.md 1.10."""
-    bases = sorted((base for base in scan.unknown if _is_file(box, *scan.unknown[base])), key=uid_order)
+    bases = in_uid_order([base for base in scan.unknown if _is_file(box, *scan.unknown[base])])
     if not bases:
         return {}
     if box.read_only:

@@ -6,6 +6,7 @@ the objects that nobody uses take more memory or number more than they may.
 """
 
 import os
+import resource
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,9 +23,9 @@ from greenmail.storage.quota import Maildirsize
 
 Identity = tuple[int, int]
 
-_WARM = 500  # objects that nobody uses; each may have four descriptors
-_FIXED = 16384  # octets of an object without messages, estimated
-_PER_ROW = 300  # octets a message, estimated: columns, file name, base name in the uidlist
+_LEAST_WARM = 100  # objects that nobody uses ...
+_MOST_WARM = 20_000
+_DESCRIPTORS = 12  # ... of which each may have four descriptors: they may take a third of the process's
 
 
 class SharedMailboxes:
@@ -32,6 +33,11 @@ class SharedMailboxes:
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        is_limited = allowed != resource.RLIM_INFINITY
+        self._most_warm = min(max(_LEAST_WARM, allowed // _DESCRIPTORS), _MOST_WARM) if is_limited else _MOST_WARM
+        self._weights: dict[int, int] = {}  # of every object, by id(): octets, as of its opening or its last close
+        self._weight = 0
         self._used: dict[Identity, MaildirMailbox] = {}
         self._warm: OrderedDict[Identity, MaildirMailbox] = OrderedDict()
 
@@ -47,6 +53,8 @@ class SharedMailboxes:
             else:
                 mailbox = MaildirMailbox(box, self._released)
                 self._used[box.identity] = mailbox
+                self._weigh(mailbox, mailbox.memory())
+                self._shrink()
         mailbox.references += 1
         return mailbox
 
@@ -82,7 +90,14 @@ class SharedMailboxes:
             del self._warm[identity]
         mailbox.box.leave()
         if mailbox.references == 0:
+            self._weigh(mailbox, 0)
             mailbox.box.close()
+
+    def _weigh(self, mailbox: MaildirMailbox, octets: int) -> None:
+        """What this object takes up from now on; 0: it is given up."""
+        self._weight += octets - self._weights.pop(id(mailbox), 0)
+        if octets:
+            self._weights[id(mailbox)] = octets
 
     def leave(self, path: bytes) -> None:
         """`path` leads elsewhere from now on, or nowhere."""
@@ -98,23 +113,25 @@ class SharedMailboxes:
             return
         identity = mailbox.box.identity
         if self._used.get(identity) is not mailbox:  # it was given up while in use
+            self._weigh(mailbox, 0)
             mailbox.box.close()
             return
         del self._used[identity]
         self._warm[identity] = mailbox
+        mailbox.rest()
+        self._weigh(mailbox, mailbox.memory())
         self._shrink()
 
     def _shrink(self) -> None:
-        while self._warm and (len(self._warm) > _WARM or self._estimate() > self._memory):
+        """Give up what nobody uses, oldest first, until all objects (also those in use) take no more than they may."""
+        while self._warm and (len(self._warm) > self._most_warm or self._weight > self._memory):
             _, mailbox = self._warm.popitem(last=False)
+            self._weigh(mailbox, 0)
             try:
                 mailbox.save_facts()
             finally:
                 mailbox.box.leave()
                 mailbox.box.close()
-
-    def _estimate(self) -> int:
-        return sum(_FIXED + _PER_ROW * len(mailbox.table) for mailbox in self._warm.values())
 
     def close(self) -> None:
         """Give up every object that nobody uses."""

@@ -16,12 +16,15 @@ import struct
 import sys
 import zlib
 from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from greenmail.storage.filesystem import Files, Ownership
 
 MAGIC = b"GMSNAP01"
+_NAMES = 8192  # that are joined at once
+_SPLIT = 1 << 19  # octets that are taken apart at once
 _SIZE = struct.Struct("<I")
 
 
@@ -34,22 +37,33 @@ class Snapshot:
     files: list[bytes]  # "new/..." and "cur/...", as the disk had them
 
 
-def pack(snapshot: Snapshot) -> bytes:
-    """The octets of the file."""
-    names = b"\0".join(snapshot.files)
+def _parts(snapshot: Snapshot) -> Iterator[bytes]:
+    """The octets of the file, in pieces: no other thread can run while a piece is made."""
+    count = len(snapshot.files)
     header = json.dumps(
         {
             "order": sys.byteorder,
             "meta": snapshot.meta,
             "columns": [[name, column.typecode, len(column)] for name, column in snapshot.columns.items()],
-            "names": len(names),
-            "files": len(snapshot.files),
+            "names": sum(map(len, snapshot.files)) + max(0, count - 1),
+            "files": count,
         },
         separators=(",", ":"),
     ).encode()
-    parts = [MAGIC, _SIZE.pack(len(header)), header, *(column.tobytes() for column in snapshot.columns.values()), names]
-    data = b"".join(parts)
-    return data + _SIZE.pack(zlib.crc32(data))
+    crc = 0
+    for part in (MAGIC, _SIZE.pack(len(header)), header, *(column.tobytes() for column in snapshot.columns.values())):
+        crc = zlib.crc32(part, crc)
+        yield part
+    for start in range(0, count, _NAMES):
+        part = (b"\0" if start else b"") + b"\0".join(snapshot.files[start : start + _NAMES])
+        crc = zlib.crc32(part, crc)
+        yield part
+    yield _SIZE.pack(crc)
+
+
+def pack(snapshot: Snapshot) -> bytes:
+    """The octets of the file."""
+    return b"".join(_parts(snapshot))
 
 
 def unpack(data: bytes) -> Snapshot | None:
@@ -64,14 +78,24 @@ def unpack(data: bytes) -> Snapshot | None:
         return None
     place = start + _SIZE.unpack_from(data, len(MAGIC))[0]
     columns: dict[str, array[int]] = {}
+    octets = memoryview(data)
     for name, typecode, count in header["columns"]:
         column: array[int] = array(typecode)
         end = place + count * column.itemsize
-        column.frombytes(data[place:end])
+        column.frombytes(octets[place:end])
         columns[name] = column
         place = end
-    names = data[place : place + header["names"]]
-    return Snapshot(header["meta"], columns, names.split(b"\0") if header["files"] else [])
+    files = _split(data, place, place + header["names"]) if header["files"] else []
+    return Snapshot(header["meta"], columns, files)
+
+
+def _split(data: bytes, start: int, end: int) -> list[bytes]:
+    """What NUL separates from `start` to `end`, in slices."""
+    found: list[bytes] = []
+    while (cut := data.find(b"\0", start + _SPLIT, end)) >= 0:
+        found += data[start:cut].split(b"\0")
+        start = cut + 1
+    return found + data[start:end].split(b"\0")
 
 
 def read(files: Files, path: bytes) -> Snapshot | None:
@@ -84,10 +108,11 @@ def read(files: Files, path: bytes) -> Snapshot | None:
 
 def write(files: Files, path: bytes, snapshot: Snapshot, owner: Ownership) -> None:
     """Replace the file at `path`. Raises OSError; the old file stands then."""
-    replace_cache_file(files, path, pack(snapshot), owner)
+    is_small = len(snapshot.files) <= _NAMES
+    replace_cache_file(files, path, [pack(snapshot)] if is_small else _parts(snapshot), owner)
 
 
-def replace_cache_file(files: Files, path: bytes, data: bytes, owner: Ownership) -> None:
+def replace_cache_file(files: Files, path: bytes, parts: Iterable[bytes], owner: Ownership) -> None:
     """Replace a file that may be lost: as `Files.replace_file`, without any sync, and with a lock held as there."""
     temporary = path + b".tmp"
     try:
@@ -97,7 +122,8 @@ def replace_cache_file(files: Files, path: bytes, data: bytes, owner: Ownership)
         descriptor = files.create_exclusive(temporary, owner)
     try:
         try:
-            files.write_all(descriptor, data)
+            for part in parts:
+                files.write_all(descriptor, part)
         finally:
             files.close(descriptor)
         files.rename(temporary, path)

@@ -31,6 +31,7 @@ from greenmail.storage.uidlist_format import (
 
 log = logging.getLogger(__name__)
 
+_SLICE = 4096
 _REWRITE_AT = 0.75  # share of the lines whose messages live
 
 
@@ -266,7 +267,8 @@ class Uidlist:
         if self.must_rewrite or reassigned or not self._append(b"".join(lines), len(lines)):
             self._assign_by_rewrite(bases, uids, fields)
             return uids
-        self.uids.update(zip(bases, uids, strict=True))
+        for start in range(0, len(bases), _SLICE):  # no other thread can run during an update
+            self.uids.update(zip(bases[start : start + _SLICE], uids[start : start + _SLICE], strict=True))
         self.fields.update((uid, fields[base]) for uid, base in zip(uids, bases, strict=True) if base in fields)
         return uids
 
@@ -378,6 +380,12 @@ class Uidlist:
         fields[key] = value
         self.fields[uid] = format_fields(fields)
         self.must_rewrite = True
+
+    def forget(self) -> None:
+        """Give back the memory of what was read; the next refresh says REREAD. Not if something is to be written."""
+        if not self.must_rewrite:
+            self._seen, self._offset, self._last_line, self._lines = None, 0, b"", 0
+            self.uids, self.fields, self.appended = {}, {}, []
 
     def restore(self, uids: Mapping[bytes, int]) -> None:
         """Locked: take in records (base name -> UID, neither known here) that the file lost; written with `rewrite`."""

@@ -1,0 +1,231 @@
+"""Mailboxes of very many messages and accounts of very many folders: what is bounded, and what is done in slices."""
+
+import os
+import resource
+import time
+from array import array
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenmail.runtime import direct
+from greenmail.storage import maildir, maildir_slices
+from greenmail.storage.account import MaildirAccount
+from greenmail.storage.api import FlagAction, FlagChange
+from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_index import Change, Index
+from greenmail.storage.maildir_name import uid_order
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_slices import in_uid_order, set_of
+from greenmail.storage.maildir_store import MaildirStore
+from greenmail.storage.snapshot import Snapshot, pack, unpack
+from greenmail.storage.uidlist_format import parse
+
+
+def fill(path: Path, messages: int) -> None:
+    """A Maildir with empty messages, which is quickest."""
+    for part in ("cur", "new", "tmp"):
+        (path / part).mkdir(parents=True, exist_ok=True)
+    directory = os.open(path / "cur", os.O_RDONLY)
+    try:
+        for number in range(messages):
+            name = f"{1_600_000_000 + number * 7 % messages}.M{number}P4711.mx.example.org,S=0,W=0:2,S"
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=directory))
+    finally:
+        os.close(directory)
+
+
+def account(path: Path, memory: int = 256 << 20) -> tuple[MaildirStore, MaildirAccount]:
+    store = MaildirStore(direct(), memory)
+    return store, store.open_account("alice", MaildirSettings(mail_path=str(path)))
+
+
+# Slices
+
+
+@given(st.lists(st.from_regex(rb"\A\d{0,3}(\.M\d{1,2})?[a-c]{0,3}\Z"), unique=True, max_size=200))
+def test_sorted_in_buckets_is_sorted(bases: list[bytes]) -> None:
+    before = maildir_slices.SLICE
+    maildir_slices.SLICE = 8
+    try:
+        assert in_uid_order(bases) == sorted(bases, key=uid_order)
+        assert set_of(bases) == set(bases)
+    finally:
+        maildir_slices.SLICE = before
+
+
+def test_names_are_taken_apart_in_slices() -> None:
+    for last in (b"end", b"x" * 600_000, b""):
+        names = [b"%d.M1P1.mx,S=%d:2,S" % (number, number) for number in range(60_000)] + [last]
+        octets = pack(Snapshot({}, {"uids": array("I", range(60_001))}, names))
+        found = unpack(octets)
+        assert found is not None and found.files == names
+
+
+def test_a_long_uidlist_is_read_in_slices() -> None:
+    lines = b"".join(b"%d :%d.M1P1.mx.example.org\n" % (uid, uid + 7) for uid in range(1, 20_001))
+    parsed = parse(b"3 V1 N20001 G" + b"ab" * 16 + b"\n" + lines)
+    assert (parsed.lines, parsed.damage, len(parsed.uids), parsed.highest) == (20_000, (), 20_000, 20_000)
+    assert parse(b"1 1 20001\n" + lines.replace(b" :", b" ")).uids == parsed.uids
+
+
+# Bounds
+
+
+def test_sets_of_flags_that_no_message_has_are_forgotten() -> None:
+    index = Index()
+    change = Change()
+    for uid in (1, 2, 3):
+        change.came(uid, b"%d.x:2," % uid, False, frozenset())
+    index.apply(change.batch(1))
+    for number in range(3000):
+        change = Change()
+        change.became(2, b"2.x:2,a", False, frozenset({f"k{number}"}))
+        index.apply(change.batch(2 + number))
+    assert len(index.table.flag_sets) == 3001
+    index.compact_flags()
+    assert [index.table.flags_of(row) for row in range(3)] == [frozenset(), frozenset({"k2999"}), frozenset()]
+    assert len(index.table.flag_sets) == 2
+    assert index.table.intern(frozenset({"k2999"})) == index.table.flags[1]
+    assert index.table.intern(frozenset({"other"})) == 2
+
+
+def warm(store: MaildirStore) -> list[MaildirMailbox]:
+    return list(store.mailboxes._warm.values())
+
+
+def test_what_nobody_has_open_stays_within_the_memory(tmp_path: Path) -> None:
+    names = [f"Box{number}" for number in range(6)]
+    for name in names:
+        fill(tmp_path / f".{name}", 300)
+    fill(tmp_path, 0)
+    one = 16384 + 300 * (150 + 270)
+    store, user = account(tmp_path, int(3.5 * one))
+    for name in names:
+        user.open(name).close()
+    assert [mailbox.name for mailbox in warm(store)] == names[3:]
+    held = [user.open(name) for name in names[:2]]  # in use: counts, too
+    assert [mailbox.name for mailbox in warm(store)] == names[4:]  # these two have not read their uidlists
+    for mailbox in held:
+        mailbox.close()
+    assert len(warm(store)) == 4 and store.mailboxes._weight <= 3.5 * one
+    store.mailboxes.close()
+    assert store.mailboxes._weight == 0 and not store.mailboxes._weights
+
+
+def test_warm_mailboxes_leave_descriptors_to_others(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1500, hard))
+    try:
+        store, _ = account(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert store.mailboxes._most_warm == 125
+
+
+def test_a_large_uidlist_is_given_back_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maildir, "_MANY", 499)
+    fill(tmp_path, 500)
+    _, user = account(tmp_path)
+    inbox = user.open("INBOX")
+    assert isinstance(inbox, MaildirMailbox) and len(inbox.box.uidlist.uids) == 500
+    before = inbox.memory()
+    inbox.close()
+    assert not inbox.box.uidlist.uids and inbox.memory() <= before - 500 * 200
+    again = user.open("INBOX")
+    assert again is inbox
+    assert again.store([7], FlagChange(FlagAction.ADD, frozenset({"\\Flagged"}))).changed == [7]
+    upload = again.upload()
+    upload.write(b"A: 1\r\n\r\n")
+    assert again.save([upload]) == [501]
+    assert list(again.table.uids) == list(range(1, 502))
+
+
+# Many
+
+
+def check_account(path: Path, folders: int) -> float:
+    """LIST, STATUS of all twice; seconds of CPU for the second round."""
+    fill(path, 1)
+    for number in range(folders):
+        fill(path / f".Level{number // 100:03}.Box{number:05}", int(number % 10 == 0))
+    store, user = account(path)
+    for _ in range(2):
+        begun = time.thread_time()
+        total = 0
+        listed = user.folders()
+        for folder in listed:
+            if folder.selectable:
+                mailbox = user.open(folder.name)
+                total += mailbox.counters().messages
+                mailbox.close()
+        assert sum(folder.selectable for folder in listed) == folders + 1
+        assert total == 1 + (folders + 9) // 10
+    assert store.mailboxes._weight <= 256 << 20
+    return time.thread_time() - begun
+
+
+@pytest.mark.slow
+def test_an_account_of_120_folders(tmp_path: Path) -> None:
+    check_account(tmp_path, 120)
+
+
+@pytest.mark.long
+def test_an_account_of_10000_folders(tmp_path: Path) -> None:
+    assert check_account(tmp_path, 10_000) < 60
+
+
+def check_mailbox(path: Path, messages: int) -> None:
+    fill(path, messages)
+    store, user = account(path)
+    inbox = user.open("INBOX")
+    assert list(inbox.table.uids) == list(range(1, messages + 1))
+    names = [os.fsdecode(name) for name in inbox.box.index.names]  # type: ignore[attr-defined] # the Maildir store's
+    assert [int(name[:10]) for name in names] == sorted(int(name[:10]) for name in names)
+    assert inbox.store([messages], FlagChange(FlagAction.REMOVE, frozenset({"\\Seen"}))).changed == [messages]
+    inbox.close()
+    assert store.mailboxes._weight <= max(messages * 160, 1 << 20) and warm(store)
+    _, other = account(path)
+    begun = time.thread_time()
+    again = other.open("INBOX")
+    assert (len(again.table), again.counters().unseen) == (messages, 1)
+    assert time.thread_time() - begun < max(1.0, messages * 10e-6)
+
+
+@pytest.mark.slow
+def test_a_mailbox_of_12000_messages(tmp_path: Path) -> None:
+    check_mailbox(tmp_path, 12_000)
+
+
+@pytest.mark.long
+def test_a_mailbox_of_1000000_messages(tmp_path: Path) -> None:
+    check_mailbox(tmp_path, 1_000_000)
+
+
+@pytest.mark.long
+def test_50_mailboxes_of_20000_messages_opened_in_turn(tmp_path: Path) -> None:
+    """Resident memory stays within `cache-memory` and what Python itself takes."""
+    fill(tmp_path, 0)
+    fill(tmp_path / ".Box0", 20_000)
+    for number in range(1, 50):
+        (tmp_path / f".Box{number}").mkdir()
+        for part in ("cur", "new", "tmp"):
+            (tmp_path / f".Box{number}" / part).mkdir()
+        for name in os.listdir(tmp_path / ".Box0" / "cur"):
+            os.link(tmp_path / ".Box0" / "cur" / name, tmp_path / f".Box{number}" / "cur" / name)
+    limit = 32 << 20
+    store, user = account(tmp_path, limit)
+    before = resident()
+    for number in range(50):
+        user.open(f"Box{number}").close()
+        assert store.mailboxes._weight <= limit
+    assert len(warm(store)) == limit // (16384 + 20_000 * 150)
+    assert resident() - before < limit + (64 << 20)
+
+
+def resident() -> int:
+    """Octets, without what is shared with other processes."""
+    with open("/proc/self/smaps_rollup", encoding="ascii") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
