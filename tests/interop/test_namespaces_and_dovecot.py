@@ -1,6 +1,7 @@
 """Several namespaces: what Dovecot 2.3 answers and what GreenMail answers on the same mail. RFC 2342."""
 
 import contextlib
+import imaplib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pytest
 from support import dovecot
 from support import server as greenmail
 from support.interop_site import make_box
-from support.wire_client import Imap, flat
+from support.wire_client import Imap, flat, unverified
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot")]
 
@@ -63,6 +64,7 @@ class Shared:
 
     place: Path
     count: int = 0
+    imaps: int = 0  # of GreenMail
 
     def __post_init__(self) -> None:
         for user in ("alice", "bob", "carol"):
@@ -117,6 +119,7 @@ class Shared:
             user=dovecot.OWNER, group=dovecot.OWNER, run_path=str(self.place / f"sockets{self.count}"),
             namespaces=namespaces, special_use={},
         ) as server, Imap(server.imaps, tls=True).login() as client:  # fmt: skip
+            self.imaps = server.imaps
             yield client
 
 
@@ -232,3 +235,30 @@ def test_mail_moves_between_namespaces_and_the_other_server_finds_it(shared: Sha
         assert b"\\Seen" not in b"".join(answer(client, "FETCH 1:* FLAGS")[1]), (
             "that was alice's own, of another server"
         )
+
+
+def test_clients_with_the_old_prefix_go_on_to_work(shared: Shared) -> None:
+    """As Thunderbird with "IMAP server directory: INBOX." and IMAPClient with its folder names from the old server."""
+    imapclient = pytest.importorskip("imapclient", reason="PyPI: imapclient")
+    with (
+        shared.greenmail(),
+        imapclient.IMAPClient("127.0.0.1", shared.imaps, ssl_context=unverified()) as client,
+        imaplib.IMAP4_SSL("127.0.0.1", shared.imaps, ssl_context=unverified()) as other,
+    ):
+        client.login("alice", "secret")
+        other.login("alice", "secret")
+        names = [(separator, name) for _, separator, name in client.list_folders("INBOX.", "%")]
+        assert sorted(names) == [(b".", "INBOX.Sent"), (b".", "INBOX.Work")]
+        client.create_folder("INBOX.Neu")
+        client.subscribe_folder("INBOX.Neu")
+        assert [name for _, _, name in client.list_sub_folders("INBOX.", "*")] == ["INBOX.Neu"]
+        client.append("INBOX.Neu", b"Subject: x\r\n\r\nhello\r\n", [imapclient.SEEN])
+        assert client.select_folder("INBOX.Neu")[b"EXISTS"] == 1
+        assert other.select("Neu")[1] == [b"1"]
+        other.store("1", "+FLAGS", "\\Flagged")
+        client.noop()
+        assert {imapclient.FLAGGED, imapclient.SEEN} <= set(client.get_flags([1])[1])
+        client.select_folder("INBOX")
+        client.delete_folder("INBOX.Neu")
+        assert other.list("", "Neu")[1] == [None]
+        assert client.namespace().other[0] == ("shared/", "/")
