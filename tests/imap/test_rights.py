@@ -63,11 +63,11 @@ CASES: dict[str, tuple[Case, ...]] = {
 }
 # What is about no mailbox, or about the names and counters of those that LIST shows.
 NOTHING = {
-    "AUTHENTICATE", "CAPABILITY", "ENABLE", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN", "LOGOUT", "LSUB", "NAMESPACE",
+    "AUTHENTICATE", "CAPABILITY", "COMPRESS", "ENABLE", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN", "LOGOUT", "LSUB", "NAMESPACE",
     "NOOP", "SETQUOTA", "STARTTLS", "UNAUTHENTICATE", "UNSELECT", "UNSUBSCRIBE", "XLIST",
 }  # fmt: skip
 # May be there or not: they come with features of their own.
-OPTIONAL = {"SORT", "THREAD", "UNAUTHENTICATE"}
+OPTIONAL = {"COMPRESS", "SORT", "THREAD", "UNAUTHENTICATE"}
 
 
 def test_every_command_says_what_it_needs() -> None:
