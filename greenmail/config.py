@@ -204,7 +204,8 @@ class Config(Table):
         20, "Commands in a row that were no commands, after which a connection is closed."
     )
     max_compressed: Annotated[int, BeforeValidator(kind.number(0, 1_000_000))] = setting(
-        1000, "Connections of a worker that may be compressed (COMPRESS=DEFLATE), each of which takes 72 KiB; 0 is none."
+        1000,
+        "Connections of a worker that may be compressed (COMPRESS=DEFLATE), each of which takes 72 KiB; 0 is none.",
     )
     max_drain: kind.SizeOrZero = setting(
         0, "Octets of refused literals that are read and thrown away; 0 is max-request-size and 1 MiB more."
@@ -218,6 +219,9 @@ class Config(Table):
     )
     idle_keepalive: kind.Seconds = setting(120, "Seconds between signs of life in IDLE.")
     literal_minus: kind.Switch = setting(False, "Offer LITERAL- in the place of LITERAL+, RFC 7888.")
+    utf8_accept: kind.Switch = setting(
+        False, "Offer UTF8=ACCEPT, RFC 9755, which refuses messages with 8-bit headers from clients that do not use it."
+    )
     pop3_uidl_format: Annotated[str, BeforeValidator(kind.uidl_format)] = setting(
         "%08Xu%08Xv",
         "Message ids in POP3, as in Dovecot's pop3_uidl_format: copy it, or clients download everything again.",

@@ -40,6 +40,7 @@ from greenmail.imap.ext import (
     sort,
     thread,
     unauthenticate,
+    utf8_accept,
     within,
 )
 from greenmail.imap.session import Session
@@ -73,6 +74,7 @@ FEATURES: tuple[Feature, ...] = (
     sort.FEATURE,
     thread.FEATURE,
     unauthenticate.FEATURE,
+    utf8_accept.FEATURE,
     within.FEATURE,
 )
 

@@ -42,6 +42,7 @@ class Services:
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     limits: Limits = field(default_factory=Limits)
     literal_minus: bool = False  # LITERAL- instead of LITERAL+: RFC 7888 5
+    utf8_accept: bool = False  # UTF8=ACCEPT is offered, and 8-bit headers are refused from others: RFC 9755 4
     time_zone: str = ""  # name for zoneinfo; empty: the system's
     condstore: bool = True  # False with `coexistence: dovecot`: two servers cannot share one mod-sequence
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3

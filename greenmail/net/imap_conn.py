@@ -52,6 +52,7 @@ def handler(
         register=register,
         limits=limits(config),
         literal_minus=config.literal_minus,
+        utf8_accept=config.utf8_accept,
         time_zone=config.time_zone,
         condstore=config.coexistence == "none",
         server_id={"name": "GreenMail", "version": __version__},

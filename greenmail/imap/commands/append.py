@@ -16,6 +16,7 @@ from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import date_time
 from greenmail.imap.ext import quota
 from greenmail.imap.ext.binary import BinaryUpload
+from greenmail.imap.ext.utf8_accept import HeaderCheck, header_check
 from greenmail.imap.response import NONEXISTENT, TOOBIG, Ok
 from greenmail.imap.sequence_set import compact
 from greenmail.imap.session import Session
@@ -28,19 +29,30 @@ class Streamed:
     """A message on its way: the sink of its literal, and afterwards what the command finds in its place."""
 
     def __init__(
-        self, name: str, number: int, mailbox: Mailbox, upload: Upload, binary: BinaryUpload | None = None
+        self,
+        name: str,
+        number: int,
+        mailbox: Mailbox,
+        upload: Upload,
+        binary: BinaryUpload | None,
+        check: HeaderCheck | None,
     ) -> None:
         self.name = name
         self.number = number  # in its command, from 1
         self.mailbox = mailbox
         self.upload = upload
         self._binary = binary  # of a literal8
+        self._check = check
         self._is_open = True
 
     def write(self, data: bytes) -> None:
+        if self._check is not None:
+            self._check.feed(data)
         (self._binary or self.upload).write(data)
 
     def finish(self) -> "Streamed":
+        if self._check is not None:
+            self._check.end()
         if self._binary is not None:
             self._binary.finish()
         return self
@@ -119,7 +131,8 @@ def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
         upload = mailbox.upload()
         undo.pop_all()
     upload.flags, upload.date = rights.settable(mine, flags), date  # RFC 4314 4: the others are not refused, but lost
-    return Streamed(name, number, mailbox, upload, BinaryUpload(session, upload) if announced[1] else None)
+    binary = BinaryUpload(session, upload) if announced[1] else None
+    return Streamed(name, number, mailbox, upload, binary, header_check(session))
 
 
 def run_append(session: Session, request: AppendRequest) -> Ok:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from greenmail.errors import Refused, StorageError
+from greenmail.errors import BadSyntax, Refused, StorageError
 from greenmail.imap.columns import known_rows, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.cursor import Cursor
@@ -19,6 +19,7 @@ from greenmail.imap.esearch import (
     search_response,
     search_return_opts,
 )
+from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
 from greenmail.imap.fetch_att import Rows
 from greenmail.imap.grammar import charset
 from greenmail.imap.message_set import selected
@@ -68,6 +69,8 @@ def parse_returns(cur: Cursor) -> Returns | None:
 def run_search(session: Session, request: SearchRequest) -> Completion:
     """Find, answer, and remember for "$" what was found if SAVE is asked for."""
     saves = request.returns is not None and "SAVE" in request.returns
+    if request.charset and UTF8_ACCEPT in session.enabled:
+        raise BadSyntax("everything is in UTF-8 here: no CHARSET")  # RFC 9755 3
     try:
         check_charset(request.charset)
         found = Search(session, request.key, request.charset).run()
