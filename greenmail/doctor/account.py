@@ -82,5 +82,5 @@ def places(files: Files, layout: Layout, settings: MaildirSettings) -> list[Plac
         if folder.selectable:
             is_inbox = folder.name == INBOX
             place = where.of(where.inbox if is_inbox else folders.find(folder.name), is_inbox)
-            found.append(Place(folder.name, place.directory, place.control, is_inbox))
+            found.append(Place(folder.name, place.directory, place.control, is_inbox, place.data))
     return found

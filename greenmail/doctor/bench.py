@@ -40,7 +40,7 @@ class Bench:
 def known_uidnext(files: Files, place: Place) -> list[tuple[int, int]]:
     """UIDVALIDITY and UIDNEXT as our own records have them, the one that is no cache first."""
     found = []
-    recorded = read_uidnext(files, place.control + b"/greenmail-data")
+    recorded = read_uidnext(files, place.data)
     if recorded is not None:
         found.append(recorded)
     saved = read(files, place.directory + b"/greenmail.index")
@@ -77,7 +77,7 @@ def note_renames(files: Files, place: Place, index_root: bytes, renamed: Sequenc
 
 def move_overflow(files: Files, place: Place, pairs: Sequence[tuple[bytes, bytes]]) -> None:
     """Keywords beyond the 26 letters go along with a base name."""
-    overflow = OverflowKeywords(files, place.control + b"/greenmail-data")
+    overflow = OverflowKeywords(files, place.data)
     overflow.refresh()
     changed = {}
     for old, new in pairs:

@@ -43,7 +43,7 @@ def number(mailbox: Mailbox, bench: Bench) -> None:
     if uidlist.uidvalidity and bases:
         with bench.log.replacing(mailbox.path(b"dovecot-uidlist")):
             uidlist.assign(sorted(bases, key=uid_order))
-        data = mailbox.place.control + b"/greenmail-data"
+        data = mailbox.place.data
         write_uidnext(bench.files, data, uidlist.uidvalidity, uidlist.next_uid)
 
 

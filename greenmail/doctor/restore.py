@@ -16,7 +16,7 @@ from greenmail.doctor.audit import Run
 from greenmail.doctor.bench import note_renames
 from greenmail.doctor.identity import acting_as, as_caller, give, set_mode
 from greenmail.doctor.lock_files import is_lock
-from greenmail.doctor.survey import Place
+from greenmail.doctor.survey import Place, hidden_data
 from greenmail.doctor.undo import Record, Scope, content, digest, is_whole, octets
 from greenmail.errors import StorageError
 from greenmail.storage.filesystem import Files, Ownership
@@ -85,7 +85,7 @@ def _note_origins(descriptor: int, records: list[Record]) -> None:
 def _block(means: Means, block: list[Record], result: Restored) -> None:
     """The entries of one mailbox, or of the account itself."""
     scope = block[0].scope
-    place = Place("", scope.directory, scope.control, False)
+    place = Place("", scope.directory, scope.control, False, hidden_data(scope.directory))
     outside = [record for record in block if _is_outside(record, place)]
     inside = [record for record in block if not _is_outside(record, place)]
     try:
@@ -183,7 +183,9 @@ def _settle(files: Files, scope: Scope, result: Restored) -> None:
     named = [(uidlist.uids.get(base_name(os.path.basename(path))), path) for path in result.renamed]
     result.renamed.clear()
     known = [(uid, os.path.basename(path), b"/new/" in path) for uid, path in named if uid is not None]
-    note_renames(files, Place("", scope.directory, scope.control, False), scope.index, known)
+    note_renames(
+        files, Place("", scope.directory, scope.control, False, hidden_data(scope.directory)), scope.index, known
+    )
 
 
 def _put_back(files: Files, descriptor: int, record: Record) -> bool:
@@ -237,7 +239,9 @@ def _keep_uidnext(files: Files, path: bytes, data: bytes) -> None:
     ours, theirs = parse(files.read_file(path)), parse(data)
     next_uid = max(ours.header.next_uid, ours.highest + 1)
     if next_uid > max(theirs.header.next_uid, theirs.highest + 1):
-        write_uidnext(files, os.path.dirname(path) + b"/greenmail-data", ours.header.uidvalidity, next_uid)
+        directory = os.path.dirname(path)
+        kept = hidden_data(directory) or directory + b"/greenmail-data"
+        write_uidnext(files, kept, ours.header.uidvalidity, next_uid)
 
 
 def _mode(files: Files, descriptor: int, record: Record) -> bool:

@@ -130,7 +130,7 @@ def _correct(mailbox: Mailbox, bench: Bench, batch: list[tuple[Entry, bytes]]) -
         index_root = os.fsencode(bench.around.settings.index_path)
         known = [(uidlist.uids[base], os.path.basename(new), b"/new/" in new) for _, base, new in numbered]
         note_renames(files, place, index_root, known)
-    keywords = mailbox.place.control + b"/greenmail-data/keywords"
+    keywords = mailbox.place.data + b"/keywords"
     if os.path.exists(keywords):
         with bench.log.replacing(keywords):
             move_overflow(files, place, [(old, base) for old, base, _ in renamed])

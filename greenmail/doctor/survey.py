@@ -30,6 +30,18 @@ class Place:
     directory: bytes
     control: bytes  # where its UID list is
     is_inbox: bool
+    hidden_data: bytes = b""  # `greenmail-data`, if that is not in the control directory
+
+    @property
+    def data(self) -> bytes:
+        """The directory `greenmail-data`."""
+        return self.hidden_data or self.control + b"/greenmail-data"
+
+
+def hidden_data(directory: bytes) -> bytes:
+    """Where `greenmail-data` hides in a mailbox that may have others below it in the same directory; empty: nowhere."""
+    path = directory + b"/cur/.greenmail-data"
+    return path if os.path.isdir(path) else b""
 
 
 @dataclass(frozen=True, slots=True)

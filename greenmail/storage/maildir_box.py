@@ -66,6 +66,7 @@ class Place:
     control: bytes
     index_root: bytes  # `index-path`, or empty: in the mailbox directory
     is_inbox: bool
+    data: bytes = b""  # `greenmail-data`, if that is not in the control directory
 
 
 class Box:
@@ -89,7 +90,7 @@ class Box:
         self.index = Index()
         self.index_files: IndexFiles | None = None
         self.uidlist = Uidlist(self.files, place.control + b"/dovecot-uidlist")
-        self.data_path = place.control + b"/greenmail-data"
+        self.data_path = place.data or place.control + b"/greenmail-data"
         self.keywords = Keywords(self.files, place.control + b"/dovecot-keywords")
         self.overflow = OverflowKeywords(self.files, self.data_path)
         # Knows of root and of read-only file systems; what it does not know shows when the lock is taken.

@@ -128,9 +128,9 @@ class MaildirMails:
 
     def seen_file(self, mailbox_id: str) -> SeenFile:
         """In the user's own `greenmail-data`. It is used in the pool, so waiting there means sleeping."""
-        common = Places(self._files, self._inbox.settings).common
+        data = Places(self._files, self._inbox.settings).data
         waiting = Waiting(time.sleep, self.runtime.now, self._inbox.settings.lock_timeout)
-        return SeenFile(self._files, common + b"/greenmail-data/seen/" + mailbox_id.encode("ascii"), waiting)
+        return SeenFile(self._files, data + b"/seen/" + mailbox_id.encode("ascii"), waiting)
 
 
 def _sharing(files: Files, roots: Sequence[tuple[str, Sequence[tuple[bytes, int]]]]) -> list[str]:

@@ -21,6 +21,7 @@ from greenmail.storage.uidlist import Uidlist
 log = logging.getLogger(__name__)
 
 _PARTS = (b"tmp", b"new", b"cur")
+_HIDDEN_DATA = b"/cur/.greenmail-data"  # names with a dot in front are no messages
 
 
 def _path(setting: str) -> bytes:
@@ -57,7 +58,18 @@ class Places:
         control = directory
         if self.control:
             control = self.control + b"/" + self._control_entry(directory, is_inbox)
-        return Place(directory, control, self.index, is_inbox)
+        return Place(directory, control, self.index, is_inbox, self._data_of(directory))
+
+    def _data_of(self, directory: bytes) -> bytes:
+        """Where a directory in the mailbox's would be taken for a mailbox below it, it hides in `cur`."""
+        return directory + _HIDDEN_DATA if self.is_nested and not self.inner and not self.control else b""
+
+    @property
+    def data(self) -> bytes:
+        """`greenmail-data` of the account."""
+        if not self.is_nested or self.control:
+            return self.common + b"/greenmail-data"
+        return self.root + _HIDDEN_DATA if self.inbox == self.root else self.inbox + b"/greenmail-data"
 
     def _control_entry(self, directory: bytes, is_inbox: bool) -> bytes:
         if is_inbox:  # as Dovecot has it, also with INBOX elsewhere
