@@ -1,7 +1,7 @@
 """UTF8=ACCEPT, RFC 9755: mailbox names and quoted strings in UTF-8 for clients of IMAP4rev1 that ENABLE it.
 
-What it changes for those clients is in `grammar` and `serialize`, which ask `session.utf8`. Offering it binds the server
-towards all others: APPEND of a message with 8-bit header fields is NO for them (RFC 9755 4). So it is a setting,
+What it changes for those clients is in `grammar` and `serialize`, which ask `session.utf8`. Offering it binds the
+server towards all others: APPEND of a message with 8-bit header fields is NO for them (RFC 9755 4). So it is a setting,
 `utf8-accept`; docs/decisions/0014 says why it is not on from the start.
 """
 
