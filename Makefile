@@ -6,7 +6,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run test check lint format types interop bench bench-quick fuzz crash soak docs rfc clean
+.PHONY: run test check lint format types interop bench bench-quick fuzz crash soak scale docs rfc clean
 
 run: $(READY)
 	@$(PY) tools/demo.py demo
@@ -46,6 +46,9 @@ crash: $(READY)
 
 soak: $(READY)
 	GREENMAIL_SOAK=600 $(PY) -m pytest -m "slow or long" tests/live tests/interop --timeout=3600 $(PYTEST)
+
+scale: $(READY)
+	$(PY) -m pytest -m long tests/storage/test_many.py --timeout=3600 $(PYTEST)
 
 docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md

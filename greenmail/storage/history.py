@@ -41,6 +41,9 @@ class History:
 
     def note_changed(self, uids: Sequence[int], modseq: int) -> None:
         """These messages are new, or their flags changed, at `modseq`."""
+        if len(uids) > CHANGED_LIMIT:  # the first contact with a large mailbox: the table's column tells it
+            self._changed_floor, self._changed = modseq, []
+            return
         self._changed.extend((modseq, uid) for uid in uids)
         if len(self._changed) > CHANGED_LIMIT:
             keep = CHANGED_LIMIT // 2

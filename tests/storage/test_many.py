@@ -92,6 +92,23 @@ def test_sets_of_flags_that_no_message_has_are_forgotten() -> None:
     assert index.table.intern(frozenset({"other"})) == 2
 
 
+def test_the_first_contact_with_very_many_is_one_change() -> None:
+    """More than are remembered one by one: what came later is still told apart, and all of it to who knew nothing."""
+    index = Index()
+    change = Change()
+    for uid in range(1, 20_002):
+        change.came(uid, b"%d.x:2," % uid, False, frozenset())
+    index.apply(change.batch(5))
+    assert index.history.changes(5, index.table).changed == []
+    assert len(index.history.changes(4, index.table).changed) == 20_001
+    change = Change()
+    change.became(7, b"7.x:2,S", False, frozenset({"\\Seen"}))
+    index.apply(change.batch(6))
+    assert index.history.changes(5, index.table).changed == [7]
+    assert index.history.changes(6, index.table).changed == []
+    assert len(index.history.changes(0, index.table).changed) == 20_001
+
+
 def warm(store: MaildirStore) -> list[MaildirMailbox]:
     return list(store.mailboxes._warm.values())
 
