@@ -102,7 +102,8 @@ def _roots(path: str, depth: int) -> Iterator[str]:
         if os.path.lexists(os.path.join(path, "cur")):
             yield path
         return
-    if "cur" in below or "new" in below:
+    # A public namespace has mailboxes and no INBOX.
+    if "cur" in below or "new" in below or any(os.path.isdir(f"{path}/{name}/cur") for name in below if name[0] == "."):
         yield path
     elif depth:
         for name in below:

@@ -58,6 +58,17 @@ def test_all_users_of_the_passwd_file_are_looked_at(site: Path, capsys: pytest.C
     assert "cannot be read" in out
 
 
+def test_the_root_of_a_public_namespace_is_a_maildir_without_inbox(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public = site / "public"
+    public.mkdir(mode=0o700)
+    build(site / "made").rename(public / ".News")
+    (public / ".Quiet").mkdir(mode=0o700)  # a directory that is no mailbox does not make it one, nor unmake it
+    assert call(site, str(public)) in (0, 3)
+    assert "1 account" in capsys.readouterr().out
+
+
 def test_directories_may_be_maildirs_or_lie_above_them(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(site, str(site / "ann" / "Maildir"), str(site)) == 0
     assert "3 accounts, 9 mailboxes" in capsys.readouterr().out

@@ -259,6 +259,7 @@ def test_clients_with_the_old_prefix_go_on_to_work(shared: Shared) -> None:
         client.noop()
         assert {imapclient.FLAGGED, imapclient.SEEN} <= set(client.get_flags([1])[1])
         client.select_folder("INBOX")
+        other.select("INBOX")
         client.delete_folder("INBOX.Neu")
-        assert other.list("", "Neu")[1] == [None]
+        assert other.list('""', "Neu")[1] == [None]
         assert client.namespace().other[0] == ("shared/", "/")
