@@ -1,6 +1,7 @@
 """Columns of some messages at once, as the store has them now or remembers them."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 from greenmail.imap.fetch_att import Rows
 from greenmail.imap.view import View
@@ -45,6 +46,9 @@ def numbers_of(view: View, uids: Sequence[int]) -> Sequence[int]:
         return range(first, first + len(uids))
     if len(uids) < len(view.uids) >> 4:
         return [view.seq(uid) for uid in uids]
+    found = list(compress(range(1, len(view.uids) + 1), map(set(uids).__contains__, view.uids)))
+    if len(found) == len(uids):
+        return found
     numbers = dict(zip(view.uids, range(1, len(view.uids) + 1), strict=True))
     return [numbers.get(uid, 0) for uid in uids]
 

@@ -119,7 +119,15 @@ class Index:
         self.modseq = max(self.modseq, modseq)
         sets = [self.table.intern(frozenset(flags)) for flags in batch.get("flags", ())]
         touched: list[int] = []
+        last = self.table.uids[-1] if self.table.uids else 0
         for uid, name, is_new, flags, size, date in batch.get("new", ()):
+            if uid > last:  # as nearly always: behind all others
+                self._append(uid, name.encode("latin-1"), sets[flags], modseq, (size, date))
+                last = uid
+                if is_new:
+                    self._place(len(self.names) - 1, True)
+                touched.append(uid)
+                continue
             row = self._put(uid, name.encode("latin-1"), sets[flags], (size, date))
             self._flag(row, sets[flags], modseq)
             self._place(row, bool(is_new))
@@ -149,6 +157,18 @@ class Index:
         self.times = batch.get("times", self.times)
         if "letters" in batch:
             self.letters = {int(letter): name for letter, name in batch["letters"].items()}
+
+    def _append(self, uid: int, name: bytes, flags: int, modseq: int, facts: tuple[int, int]) -> None:
+        """A row behind all others."""
+        table = self.table
+        table.uids.append(uid)
+        table.flags.append(flags)
+        table.modseqs.append(modseq)
+        table.sizes.append(facts[0])
+        table.dates.append(facts[1])
+        self.names.append(name)
+        self.uidnext = max(self.uidnext, uid + 1)
+        self._count(len(self.names) - 1, 1)
 
     def _put(self, uid: int, name: bytes, flags: int, facts: tuple[int, int]) -> int:
         """Add a row, or take up what may be new of one that is there; its place."""

@@ -408,7 +408,8 @@ def _suspect(box: Box, scan: Scan) -> None:
 def _describe(box: Box, scan: Scan, change: Change) -> None:
     """Number what is new, and say in `change` what happened."""
     files = [*scan.came.values(), *scan.unknown.values(), *scan.renamed.values()]
-    letters = set().union(*(letters_of(name) for name, is_new in files if not is_new)) if files else set()
+    infos = {name.partition(b":")[2] for name, is_new in files if not is_new}  # there are few kinds of them
+    letters = {letter for info in infos for letter in letters_of(b":" + info)}
     if box.keywords.name_letters(letters, write=not box.read_only):
         box.forget_meanings()
     change.went(sorted(scan.gone))
