@@ -289,6 +289,11 @@ class Config(Table):
             found.append("passwords are taken from everywhere without TLS, because allow-plain-text is true")
         if not self.passwd_file:
             found.append("no client can log in: passwd-file is not set")
+        found += [
+            f"of {table.prefix} only mailboxes with an access control list are shown, because default-rights is not set"
+            for table in self.namespaces
+            if table.type == "public" and not table.default_rights
+        ]
         return tuple(found)
 
     def counts_as_secure(self, address: str) -> bool:

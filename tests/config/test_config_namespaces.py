@@ -97,3 +97,11 @@ def test_what_is_wrong_is_said(tables: list[dict[str, Any]], found: str) -> None
 def test_one_table_is_no_list() -> None:
     with pytest.raises(ConfigError, match=r"namespaces: found .* allowed: a list of tables"):
         from_mapping({"namespaces": SHARED})
+
+
+def test_a_public_namespace_that_shows_nothing_by_itself_is_noticed() -> None:
+    assert [text for text in from_mapping({"namespaces": [PUBLIC]}).notices() if "Public/" in text] == [
+        "of Public/ only mailboxes with an access control list are shown, because default-rights is not set"
+    ]
+    open_one = {**PUBLIC, "default-rights": "lr"}
+    assert not any("Public/" in text for text in from_mapping({"namespaces": [open_one]}).notices())
