@@ -123,9 +123,8 @@ class Namespaces:
                     return owner_settings(self._config, table, found, own, self._settings_for)
                 return mail_settings(self._config, table, user, own)
             except Refused as error:  # a part of the path that the user does not have
-                log.warning(
-                    "namespace prefix=%r user=%r owner=%r reason=%r", table.prefix, user.name, owner, error.text
-                )
+                level = logging.DEBUG if space.kind is Kind.SHARED else logging.WARNING  # owners are many
+                log.log(level, "namespace prefix=%r user=%r reason=%r", table.prefix, owner or user.name, error.text)
                 raise not_found() from None
 
         def everybody(space: Space) -> list[str]:

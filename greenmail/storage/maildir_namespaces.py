@@ -41,21 +41,25 @@ class NamespacesStore:
     def __init__(self, store: MaildirStore) -> None:
         self._store = store
         self._accounts: dict[str, NamespacesAccount] = {}
+        self._settings: dict[str, MaildirSettings] = {}  # of the users' own mail, which the user database may change
 
     def open_account(
         self, user: str, spaces: Sequence[Space], settings_of: SettingsOf, everybody: Everybody
     ) -> NamespacesAccount:
         """A reference to the account of `user`. Raises StorageError if there is no mail and none may be made."""
+        own = settings_of(next(space for space in spaces if space.is_inbox), "")
         account = self._accounts.get(user)
-        if account is None or account.spaces != tuple(spaces):
+        if account is None or account.spaces != tuple(spaces) or self._settings.get(user) != own:
             mails = MaildirMails(self._store, user, settings_of, everybody)
             account = self._accounts[user] = NamespacesAccount(user, spaces, mails, self._forget)
+            self._settings[user] = own
         account.references += 1
         return account
 
     def _forget(self, account: NamespacesAccount) -> None:
         if self._accounts.get(account.user) is account:
             del self._accounts[account.user]
+            self._settings.pop(account.user, None)
 
 
 class MaildirMails:

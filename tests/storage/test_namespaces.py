@@ -168,6 +168,21 @@ def test_an_archive_is_made_but_its_root_is_no_mailbox(spool: Spool, tmp_path: P
     assert spool.worker().account().open("Archive").name == "Archive"
 
 
+def test_sessions_of_a_user_share_an_account_until_the_user_database_says_something_new(spool: Spool) -> None:
+    worker = spool.worker()
+    first = worker.account()
+    assert worker.account() is first and first.references == 2
+    spool.settings = {"lock_timeout": 7.0}
+    second = worker.account()
+    assert second is not first and worker.account() is second
+    first.close()
+    first.close()
+    assert worker.account() is second
+    for _ in range(3):
+        second.close()
+    assert worker.account() is not second
+
+
 # Rights
 
 
