@@ -81,6 +81,14 @@ def existing(session: Session, given: str, needed: str) -> str:
     return name
 
 
+def granted(session: Session, given: str, needed: str) -> Rights:
+    """The rights of one who has all of `needed`. Raises NOT_FOUND, NO_PERMISSION."""
+    _, rights = _found(session, given)
+    if not rights.issuperset(needed):
+        raise _refusal(rights)
+    return rights
+
+
 def _found(session: Session, given: str) -> tuple[str, Rights]:
     account = account_of(session)
     try:
@@ -116,10 +124,10 @@ def open_target(session: Session, given: str) -> tuple[Mailbox, str, Rights]:
         raise
 
 
-def create(session: Session, name: str, uses: Iterable[str]) -> None:
-    """CREATE: `k` on the nearest mailbox above."""
+def create(session: Session, name: str, uses: Iterable[str]) -> str:
+    """CREATE: `k` on the nearest mailbox above. The mailbox_id."""
     _must_create(session, name)
-    account_of(session).create(name, uses)
+    return account_of(session).create(name, uses)
 
 
 def _must_create(session: Session, name: str) -> None:

@@ -140,13 +140,15 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
     mailbox = request.messages[0].mailbox
     if any(message.mailbox is not mailbox for message in request.messages):
         raise Refused("the mailbox was replaced meanwhile; nothing was appended", NONEXISTENT)
-    rights.existing(session, request.name, "i")  # a message may be on its way for long
+    mine = rights.granted(session, request.name, "i")  # a message may be on its way for long
     uids = mailbox.save([message.upload for message in request.messages])
     session.figures.appended += len(uids)
     quota.warn(session, mailbox.name)
     if session.rev2 and mailbox.name != request.name:  # RFC 9051 6.3.12: the name was normalized
         session.out.write(render_renamed(session, mailbox.name, request.name))
-    return Ok("APPEND completed", b"APPENDUID %d %b" % (mailbox.uidvalidity, compact(uids)))
+    code = b"APPENDUID %d %b" % (mailbox.uidvalidity, compact(uids))
+    # Who may not SELECT the mailbox learns nothing of it: RFC 4315 3.
+    return Ok("APPEND completed", code if "r" in mine else b"")
 
 
 APPEND = Command("APPEND", states=AUTHENTICATED, parse=parse_append, run=run_append, literal=stream_message)

@@ -44,7 +44,7 @@ def run_copy(session: Session, request: CopyRequest) -> Ok:
         if pairs:
             _drop_flags(session, target, mine, pairs)
             quota.warn(session, target.name)
-        return Ok("COPY completed" if pairs else "No messages, so nothing copied", _copyuid(target, pairs))
+        return Ok("COPY completed" if pairs else "No messages, so nothing copied", _copyuid(target, mine, pairs))
     finally:
         target.close()
 
@@ -56,7 +56,7 @@ def run_move(session: Session, request: CopyRequest) -> Ok:
     target, _, mine = rights.open_target(session, request.name)
     try:
         pairs = view.mailbox.move(uids, target) if uids else []
-        code = _copyuid(target, pairs)
+        code = _copyuid(target, mine, pairs)
         if pairs:
             _drop_flags(session, target, mine, pairs)
             quota.warn(session, target.name)
@@ -88,9 +88,12 @@ def _drop_flags(session: Session, target: Mailbox, mine: Rights, pairs: list[tup
         log.warning("flags stay sid=%s mailbox=%r reason=%s", session.sid, target.name, error.reason.name)
 
 
-def _copyuid(target: Mailbox, pairs: list[tuple[int, int]]) -> bytes:
-    """COPYUID SP nz-number SP uid-set SP uid-set; nothing if nothing was copied. RFC 4315 3."""
-    if not pairs:
+def _copyuid(target: Mailbox, mine: Rights, pairs: list[tuple[int, int]]) -> bytes:
+    """COPYUID SP nz-number SP uid-set SP uid-set; nothing if nothing was copied. RFC 4315 3.
+
+    Who may not SELECT the target learns nothing of it.
+    """
+    if not pairs or "r" not in mine:
         return b""
     sources, targets = zip(*pairs, strict=True)
     return b"COPYUID %d %b %b" % (target.uidvalidity, compact(sources), compact(targets))
