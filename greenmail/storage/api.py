@@ -291,6 +291,9 @@ class Mailbox(Protocol):
     def move(self, uids: Sequence[int], target: "Mailbox") -> list[tuple[int, int]]:
         """Copy, then remove what was copied; pairs of source and target UID. RFC 6851."""
 
+    def guids(self, uids: Sequence[int]) -> list[str]:
+        """What names the content of each of `uids`, here and in every copy, for ever; empty for one that is gone."""
+
     def maildrop(self) -> list[MaildropItem]:
         """Every message for POP3, in POP3 order: by `order`, those without it behind in UID order."""
 

@@ -312,12 +312,26 @@ class MaildirMailbox:
 
     # POP3 and news
 
+    def guids(self, uids: Sequence[int]) -> list[str]:
+        """The uidlist's G of each message, or its base name."""
+        box, table = self.box, self.table
+        self._read_uidlist()
+        rows = [table.row(uid) for uid in uids]
+        return [
+            os.fsdecode(box.uidlist.field(uid, b"G") or base_name(box.index.names[row])) if row >= 0 else ""
+            for uid, row in zip(uids, rows, strict=True)
+        ]
+
+    def _read_uidlist(self) -> None:
+        box = self.box
+        with box.green:
+            box.offload(box.is_large, box.refresh_uidlist, False)
+
     def maildrop(self) -> list[MaildropItem]:
         """Every message for POP3, in POP3 order."""
         self.look()
         box = self.box
-        with box.green:
-            box.offload(box.is_large, box.refresh_uidlist, False)
+        self._read_uidlist()
         items = []
         for uid, name in zip(self.table.uids, box.index.names, strict=True):
             base = os.fsdecode(base_name(name))

@@ -76,6 +76,7 @@ class MemoryMailbox:
         self._names = FlagNames()
         self._history = History()
         self._data: dict[int, bytes] = {}
+        self._guids: dict[int, str] = {}
         self._cache: dict[tuple[int, CacheKind], bytes] = {}
         self._subscribers: dict[int, Callable[[], None]] = {}
         self._unseen = 0
@@ -211,7 +212,7 @@ class MemoryMailbox:
             self._count(row, -1)
             for column in (table.uids, table.flags, table.modseqs, table.sizes, table.dates):
                 del column[row]
-            del self._data[uid]
+            del self._data[uid], self._guids[uid]
         self._notify()
 
     def upload(self) -> Upload:
@@ -247,6 +248,7 @@ class MemoryMailbox:
             table.sizes.append(len(data))
             table.dates.append(date)
             self._data[uid] = data
+            self._guids[uid] = uuid.uuid4().hex
             self._count(len(table) - 1, 1)
             uids.append(uid)
         self._history.note_changed(uids, modseq)
@@ -266,6 +268,7 @@ class MemoryMailbox:
 
     def _copy(self, rows: Sequence[Row], target: "MemoryMailbox") -> list[tuple[int, int]]:
         uids = target.add([(self._data[row.uid], row.flags, row.date) for row in rows])
+        target._guids.update({uid: self._guids[row.uid] for row, uid in zip(rows, uids, strict=True)})
         return [(row.uid, uid) for row, uid in zip(rows, uids, strict=True)]
 
     def move(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
@@ -274,9 +277,12 @@ class MemoryMailbox:
         self._remove([uid for uid, _ in pairs])
         return pairs
 
+    def guids(self, uids: Sequence[int]) -> list[str]:
+        return [self._guids.get(uid, "") for uid in uids]
+
     def maildrop(self) -> list[MaildropItem]:
         self.look()
-        return [MaildropItem(uid, None, None, f"memory.{uid}", f"{self.mailbox_id}-{uid}") for uid in self.table.uids]
+        return [MaildropItem(uid, None, None, f"memory.{uid}", self._guids[uid]) for uid in self.table.uids]
 
     def lock_maildrop(self) -> Held:
         self.look()

@@ -248,6 +248,10 @@ class MountedMailbox:
 
     # POP3 and news
 
+    def guids(self, uids: Sequence[int]) -> list[str]:
+        """What names the content of each message."""
+        return self.inner.guids(uids)
+
     def maildrop(self) -> list[MaildropItem]:
         """Every message for POP3, in POP3 order."""
         items = self.inner.maildrop()

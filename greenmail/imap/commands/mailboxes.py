@@ -15,6 +15,7 @@ from greenmail.imap import grammar, rights
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.listing import render_renamed
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext.objectid import objectid
 from greenmail.imap.response import CANNOT, USEATTR, Ok
 from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
@@ -84,11 +85,11 @@ def run_create(session: Session, argument: Create) -> Ok:
     """Make a mailbox. A trailing separator only declares that there will be names below it: ignored, RFC 9051 6.3.4."""
     account, given = account_of(session), argument.name
     name = _new_name(session, given)
-    rights.create(session, name, _special_use(account, argument.uses))
+    made = rights.create(session, name, _special_use(account, argument.uses))
     log.info("create sid=%s user=%r mailbox=%r", session.sid, account.user, name)
     if name != _without_separator(account, given):
         session.out.write(render_renamed(session, name, _without_separator(account, given)))
-    return Ok("CREATE completed")
+    return Ok("CREATE completed", b"MAILBOXID (%b)" % objectid(made))  # RFC 8474 4.1
 
 
 def _special_use(account: Account, wanted: tuple[str, ...]) -> tuple[str, ...]:
