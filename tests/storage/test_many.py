@@ -20,6 +20,7 @@ from greenmail.storage.maildir_name import uid_order
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_slices import in_uid_order, set_of
 from greenmail.storage.maildir_store import MaildirStore
+from greenmail.storage.shared import SharedMailboxes
 from greenmail.storage.snapshot import Snapshot, pack, unpack
 from greenmail.storage.uidlist_format import parse
 
@@ -132,14 +133,14 @@ def test_what_nobody_has_open_stays_within_the_memory(tmp_path: Path) -> None:
     assert store.mailboxes._weight == 0 and not store.mailboxes._weights
 
 
-def test_warm_mailboxes_leave_descriptors_to_others(tmp_path: Path) -> None:
+def test_warm_mailboxes_leave_descriptors_to_others() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1500, hard))
     try:
-        store, _ = account(tmp_path)
+        mailboxes = SharedMailboxes(0)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert store.mailboxes._most_warm == 125
+    assert mailboxes._most_warm == 125
 
 
 def test_a_large_uidlist_is_given_back_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
