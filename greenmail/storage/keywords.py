@@ -231,6 +231,11 @@ class OverflowKeywords:
         """Inode, size and mtime of the file as it was read or written last; zeros if there was none."""
         return list(self._state[1:]) if self._state is not None else [0, 0, 0]
 
+    @property
+    def is_full(self) -> bool:
+        """No name can be added any more."""
+        return len(self.names) >= _OVERFLOW_LIMIT
+
     def of(self, base: bytes) -> frozenset[str]:
         """The overflow keywords of a message."""
         return self._messages.get(base, frozenset())

@@ -79,7 +79,7 @@ class MaildirMailbox:
         self.uidnext, self.modseq, self.first_recent = index.uidnext, index.modseq, index.first_recent
         self.keywords = box.keyword_names()
         self.read_only = box.read_only
-        self.can_add_keywords = not box.read_only
+        self.can_add_keywords = not box.read_only and (box.keywords.free > 0 or not box.overflow.is_full)
 
     def look(self) -> None:
         """Take up what anyone changed on disk."""

@@ -798,3 +798,20 @@ def test_the_uidlist_is_tidied_when_most_lines_are_stale(site: Site) -> None:
     inbox.expunge(None)
     lines = (site.path / "dovecot-uidlist").read_text().splitlines()
     assert uids_of(lines[1:]) == [keep] and " N10 " in lines[0]
+
+
+def test_no_keyword_can_be_added_when_letters_and_the_file_beside_them_are_used_up(site: Site) -> None:
+    """RFC 9051 7.1: PERMANENTFLAGS has no \\* then."""
+    site.deliver(name="1.M1P1.mx:2,", where="cur")
+    lettered = [f"letter{number}" for number in range(26)]
+    others = [f"other{number}" for number in range(1000)]
+    (site.path / "dovecot-keywords").write_text("".join(f"{place} {name}\n" for place, name in enumerate(lettered)))
+    (site.path / "greenmail-data").mkdir()
+    lines = [f"k {place} {name}" for place, name in enumerate(others[:-1])]
+    (site.path / "greenmail-data" / "keywords").write_text("\n".join(["greenmail-keywords 1", *lines, ""]))
+    inbox = site.inbox()
+    assert inbox.can_add_keywords
+    inbox.store([1], FlagChange(FlagAction.ADD, frozenset(others[-1:])))
+    assert not inbox.can_add_keywords
+    with pytest.raises(StorageError, match="too many keywords"):
+        inbox.store([1], FlagChange(FlagAction.ADD, frozenset({"onemore"})))
