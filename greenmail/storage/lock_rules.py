@@ -1,4 +1,4 @@
-"""The rules of `design.md` 3a about locks, asserted while the server runs; switched on by GREENMAIL_DEBUG=1.
+"""The rules of `architecture.md` about locks, asserted while the server runs; switched on by GREENMAIL_DEBUG=1.
 
 * A green thread holds the locks of at most one mailbox, and does not ask for a second one while it holds them. (Only
   RENAME holds several: plain flocks, in the order of their paths, and nothing else meanwhile: `directory_lock`.)

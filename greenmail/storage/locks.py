@@ -1,4 +1,4 @@
-"""Locks of a mailbox and of a POP3 session. `design.md` 3a, `formats.md` 2.7.
+"""Locks of a mailbox and of a POP3 session. `architecture.md`, `formats.md` 2.7.
 
 Two locks guard a mailbox: `flock` on `greenmail.lock` among our own processes (the kernel gives it back when a process
 dies), and inside it the dotlock `dovecot-uidlist.lock` towards Dovecot; `stale_lock` has the rules for breaking it. It

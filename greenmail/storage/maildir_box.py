@@ -283,7 +283,7 @@ class Box:
         return int(self.context.runtime.now() * 1_000_000_000)
 
     def next_modseq(self) -> int:
-        """Unique without any sync: design.md 3."""
+        """Unique without any sync: architecture.md, "Locks"."""
         return max(self.index.modseq + 1, int(self.context.runtime.now() * 1_000_000))
 
     def directory_times(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Bringing messages into a Maildir mailbox: APPEND, COPY, MOVE. `formats.md` 1.6, 2.9, `design.md` 3a.
+"""Bringing messages into a Maildir mailbox: APPEND, COPY, MOVE. `formats.md` 1.6, 2.9, `architecture.md`.
 
 A message lies complete in the target's `tmp/` before the target is locked. Under the lock: rename into `new/` (no
 flags) or `cur/`, sync of the directories, uidlist line with fdatasync, journal. A crash before the uidlist line leaves

@@ -165,7 +165,7 @@ MAILS = [Mail("red", "green", "blue", frozenset(), day, day) for day in range(1,
 
 
 def test_cheap_keys_spare_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """design.md 4: columns first, then the cache, and files only for what is left."""
+    """architecture.md: columns first, then the cache, and files only for what is left."""
     engine, wire = mailbox(MAILS)
     assert search(engine, wire, "FROM green SENTON 3-Jan-2024") == [3]  # fills the cache
     opened: list[int] = []

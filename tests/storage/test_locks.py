@@ -1,4 +1,4 @@
-"""Locks: design.md 3a, formats.md 2.7 and 3.2, checks 41 and 42. Other processes are real ones, killed for real."""
+"""Locks: architecture.md, formats.md 2.7 and 3.2, checks 41 and 42. Other processes are real ones, killed for real."""
 
 import errno
 import fcntl
