@@ -1,4 +1,4 @@
-"""Changing what is in a Maildir mailbox: flags, expunges, `new/` to `cur/`. `formats.md` 1.3, 1.7, 1.9, `architecture.md`.
+"""Changing what is in a Maildir mailbox: flags, expunges, `new/` to `cur/`. `formats.md` 1.3, 1.7, 1.9.
 
 Everything here is a change relative to the file names found on disk at the moment of the system call: a rename or
 unlink names the exact file that it decided about, ENOENT means that somebody was faster, and then the decision is made
