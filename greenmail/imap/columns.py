@@ -53,6 +53,12 @@ def numbers_of(view: View, uids: Sequence[int]) -> Sequence[int]:
     return [numbers.get(uid, 0) for uid in uids]
 
 
+def one_row(rows: Rows, place: int) -> Rows:
+    """The columns of one of the messages."""
+    here = slice(place, place + 1)
+    return Rows(rows.uids[here], rows.flags[here], rows.modseqs[here], rows.sizes[here], rows.dates[here])
+
+
 def _slices(table: Table, first: int, last: int) -> Rows:
     sets = table.flag_sets
     return Rows(

@@ -15,7 +15,7 @@ from greenmail.errors import BadSyntax
 class Cursor:
     """`text` is a frame without its final line end."""
 
-    __slots__ = ("depth", "max_depth", "pos", "staged", "text", "utf8")
+    __slots__ = ("depth", "max_depth", "numbers", "pos", "staged", "text", "utf8")
 
     def __init__(
         self, text: bytes, staged: Mapping[int, Any] | None = None, utf8: bool = False, max_depth: int = 50
@@ -24,6 +24,7 @@ class Cursor:
         self.pos = 0
         self.staged: Mapping[int, Any] = staged or {}
         self.utf8 = utf8  # mailbox names are UTF-8 and not modified UTF-7: RFC 9051 after ENABLE, RFC 9755 3
+        self.numbers = False  # message sequence numbers were read where a UID could not stand
         self.depth = 0
         self.max_depth = max_depth
 

@@ -14,8 +14,8 @@ from greenmail.errors import BadSyntax, Disconnected, Reason, Refused, StorageEr
 from greenmail.imap import framing, grammar, registry, rights, serialize
 from greenmail.imap.command import Command, State
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.news import leave_gone, report
-from greenmail.imap.response import NONEXISTENT, REASON_CODES, SERVERBUG, Completion, Ok
+from greenmail.imap.news import highestmodseq, leave_gone, report
+from greenmail.imap.response import NONEXISTENT, REASON_CODES, SERVERBUG, UIDREQUIRED, Completion, Ok
 from greenmail.imap.session import Session
 from greenmail.imap.trace import trace_answer, trace_command
 
@@ -145,7 +145,12 @@ def execute(session: Session, frame: framing.Frame) -> None:
         name = command.name
         _check_state(session, command)
         trace_command(session, command, cur)
-        answer = _run(session, command, uid, command.parse(cur, uid), cur)
+        if session.uid_only:
+            _check_uid_only(command.uses_seqs and not uid)
+        argument = command.parse(cur, uid)
+        if session.uid_only:
+            _check_uid_only(cur.numbers)
+        answer = _run(session, command, uid, argument, cur)
     except (BadSyntax, Refused, StorageError) as error:
         answer = _refusal(error)
     except Disconnected:
@@ -185,6 +190,12 @@ def _check_state(session: Session, command: Command) -> None:
         raise BadSyntax(f"{command.name} is not allowed now: {_wanted(command, state)}")
 
 
+def _check_uid_only(has_numbers: bool) -> None:
+    """RFC 9586 3: BAD for a command with message sequence numbers after ENABLE UIDONLY."""
+    if has_numbers:
+        raise BadSyntax("message numbers cannot be used once UIDONLY is enabled", UIDREQUIRED)
+
+
 def _state(session: Session) -> State:
     """RFC 9051 3."""
     if session.account is None:
@@ -205,17 +216,22 @@ def _run(session: Session, command: Command, uid: bool, argument: object, cur: C
     is_there = not command.looks or view is None or _is_there(session, command)
     if not is_there and (session.logging_out or State.AUTHENTICATED not in command.states):
         return _Answer("NO", NONEXISTENT.encode(), "the selected mailbox is gone")
+    completion: Completion | None = None
     try:
         if command.needs:
             assert view is not None, "rights on a mailbox that is not selected"
             rights.require(view, command.needs)
-        answer = _completed(command.run(session, argument))
+        completion = command.run(session, argument)
+        answer = _completed(completion)
     except (Refused, StorageError) as error:
         answer = _refusal(error)
     if command.looks:
-        may_expunge = uid or command.may_expunge
+        # RFC 7162 3.2.10.2: numbers in the keys of UID SEARCH are numbers as well.
+        may_expunge = (uid and not cur.numbers) or command.may_expunge
         takes_away = command.name in _TAKE_AWAY
         report(session, may_expunge, takes_away and answer.word == "OK", 0.0 if takes_away else _JUST_NOW)
+    if isinstance(completion, Ok) and completion.expunged:
+        return _Answer(answer.word, completion.code or highestmodseq(session), answer.text)
     return answer
 
 

@@ -94,23 +94,27 @@ class FetchAtt:
 class FetchModifier:
     """One fetch-modifier, RFC 4466 2.4: how its value is parsed, and what it does to the request before it runs.
 
-    `apply(session, request, value)` gives the request as it is to be run.
+    `check(session, request)` may raise BadSyntax, before any other one does something; `apply(session, request, value)`
+    gives the request as it is to be run.
     """
 
     name: str
     parse: Callable[[Cursor], Any]
     apply: Callable[[Session, "FetchRequest", Any], "FetchRequest"]
+    check: Callable[[Session, "FetchRequest"], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """The arguments of FETCH. `keep` says which UIDs are answered at all; modifiers add to it."""
+    """The arguments of FETCH. `keep` says which UIDs are answered at all, `before` runs just before the first of them;
+    modifiers add to both."""
 
     uid: bool
     seqs: SequenceSet
     items: tuple[Item, ...]
     modifiers: tuple[tuple[FetchModifier, Any], ...] = ()
     keep: tuple[Callable[[Rows], Iterable[bool]], ...] = field(default=())
+    before: tuple[Callable[[Session], None], ...] = field(default=())
 
 
 def named(item: Item) -> FetchAtt:

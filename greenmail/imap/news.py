@@ -1,9 +1,16 @@
-"""What a client is told unasked: EXPUNGE, EXISTS, RECENT and FETCH. RFC 9051 5.2, 7.4, 7.5; RFC 2180."""
+"""What a client is told unasked: EXPUNGE, EXISTS, RECENT and FETCH. RFC 9051 5.2, 7.4, 7.5; RFC 2180.
+
+After ENABLE QRESYNC or UIDONLY there is VANISHED in place of EXPUNGE. A client that keeps mod-sequences learns that
+an EXPUNGE waits by a HIGHESTMODSEQ from before it: who loses the connection then asks from there. RFC 7162 3.2, 6.
+"""
 
 import logging
+from collections.abc import Sequence
 
 from greenmail.errors import Reason, StorageError
 from greenmail.imap import rights, serialize
+from greenmail.imap.sequence_set import Ranges, ranges_of
+from greenmail.imap.sequence_set import render as render_set
 from greenmail.imap.session import Session
 from greenmail.imap.view import Changed, News, View
 from greenmail.storage.api import SYSTEM_FLAGS
@@ -11,6 +18,7 @@ from greenmail.storage.api import SYSTEM_FLAGS
 log = logging.getLogger(__name__)
 
 _OF_FLAGS = frozenset("stw")
+_RANGES_A_LINE = 1000  # of VANISHED: some 20 KB
 
 GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
 
@@ -24,6 +32,7 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False, age: fl
     view = session.view
     if view is None:
         return
+    had_pending = bool(view.pending)
     try:
         rights.look(session, view, age)
         news = view.news(may_expunge)
@@ -38,12 +47,16 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False, age: fl
                 error.reason.name,
                 error.text,
             )
+            if tells_modseq(session):
+                session.out.write(_highest(view))
         return
     differs = not view.read_only and (view.told_rights ^ view.rights) & _OF_FLAGS  # RFC 4314 5.1.1
     if differs or (view.offers_keywords and not view.mailbox.can_add_keywords):
         session.out.write(permanentflags(view))
     if news:
         session.out.write(render(session, news))
+    if (view.pending or had_pending) and tells_modseq(session):
+        session.out.write(_highest(view))
 
 
 def leave_gone(session: Session, by_itself: bool = False) -> None:
@@ -80,7 +93,10 @@ def permanentflags(view: View) -> bytes:
 
 def render(session: Session, news: News) -> bytes:
     """The untagged responses, in the order in which their numbers are right."""
-    parts = [b"* %d EXPUNGE\r\n" % seq for seq, _ in news.expunged]
+    if vanishes(session):
+        parts = vanished(sorted(uid for _, uid in news.expunged))
+    else:
+        parts = [b"* %d EXPUNGE\r\n" % seq for seq, _ in news.expunged]
     if news.exists is not None:
         parts.append(b"* %d EXISTS\r\n" % news.exists)
         if not session.rev2:
@@ -89,10 +105,43 @@ def render(session: Session, news: News) -> bytes:
     return b"".join(parts)
 
 
+def vanishes(session: Session) -> bool:
+    """VANISHED is said in place of EXPUNGE: RFC 7162 3.2.10, not with NOMODSEQ; RFC 9586 3, always."""
+    return session.uid_only or ("QRESYNC" in session.enabled and tells_modseq(session))
+
+
+def vanished(uids: Sequence[int], word: bytes = b"VANISHED") -> list[bytes]:
+    """Lines for these UIDs, which ascend; none if there are none. RFC 7162 3.2.10."""
+    return vanished_ranges(ranges_of(uids), word)
+
+
+def vanished_ranges(ranges: Ranges, word: bytes = b"VANISHED") -> list[bytes]:
+    """`vanished` for ranges of UIDs, ascending."""
+    starts = range(0, len(ranges), _RANGES_A_LINE)
+    return [b"* %b %b\r\n" % (word, render_set(ranges[start : start + _RANGES_A_LINE])) for start in starts]
+
+
+def highestmodseq(session: Session) -> bytes:
+    """The response code for a client that has enabled QRESYNC: all changes up to here have been told. RFC 7162 3.2.7.
+
+    Nothing where there are no mod-sequences.
+    """
+    if "QRESYNC" not in session.enabled or session.view is None or not tells_modseq(session):
+        return b""
+    return b"HIGHESTMODSEQ %d" % session.view.complete
+
+
+def _highest(view: View) -> bytes:
+    text = b"An expunge is not told yet" if view.pending else b"Everything is told"
+    return b"* OK [HIGHESTMODSEQ %d] %b\r\n" % (view.complete, text)
+
+
 def fetch_flags(session: Session, item: Changed) -> bytes:
     """An unasked FETCH: always with UID (RFC 9051 7.5.2), with MODSEQ for those who know it (RFC 7162 3.2)."""
     flags = serialize.flag_list(item.flags)
     modseq = b" MODSEQ (%d)" % item.modseq if tells_modseq(session) else b""
+    if session.uid_only:
+        return b"* %d UIDFETCH (FLAGS %b%b)\r\n" % (item.uid, flags, modseq)
     return b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (item.seq, item.uid, flags, modseq)
 
 

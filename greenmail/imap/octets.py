@@ -37,9 +37,9 @@ Span = tuple[int, int]  # first octet, first octet behind
 class Answer:
     """One untagged FETCH response. Nothing is written before it is known that there is something to say."""
 
-    def __init__(self, session: Session, seq: int) -> None:
+    def __init__(self, session: Session, number: int) -> None:
         self._session = session
-        self._pieces = [b"* %d FETCH (" % seq]
+        self._pieces = [session.fetch_opening % number]
         self._gathered = 0
         self._empty = True
         self.is_torn = False  # a part of it was sent, and its end was not

@@ -14,6 +14,7 @@ class Ok:
 
     text: str
     code: bytes = b""
+    expunged: bool = False  # messages went away: HIGHESTMODSEQ is told once their VANISHED is, RFC 7162 3.2.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ PRIVACYREQUIRED = "PRIVACYREQUIRED"
 SERVERBUG = "SERVERBUG"
 TOOBIG = "TOOBIG"  # RFC 4469 4.2
 TRYCREATE = "TRYCREATE"  # RFC 9051 7.1
+UIDREQUIRED = "UIDREQUIRED"  # RFC 9586 3
 UNAVAILABLE = "UNAVAILABLE"
 CORRUPTION = "CORRUPTION"
 COMPRESSIONACTIVE = "COMPRESSIONACTIVE"  # RFC 4978

@@ -144,7 +144,9 @@ def search_key(cur: Cursor, table: Table) -> Key:
         cur.close()
         return key
     if first and first in _SET_START:
-        return SetKey(sequence_set(cur), uid=False)
+        seqs = sequence_set(cur)
+        cur.numbers = cur.numbers or bool(seqs.ranges)
+        return SetKey(seqs, uid=False)
     start = cur.pos
     name = cur.match(_NAME, "a search key").decode("ascii").upper()
     found = table.get(name)

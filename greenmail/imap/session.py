@@ -98,6 +98,16 @@ class Session:
         """Mailbox names and quoted strings are UTF-8: RFC 9051 5.1 after ENABLE, RFC 9755 3."""
         return "IMAP4REV2" in self.enabled or "UTF8=ACCEPT" in self.enabled
 
+    @property
+    def uid_only(self) -> bool:
+        """ENABLE UIDONLY was given: no message sequence number is told or taken, RFC 9586 3."""
+        return "UIDONLY" in self.enabled
+
+    @property
+    def fetch_opening(self) -> bytes:
+        """How the answer of FETCH begins; the number is the sequence number, or the UID after ENABLE UIDONLY."""
+        return b"* %d UIDFETCH (" if self.uid_only else b"* %d FETCH ("
+
     def deselect(self) -> None:
         """No mailbox is selected any more; the result of the last SEARCH means nothing then. RFC 5182 2.1."""
         view, self.view, self.saved = self.view, None, None

@@ -71,10 +71,11 @@ class View:
         self.shows_recent = shows_recent  # False after ENABLE IMAP4rev2, which knows no \\Recent
         self.uids: array[int] = array("I", mailbox.table.uids)
         self.recent: set[int] = set(self.uids[bisect_left(self.uids, first_recent) :]) if shows_recent else set()
-        self.told = mailbox.modseq  # the client knows everything up to this mod-sequence ...
+        self.told = mailbox.modseq  # the client knows everything up to this mod-sequence, but for `pending` ...
         self.answered: dict[int, int] = {}  # ... and these UIDs up to these: own STOREs, answered or silent
         self.looked = float("-inf")  # when the last look at the mailbox began, by the monotonic clock
         self.pending: set[int] = set()  # expunged, and the client not told yet
+        self.complete = self.told  # the client knows everything up to this one, expunges too: RFC 7162 3.2
         self.offers_keywords = False  # the client has been told that it can create keywords: "\\*"
 
     def seq(self, uid: int) -> int:
@@ -144,6 +145,8 @@ class View:
         changed = tuple(self._changed(uid, known) for uid in changes.changed)
         self.answered.clear()
         self.told = mailbox.modseq
+        if not self.pending or self.complete > self.told:
+            self.complete = self.told
         return News(expunged, exists, len(self.recent), tuple(item for item in changed if item))
 
     def _claim(self) -> int:

@@ -7,6 +7,7 @@ expunges it cannot: a question from before `expunged_floor` has no answer, and t
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 from greenmail.storage.api import Changes, Row, Table
 
@@ -82,7 +83,7 @@ class History:
 
     def _changed_after(self, since: int, table: Table) -> list[int]:
         if since < self._changed_floor:
-            return [table.uids[row] for row, modseq in enumerate(table.modseqs) if modseq > since]
+            return list(compress(table.uids, map(since.__lt__, table.modseqs)))
         start = bisect_right(self._changed, since, key=_modseq_of_change)
         return sorted({uid for _, uid in self._changed[start:] if table.row(uid) >= 0})
 

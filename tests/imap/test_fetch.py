@@ -327,4 +327,3 @@ def test_condstore_is_advertised_unless_another_server_shares_the_mailboxes(offe
     answer = ask(made, b"CAPABILITY", made.login())
     assert (b" CONDSTORE" in answer) == offered
     assert {b"ESEARCH", b"SEARCHRES"} <= set(answer.split())
-    assert b"BINARY" not in answer.split()  # APPEND of literal8 belongs to it

@@ -50,7 +50,7 @@ def run_copy(session: Session, request: CopyRequest) -> Ok:
 
 
 def run_move(session: Session, request: CopyRequest) -> Ok:
-    """COPYUID goes before the EXPUNGEs, which `execute` sends as news of the source mailbox. RFC 6851 4.3."""
+    """COPYUID goes before EXPUNGE or VANISHED, which `execute` sends as news of the source mailbox. RFC 6851 4.3."""
     view = writable(session)
     uids = _messages(session, request)
     target, _, mine = rights.open_target(session, request.name)
@@ -64,7 +64,7 @@ def run_move(session: Session, request: CopyRequest) -> Ok:
         target.close()
     if code:
         session.out.write(b"* OK [%b] Moved\r\n" % code)
-    return Ok("MOVE completed" if pairs else "No messages, so nothing moved")
+    return Ok("MOVE completed" if pairs else "No messages, so nothing moved", expunged=bool(pairs))
 
 
 def _messages(session: Session, request: CopyRequest) -> list[int]:

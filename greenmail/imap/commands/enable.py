@@ -7,6 +7,7 @@ from greenmail.imap.ext import condstore
 from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
 
+_IMPLIED = {"QRESYNC": condstore.CONDSTORE}  # RFC 7162 3.2.3
 _SPELLED = {"IMAP4REV2": "IMAP4rev2"}  # names that are not written in capitals
 
 
@@ -29,11 +30,12 @@ def run_enable(session: Session, words: list[str]) -> Ok:
         return word in registry.ENABLES and (offered is None or offered.when(session))
 
     new = [word for word in dict.fromkeys(words) if can_be_enabled(word) and word not in session.enabled]
-    session.enabled.update(new)
+    had_condstore = condstore.CONDSTORE in session.enabled
+    session.enabled.update(new, filter(None, map(_IMPLIED.get, new)))
     if session.rev2 and session.view is not None:
         session.view.forget_recent()
     session.out.write(b" ".join([b"* ENABLED", *(_SPELLED.get(word, word).encode() for word in new)]) + b"\r\n")
-    if condstore.CONDSTORE in new:
+    if not had_condstore and condstore.CONDSTORE in session.enabled:
         condstore.announce(session)
     return Ok("ENABLE completed")
 

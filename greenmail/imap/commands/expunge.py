@@ -23,8 +23,9 @@ def run_expunge(session: Session, seqs: SequenceSet | None) -> Ok:
     """Remove the messages flagged Deleted, only those among `seqs` if given."""
     view = writable(session)
     known = None if seqs is None else message_uids(session, seqs, uid=True)
-    session.figures.expunged += expunge_known(view, known)
-    return Ok("EXPUNGE completed")  # the view notices the gaps; `execute` sends * n EXPUNGE
+    removed = expunge_known(view, known)
+    session.figures.expunged += removed
+    return Ok("EXPUNGE completed", expunged=removed > 0)  # the view notices the gaps; `execute` sends * n EXPUNGE
 
 
 def expunge_known(view: View, uids: list[int] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap.binary import add_binary, add_binary_size
-from greenmail.imap.columns import known_rows, numbers_of
+from greenmail.imap.columns import known_rows, numbers_of, one_row
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.digest import TOO_LONG, Columns, Subset, ready
@@ -75,14 +75,23 @@ def parse_fetch(cur: Cursor, uid: bool) -> FetchRequest:
 
 def run_fetch(session: Session, request: FetchRequest) -> Completion:
     """Answer every message of the set that the client knows; UIDs that it does not know are none, RFC 9051 6.4.9."""
+    for modifier, _ in request.modifiers:
+        if modifier.check is not None:
+            modifier.check(session, request)
     for modifier, value in request.modifiers:
         request = modifier.apply(session, request, value)
-    if request.uid and UID not in request.items:
+    if request.uid and not session.uid_only and UID not in request.items:
         request = replace(request, items=(UID, *request.items))  # RFC 9051 6.4.9: UID is always in the answer
     for item in request.items:
         if isinstance(item, RowItem) and item.begin is not None:
             item.begin(session)
-    uids = message_uids(session, request.seqs, request.uid)
+    for begin in request.before:
+        begin(session)
+    return fetch_uids(session, request, message_uids(session, request.seqs, request.uid))
+
+
+def fetch_uids(session: Session, request: FetchRequest, uids: list[int]) -> Completion:
+    """Answer these messages of the client's view; the request's set does not count any more."""
     return _Fetch(session, request).run(uids)
 
 
@@ -190,14 +199,17 @@ class _Fetch:
                 raise
             return frozenset()
 
+    def _numbers(self, rows: Rows) -> Sequence[int]:
+        return rows.uids if self.session.uid_only else numbers_of(self.view, rows.uids)
+
     def _is_known(self, rows: Rows) -> bool:
         return not (self.needs_size and -1 in rows.sizes) and not (self.needs_date and -1 in rows.dates)
 
     def _join(self, rows: Rows, rendered: Columns) -> None:
         """The whole chunk from its columns."""
         columns = [self._values(item, rows, rendered) for item in self.items]
-        template = b"* %d FETCH (" + b" ".join(_template(item) for item in self.items) + b")\r\n"
-        numbers = numbers_of(self.view, rows.uids)
+        template = self.session.fetch_opening + b" ".join(_template(item) for item in self.items) + b")\r\n"
+        numbers = self._numbers(rows)
         self.session.out.write(b"".join(map(template.__mod__, zip(numbers, *columns, strict=True))))
         if FLAGS in self.items:
             self._told(rows.uids, rows.modseqs)
@@ -214,7 +226,7 @@ class _Fetch:
 
     def _one_by_one(self, rows: Rows, rendered: Columns, seen: frozenset[int]) -> None:
         columns = {item: self._column(item, rows) for item in self.items if isinstance(item, RowItem)}
-        numbers = numbers_of(self.view, rows.uids)
+        numbers = self._numbers(rows)
         for place, uid in enumerate(rows.uids):
             values = {item: column[place] for item, column in columns.items()}
             digest = {kind: data for kind, column in rendered.items() if (data := column[place]) is not None}
@@ -225,6 +237,8 @@ class _Fetch:
                     self._item(answer, message, item, values)
                 if uid in seen and FLAGS not in self.items:
                     self._add_flags(answer, uid)
+                elif uid in seen and tells_modseq(self.session):
+                    self._add(answer, (UID, MODSEQ), one_row(rows, place))
                 elif FLAGS in self.items:
                     self._told(rows.uids[place : place + 1], rows.modseqs[place : place + 1])
                 answer.end()
@@ -265,14 +279,16 @@ class _Fetch:
                 add_binary_size(answer, message, item)
 
     def _add_flags(self, answer: Answer, uid: int) -> None:
-        """RFC 9051 6.4.5: flags that this FETCH has changed are told with it; RFC 7162 3.1: with their MODSEQ."""
+        """RFC 9051 6.4.5: flags that this FETCH has changed are told with it; RFC 7162 3.2.4: with UID and MODSEQ."""
         rows = known_rows(self.mailbox, [uid])
-        if not rows.uids:
-            return
-        items = (FLAGS, MODSEQ) if tells_modseq(self.session) else (FLAGS,)
+        if rows.uids:
+            self._add(answer, (UID, FLAGS, MODSEQ) if tells_modseq(self.session) else (FLAGS,), rows)
+
+    def _add(self, answer: Answer, items: Sequence[RowItem], rows: Rows) -> None:
+        """Items of the one message in `rows` that were not asked for; with them the client has its flags."""
         for item in items:
-            for value in item.column(self.session, rows):
-                answer.add(item.template % (value,))
+            if item not in self.items and not (item is UID and self.session.uid_only):
+                answer.add(item.template % tuple(item.column(self.session, rows)))
         self.view.mark(rows.uids, rows.modseqs[0])
 
     def _told(self, uids: Sequence[int], modseqs: Sequence[int]) -> None:

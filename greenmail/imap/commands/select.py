@@ -28,15 +28,17 @@ log = logging.getLogger(__name__)
 class SelectParam:
     """One select-param, RFC 4466 2.1: how its value is parsed, and what it does.
 
-    `parse` reads what follows the name (a leading SP included) and gives the value. `apply(session, value)` runs when
-    `session.view` is the new mailbox and nothing of it was written yet; `after(session, value)` runs when all of
-    SELECT's untagged responses are written. HIGHESTMODSEQ or NOMODSEQ is written by SELECT itself, always.
+    `parse` reads what follows the name (a leading SP included) and gives the value. `check(session, value)` runs before
+    the old mailbox is left, and may raise BadSyntax. `apply(session, value)` runs when `session.view` is the new
+    mailbox and nothing of it was written yet; `after(session, value)` runs when all of SELECT's untagged responses are
+    written. HIGHESTMODSEQ or NOMODSEQ is written by SELECT itself, always.
     """
 
     name: str
     parse: Callable[[Cursor], Any]
     apply: Callable[[Session, Any], None] | None = None
     after: Callable[[Session, Any], None] | None = None
+    check: Callable[[Session, Any], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,10 @@ def run_examine(session: Session, request: SelectRequest) -> Ok:
 
 
 def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
-    """Whatever comes of it, the mailbox that was selected is so no more."""
+    """Whatever comes of it, but for a mistake in a parameter, the mailbox that was selected is so no more."""
+    for param, value in request.params:
+        if param.check is not None:
+            param.check(session, value)
     if session.view is not None:
         session.deselect()
         session.out.write(b"* OK [CLOSED] Previous mailbox is now closed\r\n")
@@ -129,14 +134,14 @@ def _description(session: Session, view: View) -> list[bytes]:
     ]
     if not session.rev2:  # RFC 9051 E: RECENT and UNSEEN are gone
         parts.append(b"* %d RECENT\r\n" % len(view.recent))
-        if unseen := _first_unseen(view):
+        if not session.uid_only and (unseen := _first_unseen(view)):
             parts.append(b"* OK [UNSEEN %d] First unseen message\r\n" % unseen)
     parts += [
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity,
         b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext,
     ]
     if mailbox.tracks_modseq:  # RFC 7162 3.1.2.1 and 3.1.2.2
-        parts.append(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % mailbox.modseq)
+        parts.append(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told)  # what came since is news
     else:
         parts.append(b"* OK [NOMODSEQ] No mod-sequences here\r\n")
     parts.append(b"* OK [MAILBOXID (%b)] Its name for ever\r\n" % objectid(mailbox.mailbox_id))  # RFC 8474 4.2

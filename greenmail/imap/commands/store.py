@@ -136,6 +136,8 @@ def _plain_answers(session: Session, view: View, with_uid: bool, uids: list[int]
     """`_answer` for messages that all have one, at once: flags are rendered once for each set of them."""
     rows = known_rows(view.mailbox, uids)
     with_modseq = tells_modseq(session)
+    with_uid = (with_uid or with_modseq) and not session.uid_only
+    opening = session.fetch_opening
     rendered: dict[Flags, bytes] = {}
     lines: list[bytes] = []
     for seq, uid, flags, modseq in zip(numbers_of(view, rows.uids), rows.uids, rows.flags, rows.modseqs, strict=True):
@@ -149,7 +151,7 @@ def _plain_answers(session: Session, view: View, with_uid: bool, uids: list[int]
             view.answered[uid] = modseq
         before = b"UID %d " % uid if with_uid else b""
         behind = b" MODSEQ (%d)" % modseq if with_modseq else b""
-        lines.append(b"* %d FETCH (%bFLAGS %b%b)\r\n" % (seq, before, words, behind))
+        lines.append((opening + b"%bFLAGS %b%b)\r\n") % (uid if session.uid_only else seq, before, words, behind))
     return lines
 
 
@@ -162,7 +164,7 @@ def _answer(
     if row is None or not seq:
         return b""
     with_modseq = tells_modseq(session)
-    items = [b"UID %d" % uid] if request.uid or failed else []
+    items = [b"UID %d" % uid] if (request.uid or failed or with_modseq) and not session.uid_only else []
     if not request.silent or failed:
         items.append(b"FLAGS %b" % serialize.flag_list(view.flags(uid)))
     elif expected is None or expected != _folded(row.flags):
@@ -173,7 +175,7 @@ def _answer(
     view.mark([uid], row.modseq)
     if with_modseq:
         items.append(b"MODSEQ (%d)" % row.modseq)
-    return b"* %d FETCH (%b)\r\n" % (seq, b" ".join(items))
+    return session.fetch_opening % (uid if session.uid_only else seq) + b" ".join(items) + b")\r\n"
 
 
 def _completion(view: View, request: StoreRequest, done: Stored) -> Completion:
