@@ -9,7 +9,7 @@ Who has no right `l` is told what is told of a mailbox that does not exist. RFC 
 
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap.response import NOPERM, TRYCREATE
@@ -21,6 +21,7 @@ WRITING = frozenset("iestw")  # with none of these a mailbox is READ-ONLY, RFC 4
 NO_PERMISSION = "You have no permission to do this here."
 
 _ANY = frozenset("lrikxa")  # of these one is enough for MYRIGHTS, RFC 4314 4
+_ANNOTATING = frozenset("rswip")  # one of these beside `l`, RFC 5464 3.3
 _FLAG_RIGHTS = {SEEN.casefold(): "s", DELETED.casefold(): "t"}
 
 
@@ -223,4 +224,32 @@ def delete_acl(session: Session, given: str, identifier: str) -> str:
     """DELETEACL: `a`. The name of the mailbox."""
     name = existing(session, given, "a")
     account_of(session).delete_acl(name, identifier)
+    return name
+
+
+# Annotations
+
+
+def metadata(session: Session, given: str) -> tuple[str, dict[str, bytes]]:
+    """GETMETADATA: `l` and any of `rswip`, RFC 5464 3.3. The name of the mailbox, and its annotations."""
+    name = _annotated(session, given, "") if given else given
+    return name, account_of(session).metadata(name)
+
+
+def set_metadata(session: Session, given: str, values: Mapping[str, bytes | None], most: int) -> None:
+    """SETMETADATA: likewise; what all see wants `w`, too."""
+    is_shared = any(entry.startswith("/shared/") for entry in values)
+    name = _annotated(session, given, "w" if is_shared else "") if given else given
+    account_of(session).set_metadata(name, values, most)
+
+
+def set_special_use(session: Session, given: str, uses: Iterable[str]) -> None:
+    """SETMETADATA of /private/specialuse."""
+    account_of(session).set_special_use(_annotated(session, given, ""), uses)
+
+
+def _annotated(session: Session, given: str, needed: str) -> str:
+    name, rights = _found(session, given)
+    if "l" not in rights or not rights & _ANNOTATING or not rights.issuperset(needed):
+        raise _refusal(rights)
     return name

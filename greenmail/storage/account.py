@@ -8,7 +8,7 @@ of a change there; afterwards every object that was opened by the old path is go
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.access import Access
@@ -25,6 +25,7 @@ from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Context, Place
 from greenmail.storage.maildir_open import open_box
 from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.metadata import FILE, PRIVATE, SERVER_FILE, MetadataFile, shared_of
 from greenmail.storage.places import Places
 from greenmail.storage.shared import Shared
 from greenmail.storage.special_use import SpecialUse
@@ -306,6 +307,8 @@ class MaildirAccount:
         inbox, target = self._open("INBOX"), self._open(new.removesuffix(self.separator))
         try:
             inbox.move(list(inbox.table.uids), target)
+            annotations = self._metadata("INBOX").read()  # they are on both then: RFC 5464 4.1
+            self._metadata(target.name).change(annotations, len(annotations))
         finally:
             inbox.close()
             target.close()
@@ -358,6 +361,35 @@ class MaildirAccount:
     def list_rights(self, name: str, identifier: str) -> tuple[Rights, tuple[Rights, ...]]:
         """What an identifier always has, and what it can be given."""
         return self._access.list_rights(name, identifier)
+
+    # Annotations
+
+    def _metadata(self, name: str) -> MetadataFile:
+        if not name:
+            return MetadataFile(self._files, self._places.data, SERVER_FILE, self._waiting)
+        place, _ = self._place(name)
+        return MetadataFile(self._files, place.data or place.control + b"/greenmail-data", FILE, self._waiting)
+
+    def metadata(self, name: str) -> dict[str, bytes]:
+        """The annotations; of others' mailboxes those that are shared."""
+        found = self._metadata(name).read()
+        return found if self.user == self.owner else shared_of(found)
+
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None], most: int) -> None:
+        """Set or remove annotations, all or none; private ones are the owner's."""
+        if self.user != self.owner and any(entry.startswith(PRIVATE) for entry in values):
+            raise StorageError(Reason.CANNOT, "You can have no private annotations on this mailbox.")
+        place = self._place(name)[0] if name else None
+        if place is not None and place.control != place.directory:
+            with refusing("The control directory cannot be made"):
+                self._places.make(place.control)
+        self._metadata(name).change(values, most)
+
+    def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
+        """A mailbox is for just this."""
+        if self.user != self.owner:
+            raise StorageError(Reason.CANNOT, "Only a mailbox of your own can have a special use.")
+        self._uses.set(self._place(name)[1], tuple(special_use))
 
     # Subscriptions
 

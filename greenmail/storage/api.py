@@ -11,7 +11,7 @@ Every method may raise StorageError; reasons named in a docstring are the expect
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -473,6 +473,18 @@ class Account(Protocol):
 
         Raises NOT_FOUND, CANNOT.
         """
+
+    def metadata(self, name: str) -> dict[str, bytes]:
+        """The annotations of a mailbox (of the server: empty name), by entry in lower case. RFC 5464 3.2."""
+
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None], most: int) -> None:
+        """Set annotations, remove those that are None: all or none; on disk when it returns. RFC 5464 4.3.
+
+        Raises NOT_FOUND, LIMIT (more than `most`), CANNOT (private ones, where the user can have none).
+        """
+
+    def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
+        """A mailbox is for just this; others lose the uses that it gets. RFC 6154 5.4. Raises NOT_FOUND, CANNOT."""
 
     def watched(self) -> tuple[str, ...]:
         """Paths whose events mean that the list of mailboxes may have changed."""

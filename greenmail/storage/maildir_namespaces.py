@@ -20,6 +20,7 @@ from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
+from greenmail.storage.metadata import PRIVATE_DIRECTORY, MetadataFile
 from greenmail.storage.namespace_names import Kind, Space, not_found
 from greenmail.storage.namespaces import NamespacesAccount
 from greenmail.storage.places import Places
@@ -129,6 +130,12 @@ class MaildirMails:
         """Whether there is a `dovecot-shared` in the mailbox directory."""
         assert isinstance(mailbox, MaildirMailbox), "a mailbox of another store"
         return os.path.lexists(mailbox.box.place.directory + b"/dovecot-shared")
+
+    def metadata_file(self, mailbox_id: str) -> MetadataFile:
+        """In the user's own `greenmail-data`."""
+        data = Places(self._files, self._inbox.settings).data
+        waiting = Waiting(self.runtime.sleep, self.runtime.now, self._inbox.settings.lock_timeout)
+        return MetadataFile(self._files, data, PRIVATE_DIRECTORY + b"/" + mailbox_id.encode("ascii"), waiting)
 
     def seen_file(self, mailbox_id: str) -> SeenFile:
         """In the user's own `greenmail-data`. It is used in the pool, so waiting there means sleeping."""

@@ -22,6 +22,7 @@ from greenmail.storage.api import (
     is_inbox,
 )
 from greenmail.storage.memory_mailbox import MemoryMailbox
+from greenmail.storage.metadata import PRIVATE, shared_of
 from greenmail.storage.quota_rules import OVER_TEXT, QuotaRules
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -42,6 +43,7 @@ class MemoryAccount:
         self.mailboxes: dict[str, MemoryMailbox] = {}
         self.quota_rules: QuotaRules | None = None  # None: there is no quota root
         self._special_use: dict[str, tuple[str, ...]] = {name: (use,) for name, use in special_use.items()}
+        self._metadata: dict[str, dict[str, bytes]] = {}  # by mailbox; empty name: of the server
         self._subscribed: list[str] = []
         self._now = now
         self._last_uidvalidity = 0
@@ -115,6 +117,7 @@ class MemoryAccount:
             raise StorageError(Reason.HAS_CHILDREN, "The name has mailboxes below it and is none itself.")
         self._find(name).leave()
         del self.mailboxes[name]
+        self._metadata.pop(name, None)
         self.acls.forget(name)
 
     def rename(self, old: str, new: str) -> None:
@@ -134,6 +137,7 @@ class MemoryAccount:
         for before, after in moved.items():
             self.mailboxes[after] = self.mailboxes.pop(before).renamed(after)
             self.acls.rename(before, after)
+            self._metadata[after] = self._metadata.pop(before, {})
             if before in self._special_use:
                 self._special_use[after] = self._special_use.pop(before)
 
@@ -142,6 +146,7 @@ class MemoryAccount:
         self.create(new)
         inbox = self.mailboxes["INBOX"]
         inbox.move(list(inbox.table.uids), self.mailboxes[new])
+        self._metadata[new] = dict(self._metadata.get("INBOX", {}))
 
     def subscriptions(self) -> list[str]:
         return list(self._subscribed)
@@ -195,6 +200,28 @@ class MemoryAccount:
 
     def list_rights(self, name: str, identifier: str) -> tuple[Rights, tuple[Rights, ...]]:
         return self._access.list_rights(name, identifier)
+
+    def metadata(self, name: str) -> dict[str, bytes]:
+        found = self._metadata.get(self._find(name).name if name else "", {})
+        return dict(found) if self.user == self.owner else shared_of(found)
+
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None], most: int) -> None:
+        if self.user != self.owner and any(entry.startswith(PRIVATE) for entry in values):
+            raise StorageError(Reason.CANNOT, "You can have no private annotations on this mailbox.")
+        name = self._find(name).name if name else ""
+        old = self._metadata.get(name, {})
+        new = {entry: value for entry, value in {**old, **values}.items() if value is not None}
+        if len(new) > max(most, len(old)):
+            raise StorageError(Reason.LIMIT, f"There can be no more than {most} annotations here.")
+        self._metadata[name] = new
+
+    def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
+        if self.user != self.owner:
+            raise StorageError(Reason.CANNOT, "Only a mailbox of your own can have a special use.")
+        name, wanted = self._find(name).name, tuple(special_use)
+        for other, uses in self._special_use.items():
+            self._special_use[other] = tuple(use for use in uses if use not in wanted)
+        self._special_use[name] = wanted
 
     def watched(self) -> tuple[str, ...]:
         return ()

@@ -9,14 +9,16 @@ Subscriptions to names in a namespace that keeps none stand in the file of the u
 no mail) has no mailboxes, and a client cannot tell it from one that shows nothing.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account, AclAction, AclEntry, Folder, Mailbox, Namespace, Quota, Rights, Scope
+from greenmail.storage.metadata import MetadataFile, shared_of
 from greenmail.storage.mounted import MountedMailbox
 from greenmail.storage.namespace_names import (
     INBOX,
@@ -73,6 +75,9 @@ class Mails(Protocol):
 
     def seen_file(self, mailbox_id: str) -> SeenFile:
         """The reader's file for this mailbox."""
+
+    def metadata_file(self, mailbox_id: str) -> MetadataFile:
+        """The reader's own annotations on this mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +421,38 @@ class NamespacesAccount:
         """What an identifier always has, and what it can be given."""
         mount, inner = self._find(name)
         return mount.account.list_rights(inner, identifier)
+
+    # Annotations
+
+    def _own_metadata(self, mount: _Mount, inner: str) -> MetadataFile | None:
+        """Where the private ones are, if not with the others: the user's own file for a mailbox that is not his."""
+        if mount.space.kind is Kind.PRIVATE:
+            return None
+        with contextlib.closing(mount.account.open(inner)) as mailbox:
+            return self._mails.metadata_file(mailbox.mailbox_id)
+
+    def metadata(self, name: str) -> dict[str, bytes]:
+        """The annotations; the private ones are the user's."""
+        mount, inner = self._find(name) if name else (self._mount(self._main, "", ""), "")
+        found, own = mount.account.metadata(inner), self._own_metadata(mount, inner)
+        return found if own is None else {**shared_of(found), **own.read()}
+
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None], most: int) -> None:
+        """Set or remove annotations, all or none."""
+        mount, inner = self._find(name) if name else (self._mount(self._main, "", ""), "")
+
+        def share(shared: Mapping[str, bytes | None]) -> None:
+            if name:
+                self._writable(name)
+            mount.account.set_metadata(inner, shared, most)
+
+        own = self._own_metadata(mount, inner)
+        share(values) if own is None else own.change_with(values, most, share)
+
+    def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
+        """A mailbox is for just this."""
+        mount, inner = self._writable(name)
+        mount.account.set_special_use(inner, special_use)
 
     def watched(self) -> tuple[str, ...]:
         """What the accounts have watched that are open."""

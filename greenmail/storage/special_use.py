@@ -1,6 +1,7 @@
 """Which mailbox is for what: RFC 6154. Names of the configuration, and `greenmail-data/special-use` of the account.
 
-file = *(attribute SP mailbox-name LF)          ; UTF-8: what CREATE with USE said
+file = *(["-"] attribute SP mailbox-name LF)
+        ; UTF-8: what users said, by CREATE with USE or as an annotation; "-": not, although the configuration says so
 """
 
 import contextlib
@@ -23,9 +24,9 @@ class SpecialUse:
     def read(self) -> dict[str, tuple[str, ...]]:
         """Attributes by mailbox name. What users chose stands before the configuration."""
         found: dict[str, tuple[str, ...]] = {}
-        for attribute, name in self._own():
-            found[name] = (*found.get(name, ()), attribute)
-        for name, attribute in self._configured.items():
+        lines = self._own()
+        configured = [(use, name) for name, use in self._configured.items() if ("-" + use, name) not in lines]
+        for attribute, name in [line for line in lines if line[0][0] != "-"] + configured:
             if attribute not in found.get(name, ()):
                 found[name] = (*found.get(name, ()), attribute)
         return found
@@ -37,11 +38,25 @@ class SpecialUse:
             except FileNotFoundError:
                 return []
         lines = (line.partition(" ") for line in data.split("\n"))
-        return [(attribute, name) for attribute, _, name in lines if attribute.startswith("\\") and name]
+        return [(attribute, name) for attribute, _, name in lines if attribute.startswith(("\\", "-\\")) and name]
 
     def add(self, name: str, attributes: Iterable[str]) -> None:
         """CREATE with USE."""
         self._write([*self._own(), *((attribute, name) for attribute in attributes)])
+
+    def set(self, name: str, attributes: Iterable[str]) -> None:
+        """A mailbox is for just this, and no other mailbox for any of it. RFC 6154 5.4."""
+        wanted = tuple(attributes)
+        lines = [
+            (attribute, other)
+            for attribute, other in self._own()
+            if other != name and attribute.removeprefix("-") not in wanted
+        ]
+        lines += [(attribute, name) for attribute in wanted]
+        for other, attribute in self._configured.items():
+            if attribute not in wanted if other == name else attribute in wanted:
+                lines.append(("-" + attribute, other))
+        self._write(lines)
 
     def rename(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Uses go with their mailboxes; an empty new name: the mailbox was deleted."""

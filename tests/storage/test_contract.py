@@ -595,3 +595,61 @@ def test_inbox_is_spelled_in_any_case_of_ascii_only(account: Account, inbox: Mai
     account.create(other)
     assert len(account.open(other).table) == 0 and len(account.open("INBOX").table) == 1
     account.delete(other)
+
+
+# Annotations
+
+
+def test_annotations_are_set_and_removed_all_or_none(account: Account) -> None:
+    assert account.metadata("INBOX") == {}
+    account.set_metadata("INBOX", {"/shared/comment": b"a\0\r\n\xff", "/private/comment": b""}, 2)
+    assert account.metadata("inbox") == {"/shared/comment": b"a\0\r\n\xff", "/private/comment": b""}
+    refused(Reason.LIMIT, account.set_metadata, "INBOX", {"/shared/comment": b"new", "/shared/x": b""}, 2)
+    assert account.metadata("INBOX") == {"/shared/comment": b"a\0\r\n\xff", "/private/comment": b""}
+    account.set_metadata("INBOX", {"/shared/comment": None, "/shared/x": b"x"}, 2)
+    assert account.metadata("INBOX") == {"/private/comment": b"", "/shared/x": b"x"}
+    account.set_metadata("INBOX", {"/shared/x": b"y"}, 1)  # no more than there were
+    account.set_metadata("INBOX", {"/private/comment": None, "/shared/x": None, "/shared/none": None}, 1)
+    assert account.metadata("INBOX") == {}
+
+
+def test_annotations_of_the_server_are_those_of_no_mailbox(account: Account) -> None:
+    account.set_metadata("", {"/private/vendor/a/b": b"mine"}, 10)
+    assert account.metadata("") == {"/private/vendor/a/b": b"mine"}
+    assert account.metadata("INBOX") == {}
+
+
+def test_annotations_go_with_their_mailbox(account: Account) -> None:
+    account.create("Box")
+    account.create("Box/Below")
+    account.set_metadata("Box", {"/shared/comment": b"one"}, 10)
+    account.set_metadata("Box/Below", {"/private/comment": b"two"}, 10)
+    account.rename("Box", "New")
+    assert account.metadata("New") == {"/shared/comment": b"one"}
+    assert account.metadata("New/Below") == {"/private/comment": b"two"}
+    account.create("Box")
+    assert account.metadata("Box") == {}
+    account.delete("New/Below")
+    account.create("New/Below")
+    assert account.metadata("New/Below") == {}
+    refused(Reason.NOT_FOUND, account.metadata, "None")
+    refused(Reason.NOT_FOUND, account.set_metadata, "None", {"/shared/comment": b"x"}, 10)
+
+
+def test_annotations_of_inbox_are_on_both_after_a_rename(account: Account) -> None:
+    account.set_metadata("INBOX", {"/shared/comment": b"one"}, 10)
+    account.rename("INBOX", "Old")
+    assert account.metadata("INBOX") == account.metadata("Old") == {"/shared/comment": b"one"}
+
+
+def test_a_special_use_moves_from_one_mailbox_to_another(account: Account) -> None:
+    for name in ("Sent", "Gesendet", "Other"):
+        account.create(name)
+    account.set_special_use("Other", ["\\Sent", "\\Junk"])
+    found = {folder.name: folder.special_use for folder in account.folders()}
+    assert found == {"INBOX": (), "Gesendet": (), "Other": ("\\Sent", "\\Junk"), "Sent": ()}
+    account.set_special_use("Sent", ["\\Sent"])
+    account.set_special_use("Other", [])
+    found = {folder.name: folder.special_use for folder in account.folders()}
+    assert found == {"INBOX": (), "Gesendet": (), "Other": (), "Sent": ("\\Sent",)}
+    refused(Reason.NOT_FOUND, account.set_special_use, "None", ["\\Junk"])
