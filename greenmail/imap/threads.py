@@ -7,7 +7,7 @@ them. The steps of REFERENCES have the numbers of the RFC. Nothing here recurses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-_NOBODY = -1
+from greenmail.imap.ancestry import NOBODY, Ancestry
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _linked(messages: Sequence[Message]) -> Forest:
     children: dict[int, list[int]] = {}
     roots: list[int] = []
     for node, parent in enumerate(parents):
-        if parent == _NOBODY:
+        if parent == NOBODY:
             roots.append(node)
         else:
             children.setdefault(parent, []).append(node)
@@ -97,35 +97,26 @@ def _parents(messages: Sequence[Message]) -> list[int]:
     for node, message in enumerate(messages):
         if message.message_id:
             nodes.setdefault(message.message_id, node)  # of several with one ID the first has it
-    parents = [_NOBODY] * len(messages)
+    tree = Ancestry(len(messages))
 
     def node_of(message_id: bytes) -> int:
         node = nodes.get(message_id)
         if node is None:
-            node = nodes[message_id] = len(parents)
-            parents.append(_NOBODY)
+            node = nodes[message_id] = tree.add()
         return node
 
+    parents = tree.parents
     for node, message in enumerate(messages):
-        previous = _NOBODY
+        previous = NOBODY
         for reference in message.references:  # 1 (A)
             current = node_of(reference)
-            if previous != _NOBODY and parents[current] == _NOBODY and not _is_above(parents, current, previous):
-                parents[current] = previous
+            if previous != NOBODY and parents[current] == NOBODY:
+                tree.put(current, previous)
             previous = current
-        parents[node] = _NOBODY  # 1 (B)
-        if previous != _NOBODY and not _is_above(parents, node, previous):
-            parents[node] = previous
+        tree.free(node)  # 1 (B)
+        if previous != NOBODY:
+            tree.put(node, previous)
     return parents
-
-
-def _is_above(parents: list[int], node: int, other: int) -> bool:
-    """Whether `node` is `other` or one of its ancestors."""
-    while other != _NOBODY:
-        if other == node:
-            return True
-        other = parents[other]
-    return False
 
 
 def _pruned(count: int, roots: list[int], children: dict[int, list[int]]) -> Forest:
@@ -139,7 +130,10 @@ def _pruned(count: int, roots: list[int], children: dict[int, list[int]]) -> For
                 if child < count:
                     found.append(child)
                 else:
-                    found += kept.pop(child, [])
+                    more = kept.pop(child, [])
+                    if len(more) > len(found):  # siblings are sorted later: so a long list is not copied
+                        found, more = more, found
+                    found += more
             if found:
                 kept[node] = found
         if root < count:
