@@ -16,17 +16,20 @@ _BITS = -12  # 4 KiB of memory of what was sent: the dictionary of a chatty prot
 _MEMORY = 5  # with _BITS 32 KiB a connection; the other direction has 40, because clients may use all of 32 KiB
 _LEVEL = 3
 _FLUSHED = b"\x00\x00\xff\xff"  # how every flush ends, RFC 1951 3.2.4
+_ENDS = 100  # streams of one client; whoever ends them again and again makes work of two octets each
 
 
 class Deflate:
     """Both directions of one connection."""
 
-    __slots__ = ("_from_client", "_to_client", "_waiting")
+    __slots__ = ("_ends", "_from_client", "_place", "_to_client", "_waiting")
 
     def __init__(self) -> None:
         self._to_client = zlib.compressobj(_LEVEL, zlib.DEFLATED, _BITS, _MEMORY)
         self._from_client = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._waiting = b""  # octets that were received and not unpacked yet
+        self._ends = 0  # of streams from the client
+        self._waiting = b""  # octets that were received,
+        self._place = 0  # and how many of them are unpacked
 
     def pack(self, data: memoryview) -> bytes:
         """`data` as it is to be sent; some of it may be held back until `flush`."""
@@ -38,26 +41,33 @@ class Deflate:
 
     def feed(self, data: bytes) -> None:
         """Octets from the client."""
-        self._waiting += data
+        self._waiting = self._waiting[self._place :] + data
+        self._place = 0
 
     def unpack(self) -> bytes:
         """What the client sent next, MOST octets at most; nothing if more must come first. Raises Disconnected."""
         found = b""
-        try:
-            while not found and self._waiting:
-                end = self._waiting.find(_FLUSHED)
-                piece = self._waiting if end < 0 else self._waiting[: end + len(_FLUSHED)]
-                found = self._from_client.decompress(piece, MOST)
-                left = self._from_client.unconsumed_tail or self._from_client.unused_data
-                self._waiting = left + self._waiting[len(piece) :]
-                if self._from_client.eof:
-                    # Clients flush and do not end the stream; if one does, the next octets begin another.
-                    self._from_client = zlib.decompressobj(-zlib.MAX_WBITS)
-        except zlib.error:
-            raise Disconnected("what came is not compressed as it should be") from None
+        while not found and self._place < len(self._waiting):
+            end = self._waiting.find(_FLUSHED, self._place)
+            stop = len(self._waiting) if end < 0 else end + len(_FLUSHED)
+            try:
+                found = self._from_client.decompress(self._waiting[self._place : stop], MOST)
+            except zlib.error:
+                raise Disconnected("what came is not compressed as it should be") from None
+            self._place = stop - len(self._from_client.unconsumed_tail or self._from_client.unused_data)
+            if self._from_client.eof:
+                self._begin_another()
         return found
+
+    def _begin_another(self) -> None:
+        """Clients flush and do not end the stream; if one does, the next octets begin another."""
+        self._ends += 1
+        if self._ends > _ENDS:
+            raise Disconnected("compression was ended too often")
+        self._from_client = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def rest(self) -> bytes:
         """Compression is over: octets that came and were not unpacked, which are plain."""
-        waiting, self._waiting = self._waiting, b""
+        waiting = self._waiting[self._place :]
+        self._waiting, self._place = b"", 0
         return waiting

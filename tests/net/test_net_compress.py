@@ -1,12 +1,15 @@
 """A compressed connection, RFC 4978: over a real socket, plain and TLS."""
 
+import contextlib
 import os
+import time
 import zlib
 
 import gevent
 import pytest
 
 from greenmail.errors import Disconnected
+from greenmail.net.deflate import Deflate
 from greenmail.net.stream import Stream
 from greenmail.runtime import Wake
 
@@ -87,6 +90,28 @@ def test_damaged_octets_end_the_connection(loop):
     client.sendall(b"\xff" * 20)
     with pytest.raises(Disconnected):
         stream.receive()
+
+
+@pytest.mark.parametrize(
+    "octets", [b"\x03\x00", b"\x00\x00\x00\xff\xff", b"\x02\x00\x00\x00\xff\xff"], ids=["ends", "flushes", "both"]
+)
+def test_octets_that_stand_for_nothing_hold_nobody_up(octets):
+    """A stream may end, and a flush may have nothing before it: a packet full of them is soon done with."""
+    deflate = Deflate()
+    deflate.feed(octets * (65536 // len(octets)))
+    began = time.process_time()
+    with contextlib.suppress(Disconnected):
+        assert deflate.unpack() == b""
+    assert time.process_time() - began < 0.1
+
+
+def test_a_client_may_end_its_stream(loop):
+    client, stream = loop.pair()
+    stream.start_compression()
+    for _ in range(20):
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+        client.sendall(packer.compress(b"a NOOP\r\n") + packer.flush(zlib.Z_FINISH))
+        assert receive_all(stream, 8) == b"a NOOP\r\n"
 
 
 def test_only_so_many_are_compressed_at_once(loop):
