@@ -144,9 +144,11 @@ class MaildirAccount:
         at_root = directory == self._places.root
         if at_root:
             name, directory = "INBOX", self._places.inbox
-        elif is_inbox(name[:5]) and name[5:6] == self.separator:
-            name = "INBOX" + name[5:]
-        return self._places.of(directory, at_root), name
+        return self._places.of(directory, at_root), self._spelled(name)
+
+    def _spelled(self, name: str) -> str:
+        """The one spelling of a name: INBOX as a first level comes in any case."""
+        return "INBOX" + name[5:] if is_inbox(name[:5]) and name[5:6] == self.separator else name
 
     def open(self, name: str) -> Mailbox:
         """A reference to the mailbox, looked at."""
@@ -229,8 +231,10 @@ class MaildirAccount:
     @contextlib.contextmanager
     def _quiet(self, directories: Iterable[bytes]) -> Iterator[None]:
         """Nobody of ours is changing anything in these mailboxes, nor does Dovecot as far as its lock tells."""
+        # A link and what it leads to are one mailbox, and have one lock.
+        single = {os.path.realpath(directory): directory for directory in directories}
         with contextlib.ExitStack() as held:
-            for directory in sorted(directories):
+            for directory in sorted(single.values()):
                 place = self._places.of(directory)
                 held.enter_context(DirectoryLock(self._files, directory, place.control, self._waiting))
             yield
@@ -272,6 +276,7 @@ class MaildirAccount:
         if is_inbox(old):
             self._rename_inbox(new)
             return
+        old = self._spelled(old)
         moving = [
             folder.name for folder in self._folders.listing() if folder.selectable and self._is_in(folder.name, old)
         ]

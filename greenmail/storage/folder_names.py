@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 INBOX = "INBOX"
 _LEVEL_LIMIT = 255  # octets on disk; so has the whole entry
 _NAME_LIMIT = 4096  # octets of UTF-8
+_DEPTH_LIMIT = 100  # nested directories: trees are copied and removed by functions that call themselves
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 # What lies in a mailbox directory, or in its control directory, beside the mailboxes that are below it.
@@ -132,6 +133,8 @@ def _check(layout: Layout, name: str, levels: list[str]) -> None:
         raise _impossible("it contains control characters")
     if len(name.encode("utf-8", "surrogatepass")) > _NAME_LIMIT:
         raise _impossible("it is too long")
+    if layout.is_nested and len(levels) > _DEPTH_LIMIT:
+        raise _impossible(f"it has more than {_DEPTH_LIMIT} levels")
     if layout.name_escape:
         return
     if levels[0].startswith("~"):

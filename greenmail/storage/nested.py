@@ -18,7 +18,7 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder, is_inbox
@@ -30,6 +30,8 @@ from greenmail.storage.trash import is_set_aside, remove, set_aside_name
 log = logging.getLogger(__name__)
 
 _PARTS = (b"tmp", b"new", b"cur")
+_PATH_LIMIT = 4096  # octets of a path, the kernel's
+_FILE_LIMIT = 300  # of them for what is in the mailbox
 _THERE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -152,7 +154,13 @@ class NestedFolders:
             raise exists()
         if not self._is_passable(container):
             raise StorageError(Reason.CANNOT, "there is something of this name that is no mailbox")
+        self._must_fit([container])
         return container + self._inner
+
+    def _must_fit(self, containers: Iterable[bytes]) -> None:
+        """Refuses what could be made, but its messages could not be opened. Raises CANNOT."""
+        if any(len(container) + len(self._inner) + _FILE_LIMIT > _PATH_LIMIT for container in containers):
+            raise StorageError(Reason.CANNOT, "this mailbox name is not possible here: it is too long")
 
     def create(self, name: str, given: Mapping[bytes, bytes] = NOTHING) -> bytes:
         """Make the directories, with those of parents; the new directory. The uidlist is the caller's.
@@ -213,7 +221,10 @@ class NestedFolders:
         self._files.remove_tree(built)
 
     def _make_above(self, path: bytes) -> list[bytes]:
-        """Make the directories above a path that are missing; those that were made, outermost first. Raises OSError."""
+        """Make the directories above a path that are missing; those that were made, outermost first.
+
+        Raises OSError, and has made none then.
+        """
         made: list[bytes] = []
         above = os.path.dirname(path)
         missing = []
@@ -226,6 +237,9 @@ class NestedFolders:
                 made.append(directory)
             except FileExistsError:
                 log.debug("made-by-another path=%r", directory)
+            except OSError:
+                self._drop(b"", made)
+                raise
         return made
 
     def _drop(self, built: bytes, made: list[bytes]) -> None:
@@ -271,6 +285,10 @@ class NestedFolders:
             has_children = bool(self._children(self._files.scan(container), at_root=False))
             if has_children and not is_mailbox:
                 raise StorageError(Reason.HAS_CHILDREN, "this is no mailbox, there are only mailboxes below it")
+            if not is_mailbox and not all(
+                self._layout.is_reserved(entry.name, at_root=False) for entry in self._files.scan(container)
+            ):
+                raise StorageError(Reason.CANNOT, "this is no mailbox, and there are files in it")
             aside = self._aside()
             try:
                 if is_mailbox and self._inner:
@@ -329,6 +347,7 @@ class NestedFolders:
             raise StorageError(Reason.CANNOT, "there is something of this name that is no mailbox")
         names = self._names()
         moving = sorted(name for name in names if name == old or name.startswith(old + separator))
+        self._must_fit(self._container(new + name[len(old) :]) for name in moving)
         prepare([(source, target)])
         with refusing("cannot rename the mailbox"):
             made = self._make_above(target)
