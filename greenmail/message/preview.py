@@ -14,7 +14,11 @@ from greenmail.message.structure import Part
 
 LONGEST = 200  # characters; RFC 8970 3.3: at most 256
 _LOOKED_AT = 32768  # characters of a part
+_TAGS = 2000  # of a part; what is nested takes the square of their number
+_CLONES = 30_000  # of elements that a browser begins anew in each paragraph because nobody ended them
 _HIDDEN = ["head", "script", "style", "template", "title", "noscript"]
+# Every tag; as a group the elements that the HTML standard (13.2.4.3) calls formatting.
+_TAG = re.compile(r"<((?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>]))?", re.IGNORECASE)
 _APART = "br, p, div, td, th, li, h1, h2, h3, h4, h5, h6, blockquote, table"
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\x00-\x08\x0e-\x1f\x7f]")
 
@@ -60,7 +64,7 @@ def _without_quotes(text: str) -> str:
 
 def _without_markup(text: str) -> str:
     """What a browser would show, with white space where it would begin a new line."""
-    tree = LexborHTMLParser(text)
+    tree = LexborHTMLParser(_bounded(text))
     tree.strip_tags(_HIDDEN, recursive=True)
     body = tree.body
     if body is None:
@@ -69,3 +73,13 @@ def _without_markup(text: str) -> str:
         node.insert_before(" ")
         node.insert_after(" ")
     return body.text(separator="")
+
+
+def _bounded(text: str) -> str:
+    """The beginning, as far as it is harmless: 30 KB of `<b id=1><p><b id=2><p>...` become 3 million elements."""
+    formatting = 0
+    for tags, found in enumerate(_TAG.finditer(text)):
+        formatting += found[1] is not None
+        if tags > _TAGS or tags * formatting > _CLONES:
+            return text[: found.start()]
+    return text

@@ -1,5 +1,7 @@
 """Previews, RFC 8970 3.3: what they are made of, and that they end."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,3 +60,22 @@ def test_any_html_has_one(pieces: list[str]) -> None:
 @pytest.mark.parametrize("piece", ["<", "<!--", "<a ", "</", "&#", "<script>", "<![CDATA[", "<!DOCTYPE", "<a b='"])
 def test_long_nonsense_ends(piece: str) -> None:
     of(HTML + piece * 100_000)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        "<b id={}><p>",
+        "<a href={}><font size={}><div>",
+        "<i id={}><object></i></object><p>",
+        "<b id={}>",
+        "<div>",
+        "<ul>",
+    ],
+)
+def test_html_that_multiplies_is_read_as_far_as_it_is_harmless(tags: str) -> None:
+    """What is open is begun anew in each paragraph: 32 KB could become 3 million elements, and 1 GB."""
+    message = HTML + "shown " + "".join(tags.format(number, number) for number in range(5000))
+    began = time.process_time()
+    assert of(message) == "shown"
+    assert time.process_time() - began < 0.15
