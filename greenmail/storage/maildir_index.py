@@ -13,6 +13,7 @@ A *batch* is one change as the journal has it, and the only way in which an `Ind
 Names are octets, written as if they were Latin-1. A batch may be applied twice, and to an index that knows it already.
 """
 
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -322,6 +323,7 @@ _KEPT = (
     "times",
     "letters",
 )
+_MAILBOX_ID = re.compile("[0-9a-fA-F]{32}")
 _COLUMNS = ("uids", "flags", "modseqs", "sizes", "dates")
 
 
@@ -329,6 +331,8 @@ def from_snapshot(snapshot: Snapshot) -> Index | None:
     """The index as it was saved; None if the snapshot lacks something."""
     meta, columns = snapshot.meta, snapshot.columns
     if not all(name in columns and len(columns[name]) == len(snapshot.files) for name in _COLUMNS):
+        return None
+    if not _MAILBOX_ID.fullmatch(meta["mailbox_id"]):  # who shares a mailbox wrote it, and others name files by it
         return None
     index = Index()
     table = index.table

@@ -64,7 +64,7 @@ class NamespacesStore:
 
 
 class MaildirMails:
-    """`namespaces.Mails`, for one user."""
+    """`namespace_mails.Mails`, for one user."""
 
     def __init__(self, store: MaildirStore, user: str, settings_of: SettingsOf, everybody: Everybody) -> None:
         self.runtime = store.shared.runtime

@@ -152,6 +152,7 @@ class MountedMailbox:
         """Change flags; a private \\Seen goes to the reader's file, all else to the mailbox."""
         if self.own is None:
             return self.inner.store(uids, change, unchanged_since)
+        self.inner.look()  # it is not asked for a private \\Seen alone, and may be gone
         ours = _seen_in(change.flags)
         done = self._store_shared(uids, change.action, change.flags - ours)
         self._take_up()

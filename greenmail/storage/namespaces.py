@@ -5,21 +5,31 @@ taken to the right one and translated, and what comes back is translated again; 
 alias is a second namespace over an account that is open already: there is one mailbox object, whatever it was called.
 
 Subscriptions to names in a namespace that keeps none stand in the file of the user's own, with their prefix
-(`OtherSubscriptions`). What others let the user see is asked of each account; one that cannot be opened (no such user,
-no mail) has no mailboxes, and a client cannot tell it from one that shows nothing.
+(`namespace_mails.OtherSubscriptions`). What others let the user see is asked of each account; one that cannot be opened
+(no such user, no mail) has no mailboxes, and a client cannot tell it from one that shows nothing.
 """
 
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from greenmail.errors import Reason, StorageError
-from greenmail.runtime import Runtime
-from greenmail.storage.api import Account, AclAction, AclEntry, Folder, Mailbox, Namespace, Quota, Rights, Scope
+from greenmail.storage.api import (
+    Account,
+    AclAction,
+    AclEntry,
+    Folder,
+    Mailbox,
+    Namespace,
+    Quota,
+    Rights,
+    Scope,
+    is_inbox,
+)
 from greenmail.storage.metadata import MetadataFile, shared_of
 from greenmail.storage.mounted import MountedMailbox
+from greenmail.storage.namespace_mails import Mails
 from greenmail.storage.namespace_names import (
     INBOX,
     Kind,
@@ -35,49 +45,10 @@ from greenmail.storage.namespace_names import (
     prefix_for,
 )
 from greenmail.storage.private_seen import PrivateSeen
-from greenmail.storage.seen_file import SeenFile
 
 log = logging.getLogger(__name__)
 
 _READ_ONLY: Rights = frozenset("lr")
-
-
-class OtherSubscriptions(Protocol):
-    """The user's file of subscriptions, for namespaces that have none: prefix and storage name. `formats.md` 3.2."""
-
-    def others(self) -> list[str]: ...
-
-    def add_other(self, text: str) -> bool: ...
-
-    def remove_other(self, text: str) -> bool: ...
-
-
-class Mails(Protocol):
-    """Where the mail of each namespace is. What is about others' mail may raise NOT_FOUND."""
-
-    runtime: Runtime
-
-    @property
-    def subscriptions(self) -> OtherSubscriptions:
-        """The user's own file."""
-
-    def open(self, space: Space, owner: str) -> Account:
-        """A reference to the account; `owner` for shared namespaces. Raises NOT_FOUND."""
-
-    def owners(self, space: Space) -> list[str]:
-        """Users who may have something to show in a shared namespace, sorted."""
-
-    def has_root(self, account: Account) -> bool:
-        """Whether the root of the account is a mailbox, where it is not anybody's INBOX."""
-
-    def is_shared(self, mailbox: Mailbox) -> bool:
-        """Whether the mailbox is marked as one in which \\Seen is each reader's own: by a `dovecot-shared` file."""
-
-    def seen_file(self, mailbox_id: str) -> SeenFile:
-        """The reader's file for this mailbox."""
-
-    def metadata_file(self, mailbox_id: str) -> MetadataFile:
-        """The reader's own annotations on this mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +219,8 @@ class NamespacesAccount:
         mailbox = mount.account.open(inner)
         is_done = False
         try:
-            shown = mailbox.name if mount.names is None else mount.outside(inner) or name
-            if mount.account is self._inbox:
-                shown = mailbox.name  # also by an alias: one mailbox has one name
+            # Not the object's own name: it may be another account's. An alias shows the one name of a mailbox, too.
+            shown = _spelled(inner, self.separator) if mount.account is self._inbox else mount.outside(inner) or name
             own, released = self._own_seen(mount, mailbox)
             is_done = True
         finally:
@@ -490,9 +460,20 @@ class UnlistedSpace:
         if space.alias_for is None:
             return [name for name in names if (found := locate(account.spaces, name)) and found.space is space]
         mount = next(account._mounts(space))
-        inside = (account._find(name) for name in names)
-        shown = [mount.outside(inner) for other, inner in inside if other.account is mount.account]
-        return [name for name in shown if name is not None]
+        shown = []
+        for name in names:
+            try:
+                other, inner = account._find(name)
+            except StorageError:  # its owner is gone
+                continue
+            if other.account is mount.account and (found_name := mount.outside(inner)) is not None:
+                shown.append(found_name)
+        return shown
+
+
+def _spelled(name: str, separator: str) -> str:
+    """INBOX as a first level comes in any case."""
+    return INBOX + name[5:] if is_inbox(name[:5]) and name[5:6] in ("", separator) else name
 
 
 def _told(spaces: Iterable[Space]) -> tuple[Namespace, ...]:

@@ -1,5 +1,6 @@
 """Accounts made of several: the user's own mail under two names, others', nobody's. RFC 2342."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,11 @@ from support.namespaces import ALIAS, OWN, PUBLIC, SHARED, Spool, shown
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
+from greenmail.storage import snapshot
 from greenmail.storage.api import ALL_RIGHTS, SEEN, FlagAction, FlagChange, Mailbox
+from greenmail.storage.filesystem import Files, ownership
 from greenmail.storage.maildir_namespaces import MaildirMails
+from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.mounted import MountedMailbox
 from greenmail.storage.namespace_names import Kind, OwnSeen, Space
@@ -458,3 +462,52 @@ def test_private_seen_by_setting(spool: Spool) -> None:
     assert shown(theirs) == {1: frozenset(), 2: frozenset()}
     spool.spaces = (OWN, Space(Kind.PUBLIC, "Public/", subscriptions=False, own_seen=OwnSeen.NO))
     assert shown(spool.worker().account().open("Public/News")) == {1: {SEEN}, 2: frozenset()}
+
+
+# What others do meanwhile, or on purpose
+
+
+def test_a_private_seen_of_a_mailbox_that_is_gone_is_refused(spool: Spool) -> None:
+    (spool.home("bob") / ".Work" / "dovecot-shared").touch()
+    mailbox = spool.worker().account().open("shared/bob/Work")
+    spool.worker().account("bob").delete("Work")
+    assert refusal(lambda: mailbox.store([2], FlagChange(ADD, frozenset({SEEN})))) is Reason.GONE
+
+
+def test_no_owner_names_files_of_his_readers(spool: Spool) -> None:
+    """The reader's own file is called by the mailbox_id, which stands in files that belong to the owner."""
+    (spool.home("bob") / ".Work" / "dovecot-shared").touch()
+    spool.worker().account("bob").open("Work").close()
+    path = os.fsencode(spool.home("bob") / ".Work" / "greenmail.index")
+    saved = snapshot.read(Files(), path)
+    assert saved is not None
+    saved.meta["mailbox_id"] = "../../dovecot-keywords"
+    snapshot.write(Files(), path, saved, ownership(os.stat(path)))
+    own = spool.home("alice") / "dovecot-keywords"
+    own.write_text("0 precious\n")
+    (spool.home("alice") / "greenmail-data" / "seen").mkdir(parents=True)
+    mailbox = spool.worker().account().open("shared/bob/Work")
+    mailbox.store([2], FlagChange(ADD, frozenset({SEEN})))
+    assert own.read_text() == "0 precious\n"
+    assert [file.name for file in (spool.home("alice") / "greenmail-data" / "seen").iterdir()] == [mailbox.mailbox_id]
+
+
+def test_subscriptions_of_an_alias_beside_those_to_a_user_who_is_gone(spool: Spool) -> None:
+    account = spool.worker().account()
+    account.subscribe("shared/bob/Work")
+    account.subscribe("Work")
+    spool.users = ("alice",)
+    assert spool.worker().account().scope("INBOX.").subscriptions() == ["INBOX.Work"]
+
+
+def test_a_mailbox_that_was_opened_by_another_namespace_first_has_its_own_name(spool: Spool) -> None:
+    spaces = (replace(OWN, prefix="INBOX.", separator="."), Space(Kind.PUBLIC, "Bobs.", ".", default_rights=ALL_RIGHTS))
+    own_settings = spool.settings_of("bob")
+
+    def settings(space: Space, owner: str) -> MaildirSettings:
+        return replace(own_settings(space, owner), mail_path=str(spool.home("bob")))
+
+    account = spool.worker().store.open_account("bob", spaces, settings, lambda space: [])
+    assert account.open("Bobs.Work").name == "Bobs.Work"
+    assert account.open("inbox.Work").name == "INBOX.Work"
+    assert account.open("inbox").name == "INBOX"
