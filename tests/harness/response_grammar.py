@@ -256,13 +256,19 @@ DATA: dict[bytes, Callable[[Octets], None]] = {
     b"NAMESPACE": namespace,
     b"ID": id_response,
     b"FLAGS": flag_list,
+    b"VANISHED": vanished,
 }
 
 
 def message_data(octets: Octets) -> None:
     if not octets.take(b"EXPUNGE"):
-        octets.expect(b"FETCH ")
+        octets.match(rb"(?:UID)?FETCH ", "message-data")  # RFC 9586 4
         octets.some(msg_att)
+
+
+def vanished(octets: Octets) -> None:
+    """expunged-resp, RFC 7162 7."""
+    octets.match(rb"(?:\(EARLIER\) )?" + SET, "expunged-resp")
 
 
 def msg_att(octets: Octets) -> None:

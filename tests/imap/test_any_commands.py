@@ -92,16 +92,32 @@ COMMANDS = st.one_of(
     joined("STATUS ", names, one_of(" (MESSAGES RECENT UIDVALIDITY)", " (HIGHESTMODSEQ)", " ()")),
     joined(one_of("LSUB ", "XLIST "), names, " ", patterns),
     joined("LIST ", selection, names, " ", patterns, returns),
-    joined(one_of("SELECT ", "EXAMINE "), names, one_of("", " (CONDSTORE)")),
+    joined(
+        one_of("SELECT ", "EXAMINE "),
+        names,
+        one_of("", " (CONDSTORE)", " (QRESYNC (1704110400 1 1:3))", " (QRESYNC (1704110400 1 (1 1)))"),
+    ),
     joined("APPEND ", names, one_of("", " (\\Seen kw)", ' " 1-Jan-2024 00:00:00 +0000"'), " ", messages),
-    joined(one_of("", "UID "), "FETCH ", sets, " ", items, one_of("", " (CHANGEDSINCE 1)")),
+    joined(
+        one_of("", "UID "), "FETCH ", sets, " ", items, one_of("", " (CHANGEDSINCE 1)", " (CHANGEDSINCE 1 VANISHED)")
+    ),
     joined(one_of("", "UID "), "SEARCH ", keys),
     joined(
         one_of("", "UID "), "STORE ", sets, one_of(" ", " (UNCHANGEDSINCE 1) "), one_of("", "+", "-"), "FLAGS ", flags
     ),
     joined(one_of("", "UID "), one_of("COPY ", "MOVE "), sets, " ", names),
     one_of("EXPUNGE", "UID EXPUNGE 1:*", "CLOSE", "UNSELECT", "CHECK", "NOOP", "NAMESPACE", "CAPABILITY"),
-    one_of("ENABLE CONDSTORE", "ENABLE IMAP4rev2", "ID NIL", "IDLE\r\nDONE", "LOGIN a b", "UID NOOP", "LOGOUT"),
+    one_of(
+        "ENABLE CONDSTORE",
+        "ENABLE QRESYNC",
+        "ENABLE UIDONLY",
+        "ENABLE IMAP4rev2",
+        "ID NIL",
+        "IDLE\r\nDONE",
+        "LOGIN a b",
+        "UID NOOP",
+        "LOGOUT",
+    ),
     st.binary(max_size=20).map(lambda junk: junk.replace(b"\n", b"").replace(b"{", b"")),
 )
 damages = st.one_of(

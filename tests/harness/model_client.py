@@ -1,0 +1,179 @@
+"""A strict client that enables extensions, loses its connection, and resynchronizes: RFC 7162 3.2 and 6, RFC 9586.
+
+Its model is the list of `StrictClient`; it keeps HIGHESTMODSEQ by the rules of RFC 7162 6 and by nothing else.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from harness.engine import PASSWORD, USER, Engine
+from harness.strict_client import Known, Step, StrictClient
+
+_VANISHED = re.compile(r"\* VANISHED( \(EARLIER\))? ([\d:,]+)$")
+_UIDFETCH = re.compile(r"\* (\d+) UIDFETCH \((.*)\)$")
+_NUMBERED = re.compile(r"\* \d+ (FETCH|UIDFETCH) \((.*)\)$")
+_HIGHEST = re.compile(r"\S+ OK \[HIGHESTMODSEQ (\d+)\]")
+_VALIDITY = re.compile(r"\* OK \[UIDVALIDITY (\d+)\]")
+_MODSEQ = re.compile(r"MODSEQ \((\d+)\)")
+# RFC 9051 7.5.1, RFC 7162 3.2.10.2: no expunge is told in these.
+_NO_EXPUNGE = re.compile(r"(FETCH|STORE|SEARCH|UID SEARCH (RETURN \(\w+\) )?\d)")
+
+
+def numbers_of(text: str) -> list[int]:
+    """The numbers of a set without "*"."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def may_lag(command: str) -> bool:
+    """Whether an expunge may be left for a later command."""
+    return _NO_EXPUNGE.match(command) is not None
+
+
+@dataclass
+class ModelClient(StrictClient):
+    """`enabled`: IMAP4rev2, CONDSTORE, QRESYNC, UIDONLY. `check(command)` is called when nothing is unread."""
+
+    engine: Engine | None = None
+    enabled: frozenset[str] = frozenset()
+    check: Callable[[str], None] | None = None
+    modseq: int = 0  # HIGHESTMODSEQ
+    uidvalidity: int = 0
+    cache: dict[int, Known] = field(default_factory=dict)  # what is known from before, while SELECT (QRESYNC) runs
+    resynchronized: int = 0
+    _code: int | None = None
+    _seen: int = 0
+    _condstore: bool = False
+
+    @property
+    def uid_only(self) -> bool:
+        return "UIDONLY" in self.enabled
+
+    @property
+    def vanishes(self) -> bool:
+        return bool(self.enabled & {"UIDONLY", "QRESYNC"})
+
+    def do(self, *steps: Step) -> list[str]:
+        answers = super().do(*steps)
+        if self.check is not None and steps:
+            self.check(steps[-1].text)
+        return answers
+
+    def connect(self, select: str = "SELECT INBOX") -> None:
+        """A new connection, with everything enabled and the mailbox selected."""
+        assert self.engine is not None
+        self.wire = self.engine.connect()
+        self.unread, self.messages, self._code, self._seen = "", [], None, 0
+        self._condstore = bool(self.enabled & {"CONDSTORE", "QRESYNC"})
+        words = " ".join(sorted(self.enabled))
+        super().do(Step(f"LOGIN {USER} {PASSWORD}"), *([Step(f"ENABLE {words}")] if words else []), Step(select))
+
+    def learn_all(self) -> None:
+        """Ask for what there is to know."""
+        self.do(Step("UID FETCH 1:* (UID FLAGS)" if self.uid_only else "FETCH 1:* (UID FLAGS)"))
+
+    def lose_connection(self, with_matches: bool, last_words: str = "") -> None:
+        """Go away, the answer to `last_words` unread, and come back: with QRESYNC one SELECT makes the model right."""
+        if last_words:
+            self.answers.append(f"C: x {last_words}")
+            self.wire.feed(f"x {last_words}\r\n".encode())
+        self.wire.hang_up()
+        self.wire.take()
+        self.answers.append("C: (goes away)")
+        known = {item.uid: item for item in self.messages if item.uid is not None and item.flags is not None}
+        if "QRESYNC" not in self.enabled or not self.modseq or not known:
+            self.connect()
+            self.learn_all()
+            return
+        matches = ""
+        if with_matches and not self.uid_only and all(item.uid is not None for item in self.messages):
+            uids = [item.uid for item in self.messages][::2]
+            matches = f" ({','.join(str(1 + 2 * n) for n in range(len(uids)))} {','.join(map(str, uids))})"
+        self.cache = {uid: Known(uid, item.flags) for uid, item in known.items() if uid is not None}
+        uids_known = ",".join(map(str, sorted(self.cache)))
+        self.connect(f"SELECT INBOX (QRESYNC ({self.uidvalidity} {self.modseq} {uids_known}{matches}))")
+        self.resynchronized += 1
+        if self.check is not None:
+            self.check("resynchronized")
+        self.do(Step("UID FETCH 1:* (UID)"))
+        for item in self.messages:
+            if item.uid in self.cache and item.flags is None:
+                item.flags = self.cache[item.uid].flags
+        self.cache = {}
+        self.learn_all()
+
+    def _read_answer(self, tag: str, step: Step) -> str:
+        line = super()._read_answer(tag, step)
+        if found := _HIGHEST.match(line):
+            self._code = int(found[1])
+        if self._code is not None:  # RFC 7162 6: it counts, even if higher mod-sequences were seen
+            self.modseq = self._code
+        else:
+            self.modseq = max(self.modseq, self._seen)
+        self._code, self._seen = None, 0
+        return line
+
+    def _take(self, line: str, command: str) -> None:
+        if found := _HIGHEST.match(line):
+            self._code = int(found[1])
+        if found := _VALIDITY.match(line):
+            self.uidvalidity = int(found[1])
+        if found := _VANISHED.match(line):
+            self._vanished(numbers_of(found[2]), found[1] is not None, command, line)
+            return
+        if found := _NUMBERED.match(line):
+            self._check_items(found[1] == "UIDFETCH", found[2], command, line)
+        if found := _UIDFETCH.match(line):
+            self._learn(self.messages[self._place(int(found[1]), line)], f"UID {found[1]} {found[2]}", line)
+            return
+        assert " EXPUNGE" not in line or not self.vanishes, f"{line!r} after ENABLE"
+        assert not (self.uid_only and "[UNSEEN" in line), line
+        if line.startswith("* ENABLED"):
+            assert set(line.split()[2:]) == self.enabled, line
+            return
+        super()._take(line, command)
+
+    def _vanished(self, uids: Iterable[int], earlier: bool, command: str, line: str) -> None:
+        if earlier:
+            assert command.startswith(("SELECT", "EXAMINE", "UID FETCH")), f"{line!r} in the answer to {command!r}"
+            shown = {item.uid for item in self.messages}
+            for uid in uids:
+                assert uid not in shown, f"{line!r}, but {uid} is there"
+                self.cache.pop(uid, None)
+            return
+        assert self.vanishes, line
+        assert not may_lag(command), f"{line!r} in the answer to {command!r}"
+        for uid in uids:
+            del self.messages[self._place(uid, line)]
+
+    def _place(self, uid: int, line: str) -> int:
+        """Where the message is: known by this UID, or one of those between its neighbours of which nothing is known."""
+        known = {item.uid: number for number, item in enumerate(self.messages) if item.uid is not None}
+        if uid in known:
+            return known[uid]
+        unknown = [number for number, item in enumerate(self.messages) if item.uid is None]
+        if self.uid_only and unknown:  # without numbers nobody knows where they stand: behind the others
+            self.messages.append(self.messages.pop(unknown[0]))
+            known = {item.uid: number for number, item in enumerate(self.messages) if item.uid is not None}
+        place = max((number + 1 for other, number in known.items() if other < uid), default=0)
+        if self.uid_only and unknown:
+            self.messages.insert(place, self.messages.pop())
+        assert place < len(self.messages) and self.messages[place].uid is None, f"{line!r}: {uid} was never shown"
+        return place
+
+    def _check_items(self, uid_only: bool, items: str, command: str, line: str) -> None:
+        """RFC 9586 3; RFC 7162 3.2.4: what was not asked for comes with UID and MODSEQ."""
+        assert uid_only == self.uid_only, line
+        if found := _MODSEQ.search(items):
+            self._seen = max(self._seen, int(found[1]))
+        if self._condstore and "FETCH" not in command:
+            assert found is not None and (uid_only or "UID " in items), f"{line!r} in the answer to {command!r}"
+
+    def _learn(self, message: Known, items: str, line: str) -> None:
+        super()._learn(message, items, line)
+        if message.uid in self.cache and message.flags is not None:
+            self.cache[message.uid].flags = message.flags
