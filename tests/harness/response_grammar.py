@@ -135,6 +135,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"UNSEEN": b" " + NZ,
         b"HIGHESTMODSEQ": b" " + NZ,
         b"MODIFIED": b" " + SET,
+        b"MAILBOXID": rb" \([A-Za-z0-9_-]{1,255}\)",  # RFC 8474 7
         b"APPENDUID": b" " + NZ + b" " + SET,
         b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
@@ -247,6 +248,11 @@ def flag_list(octets: Octets) -> None:
     octets.match(rb"\((?:" + FLAG + rb"(?: " + FLAG + rb")*)?\)", "flag-list")
 
 
+def vanished(octets: Octets) -> None:
+    """expunged-resp, RFC 7162 7."""
+    octets.match(rb"(?:\(EARLIER\) )?" + SET, "expunged-resp")
+
+
 DATA: dict[bytes, Callable[[Octets], None]] = {
     b"LIST": mailbox_list,
     b"LSUB": mailbox_list,
@@ -264,11 +270,6 @@ def message_data(octets: Octets) -> None:
     if not octets.take(b"EXPUNGE"):
         octets.match(rb"(?:UID)?FETCH ", "message-data")  # RFC 9586 4
         octets.some(msg_att)
-
-
-def vanished(octets: Octets) -> None:
-    """expunged-resp, RFC 7162 7."""
-    octets.match(rb"(?:\(EARLIER\) )?" + SET, "expunged-resp")
 
 
 def msg_att(octets: Octets) -> None:
