@@ -197,6 +197,12 @@ class Config(Table):
     max_append_messages: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
         1000, "Messages in one APPEND, RFC 3502; each is a file until the last of them has come."
     )
+    max_metadata_size: Annotated[int, BeforeValidator(kind.number(1024, 1 << 20))] = setting(
+        16384, "Octets of one annotation of a mailbox (METADATA), 1024 at least."
+    )
+    max_metadata_entries: Annotated[int, BeforeValidator(kind.number(10, 10_000))] = setting(
+        100, "Annotations of one mailbox, 10 at least."
+    )
     max_depth: Annotated[int, BeforeValidator(kind.number(10, 200))] = setting(
         50, "Parentheses within each other in a command."
     )
@@ -218,6 +224,12 @@ class Config(Table):
         120, "Seconds without progress after which a client that does not read is dropped."
     )
     idle_keepalive: kind.Seconds = setting(120, "Seconds between signs of life in IDLE.")
+    server_comment: kind.Text = setting(
+        "", "What clients can show of this server (METADATA /shared/comment).", "Mail of Example Inc."
+    )
+    server_admin: kind.Uri = setting(
+        "", "How to reach the administrator, a URI (METADATA /shared/admin).", "mailto:postmaster@example.org"
+    )
     literal_minus: kind.Switch = setting(False, "Offer LITERAL- in the place of LITERAL+, RFC 7888.")
     utf8_accept: kind.Switch = setting(
         False, "Offer UTF8=ACCEPT, RFC 9755, which refuses messages with 8-bit headers from clients that do not use it."

@@ -242,6 +242,14 @@ def directory_name(value: Any) -> str:
     return found
 
 
+def uri(value: Any) -> str:
+    """A URI, RFC 3986 3, or nothing."""
+    found = text(value)
+    if found and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", found):
+        raise ValueError("a URI such as mailto:postmaster@example.org, or nothing")
+    return found
+
+
 def special_use(value: Any) -> dict[str, str]:
     """Mailbox name to attribute, RFC 6154 2."""
     allowed = f"mailbox names with one attribute each, such as Sent: \\Sent; attributes are {' '.join(SPECIAL_USES)}"
@@ -350,6 +358,7 @@ TablePath = Annotated[str, BeforeValidator(table_path)]
 UsernameFormat = Annotated[str, BeforeValidator(username_format)]
 Separator = Annotated[str, BeforeValidator(separator)]
 DirectoryName = Annotated[str, BeforeValidator(directory_name)]
+Uri = Annotated[str, BeforeValidator(uri)]
 NameEscape = Annotated[str, BeforeValidator(name_escape)]
 SpecialUse = Annotated[dict[str, str], BeforeValidator(special_use)]
 TimeZone = Annotated[str, BeforeValidator(time_zone)]

@@ -71,6 +71,9 @@ def after_login(session: Session) -> bool:
     return session.account is not None
 
 
+ListRender = Callable[[Session, str], bytes]  # of a mailbox that exists, by its name; nothing if it fails
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """What one module brings into the engine."""
@@ -85,5 +88,5 @@ class Feature:
     select_params: Mapping[str, Any] = field(default_factory=dict)  # name -> commands.select.SelectParam
     fetch_modifiers: Mapping[str, Any] = field(default_factory=dict)  # name -> imap.fetch_att.FetchModifier
     search_return_opts: Mapping[str, Any] = field(default_factory=dict)  # name -> imap.esearch.ReturnOpt
-    list_return_opts: Mapping[str, Callable[[Session, str], bytes]] = field(default_factory=dict)
-    # name -> what is written behind the LIST answer of a mailbox that exists and was asked for; nothing if it fails
+    list_return_opts: Mapping[str, Callable[[Cursor], ListRender]] = field(default_factory=dict)
+    # name -> reads what follows it, and gives what is written behind the LIST answer of a mailbox that was asked for

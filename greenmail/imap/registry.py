@@ -9,7 +9,7 @@ this module inside the function, since at their top the import would be circular
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from greenmail.imap.command import Capability, Command, Feature
+from greenmail.imap.command import Capability, Command, Feature, ListRender
 from greenmail.imap.commands import (
     append,
     basic,
@@ -28,13 +28,16 @@ from greenmail.imap.commands import (
     status,
     store,
 )
+from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import (
     acl,
     appendlimit,
     binary,
     compress,
     condstore,
+    list_metadata,
     list_myrights,
+    metadata,
     objectid,
     preview,
     qresync,
@@ -71,7 +74,9 @@ FEATURES: tuple[Feature, ...] = (
     binary.FEATURE,
     compress.FEATURE,
     condstore.FEATURE,
+    list_metadata.FEATURE,
     list_myrights.FEATURE,
+    metadata.FEATURE,
     objectid.FEATURE,
     preview.FEATURE,
     qresync.FEATURE,
@@ -103,7 +108,7 @@ SEARCH_KEYS: Mapping[str, Any] = _joined(lambda feature: feature.search_keys)
 STATUS_ATTS: Mapping[str, Any] = _joined(lambda feature: feature.status_atts)
 FETCH_MODIFIERS: Mapping[str, Any] = _joined(lambda feature: feature.fetch_modifiers)
 SEARCH_RETURN_OPTS: Mapping[str, Any] = _joined(lambda feature: feature.search_return_opts)
-LIST_RETURN_OPTS: Mapping[str, Callable[[Session, str], bytes]] = _joined(lambda feature: feature.list_return_opts)
+LIST_RETURN_OPTS: Mapping[str, Callable[[Cursor], ListRender]] = _joined(lambda feature: feature.list_return_opts)
 SELECT_PARAMS: Mapping[str, Any] = _joined(lambda feature: feature.select_params)
 
 

@@ -22,6 +22,8 @@ class Limits:
     max_request_size: int = 52428800
     max_drain: int = 52428800 + (1 << 20)  # octets of refused literals that are read and thrown away before BYE
     max_append_messages: int = 1000  # in one command: each is a file in tmp/ until the last has come
+    max_metadata_size: int = 16384  # of one annotation: RFC 5464 4.1
+    max_metadata_entries: int = 100  # annotations of one mailbox
     max_depth: int = 50  # of parentheses in a command
     max_bad_commands: int = 20  # BADs in a row before BYE
     patience: Patience = field(default_factory=Patience)
@@ -45,6 +47,8 @@ class Services:
     utf8_accept: bool = False  # UTF8=ACCEPT is offered, and 8-bit headers are refused from others: RFC 9755 4
     time_zone: str = ""  # name for zoneinfo; empty: the system's
     condstore: bool = True  # False with `coexistence: dovecot`: two servers cannot share one mod-sequence
+    server_comment: str = ""  # /shared/comment of the server, RFC 5464 3.2.1.1; empty: none
+    server_admin: str = ""  # /shared/admin, a URI
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
 

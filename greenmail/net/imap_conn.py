@@ -25,6 +25,8 @@ def limits(config: Config) -> Limits:
         max_request_size=config.max_request_size,
         max_drain=config.drain,
         max_append_messages=config.max_append_messages,
+        max_metadata_size=config.max_metadata_size,
+        max_metadata_entries=config.max_metadata_entries,
         max_depth=config.max_depth,
         max_bad_commands=config.max_bad_commands,
         patience=Patience(config.max_auth_failures, config.auth_failure_delay),
@@ -55,6 +57,8 @@ def handler(
         utf8_accept=config.utf8_accept,
         time_zone=config.time_zone,
         condstore=config.coexistence == "none",
+        server_comment=config.server_comment,
+        server_admin=config.server_admin,
         server_id={"name": "GreenMail", "version": __version__},
         normalize=normalize,
     )

@@ -44,6 +44,8 @@ CASES: dict[str, tuple[Case, ...]] = {
     "DELETEACL": (Case("DELETEACL Box carol", "a"),),
     "LISTRIGHTS": (Case("LISTRIGHTS Box carol", "a"),),
     "MYRIGHTS": (Case("MYRIGHTS Box", ""),),
+    "GETMETADATA": (),  # see test_annotations_want_any_of_several_rights
+    "SETMETADATA": (Case('SETMETADATA Box (/shared/comment "x")', "w"),),
     "FETCH": (Case("FETCH 1 FLAGS", "", selected=True),),
     "SEARCH": (Case("SEARCH ALL", "", selected=True),),
     "SORT": (Case("SORT (ARRIVAL) UTF-8 ALL", "", selected=True),),
@@ -122,6 +124,14 @@ def test_a_command_with_all_rights_but_one_that_it_needs(case: Case) -> None:
         assert Scene().ask(case, ALL_RIGHTS - {letter}).startswith("NO [NOPERM] "), letter
 
 
+@pytest.mark.parametrize("rights", ["lr", "ls", "lw", "li", "lp", "l", "ltekxa", "rswip"])
+def test_annotations_want_any_of_several_rights(rights: str) -> None:
+    """RFC 5464 3.3."""
+    wanted = "OK" if rights in ("lr", "ls", "lw", "li", "lp") else "NO [NOPERM]" if "l" in rights else "NO [NONEXISTENT]"
+    case = Case("GETMETADATA Box /shared/comment", "")
+    assert Scene().ask(case, frozenset(rights)).startswith(wanted + " ")
+
+
 @pytest.mark.parametrize("case", [case for case in pairs() if not case.selected], ids=lambda case: case.line)
 def test_a_hidden_mailbox_is_told_of_as_one_that_does_not_exist(case: Case) -> None:
     """RFC 4314 6."""
@@ -165,7 +175,7 @@ def test_fetch_marks_as_seen_with_s_alone(rights: str, seen: bytes) -> None:
 # The methods of Account that take a mailbox's name.
 NAMED = {
     "acl", "create", "delete", "delete_acl", "list_rights", "may_create", "my_rights", "quota_roots", "rename",
-    "set_acl",
+    "set_acl", "metadata", "set_metadata", "set_special_use",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from greenmail.errors import Reason, StorageError
 from greenmail.imap import grammar, serialize
-from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
+from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, ListRender, after_login
 from greenmail.imap.commands.patterns import Patterns, compile_patterns, matches
 from greenmail.imap.commands.status import StatusAtt, chosen_atts, status_att_list, status_response
 from greenmail.imap.cursor import Cursor
@@ -45,6 +45,7 @@ class ListQuery:
     returns: frozenset[str] = frozenset()
     status: tuple[str, ...] = ()
     extended: bool = False  # the extended syntax was used
+    renders: tuple[ListRender, ...] = ()  # what extensions tell of each mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,8 @@ def parse_list(cur: Cursor, uid: bool) -> ListQuery:
     cur.space()
     extended = extended or cur.peek() == b"("
     patterns = mbox_or_pat(cur)
-    returns: frozenset[str] = frozenset()
-    status: tuple[str, ...] = ()
-    if cur.take(b" "):
-        extended = True
-        returns, status = list_return_opts(cur)
-    return ListQuery(reference, patterns, selection, returns, status, extended)
+    query = ListQuery(reference, patterns, selection, extended=extended)
+    return list_return_opts(cur, query) if cur.take(b" ") else query
 
 
 def parse_lsub(cur: Cursor, uid: bool) -> ListQuery:
@@ -123,8 +120,8 @@ def mbox_or_pat(cur: Cursor) -> tuple[str, ...]:
     return tuple(pattern for pattern in found if pattern is not None)
 
 
-def list_return_opts(cur: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
-    """list-return-opts = "RETURN" SP "(" [list-return-opt *(SP list-return-opt)] ")"; and the status-atts."""
+def list_return_opts(cur: Cursor, query: ListQuery) -> ListQuery:
+    """list-return-opts = "RETURN" SP "(" [list-return-opt *(SP list-return-opt)] ")"; `query` with them."""
     from greenmail.imap import registry  # not at the top: it imports this module
 
     cur.expect(b"RETURN")
@@ -132,6 +129,7 @@ def list_return_opts(cur: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
     cur.open()
     found: set[str] = set()
     status: tuple[str, ...] = ()
+    renders: dict[str, ListRender] = {}
     while cur.peek() != b")":
         if found:
             cur.space()
@@ -141,9 +139,12 @@ def list_return_opts(cur: Cursor) -> tuple[frozenset[str], tuple[str, ...]]:
         if option == STATUS:
             cur.space()
             status = status_att_list(cur)
+        elif option not in RETURN:
+            renders[option] = registry.LIST_RETURN_OPTS[option](cur)
         found.add(option)
     cur.close()
-    return frozenset(found), status
+    sorted_renders = tuple(renders[option] for option in sorted(renders))
+    return replace(query, returns=frozenset(found), status=status, extended=True, renders=sorted_renders)
 
 
 def run_list(session: Session, query: ListQuery) -> Ok:
@@ -159,10 +160,7 @@ def run_xlist(session: Session, query: ListQuery) -> Ok:
 
 
 def _list(session: Session, query: ListQuery, response: bytes) -> None:
-    from greenmail.imap import registry  # not at the top: it imports this module
-
     atts = chosen_atts(query.status)
-    renders = [registry.LIST_RETURN_OPTS[name] for name in sorted(query.returns & registry.LIST_RETURN_OPTS.keys())]
     if _is_root_request(query):
         _write_root(session, query.reference or "", response)
         return
@@ -170,7 +168,7 @@ def _list(session: Session, query: ListQuery, response: bytes) -> None:
         for entry in entries(scope, part, session.rev2):
             status = more = b""
             if entry.wants_status:
-                more = b"".join(render(session, entry.name) for render in renders)
+                more = b"".join(render(session, entry.name) for render in query.renders)
             if atts and entry.wants_status:
                 entry, status = _with_status(session, entry, atts)
             if response == b"XLIST" and entry.name == "INBOX":

@@ -28,7 +28,7 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 # What a mailbox can be made for. \\All and \\Flagged would show messages of other mailboxes, which nothing here does.
-_USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")}
+USES = {use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,10 @@ def run_create(session: Session, argument: Create) -> Ok:
 
 def _special_use(account: Account, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Special-use attributes in their one spelling. Raises Refused for an unknown one, and one that is taken."""
-    unknown = [use for use in wanted if use not in _USES]
+    unknown = [use for use in wanted if use not in USES]
     if unknown:
         raise Refused(f"no mailbox can be made for the special use {unknown[0]}", USEATTR)
-    uses = tuple(_USES[use] for use in wanted)
+    uses = tuple(USES[use] for use in wanted)
     # LIST tells each attribute of one mailbox only: a second one would have no effect. RFC 6154 3 allows to refuse.
     taken = {use for folder in account.folders() for use in folder.special_use} if uses else set()
     if not taken.isdisjoint(uses):

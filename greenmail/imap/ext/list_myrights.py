@@ -18,5 +18,5 @@ def myrights(session: Session, name: str) -> bytes:
 FEATURE = Feature(
     "list-myrights",
     capabilities=(Capability("LIST-MYRIGHTS", after_login),),
-    list_return_opts={"MYRIGHTS": myrights},
+    list_return_opts={"MYRIGHTS": lambda cur: myrights},
 )
