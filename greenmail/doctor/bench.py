@@ -7,6 +7,7 @@ from greenmail.doctor.survey import Circumstances, Place
 from greenmail.doctor.undo import UndoLog
 from greenmail.storage.filesystem import Files, ownership
 from greenmail.storage.index_files import IndexFiles
+from greenmail.storage.index_place import index_directory
 from greenmail.storage.keywords import OverflowKeywords
 from greenmail.storage.maildir_data import read_uidnext
 from greenmail.storage.maildir_index import Change, from_snapshot
@@ -59,7 +60,7 @@ def note_renames(files: Files, place: Place, index_root: bytes, renamed: Sequenc
     if index_root:
         uidlist = Uidlist(files, place.control + b"/dovecot-uidlist")
         uidlist.refresh(locked=True)
-        directory = index_root + b"/" + uidlist.guid
+        directory = index_directory(files, index_root, uidlist.guid, directory)
     index_files = IndexFiles(files, directory, ownership(files.stat(place.directory)))
     try:
         index = index_files.load()

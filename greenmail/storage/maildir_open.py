@@ -13,6 +13,7 @@ from greenmail.storage import dovecot_index
 from greenmail.storage.courier import Imported, import_mailbox, is_courier
 from greenmail.storage.filesystem import refusing, sync_names
 from greenmail.storage.index_files import IndexFiles
+from greenmail.storage.index_place import index_directory
 from greenmail.storage.keywords import is_keyword
 from greenmail.storage.maildir_box import LARGE_FILE, Box, Context, Place
 from greenmail.storage.maildir_data import read_uidnext
@@ -70,7 +71,7 @@ def _load(box: Box) -> bool:
             return False
         _read_only_uidlist(box)
         is_made_up = True
-    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership, box.times.is_remote)
+    index_files = _index_files(box)
     index = box.offload(index_files.size() > LARGE_FILE, index_files.load)
     # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
     is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(place)
@@ -109,8 +110,24 @@ def _agrees(box: Box) -> bool:
     return False
 
 
-def _index_directory(box: Box, guid: bytes) -> bytes:
-    return box.place.index_root + b"/" + guid if box.place.index_root else box.place.directory
+def _index_files(box: Box) -> IndexFiles:
+    """Of the mailbox with the GUID of its uidlist."""
+    place = box.place
+    directory = place.directory
+    if place.index_root:
+        directory = index_directory(box.files, place.index_root, box.uidlist.guid, place.directory)
+    return IndexFiles(box.files, directory, box.ownership, box.times.is_remote)
+
+
+def _made_index_files(box: Box) -> IndexFiles:
+    """With a directory below `index-path`. Raises OSError."""
+    index_files = _index_files(box)
+    if box.place.index_root:
+        index_files.make_directory(box.ownership)
+        # Only one that is there can be claimed; and another mailbox may have been faster.
+        index_files = _index_files(box)
+        index_files.make_directory(box.ownership)
+    return index_files
 
 
 def _build(box: Box) -> None:
@@ -136,9 +153,8 @@ def _keep_index(box: Box) -> None:
     """Have index files under `index-path`, if there is one, that can be written where the mailbox cannot."""
     if not box.place.index_root:
         return
-    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership, box.times.is_remote)
     try:
-        index_files.make_directory(box.ownership)
+        index_files = _made_index_files(box)
     except OSError as error:
         log.warning("index mailbox=%r not kept error=%s", box.name, error)
         return
@@ -159,10 +175,7 @@ def _adopt(box: Box) -> None:
 def _number_all(box: Box) -> None:
     """Under the locks: the first contact."""
     _found(box)
-    index_files = IndexFiles(box.files, _index_directory(box, box.uidlist.guid), box.ownership, box.times.is_remote)
-    if box.place.index_root:
-        index_files.make_directory(box.ownership)
-    box.index_files = index_files
+    box.index_files = _made_index_files(box)
     _identify(box)
     sync(box)
 

@@ -14,6 +14,7 @@ import os
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, ownership, refusing, sync_names
+from greenmail.storage.index_place import index_directory
 from greenmail.storage.maildir_box import Place
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.uidlist import Uidlist
@@ -85,7 +86,7 @@ class Places:
             return b""
         uidlist = Uidlist(self._files, place.control + b"/dovecot-uidlist")
         uidlist.refresh(locked=False)
-        return place.index_root + b"/" + uidlist.guid if uidlist.guid else b""
+        return index_directory(self._files, place.index_root, uidlist.guid, place.directory) if uidlist.guid else b""
 
     def prepare(self, create: bool) -> None:
         """Root and INBOX are there, or made if `create`: formats.md 2.8. Raises NOT_FOUND."""
