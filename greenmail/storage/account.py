@@ -67,7 +67,7 @@ class MaildirAccount:
         self._folders = folders_of(self._files, layout, self._places)
         self._controls = Controls(self._files, self._places)
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
-        self._uses = SpecialUse(self._files, self._places.data, settings.special_use)
+        self._uses = SpecialUse(self._files, self._places.data, settings.special_use, waiting)
         self._waiting = waiting
         self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places, settings)
         viewer = Viewer(user, self.owner, frozenset(settings.groups))

@@ -2,20 +2,29 @@
 
 file = *(["-"] attribute SP mailbox-name LF)
         ; UTF-8: what users said, by CREATE with USE or as an annotation; "-": not, although the configuration says so
+
+It is replaced by its own lock file (`file_lock`), so that workers do not undo each other's changes.
 """
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from greenmail.storage.file_lock import FileLock
 from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.locks import Waiting
+
+_STALE = 30.0  # seconds after which the lock of one who does not move is broken
+
+_Lines = list[tuple[str, str]]  # attribute, perhaps with "-" before it, and mailbox name
 
 
 class SpecialUse:
     """The attributes of one account's mailboxes."""
 
-    def __init__(self, files: Files, directory: bytes, configured: Mapping[str, str]) -> None:
+    def __init__(self, files: Files, directory: bytes, configured: Mapping[str, str], waiting: Waiting) -> None:
         """`directory`: the account's `greenmail-data`, made when needed."""
+        self._waiting = waiting
         self._files = files
         self._directory = directory
         self._path = directory + b"/special-use"
@@ -31,7 +40,7 @@ class SpecialUse:
                 found[name] = (*found.get(name, ()), attribute)
         return found
 
-    def _own(self) -> list[tuple[str, str]]:
+    def _own(self) -> _Lines:
         with refusing("The special uses of mailboxes cannot be read"):
             try:
                 data = self._files.surely(self._files.read_file, self._path).decode("utf-8", "replace")
@@ -42,37 +51,44 @@ class SpecialUse:
 
     def add(self, name: str, attributes: Iterable[str]) -> None:
         """CREATE with USE."""
-        self._write([*self._own(), *((attribute, name) for attribute in attributes)])
+        more = [(attribute, name) for attribute in attributes]
+        self._change(lambda lines: lines + more)
 
     def set(self, name: str, attributes: Iterable[str]) -> None:
         """A mailbox is for just this, and no other mailbox for any of it. RFC 6154 5.4."""
         wanted = tuple(attributes)
-        lines = [
-            (attribute, other)
-            for attribute, other in self._own()
-            if other != name and attribute.removeprefix("-") not in wanted
-        ]
-        lines += [(attribute, name) for attribute in wanted]
+        more = [(attribute, name) for attribute in wanted]
         for other, attribute in self._configured.items():
             if attribute not in wanted if other == name else attribute in wanted:
-                lines.append(("-" + attribute, other))
-        self._write(lines)
+                more.append(("-" + attribute, other))
+
+        def changed(lines: _Lines) -> _Lines:
+            kept = [line for line in lines if line[1] != name and line[0].removeprefix("-") not in wanted]
+            return kept + more
+
+        self._change(changed)
 
     def rename(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Uses go with their mailboxes; an empty new name: the mailbox was deleted."""
         new = dict(pairs)
-        own = self._own()
-        changed = [(attribute, new.get(name, name)) for attribute, name in own]
-        changed = [(attribute, name) for attribute, name in changed if name]
-        if changed != own:
-            self._write(changed)
 
-    def _write(self, entries: list[tuple[str, str]]) -> None:
-        data = "".join(f"{attribute} {name}\n" for attribute, name in entries).encode()
+        def renamed(lines: _Lines) -> _Lines:
+            moved = [(attribute, new.get(name, name)) for attribute, name in lines]
+            return [(attribute, name) for attribute, name in moved if name]
+
+        own = self._own()
+        if renamed(own) != own:
+            self._change(renamed)
+
+    def _change(self, how: Callable[[_Lines], _Lines]) -> None:
         with refusing("The special uses of mailboxes cannot be written"):
             above = os.path.dirname(self._directory)
             owner = ownership(self._files.stat(above))
             with contextlib.suppress(FileExistsError):  # as nearly always
                 self._files.make_directory(self._directory, owner)
-            self._files.replace_file(self._path, data, owner)
             self._files.fsync_directory(above)  # whoever made it may not have done so
+        with FileLock(self._files, self._path, self._waiting, _STALE) as lock:
+            old = self._own()
+            new = how(old)
+            if new != old:
+                lock.commit("".join(f"{attribute} {name}\n" for attribute, name in new).encode())

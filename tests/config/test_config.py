@@ -618,3 +618,14 @@ def test_run_directory_without_a_setting(monkeypatch):
     assert config.run_directory == "/run/user/1000/greenmail"
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert config.run_directory == "/tmp/greenmail-1000"
+
+
+@pytest.mark.parametrize("given", ["", "mailto:postmaster@example.org", "tel:+49-30-1", "https://example.org/help"])
+def test_the_administrator_is_a_uri(given: str) -> None:
+    assert from_mapping({"server-admin": given}).server_admin == given
+
+
+@pytest.mark.parametrize("given", ["postmaster@example.org", "mailto:", "mailto:a b", "mailto:\u00e9"])
+def test_the_administrator_is_nothing_but_a_uri(given: object) -> None:
+    with pytest.raises(ConfigError, match="a URI such as mailto:"):
+        from_mapping({"server-admin": given})

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,22 @@ def test_special_use_that_was_moved_stays_moved(tmp_path: Path) -> None:
     account.rename("Drafts", "Both")
     shown = {folder.name: folder.special_use for folder in open_account(tmp_path, special_use=uses).folders()}
     assert shown == {"INBOX": (), "Both": ("\\Drafts", "\\Sent"), "Entwürfe": (), "Sent": ()}
+
+
+def test_special_uses_are_relative_to_what_others_wrote(tmp_path: Path) -> None:
+    one, other = open_account(tmp_path), open_account(tmp_path)
+    for name, use in (("A", "\\Sent"), ("B", "\\Junk"), ("C", "\\Trash"), ("D", "\\Archive")):
+        one.create(name, [use])
+    work = [
+        (one, "A", ["\\Junk"]),
+        (other, "B", ["\\Trash"]),
+        (one, "C", ["\\Archive"]),
+        (other, "D", ["\\Sent"]),
+    ]
+    threads = [threading.Thread(target=account.set_special_use, args=(name, uses)) for account, name, uses in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = {folder.name: list(folder.special_use) for folder in one.folders()}
+    assert found == {"INBOX": [], **{name: uses for _, name, uses in work}}
