@@ -138,6 +138,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"MAILBOXID": rb" \([A-Za-z0-9_-]{1,255}\)",  # RFC 8474 7
         b"APPENDUID": b" " + NZ + b" " + SET,
         b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
+        b"METADATA": rb" (?:LONGENTRIES [0-9]+|MAXSIZE [0-9]+|TOOMANY|NOPRIVATE)",
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
         b"BADCHARSET": rb"(?: \(" + ATOM + rb"(?: " + ATOM + rb")*\))?",
     }.get(name, rb"")
@@ -244,6 +245,22 @@ def id_response(octets: Octets) -> None:
         octets.some(nstring)
 
 
+def metadata(octets: Octets) -> None:
+    """mailbox SP (entry-values / entry-list), of which only the first is sent. RFC 5464 5."""
+    astring(octets)
+    octets.expect(b" ")
+    octets.some(entry_value)
+
+
+def entry_value(octets: Octets) -> None:
+    astring(octets)
+    octets.expect(b" ")
+    if octets.next() == b"~":
+        literal(octets, rb"~\{")
+    else:
+        nstring(octets)
+
+
 def flag_list(octets: Octets) -> None:
     octets.match(rb"\((?:" + FLAG + rb"(?: " + FLAG + rb")*)?\)", "flag-list")
 
@@ -262,6 +279,7 @@ DATA: dict[bytes, Callable[[Octets], None]] = {
     b"NAMESPACE": namespace,
     b"ID": id_response,
     b"FLAGS": flag_list,
+    b"METADATA": metadata,
     b"VANISHED": vanished,
 }
 

@@ -84,6 +84,8 @@ messages = literal(
     b"Content-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz",
     b"",
 )
+entries = one_of("/private/a", "/shared/a", "/shared/a/b", "/private/specialuse", "/shared/vendor/a", "/shared//", "a")
+values = st.one_of(one_of("NIL", '"x"', '""', '"\\\\Sent"', "x", "~{3+}\r\na\0b"), literal(b"x\xe9", b"y\0z", b""))
 COMMANDS = st.one_of(
     joined("CREATE ", names, one_of("", " (USE (\\Sent))")),
     joined("DELETE ", names),
@@ -97,6 +99,8 @@ COMMANDS = st.one_of(
         names,
         one_of("", " (CONDSTORE)", " (QRESYNC (1704110400 1 1:3))", " (QRESYNC (1704110400 1 (1 1)))"),
     ),
+    joined("SETMETADATA ", names, " (", entries, " ", values, one_of(")", "", " /shared/b NIL)")),
+    joined("GETMETADATA ", names, one_of(" ", " (DEPTH infinity) ", " (MAXSIZE 1) "), one_of("/private", "/shared/a")),
     joined("APPEND ", names, one_of("", " (\\Seen kw)", ' " 1-Jan-2024 00:00:00 +0000"'), " ", messages),
     joined(
         one_of("", "UID "), "FETCH ", sets, " ", items, one_of("", " (CHANGEDSINCE 1)", " (CHANGEDSINCE 1 VANISHED)")
