@@ -31,12 +31,15 @@ class Found:
 class ReturnOpt:
     """One search-return-opt: `parse` reads what follows the name, `render(found, value)` gives its return data.
 
-    Data is for example b"MIN 4", or b"" where there is none to be given. `save` narrows what "$" becomes.
+    Data is for example b"MIN 4", or b"" where there is none to be given. `places(count, value)`, if there is such a
+    thing, are the messages that are told of `count` found ones: "$" may become only those.
     """
 
     name: str
     parse: Callable[[Cursor], Any]
     render: Callable[[Found, Any], bytes]
+    places: Callable[[int, Any], Sequence[int]] | None = None
+    excludes: frozenset[str] = frozenset()  # options that cannot stand beside it; itself, if it cannot stand twice
 
 
 Returns = Mapping[str, tuple[ReturnOpt, Any]]
@@ -54,6 +57,9 @@ def search_return_opts(cur: Cursor, table: Mapping[str, ReturnOpt]) -> Returns:
         if option is None:
             cur.pos = start
             raise cur.wrong("unknown SEARCH return option")
+        if option.excludes & found.keys() or any(option.name in other.excludes for other, _ in found.values()):
+            cur.pos = start
+            raise cur.wrong("this SEARCH return option does not go with an earlier one")
         found[option.name] = (option, option.parse(cur))
     cur.close()
     return found
@@ -84,36 +90,40 @@ def search_response(found: Found, name: bytes = b"SEARCH") -> Iterator[bytes]:
 
 
 def saved_places(count: int, returns: Returns) -> Sequence[int]:
-    """Which of `count` found messages "$" becomes: RFC 9051 6.4.4.1, RFC 5182 2.1.
+    """Which of `count` found messages "$" becomes: RFC 9051 6.4.4.1, RFC 5182 2.1, RFC 9394 3.2.
 
-    With MIN or MAX and neither ALL nor COUNT it is only the messages that were returned.
+    With MIN, MAX or PARTIAL and neither ALL nor COUNT it is only the messages that were returned.
     """
+    narrow = [option.places(count, value) for option, value in returns.values() if option.places is not None]
     if not count:
         return ()
-    if not _only_ends(returns):
+    if not narrow or "ALL" in returns or "COUNT" in returns:
         return range(count)
-    ends = {place for name, place in (("MIN", 0), ("MAX", count - 1)) if name in returns}
-    return sorted(ends)
-
-
-def _only_ends(returns: Returns) -> bool:
-    return ("MIN" in returns or "MAX" in returns) and not ("ALL" in returns or "COUNT" in returns)
+    return sorted(set().union(*narrow))
 
 
 def _highest(found: Found, returns: Returns) -> int:
     """RFC 4731 3.2: the highest mod-sequence of the messages that were returned; 0 if none is to be given."""
     if not found.modseqs:
         return 0
-    return max(found.modseqs[place] for place in saved_places(len(found.numbers), returns))
+    return max((found.modseqs[place] for place in saved_places(len(found.numbers), returns)), default=0)
 
 
 def _nothing(cur: Cursor) -> None:
     return None
 
 
+def _render_min(found: Found, value: None) -> bytes:
+    return b"MIN %d" % found.numbers[0] if found.numbers else b""
+
+
+def _render_max(found: Found, value: None) -> bytes:
+    return b"MAX %d" % found.numbers[-1] if found.numbers else b""
+
+
 RETURN_OPTS: tuple[ReturnOpt, ...] = (
-    ReturnOpt("MIN", _nothing, lambda found, value: b"MIN %d" % found.numbers[0] if found.numbers else b""),
-    ReturnOpt("MAX", _nothing, lambda found, value: b"MAX %d" % found.numbers[-1] if found.numbers else b""),
+    ReturnOpt("MIN", _nothing, _render_min, lambda count, value: range(min(count, 1))),
+    ReturnOpt("MAX", _nothing, _render_max, lambda count, value: range(max(count - 1, 0), count)),
     ReturnOpt("ALL", _nothing, lambda found, value: b"ALL " + compact(found.numbers) if found.numbers else b""),
     ReturnOpt("COUNT", _nothing, lambda found, value: b"COUNT %d" % len(found.numbers)),
     ReturnOpt("SAVE", _nothing, lambda found, value: b""),

@@ -106,8 +106,8 @@ class FetchModifier:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """The arguments of FETCH. `keep` says which UIDs are answered at all, `before` runs just before the first of them;
-    modifiers add to both."""
+    """The arguments of FETCH. Modifiers add to the last three: `choose` takes some of the messages of the set, `keep`
+    says which of these are answered, and `before` runs just before the first answer."""
 
     uid: bool
     seqs: SequenceSet
@@ -115,6 +115,7 @@ class FetchRequest:
     modifiers: tuple[tuple[FetchModifier, Any], ...] = ()
     keep: tuple[Callable[[Rows], Iterable[bool]], ...] = field(default=())
     before: tuple[Callable[[Session], None], ...] = field(default=())
+    choose: tuple[Callable[[list[int]], list[int]], ...] = field(default=())
 
 
 def named(item: Item) -> FetchAtt:

@@ -227,7 +227,9 @@ def esearch(octets: Octets) -> None:
         + NZ
         + rb")?(?: ALL "
         + SET
-        + rb")?(?: COUNT [0-9]+)?(?: MODSEQ "
+        + rb")?(?: COUNT [0-9]+)?(?: PARTIAL \((?:[0-9]+:[0-9]+|-[0-9]+:-[0-9]+) (?:NIL|"
+        + SET
+        + rb")\))?(?: MODSEQ "
         + NZ
         + rb")?",
         "search-return-data",

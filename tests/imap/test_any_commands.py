@@ -65,6 +65,7 @@ keys = one_of(
     "UNSEEN",
     "RETURN (MIN MAX SAVE) ALL",
     "RETURN (COUNT) NOT SEEN",
+    "RETURN (PARTIAL -1:-2 SAVE) ALL",
     "$",
     "UID 1:*",
     "TEXT Message",
@@ -103,7 +104,12 @@ COMMANDS = st.one_of(
     joined("GETMETADATA ", names, one_of(" ", " (DEPTH infinity) ", " (MAXSIZE 1) "), one_of("/private", "/shared/a")),
     joined("APPEND ", names, one_of("", " (\\Seen kw)", ' " 1-Jan-2024 00:00:00 +0000"'), " ", messages),
     joined(
-        one_of("", "UID "), "FETCH ", sets, " ", items, one_of("", " (CHANGEDSINCE 1)", " (CHANGEDSINCE 1 VANISHED)")
+        one_of("", "UID "),
+        "FETCH ",
+        sets,
+        " ",
+        items,
+        one_of("", " (CHANGEDSINCE 1)", " (CHANGEDSINCE 1 VANISHED)", " (PARTIAL 2:1)"),
     ),
     joined(one_of("", "UID "), "SEARCH ", keys),
     joined(

@@ -87,7 +87,10 @@ def run_fetch(session: Session, request: FetchRequest) -> Completion:
             item.begin(session)
     for begin in request.before:
         begin(session)
-    return fetch_uids(session, request, message_uids(session, request.seqs, request.uid))
+    uids = message_uids(session, request.seqs, request.uid)
+    for choose in request.choose:
+        uids = choose(uids)
+    return fetch_uids(session, request, uids)
 
 
 def fetch_uids(session: Session, request: FetchRequest, uids: list[int]) -> Completion:
