@@ -4,9 +4,11 @@
 command line: everything runs at once, in the caller.
 """
 
+import contextlib
+import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -112,3 +114,19 @@ def _nothing() -> None:
 def direct() -> Runtime:
     """The runtime of tests and of the command line: no green threads, no pool."""
     return Runtime(blocking=_call, lock=threading.Lock, sleep=time.sleep, breathe=_nothing, now=time.time)
+
+
+@contextlib.contextmanager
+def sparing_collections(is_large: bool) -> Iterator[None]:
+    """Within it no cycles are looked for: that visits each of a million objects at a stretch, and they form none.
+
+    Two threads in it at once only mean that the first to leave lets the search begin again.
+    """
+    if not is_large:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

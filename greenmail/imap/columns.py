@@ -28,6 +28,27 @@ def known_rows(mailbox: Mailbox, uids: Sequence[int]) -> Rows:
     )
 
 
+def dates_of(mailbox: Mailbox, uids: Sequence[int]) -> Sequence[int]:
+    """INTERNALDATE of each of `uids` (ascending) in seconds, -1 of one of which nothing is known any more."""
+    mailbox.fill(uids, dates=True)
+    rows = known_rows(mailbox, uids)
+    return _each(uids, rows, rows.dates)
+
+
+def sizes_of(mailbox: Mailbox, uids: Sequence[int]) -> Sequence[int]:
+    """RFC822.SIZE of each of `uids` (ascending), -1 of one of which nothing is known any more."""
+    mailbox.fill(uids, sizes=True)
+    rows = known_rows(mailbox, uids)
+    return _each(uids, rows, rows.sizes)
+
+
+def _each(uids: Sequence[int], rows: Rows, column: Sequence[int]) -> Sequence[int]:
+    if len(rows.uids) == len(uids):
+        return column
+    known = dict(zip(rows.uids, column, strict=True))
+    return [known.get(uid, -1) for uid in uids]
+
+
 def live_rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
     """The row numbers of `uids` (ascending), -1 for one that is gone; good until the next call of the store."""
     first = table.row(uids[0]) if uids else -1

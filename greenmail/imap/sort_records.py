@@ -1,9 +1,10 @@
 """The records that SORT and THREAD work with: cached, or made of the header fields that are cached, or of headers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from greenmail.imap.digest import TOO_LONG, header_of, keep, ready
 from greenmail.imap.session import Session
+from greenmail.imap.slices import slices
 from greenmail.message.sort_keys import sort_record
 from greenmail.storage.api import CacheKind, Mailbox
 
@@ -16,16 +17,25 @@ def sort_records(session: Session, mailbox: Mailbox, uids: Sequence[int]) -> lis
 
     May take long: it breathes between blocks.
     """
-    found: list[bytes | None] = []
-    for start in range(0, len(uids), _BLOCK):
-        block = uids[start : start + _BLOCK]
-        records = mailbox.cached_many(block, CacheKind.SORT)
-        if None in records:
-            _from_headers(session, mailbox, [uid for uid, one in zip(block, records, strict=True) if one is None])
-            records = ready(session, mailbox, block, _SORT, lambda error: None)[CacheKind.SORT]
-        found += records
-        session.breathe()
-    return found
+    return [record for some in record_slices(session, mailbox, uids) for record in some]
+
+
+def record_slices(session: Session, mailbox: Mailbox, uids: Sequence[int]) -> Iterator[list[bytes | None]]:
+    """`sort_records` of each of `slices(uids)`: all of a large mailbox are more than should be in memory at once."""
+    for some in slices(uids):
+        found: list[bytes | None] = []
+        for start in range(0, len(some), _BLOCK):
+            found += _records(session, mailbox, some[start : start + _BLOCK])
+            session.breathe()
+        yield found
+
+
+def _records(session: Session, mailbox: Mailbox, block: Sequence[int]) -> list[bytes | None]:
+    records = mailbox.cached_many(block, CacheKind.SORT)
+    if None in records:
+        _from_headers(session, mailbox, [uid for uid, one in zip(block, records, strict=True) if one is None])
+        records = ready(session, mailbox, block, _SORT, lambda error: None)[CacheKind.SORT]
+    return records
 
 
 def _from_headers(session: Session, mailbox: Mailbox, uids: list[int]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from greenmail.imap.ancestry import NOBODY, Ancestry
+from greenmail.imap.slices import in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class Forest:
 
 def ordered_subject(messages: Sequence[Message]) -> Forest:
     """ORDEREDSUBJECT: one thread a base subject, its first message above all the others."""
-    order = sorted(range(len(messages)), key=lambda node: (messages[node].subject, messages[node].sent))
+    order = in_order(range(len(messages)), lambda node: (messages[node].subject, messages[node].sent))
     threads: list[list[int]] = []
     for node in order:
         if threads and messages[threads[-1][0]].subject == messages[node].subject:
             threads[-1].append(node)
         else:
             threads.append([node])
-    threads.sort(key=lambda thread: (messages[thread[0]].sent, thread[0]))
+    threads = in_order(threads, lambda thread: (messages[thread[0]].sent, thread[0]))
     children = {thread[0]: thread[1:] for thread in threads if len(thread) > 1}
     return Forest(len(messages), [thread[0] for thread in threads], children)
 
@@ -67,7 +68,7 @@ def refs(messages: Sequence[Message]) -> Forest:
         nodes = [node for node in _below(forest.children, root) if node < forest.count]
         first = root if root < forest.count else forest.children[root][0]
         latest[root] = (max(messages[node].sent for node in nodes), first)
-    forest.roots.sort(key=latest.__getitem__)
+    forest.roots = in_order(forest.roots, latest.__getitem__)
     return forest
 
 
@@ -169,14 +170,15 @@ def _sort_roots(forest: Forest, key: Callable[[int], tuple[int, int]]) -> None:
     """Step 4, and the last of step 6. Dummies have their children sorted first."""
     for root in forest.roots:
         if root >= forest.count:
-            forest.children[root].sort(key=key)
-    forest.roots.sort(key=key)
+            forest.children[root] = in_order(forest.children[root], key)
+    forest.roots = in_order(forest.roots, key)
 
 
 def _sort_siblings(forest: Forest, dates: Sequence[int]) -> None:
     """Step 6, without the top: no dummy is among them, so the order in which sets are sorted makes no difference."""
     for siblings in forest.children.values():
-        siblings.sort(key=lambda node: (dates[node], node))
+        if len(siblings) > 1:
+            siblings[:] = in_order(siblings, lambda node: (dates[node], node))
 
 
 class _Subjects:

@@ -8,8 +8,7 @@ The remembered state of the directories, `Index.times`, is a list of nanoseconds
 mtime: as it was before the directory was last listed. due: 0 if that listing came at least 2 s after the mtime, so
 that an equal mtime proves that nothing changed; else the moment from which one more listing gives that certainty.
 
-`look` takes no lock while nothing changed. What a listing without the lock shows is only a reason to take it:
-conclusions ("new", "gone") are drawn from listings under the lock.
+`look` takes no lock while nothing changed. What is "new" or "gone" is concluded only from listings under the lock.
 """
 
 import logging
@@ -18,13 +17,14 @@ import stat
 from array import array
 
 from greenmail.errors import Reason, StorageError
+from greenmail.runtime import sparing_collections
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, is_stale, refusing, sync_names
 from greenmail.storage.maildir_box import HOT_NS, LARGE, Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of
-from greenmail.storage.maildir_slices import SLICE, in_uid_order, set_of, sparing_collections
+from greenmail.storage.maildir_slices import SLICE, in_uid_order, set_of
 from greenmail.storage.maildir_twins import Scan, give_base, part_twins
 from greenmail.storage.mounts import TICK_NS
 from greenmail.storage.uidlist import Refreshed

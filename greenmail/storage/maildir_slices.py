@@ -4,32 +4,14 @@ A thread of the pool shares the interpreter with the event loop. It hands it ove
 that sorts a million names is one instruction.
 """
 
-import contextlib
-import gc
 import random
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from greenmail.storage.maildir_name import uid_order
 
 SLICE = 4096
 _SAMPLES = 4  # for each bucket
-
-
-@contextlib.contextmanager
-def sparing_collections(is_large: bool) -> Iterator[None]:
-    """Within it no cycles are looked for: that visits each of a million objects at a stretch, and they form none.
-
-    Two threads in it at once only mean that the first to leave lets the search begin again.
-    """
-    if not is_large:
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def set_of(names: Sequence[bytes]) -> set[bytes]:

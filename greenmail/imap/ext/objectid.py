@@ -25,6 +25,7 @@ from greenmail.message.sort_keys import thread_keys
 from greenmail.storage.api import Counters, Mailbox
 
 _OBJECTID = re.compile(rb"[A-Za-z0-9_-]{1,255}(?![A-Za-z0-9_-])")
+_AT_ONCE = 512  # messages whose IDs are made without a breath
 
 Ids = Callable[[Session, Sequence[int]], list[bytes]]  # for each UID its ID; empty for a message that is gone
 
@@ -39,21 +40,30 @@ def _hashed(letter: bytes, name: bytes) -> bytes:
 
 
 def _email_ids(session: Session, uids: Sequence[int]) -> list[bytes]:
-    guids = selected(session).mailbox.guids(uids)
-    return [_hashed(b"M", guid.encode("utf-8", "surrogateescape")) if guid else b"" for guid in guids]
+    found: list[bytes] = []
+    for start in range(0, len(uids), _AT_ONCE):
+        guids = selected(session).mailbox.guids(uids[start : start + _AT_ONCE])
+        found += [_hashed(b"M", guid.encode("utf-8", "surrogateescape")) if guid else b"" for guid in guids]
+        session.breathe()
+    return found
 
 
 def _thread_ids(session: Session, uids: Sequence[int]) -> list[bytes]:
     mailbox = selected(session).mailbox
-    records = sort_records(session, mailbox, uids)
-    found = []
-    for record, email_id in zip(records, _email_ids(session, uids), strict=True):
-        if record is None:
-            found.append(b"")
-            continue
-        keys = thread_keys(record)
-        found.append(_hashed(b"T", keys.references[0] if keys.references else keys.message_id or email_id))
+    found: list[bytes] = []
+    for start in range(0, len(uids), _AT_ONCE):
+        some = uids[start : start + _AT_ONCE]
+        records = sort_records(session, mailbox, some)
+        found += map(_thread_id, records, _email_ids(session, some))
+        session.breathe()
     return found
+
+
+def _thread_id(record: bytes | None, email_id: bytes) -> bytes:
+    if record is None:
+        return b""
+    keys = thread_keys(record)
+    return _hashed(b"T", keys.references[0] if keys.references else keys.message_id or email_id)
 
 
 def _column(ids: Ids) -> Callable[[Session, Rows], Iterable[bytes]]:

@@ -8,14 +8,13 @@ Every message has one octet string or number a criterion. They are sorted by the
 what is equal stays in its order: so the order of the mailbox decides in the end.
 """
 
-import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from greenmail.errors import Refused, StorageError
 from greenmail.imap import grammar
-from greenmail.imap.columns import known_rows, numbers_of
+from greenmail.imap.columns import dates_of, numbers_of, sizes_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.search import answer, modseqs_of, parse_returns
 from greenmail.imap.cursor import Cursor
@@ -25,12 +24,12 @@ from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import Key, search_keys
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
-from greenmail.imap.sort_records import sort_records
+from greenmail.imap.slices import in_order, slices
+from greenmail.imap.sort_records import record_slices
 from greenmail.message.sort_keys import Place, field
 from greenmail.storage.api import Mailbox
 
 _MOST = 20  # criteria of one command; there are nine, and each may stand twice before it says nothing new
-_AT_ONCE = 8192  # values sorted without a breath
 
 Values = Sequence[Any]  # for each message found, what it is sorted by: all of one type
 
@@ -99,95 +98,113 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
         if saves:
             session.saved = []  # RFC 9051 6.4.4.1
         raise
-    numbers = uids if request.uid else numbers_of(selected(session), uids)
+    numbers = _known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, request.key, uids)
-    found = Found(
-        request.uid, [numbers[place] for place in order], modseqs and [modseqs[place] for place in order]
-    )  # fmt: skip
+    found = Found(request.uid, _picked(session, numbers, order), modseqs and _picked(session, modseqs, order))
     answer(session, request.returns, found, b"SORT")
     if saves:
         session.saved = sorted(uids[order[place]] for place in saved_places(len(order), request.returns or {}))
     return Ok("SORT completed")
 
 
+def _known_as(session: Session, uids: list[int], uid: bool) -> list[int]:
+    """What the client knows the messages by."""
+    if uid:
+        return uids
+    found: list[int] = []
+    for some in slices(uids):
+        found += numbers_of(selected(session), some)
+        session.breathe()
+    return found
+
+
+def _picked(session: Session, values: Sequence[int], order: Sequence[int]) -> list[int]:
+    """`values` in `order`."""
+    found: list[int] = []
+    for some in slices(order):
+        found += map(values.__getitem__, some)
+        session.breathe()
+    return found
+
+
 def _order(session: Session, uids: list[int], criteria: Sequence[Criterion]) -> list[int]:
     """Places in `uids`, sorted."""
-    columns = _Columns(session, uids)
+    columns = _Columns(session, uids, criteria)
     order = list(range(len(uids)))
     for criterion in reversed(criteria):
         values = _KEYS[criterion.key](columns)
-        order = _sorted(session, order, values, criterion.reverse)
+        order = in_order(order, values.__getitem__, criterion.reverse, session.breathe)
     return order
 
 
-def _sorted(session: Session, order: list[int], values: Values, reverse: bool) -> list[int]:
-    """`order` by `values`; what is equal stays as it is. Long lists are merged of sorted pieces: others must run."""
-    value = values.__getitem__
-    pieces = []
-    for start in range(0, len(order), _AT_ONCE):
-        pieces.append(sorted(order[start : start + _AT_ONCE], key=value, reverse=reverse))
-        session.breathe()
-    if len(pieces) < 2:
-        return pieces[0] if pieces else []
-    merged: list[int] = []
-    for place in heapq.merge(*pieces, key=value, reverse=reverse):
-        merged.append(place)
-        if not len(merged) % _AT_ONCE:
-            session.breathe()
-    return merged
-
-
 class _Columns:
-    """What the messages found are sorted by; each column is made when the first criterion asks for it."""
+    """What the messages found are sorted by, of all criteria."""
 
-    def __init__(self, session: Session, uids: list[int]) -> None:
+    def __init__(self, session: Session, uids: list[int], criteria: Sequence[Criterion]) -> None:
         self._session = session
         self._mailbox: Mailbox = selected(session).mailbox
         self._uids = uids
-        self._records: list[bytes | None] | None = None
+        self._fields: dict[Place, list[bytes]] = {}
+        self._read({_PLACES[one.key] for one in criteria if one.key in _PLACES})
+
+    def _read(self, places: set[Place]) -> None:
+        """The fields of the records. A message that is gone meanwhile has empty ones."""
+        if not places:
+            return
+        self._fields = {place: [] for place in places}
+        for records in record_slices(self._session, self._mailbox, self._uids):
+            for place, column in self._fields.items():
+                column += [field(record, place) if record else b"" for record in records]
+                self._session.breathe()
 
     def text(self, place: Place) -> Values:
-        """A field of the records; a message that is gone meanwhile has the empty string."""
-        if self._records is None:
-            self._records = sort_records(self._session, self._mailbox, self._uids)
-        return [field(record, place) if record else b"" for record in self._records]
+        """A field of the records."""
+        return self._fields[place]
+
+    def _by_slices(self, column: Callable[[Mailbox, Sequence[int]], Sequence[int]]) -> list[int]:
+        found: list[int] = []
+        for some in slices(self._uids):
+            found += column(self._mailbox, some)
+            self._session.breathe()
+        return found
 
     def arrival(self) -> Values:
         """INTERNALDATE, in seconds."""
-        self._mailbox.fill(self._uids, dates=True)
-        rows = known_rows(self._mailbox, self._uids)
-        known = dict(zip(rows.uids, rows.dates, strict=True))
-        return [known.get(uid, -1) for uid in self._uids]
+        return self._by_slices(dates_of)
 
     def size(self) -> Values:
         """RFC822.SIZE."""
-        self._mailbox.fill(self._uids, sizes=True)
-        rows = known_rows(self._mailbox, self._uids)
-        known = dict(zip(rows.uids, rows.sizes, strict=True))
-        return [known.get(uid, -1) for uid in self._uids]
+        return self._by_slices(sizes_of)
 
     def date(self) -> Values:
         """Sent date, in seconds; INTERNALDATE of a message that has none. RFC 5256 2.2."""
         sent = self.text(Place.DATE)
-        if all(sent):
-            return [int(value) for value in sent]
-        return [int(value) if value else other for value, other in zip(sent, self.arrival(), strict=True)]
+        other = sent if all(sent) else self.arrival()
+        found: list[int] = []
+        for some, instead in zip(slices(sent), slices(other), strict=True):
+            found += [int(value or arrived) for value, arrived in zip(some, instead, strict=True)]
+            self._session.breathe()
+        return found
 
 
 def _text(place: Place) -> Callable[[_Columns], Values]:
     return lambda columns: columns.text(place)
 
 
+_PLACES = {
+    "CC": Place.CC,
+    "DATE": Place.DATE,
+    "DISPLAYFROM": Place.DISPLAY_FROM,
+    "DISPLAYTO": Place.DISPLAY_TO,
+    "FROM": Place.FROM,
+    "SUBJECT": Place.SUBJECT,
+    "TO": Place.TO,
+}
 _KEYS: dict[str, Callable[[_Columns], Values]] = {
+    **{key: _text(place) for key, place in _PLACES.items()},
     "ARRIVAL": _Columns.arrival,
-    "CC": _text(Place.CC),
     "DATE": _Columns.date,
-    "DISPLAYFROM": _text(Place.DISPLAY_FROM),
-    "DISPLAYTO": _text(Place.DISPLAY_TO),
-    "FROM": _text(Place.FROM),
     "SIZE": _Columns.size,
-    "SUBJECT": _text(Place.SUBJECT),
-    "TO": _text(Place.TO),
 }
 
 SORT = Command(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenmail.imap import grammar, threads
-from greenmail.imap.columns import known_rows, numbers_of
+from greenmail.imap.columns import dates_of, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.message_set import selected
@@ -18,8 +18,10 @@ from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import Key, search_keys
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
-from greenmail.imap.sort_records import sort_records
+from greenmail.imap.slices import SLICE, free, slices
+from greenmail.imap.sort_records import record_slices
 from greenmail.message.sort_keys import thread_keys
+from greenmail.runtime import sparing_collections
 
 _THREADS_AT_ONCE = 512  # threads written at once
 
@@ -55,15 +57,15 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     check_charset(request.charset)
     uids = Search(session, request.key, request.charset).run()
     view = selected(session)
-    records = sort_records(session, view.mailbox, uids)
-    view.mailbox.fill(uids, dates=True)
-    rows = known_rows(view.mailbox, uids)
-    arrived = dict(zip(rows.uids, rows.dates, strict=True))
-    known = [(uid, record) for uid, record in zip(uids, records, strict=True) if record is not None]
-    uids = [uid for uid, _ in known]
-    numbers = uids if request.uid else numbers_of(view, uids)
-    dates = [arrived.get(uid, -1) for uid in uids]
-    lists = session.blocking(_thread, request.algorithm, [record for _, record in known], dates, list(numbers))
+    messages: list[threads.Message] = []
+    numbers: list[int] = []
+    for some, records in zip(slices(uids), record_slices(session, view.mailbox, uids), strict=True):
+        arrived = dates_of(view.mailbox, some)
+        known = numbers_of(view, some) if not request.uid else some
+        made = session.blocking(_messages, records, arrived)
+        messages += [message for message in made if message is not None]
+        numbers += [number for number, message in zip(known, made, strict=True) if message is not None]
+    lists = session.blocking(_thread, request.algorithm, messages, numbers)
     session.out.write(b"* THREAD")
     for number, piece in enumerate(lists):
         session.out.write(b" " + piece if not number else piece)
@@ -72,15 +74,25 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     return Ok("THREAD completed")
 
 
-def _thread(algorithm: str, records: Sequence[bytes], dates: Sequence[int], numbers: Sequence[int]) -> list[bytes]:
-    """Runs in the pool: the thread-lists, some at a time."""
-    messages = []
-    for record, arrived in zip(records, dates, strict=True):
-        keys = thread_keys(record)
-        sent = arrived if keys.date is None else keys.date
-        messages.append(threads.Message(sent, keys.subject, keys.is_reply, keys.message_id, keys.references))
-    forest = threads.ALGORITHMS[algorithm](messages)
-    return [b"".join(some) for some in _pieces(list(threads.render(forest, numbers)))]
+def _messages(records: Sequence[bytes | None], arrived: Sequence[int]) -> list[threads.Message | None]:
+    """Runs in the pool: what each message is threaded by; None for one that is gone."""
+    return [_message(record, when) if record else None for record, when in zip(records, arrived, strict=True)]
+
+
+def _message(record: bytes, arrived: int) -> threads.Message:
+    keys = thread_keys(record)
+    sent = arrived if keys.date is None else keys.date  # RFC 5256 2.2
+    return threads.Message(sent, keys.subject, keys.is_reply, keys.message_id, keys.references)
+
+
+def _thread(algorithm: str, messages: list[threads.Message], numbers: Sequence[int]) -> list[bytes]:
+    """Runs in the pool: the thread-lists, some at a time. `messages` are used up."""
+    with sparing_collections(len(messages) > SLICE):
+        forest = threads.ALGORITHMS[algorithm](messages)
+        lists = [b"".join(some) for some in _pieces(list(threads.render(forest, numbers)))]
+        free(messages)
+        free(forest.roots)
+    return lists
 
 
 def _pieces(lists: list[bytes]) -> list[list[bytes]]:

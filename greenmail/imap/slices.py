@@ -1,0 +1,44 @@
+"""Long lists, a slice at a time: Python's own sorting and freeing of a hundred thousand things lets nobody in.
+
+On the event loop somebody has to breathe between slices. In the pool nothing is needed but that there are slices: a
+thread hands the interpreter over between two instructions, but `list.sort` is one instruction.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+SLICE = 4096
+
+T = TypeVar("T")
+
+
+def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`items`, SLICE of them at a time."""
+    for start in range(0, len(items), SLICE):
+        yield items[start : start + SLICE]
+
+
+def in_order(
+    items: Sequence[T], key: Callable[[T], Any], reverse: bool = False, breathe: Callable[[], None] = lambda: None
+) -> list[T]:
+    """`sorted(items, key=key, reverse=reverse)`: merged of sorted slices if it is long."""
+    pieces = []
+    for some in slices(items):
+        pieces.append(sorted(some, key=key, reverse=reverse))
+        breathe()
+    if len(pieces) < 2:
+        return pieces[0] if pieces else []
+    merged: list[T] = []
+    for item in heapq.merge(*pieces, key=key, reverse=reverse):
+        merged.append(item)
+        if not len(merged) % SLICE:
+            breathe()
+    return merged
+
+
+def free(items: list[Any], breathe: Callable[[], None] = lambda: None) -> None:
+    """Empty a list of which nobody else has the items."""
+    while items:
+        del items[-SLICE:]
+        breathe()
