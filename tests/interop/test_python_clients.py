@@ -113,6 +113,24 @@ def test_imapclient_does_a_days_work(site: Site) -> None:
         client.id_({"name": "interop"})
 
 
+def test_imapclient_with_mod_sequences(site: Site) -> None:
+    """CONDSTORE, and QRESYNC by ENABLE: what it takes no notice of does not disturb it."""
+    imapclient = pytest.importorskip("imapclient", reason="PyPI: imapclient")
+    with imapclient.IMAPClient("localhost", site.server.imaps, ssl_context=trusting(site.server.cert)) as client:
+        client.login("alice", "secret")
+        assert client.enable("QRESYNC") == [b"QRESYNC"]
+        before = client.select_folder("INBOX")[b"HIGHESTMODSEQ"]
+        uids = client.search()
+        client.add_flags(uids[:2], ["$Label1"])
+        changed = client.fetch(uids, ["FLAGS"], ["CHANGEDSINCE %d" % before])
+        assert sorted(changed) == uids[:2] and all(item[b"MODSEQ"][0] > before for item in changed.values())
+        assert client.search(["MODSEQ", str(before + 1)]).modseq > before
+        client.delete_messages(uids[:1])
+        said, _ = client.expunge()
+        assert b"HIGHESTMODSEQ" in said, said
+        assert client.search() == uids[1:]
+
+
 def test_imapclient_idle_hears_of_new_mail(site: Site) -> None:
     imapclient = pytest.importorskip("imapclient", reason="PyPI: imapclient")
     with imapclient.IMAPClient("localhost", site.server.imaps, ssl_context=trusting(site.server.cert)) as client:

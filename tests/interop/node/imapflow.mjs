@@ -42,5 +42,37 @@ await client.mailboxRename(['Proj', 'Äpfel'], ['Proj', 'Birnen']);
 await client.mailboxDelete(['Proj', 'Birnen']);
 const status = await client.status('Sent', { messages: true, unseen: true, uidNext: true });
 assert.equal(status.messages, 1);
+const gone = [], changed = [];
+const other = new ImapFlow({
+    host: 'localhost', port: Number(process.argv[2]), secure: true, logger: false, qresync: true,
+    auth: { user: 'alice', pass: 'secret' }, tls: { ca: fs.readFileSync(process.argv[3]) },
+});
+other.on('expunge', (event) => gone.push(event));
+other.on('flags', (event) => changed.push(event));
+await other.connect();
+assert(other.enabled.has('QRESYNC') && other.enabled.has('CONDSTORE'));
+const { uidValidity, highestModseq, exists } = await other.mailboxOpen('INBOX');
+await other.mailboxClose();
+const again = await client.getMailboxLock('INBOX');
+try {
+    assert(await client.messageFlagsAdd('2', ['$Label1'], {}));
+    assert(await client.messageDelete('1'));
+} finally {
+    again.release();
+}
+const opened = await other.mailboxOpen('INBOX', { uidValidity, changedSince: highestModseq });
+assert.equal(opened.exists, exists - 1);
+assert(opened.highestModseq > highestModseq);
+assert.equal(gone.length, 1);
+assert(gone[0].vanished && gone[0].earlier, gone);
+assert.equal(changed.length, 1);
+assert(changed[0].flags.has('$Label1') && changed[0].modseq > highestModseq, changed);
+const newer = [];
+for await (const message of other.fetch('1:*', { flags: true }, { uid: true, changedSince: highestModseq })) newer.push(message.uid);
+assert.deepEqual(newer, [changed[0].uid]);
+assert(await other.messageDelete('1'));
+assert(gone.some((event) => event.vanished && !event.earlier), gone);
+assert.equal((await other.status('INBOX', { messages: true })).messages, exists - 2);
+await other.logout();
 await client.logout();
 console.log('all done');
