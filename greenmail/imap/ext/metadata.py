@@ -38,6 +38,9 @@ _INFINITE = 1 << 20  # levels: more than an entry can have
 _DEPTHS = {"0": 0, "1": 1, "INFINITY": _INFINITE}
 _FORBIDDEN = frozenset([*range(0x1A), *b"*%"])  # RFC 5464 3.2
 _MAX_ENTRY = 255  # octets
+_MAX_ASKED = 1000  # entries in one command
+_SHOWN = 40  # characters of a word that is refused
+_LOGGED = 200  # characters of the entries that were set
 
 Pairs = list[tuple[str, bytes | None]]  # entries as they are shown, with their values
 
@@ -110,6 +113,8 @@ def entries(cur: Cursor) -> tuple[str, ...]:
     found = [entry(cur)]
     while cur.take(b" "):
         found.append(entry(cur))
+        if len(found) > _MAX_ASKED:
+            raise cur.wrong("too many entries")
     if is_list:
         cur.close()
     return tuple(found)
@@ -172,9 +177,11 @@ def chosen(session: Session, name: str, wanted: Iterable[str], levels: int) -> P
         if uses:
             found[SPECIAL_USE] = uses
     pairs: dict[str, tuple[str, bytes | None]] = {}
+    keys = sorted(found)
     for stem in stems:
+        session.breathe()
         folded = stem.lower()
-        for key in sorted(found):
+        for key in keys:
             if _is_below(key, folded, levels):
                 pairs.setdefault(key, (stem + key[len(folded) :], found[key]))
         if not levels:
@@ -223,13 +230,8 @@ def run_setmetadata(session: Session, argument: SetMetadata) -> Ok:
             if error.reason in codes:
                 raise Refused(error.text, codes[error.reason]) from None
             raise
-    log.info(
-        "setmetadata sid=%s user=%r mailbox=%r entries=%r",
-        session.sid,
-        account_of(session).user,
-        name,
-        " ".join(values),
-    )
+    user, some = account_of(session).user, " ".join(values)[:_LOGGED]
+    log.info("setmetadata sid=%s user=%r mailbox=%r entries=%r", session.sid, user, name, some)
     return Ok("SETMETADATA completed")
 
 
@@ -248,7 +250,7 @@ def _set_special_use(session: Session, name: str, values: Mapping[str, bytes | N
     words = (values[SPECIAL_USE] or b"").decode("ascii", "replace").upper().split()
     unknown = [word for word in words if word not in USES]
     if unknown:
-        raise Refused(f"no mailbox can have the special use {unknown[0]}", USEATTR)
+        raise Refused(f"no mailbox can have the special use {unknown[0][:_SHOWN]}", USEATTR)
     rights.set_special_use(session, name, dict.fromkeys(USES[word] for word in words))
 
 
