@@ -71,7 +71,8 @@ def test_names_of_entries(name: str) -> None:
     "name",
     [
         b"", b"/", b"a", b"shared/a", b"/public/a", b"/sharedx/a", b"/shared/", b"/shared//a", b"//shared/a",
-        b"/shared/a*", b"/shared/%", b"/shared/\x19", b"/shared/\x01", "/shared/\u00e9".encode(), b"/shared/\xff", b"/private/a/",
+        b"/shared/a*", b"/shared/%", b"/shared/\x19", b"/shared/\x01", "/shared/\u00e9".encode(), b"/shared/\xff",
+        b"/private/a/",
     ],
 )  # fmt: skip
 def test_what_is_no_entry(name: bytes) -> None:
