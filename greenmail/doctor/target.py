@@ -83,7 +83,7 @@ def by_path(config: Config, settings_for: SettingsFor, paths: Sequence[str]) -> 
         start = os.path.abspath(path)
         if not os.path.isdir(start):
             raise Refused(f"{path} is not a directory")
-        roots = list(_roots(start, _DEPTH))
+        roots = list(_roots(start, _DEPTH, config.mailbox_directory if config.layout == "fs" else ""))
         if not roots:
             raise Refused(f"there is no Maildir in {path}, nor in {_DEPTH} levels below it")
         for root in roots:
@@ -93,19 +93,27 @@ def by_path(config: Config, settings_for: SettingsFor, paths: Sequence[str]) -> 
     return found
 
 
-def _roots(path: str, depth: int) -> Iterator[str]:
-    """Maildirs at or below `path`, in the order of their names."""
+def _roots(path: str, depth: int, inner: str) -> Iterator[str]:
+    """Maildirs at or below `path`, in the order of their names; `inner`: the `mailbox-directory` of nested ones."""
     try:
         with os.scandir(path) as entries:
             below = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
-        if os.path.lexists(os.path.join(path, "cur")):
+        if os.path.lexists(os.path.join(path, "cur")) and not inner:
             yield path
         return
-    # A public namespace has mailboxes and no INBOX.
-    if "cur" in below or "new" in below or any(os.path.isdir(f"{path}/{name}/cur") for name in below if name[0] == "."):
+    if _is_root(path, below, inner):
         yield path
     elif depth:
         for name in below:
             if not name.startswith("."):
-                yield from _roots(os.path.join(path, name), depth - 1)
+                yield from _roots(os.path.join(path, name), depth - 1, inner)
+
+
+def _is_root(path: str, below: Sequence[str], inner: str) -> bool:
+    if inner:
+        return any(os.path.isdir(f"{path}/{name}/{inner}/cur") for name in below)
+    if "cur" in below or "new" in below:
+        return True
+    # A public namespace has mailboxes and no INBOX.
+    return any(os.path.isdir(f"{path}/{name}/cur") for name in below if name[0] == ".")

@@ -18,6 +18,9 @@ from greenmail import cli
 from greenmail.doctor.audit import Run, audit
 from greenmail.doctor.report import Outcome, Report, write_text
 from greenmail.doctor.target import Target
+from greenmail.runtime import direct
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.terminal import shown
 
 
@@ -67,6 +70,26 @@ def test_the_root_of_a_public_namespace_is_a_maildir_without_inbox(
     (public / ".Quiet").mkdir(mode=0o700)  # a directory that is no mailbox does not make it one, nor unmake it
     assert call(site, str(public)) in (0, 3)
     assert "1 account" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("inner", ["", "mBx"])
+@pytest.mark.parametrize("below", ["", "Maildir"])
+def test_nested_directories_are_one_account(
+    tmp_path: Path, inner: str, below: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not one for each mailbox, whose own directory would then be looked at in vain."""
+    settings = MaildirSettings(str(tmp_path / "ann" / "Maildir"), layout="fs", mailbox_directory=inner)
+    account = MaildirStore(direct()).open_account("ann", settings)
+    for name in ("Work", "Work/Deep", "New/Old"):
+        account.create(name)
+        mailbox = account.open(name)
+        upload = mailbox.upload()
+        upload.write(b"Subject: one\r\n\r\nHello\r\n")
+        mailbox.save([upload])
+    more = f"mailbox-directory: {inner}\n" if inner else ""
+    write(tmp_path / "g.yaml", f"mail-path: {tmp_path}/%n/Maildir\nlayout: fs\n{more}")
+    assert call(tmp_path, str(tmp_path / "ann" / below)) == 0
+    assert capsys.readouterr().out.startswith("1 account, 4 mailboxes, 3 messages in ")
 
 
 def test_directories_may_be_maildirs_or_lie_above_them(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
