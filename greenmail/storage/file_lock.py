@@ -131,7 +131,7 @@ class FileLock:
             self._files.fsync(self._descriptor)
             if not self._is_ours():
                 raise StorageError(Reason.IN_USE, "another program broke the lock, try again")
-            self._files.rename(self._lock, self._path)
+            self._files.rename(self._lock, self._path, self._files.fstat(self._descriptor))
             self._drop()
             self._files.fsync_directory(os.path.dirname(self._path))
 

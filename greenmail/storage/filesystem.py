@@ -20,7 +20,8 @@ succeed. Callers raise, and write anew.
 Paths and names are bytes everywhere in the storage: a Maildir may hold any octets.
 
 ESTALE, NFS's word for "this is not what it was when I last saw it", means "look again": what names a path is done
-again, up to three times. What uses a descriptor raises it, and whoever opened the file opens it again.
+again, up to three times. What uses a descriptor raises it, and whoever opened the file opens it again. A change of
+names that fails so may have been carried out: `lost_answers` looks, and nobody who calls has to know.
 """
 
 import contextlib
@@ -31,16 +32,17 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
+from greenmail.storage.lost_answers import STALE_ATTEMPTS, again, is_gone, is_linked, is_made, is_renamed
 from greenmail.storage.mounts import Samples
 
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # to remove a directory that others still write to
-_STALE_ATTEMPTS = 3  # besides the first
 
 Call = Callable[..., Any]  # call(name, function, *args): carry out function(*args), known as `name`
 
@@ -147,7 +149,7 @@ class Files:
 
     def _named(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """A call that names a path: done again when it is stale, which says that nothing was done."""
-        for _ in range(_STALE_ATTEMPTS):
+        for _ in range(STALE_ATTEMPTS):
             try:
                 return self._call(name, function, *args)
             except OSError as error:
@@ -203,21 +205,44 @@ class Files:
     def chown(self, descriptor: int, gid: int) -> None:
         self._call("fchown", os.fchown, descriptor, -1, gid)
 
-    def rename(self, source: bytes, target: bytes) -> None:
+    def rename(self, source: bytes, target: bytes, made: os.stat_result | None = None) -> None:
+        """`made`: what is renamed, where something else may have the name `target`."""
+        try:
+            self._call("rename", os.rename, source, target)
+        except OSError as error:
+            is_done = partial(is_renamed, self.lstat, source, target, made)
+            again(error, is_done, self._call, "rename", os.rename, source, target)
+
+    def rename_first(self, source: bytes, target: bytes) -> None:
+        """As `rename`, where several do the same and only one may be told that he did it; perhaps none is."""
         self._named("rename", os.rename, source, target)
 
     def link(self, source: bytes, target: bytes) -> None:
-        self._named("link", os.link, source, target)
+        try:
+            self._call("link", os.link, source, target)
+        except OSError as error:
+            again(error, partial(is_linked, self.lstat, source, target), self._call, "link", os.link, source, target)
 
-    def unlink(self, path: bytes) -> None:
-        self._named("unlink", os.unlink, path)
+    def unlink(self, path: bytes) -> bool:
+        """False if it is gone, but somebody else may have removed or renamed it."""
+        try:
+            self._call("unlink", os.unlink, path)
+        except OSError as error:
+            return again(error, partial(is_gone, self.lstat, path), self._call, "unlink", os.unlink, path)
+        return True
 
     def mkdir(self, path: bytes, mode: int) -> None:
         """Subject to the umask: see `make_directory`."""
-        self._named("mkdir", os.mkdir, path, mode)
+        try:
+            self._call("mkdir", os.mkdir, path, mode)
+        except OSError as error:
+            again(error, partial(is_made, self.lstat, path), self._call, "mkdir", os.mkdir, path, mode)
 
     def rmdir(self, path: bytes) -> None:
-        self._named("rmdir", os.rmdir, path)
+        try:
+            self._call("rmdir", os.rmdir, path)
+        except OSError as error:
+            again(error, partial(is_gone, self.lstat, path), self._call, "rmdir", os.rmdir, path)
 
     def set_mtime(self, path: bytes | int, mtime_ns: int) -> None:
         """Set both times of a file, given by path or descriptor."""
@@ -373,7 +398,7 @@ class Files:
                 made = self.fstat(descriptor)
             finally:
                 self.close(descriptor)
-            self.rename(temporary, path)
+            self.rename(temporary, path, made)
         except OSError:
             self.unlink_quietly(temporary)
             raise

@@ -11,9 +11,10 @@ from greenmail.message.content import BLOCK
 from greenmail.message.measured import measured
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_find import Item, find_file
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of
-from greenmail.storage.maildir_write import BATCH, Identity
+from greenmail.storage.maildir_write import BATCH
 
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
 

@@ -24,6 +24,7 @@ from greenmail.message.compressed import kind_of
 from greenmail.message.content import ToDisk
 from greenmail.storage.api import FlagAction, FlagChange, Flags
 from greenmail.storage.filesystem import Files, is_there, refusal, refusing
+from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_find import Item
@@ -31,7 +32,7 @@ from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_link import Linked, Original, link_all
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
 from greenmail.storage.maildir_scan import freshen, look
-from greenmail.storage.maildir_write import Identity, batches, drop, translate, unlink_same
+from greenmail.storage.maildir_write import batches, drop, translate, unlink_same
 from greenmail.storage.uidlist_format import format_fields
 
 log = logging.getLogger(__name__)
@@ -363,7 +364,10 @@ def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
 
 
 def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) -> None:
-    """Unlink these messages if they are still these files; adds to `removed` what went, also if it raises then."""
+    """Unlink these messages if they are still these files; adds to `removed` what went, also if it raises then.
+
+    What may have gone counts as gone: its copy may be the only one.
+    """
     with box.locked():
         freshen(box)
         items = [
@@ -372,7 +376,7 @@ def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) 
             if (where := box.index.where(uid)) is not None
         ]
         outcomes = box.context.runtime.blocking(unlink_same, box.files, box.place.directory, items)
-        removed.update(outcome.uid for outcome in outcomes if outcome.done)
+        removed.update(outcome.uid for outcome in outcomes if outcome.done or outcome.is_unsure)
         drop(box, outcomes)
 
 

@@ -17,6 +17,7 @@ from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
 from greenmail.storage.filesystem import Files, is_there, refusal
 from greenmail.storage.flag_names import FlagNames
 from greenmail.storage.keywords import is_keyword
+from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_find import Finder, Item, item_of
 from greenmail.storage.maildir_index import Change
@@ -34,8 +35,6 @@ _JUST_NOW = 0.002  # seconds since a look: SELECT, which made it, need not make 
 _TMP_AGE = 36 * 3600.0
 _T = LETTER_OF_FLAG[DELETED]
 
-Identity = tuple[int, int]  # device and inode of a file
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -47,6 +46,7 @@ class Outcome:
     done: bool
     error: OSError | None = None
     size: int = 0  # octets on disk of a file that was unlinked
+    is_unsure: bool = False  # nobody can say whether it was done: the file server does not answer
 
 
 def batches(uids: Iterable[int]) -> list[list[int]]:
@@ -109,7 +109,10 @@ def _apply_one(
             files.rename(directory + (b"/new/" if is_new else b"/cur/") + name, target)
             return Outcome(item.uid, wanted, False, True)
         except FileNotFoundError:
-            found = finder.find(base_name(name), (name, is_new))
+            try:
+                found = finder.find(base_name(name), (name, is_new))
+            except OSError as error:
+                return Outcome(item.uid, name, is_new, False, error)
             if found is None:
                 return Outcome(item.uid, None, is_new, False)
             name, is_new = found
@@ -275,15 +278,20 @@ def _unlink_one(
             if not is_doomed(path, name):
                 return Outcome(item.uid, name, is_new, False)
             size = disk_size(files, path)
-            files.unlink(path)
-            return Outcome(item.uid, name, is_new, True, size=size)
+            # If the server's answer got lost it may have another name, and be there still.
+            if files.unlink(path) or finder.find(base_name(name), (name, is_new)) is None:
+                return Outcome(item.uid, name, is_new, True, size=size)
+            raise FileNotFoundError
         except FileNotFoundError:
-            found = finder.find(base_name(name), (name, is_new))
+            try:
+                found = finder.find(base_name(name), (name, is_new))
+            except OSError as error:
+                return Outcome(item.uid, name, is_new, False, error, is_unsure=True)
             if found is None:
                 return Outcome(item.uid, None, is_new, False)
             name, is_new = found
         except OSError as error:
-            return Outcome(item.uid, name, is_new, False, error)
+            return Outcome(item.uid, name, is_new, False, error, is_unsure=not is_there(path))
     return Outcome(item.uid, name, is_new, False)
 
 

@@ -63,7 +63,7 @@ def _count(files: Files, control: bytes, now: float) -> int:
         for lower in found[:-1]:
             files.unlink_quietly(_path(control, lower))
         try:
-            files.rename(_path(control, found[-1]), _path(control, _after(found[-1])))
+            files.rename_first(_path(control, found[-1]), _path(control, _after(found[-1])))
         except FileNotFoundError:
             continue  # another process took this value
         return _after(found[-1])
