@@ -72,6 +72,8 @@ class SeenFile:
     def change(self, uidvalidity: int, seen: Sequence[int], unseen: Sequence[int], live: Sequence[int]) -> None:
         """Take up `seen` and `unseen`, both ascending. `live`: all messages that are there, ascending."""
         self.prepare()
+        if self.stamp() == NO_FILE:
+            self._sync_above()
         with FileLock(self._files, self._path, self._waiting, _STALE) as lock:
             old = self.read(uidvalidity)
             new = bridge(without(union(old, ranges(seen)), ranges(unseen)), live)
@@ -79,17 +81,22 @@ class SeenFile:
                 lock.commit(render(uidvalidity, new))
 
     def prepare(self) -> None:
-        """The directory is there when it returns."""
+        """The directory is there when it returns; durable with the first change."""
         if os.path.isdir(self.directory):
             return
         with refusing("What you have seen cannot be written"):
             data = os.path.dirname(self.directory)
-            above = os.path.dirname(data)
-            owner = ownership(self._files.stat(above))
+            owner = ownership(self._files.stat(os.path.dirname(data)))
             for path in (data, self.directory):
                 with suppress(FileExistsError):
                     self._files.make_directory(path, owner)
-                self._files.fsync_directory(os.path.dirname(path))
+
+    def _sync_above(self) -> None:
+        """Make durable that both directories are there: whoever made them may have died before he did."""
+        with refusing("What you have seen cannot be written"):
+            data = os.path.dirname(self.directory)
+            for path in (os.path.dirname(data), data):
+                self._files.fsync_directory(path)
 
 
 def parse(data: bytes) -> tuple[int, list[Range]] | None:
