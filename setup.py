@@ -40,6 +40,7 @@ setup(
             "pytest-xdist>=3.5",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
+            "scramp>=1.5,<2",
             "ruff>=0.6",
             "mypy>=1.11",
             "types-PyYAML",

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
 from greenmail import config_check, config_file, config_namespaces
 from greenmail import config_types as kind
+from greenmail.auth.sasl import MECHANISMS
 from greenmail.config_file import Problem, Tree
 from greenmail.config_namespaces import Namespaces
 from greenmail.config_tables import ConfigError, Listener, ServerTable, Table, setting
@@ -155,6 +156,22 @@ class Config(Table):
         "", "Users and passwords, as Dovecot's passwd-file; %d in it is the domain. Without it nobody can log in.",
         "/etc/greenmail/users",
     )  # fmt: skip
+    deny_file: kind.TablePath = setting(
+        "", "Users who may not log in, whatever their password: names, one a line. If it cannot be read, nobody can.",
+        "/etc/greenmail/denied",
+    )  # fmt: skip
+    master_passwd_file: kind.Path = setting(
+        "",
+        "Master users and their passwords: each may log in as any user, and is none himself (docs/users.md).",
+        "/etc/greenmail/masters",
+    )
+    master_separator: kind.MasterSeparator = setting(
+        "*", "Between a user and a master user in the name that a client gives: bob*admin. Nothing: SASL alone."
+    )
+    sasl_mechanisms: Annotated[tuple[str, ...], BeforeValidator(kind.some_of(*MECHANISMS))] = setting(
+        tuple(MECHANISMS),
+        "Ways to log in that clients are told of, SCRAM only while every user has a password that it can use.",
+    )
     username_format: kind.UsernameFormat = setting(
         "%Lu", "What becomes of the name that a client gives: %Lu in lower case, %u as it is, %Ln without the domain."
     )

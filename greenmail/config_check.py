@@ -103,7 +103,7 @@ def bound_twice(tree: Tree, config: "Config") -> list[Problem]:
     return problems
 
 
-_FILES = ("cert_path", "key_path", "passwd_file", "run_path", "log_path")
+_FILES = ("cert_path", "key_path", "passwd_file", "master_passwd_file", "deny_file", "run_path", "log_path")
 
 
 def rooted(config: "Config", base: str) -> "Config":

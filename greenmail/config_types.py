@@ -158,6 +158,25 @@ def one_of(*words: str) -> Callable[[Any], str]:
     return check
 
 
+def some_of(*words: str) -> Callable[[Any], tuple[str, ...]]:
+    """A check for a list of words out of a few, in the order of these."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        found = [str(item).upper() for item in value] if isinstance(value, list | tuple) else []
+        if not found or not set(found) <= set(words):
+            raise ValueError(f"a list of some of {', '.join(words)}")
+        return tuple(word for word in words if word in found)
+
+    return check
+
+
+def master_separator(value: Any) -> str:
+    """One character that names of users do not have, or nothing."""
+    if not isinstance(value, str) or len(value) > 1 or value.isalnum() or value in ("@", ".", "-", "_", " ", "/"):
+        raise ValueError("nothing, or one character such as * or % that is in no user's name")
+    return value
+
+
 def switch(value: Any) -> bool:
     """true or false; YAML's on, off, yes and no arrive here as such."""
     if not isinstance(value, bool):
@@ -357,6 +376,7 @@ UserPath = Annotated[str, BeforeValidator(user_path)]
 TablePath = Annotated[str, BeforeValidator(table_path)]
 UsernameFormat = Annotated[str, BeforeValidator(username_format)]
 Separator = Annotated[str, BeforeValidator(separator)]
+MasterSeparator = Annotated[str, BeforeValidator(master_separator)]
 DirectoryName = Annotated[str, BeforeValidator(directory_name)]
 Uri = Annotated[str, BeforeValidator(uri)]
 NameEscape = Annotated[str, BeforeValidator(name_escape)]

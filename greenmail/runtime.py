@@ -82,6 +82,10 @@ class Wire(Protocol):
         """Send what was gathered, throw away every octet received so far, and shake hands. Raises Disconnected."""
 
     @property
+    def end_point(self) -> bytes:
+        """`tls-server-end-point` of this connection's TLS, RFC 5929 4; empty: no TLS, or a certificate without one."""
+
+    @property
     def can_start_tls(self) -> bool:
         """A certificate is configured and TLS is not yet in use."""
 

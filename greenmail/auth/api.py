@@ -31,6 +31,7 @@ class User:
     uid: int | None = None
     gid: int | None = None
     extra: Mapping[str, str] = field(default_factory=dict)  # passwd-file's extra fields, without `userdb_`
+    master: str = ""  # the master user who came in as this one, for the log
 
 
 class Denial(Enum):
@@ -55,8 +56,29 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """What a server knows of a user in SCRAM, RFC 5802 3; of one who is not there it looks no different."""
+
+    iterations: int
+    salt: bytes
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+    stored: str = field(default="", repr=False)  # the stored password that they came from; empty: nobody's
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a client did that shows that it knows a password, and does not send it."""
+
+    right: bool
+    stored: str = field(default="", repr=False)  # what it was right for
+    text: str = ""  # why it was wrong, for the log
+    unavailable: bool = False  # it could not be found out
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to log in with a password, by whatever command or mechanism."""
+    """One try to log in, by whatever command or mechanism: with a password, or with a proof in its place."""
 
     login: str  # as the client gave it, decoded from UTF-8
     password: Secret
@@ -65,10 +87,17 @@ class Attempt:
     mechanism: str  # "PLAIN", "LOGIN", "USER" ...: for the log
     secure: bool
     authorize_as: str = ""  # SASL authorization identity, RFC 4616 2; empty: the same as `login`
+    proof: Proof | None = None
 
 
 class Authenticator(Protocol):
     """Checks passwords against the configured user databases."""
+
+    def scram(self) -> frozenset[str]:
+        """The mechanisms of SCRAM (without -PLUS) that every user can use."""
+
+    def keys(self, mechanism: str, login: str, authorize_as: str, address: str) -> Keys | None:
+        """What the client's proof is to be compared with: invented for an unknown user, None if that is not known."""
 
     def check(self, attempt: Attempt) -> User | Denied:
         """The user, or why not. Takes equally long for an unknown user and a wrong password."""

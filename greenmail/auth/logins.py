@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from greenmail import metrics
-from greenmail.auth.api import Attempt, Authenticator, Denial, Denied, User
+from greenmail.auth import sasl, scram
+from greenmail.auth.api import Attempt, Authenticator, Denial, Denied, Keys, User
 from greenmail.auth.failures import Failures, refused_login
 from greenmail.auth.sasl import Credentials
 from greenmail.runtime import Runtime, Wire
 
 log = logging.getLogger(__name__)
-
-# These send the password itself; they want TLS. RFC 9051 11.3, RFC 5034 4.
-CLEAR = frozenset({"PLAIN", "LOGIN"})
 
 
 class Register(Protocol):
@@ -68,9 +66,36 @@ class Logins:
         """Whether a password may be sent here as it is: TLS, or a network that the settings trust."""
         return self._wire.secure or self._wire.trusted
 
-    def offered(self, mechanisms: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of the SASL mechanisms that may be used now."""
-        return tuple(name for name in mechanisms if self.is_private or name not in CLEAR)
+    def offered(self, mechanisms: tuple[str, ...], authenticator: Authenticator) -> tuple[str, ...]:
+        """Those of the SASL mechanisms that may be used now, by every user.
+
+        None without TLS: PLAIN would show the password, RFC 9051 11.3, RFC 5034 4; SCRAM would let a listener try
+        passwords at home, RFC 5802 9; and the mail would follow in clear with any of them.
+        """
+        if not self.is_private:
+            return ()
+        able = frozenset[str]()
+        if any(name.removesuffix(scram.PLUS) in scram.HASHES for name in mechanisms):
+            able = authenticator.scram()
+        return tuple(name for name in mechanisms if self._can(name, able))
+
+    def _can(self, name: str, able: frozenset[str]) -> bool:
+        base = name.removesuffix(scram.PLUS)
+        if base not in scram.HASHES:
+            return True
+        return base in able and (base == name or bool(self._wire.end_point))
+
+    def begin(
+        self, authenticator: Authenticator, offered: tuple[str, ...], mechanism: str, initial: bytes | None
+    ) -> sasl.Exchange:
+        """A run of one of the mechanisms in `offered`; `initial` is the initial response as on the wire, or None."""
+
+        def keys(name: str, login: str, authorize_as: str) -> Keys | None:
+            return authenticator.keys(name, login, authorize_as, self._wire.peer)
+
+        can_bind = any(name.endswith(scram.PLUS) for name in offered)
+        means = scram.Means(keys, self._wire.end_point if can_bind else b"")
+        return sasl.start(mechanism, sasl.initial(initial), means)
 
     def check(self, authenticator: Authenticator, mechanism: str, credentials: Credentials) -> User | Failed:
         """The user who came in, or that nobody did: then a while has passed."""
@@ -83,6 +108,7 @@ class Logins:
                 mechanism=mechanism,
                 secure=self._wire.secure,
                 authorize_as=credentials.authorize_as,
+                proof=credentials.proof,
             )
         )
         return self._failed(mechanism, credentials.login, outcome) if isinstance(outcome, Denied) else outcome
@@ -141,6 +167,7 @@ class Logins:
         wire = self._wire
         metrics.login(self._protocol, "ok")
         log.info(
-            "login sid=%s user=%r mech=%s rip=%s lip=%s tls=%s %s",
-            self._sid, user.name, mechanism, wire.peer, wire.local, "yes" if wire.secure else "no", more,
+            "login sid=%s user=%r%s mech=%s rip=%s lip=%s tls=%s %s",
+            self._sid, user.name, f" master={user.master!r}" if user.master else "",
+            mechanism, wire.peer, wire.local, "yes" if wire.secure else "no", more,
         )  # fmt: skip

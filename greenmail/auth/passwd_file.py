@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from greenmail.auth import scram_keys
 from greenmail.auth.names import expand
 from greenmail.errors import Refused
 
@@ -51,6 +52,7 @@ class Entry:
     gid: int | None = None
     home: str = ""
     no_login: str = ""  # why this user may not log in; empty: may
+    is_elsewhere: bool = False  # the mail is on another server
     allow_nets: tuple[str, ...] | None = None  # None: from everywhere
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ class Table:
     entries: Mapping[str, Entry]
     problems: tuple[str, ...] = ()  # for the log, each with the line's number
     names: tuple[str, ...] = ()  # the keys of `entries`, to pick one by number
+    scram: scram_keys.Summary = scram_keys.NOTHING
 
     def stand_in(self, name: str, key: bytes) -> str:
         """A stored password to check for a user who does not exist, so that it takes as long as for one who does.
@@ -104,7 +107,8 @@ def parse(octets: bytes) -> Table:
             problems.append(f"line={number} user={entry.name!r} is there twice, the first one counts")
         else:
             entries[entry.name] = entry
-    return Table(entries, tuple(problems), tuple(entries))
+    able = ((entry.name, entry.stored) for entry in entries.values() if not entry.no_login)
+    return Table(entries, tuple(problems), tuple(entries), scram_keys.summary(able))
 
 
 def _entry(line: str) -> Entry | str:
@@ -131,6 +135,7 @@ def _entry(line: str) -> Entry | str:
         gid_number,
         own.get("home", home),
         next((reason for key, reason in refused.items() if key in fields), ""),
+        not fields.keys().isdisjoint(("proxy", "proxy_maybe")),
         None if nets is None else tuple(net for net in nets.split(",") if net),
         own,
     )
@@ -174,7 +179,17 @@ class _Loaded:
     table: Table
 
 
-def _load(path: str, now_ns: int, known: dict[str, _Loaded]) -> _Loaded | OSError:
+def parse_names(octets: bytes) -> Table:
+    """Names of users, one a line; of a line of a passwd-file the name counts alone."""
+    text = octets.decode("utf-8", "surrogateescape")
+    found = (line.partition(":")[0].strip() for line in text.split("\n"))
+    return Table({name: Entry(name, "") for name in found if name and name[0] != "#"})
+
+
+Parse = Callable[[bytes], Table]
+
+
+def _load(path: str, now_ns: int, known: dict[str, _Loaded], read: Parse) -> _Loaded | OSError:
     """Read and parse; runs in the pool, and failures are values because they cross it.
 
     The result is entered into `known` here and not by the caller: of a hundred logins that found the file changed and
@@ -190,7 +205,7 @@ def _load(path: str, now_ns: int, known: dict[str, _Loaded]) -> _Loaded | OSErro
     except OSError as error:
         return error
     digest = hashlib.sha256(octets).digest()
-    table = before.table if before is not None and before.digest == digest else parse(octets)
+    table = before.table if before is not None and before.digest == digest else read(octets)
     loaded = known[path] = _Loaded(stamp, now_ns - stamp.mtime_ns > _SETTLED_NS, digest, table)
     return loaded
 
@@ -198,8 +213,9 @@ def _load(path: str, now_ns: int, known: dict[str, _Loaded]) -> _Loaded | OSErro
 class PasswdFile:
     """The file of a `passwd-file` path, or the files if there is %d, %u or %n in it. Satisfies `Database`."""
 
-    def __init__(self, path: str, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, path: str, now_ns: Callable[[], int] = time.time_ns, read: Parse = parse) -> None:
         self._path = path
+        self._read = read
         self._now_ns = now_ns
         self._files: dict[str, _Loaded] = {}
         self._told: dict[str, Table] = {}  # what the log has said of each file
@@ -228,7 +244,18 @@ class PasswdFile:
         table = self._at_once(path) or self._table(path, blocking)
         return [] if isinstance(table, Unavailable) else list(table.entries)
 
-    def _at_once(self, path: str) -> Table | None:
+    def scram(self, blocking: Callable[..., Any]) -> scram_keys.Summary:
+        """What everybody in the file can do for SCRAM; nothing if there may be other files, with other users.
+
+        Costs one stat unless the file is another one than at the last look. One that was written a moment ago and may
+        be written again without a visible change is taken as it was read: a client is not kept waiting for this.
+        """
+        if "%" in self._path:
+            return scram_keys.NOTHING
+        table = self._at_once(self._path, settled=False) or self._table(self._path, blocking)
+        return scram_keys.NOTHING if isinstance(table, Unavailable) else table.scram
+
+    def _at_once(self, path: str, settled: bool = True) -> Table | None:
         """What the file says, if that is known without reading it."""
         if not path:
             return Table({})
@@ -237,7 +264,9 @@ class PasswdFile:
         except OSError as error:
             return Table({}) if self._is_absent(error) else None
         known = self._files.get(path)
-        return known.table if known is not None and known.settled and known.stamp == stamp else None
+        if known is None or known.stamp != stamp:
+            return None
+        return known.table if known.settled or not settled else None
 
     def _is_absent(self, error: OSError) -> bool:
         """A domain, or a user, without a file; a file that is to be there always is another matter."""
@@ -255,7 +284,7 @@ class PasswdFile:
         if len(self._files) >= _MOST_FILES:
             self._files.clear()
             self._told.clear()
-        loaded: _Loaded | OSError = blocking(_load, path, self._now_ns(), self._files)
+        loaded: _Loaded | OSError = blocking(_load, path, self._now_ns(), self._files, self._read)
         if isinstance(loaded, OSError):
             self._files.pop(path, None)
             self._told.pop(path, None)
@@ -265,7 +294,11 @@ class PasswdFile:
             self._told[path] = loaded.table
             for problem in loaded.table.problems:
                 log.warning("passwd-file path=%r %s", path, problem)
-            log.info("passwd-file path=%r users=%d", path, len(loaded.table.entries))
+            table = loaded.table
+            log.info(
+                "passwd-file path=%r users=%d scram=%s",
+                path, len(table.entries), ",".join(sorted(table.scram.mechanisms)) or "none",
+            )  # fmt: skip
         return loaded.table
 
     def _failed(self, path: str, error: OSError) -> Table | Unavailable:
@@ -275,3 +308,8 @@ class PasswdFile:
             self._unreadable.add(path)
             log.error("passwd-file path=%r cannot be read by uid=%d: %s", path, os.geteuid(), error.strerror)
         return Unavailable(f"{path}: {error.strerror}")
+
+
+def deny_file(path: str) -> PasswdFile:
+    """A list of users, whose entries have nothing but a name."""
+    return PasswdFile(path, read=parse_names)

@@ -7,7 +7,10 @@ holds an `Exchange`:
     while exchange.credentials is None:
         send("+ " + sasl.encode(exchange.challenge))
         exchange.respond(sasl.response(line()))
-    ... exchange.credentials ...
+    ... exchange.credentials ...                               # right, and the user may come in?
+    if exchange.credentials.final:
+        send("+ " + sasl.encode(exchange.credentials.final))
+        sasl.confirm(line())
 
 Everything raises BadSyntax: unknown mechanisms, broken base64, malformed messages, and the client's "*" (cancelled).
 """
@@ -15,9 +18,10 @@ Everything raises BadSyntax: unknown mechanisms, broken base64, malformed messag
 import base64
 import binascii
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from greenmail.auth.api import Secret
+from greenmail.auth import scram
+from greenmail.auth.api import Proof, Secret
 from greenmail.errors import BadSyntax
 
 
@@ -28,9 +32,12 @@ class Credentials:
     login: str
     password: Secret
     authorize_as: str = ""  # RFC 4616 2, authzid; empty: the same as `login`
+    proof: Proof | None = None  # in the place of the password
+    final: bytes = field(default=b"", repr=False)  # for the client once it is let in; RFC 4422 3.6, additional data
 
 
-Mechanism = Callable[[], Generator[bytes, bytes, Credentials]]
+Steps = Generator[bytes, bytes, Credentials]
+Mechanism = Callable[[scram.Means], Steps]
 
 
 class Exchange:
@@ -50,12 +57,19 @@ class Exchange:
             self.credentials = end.value
 
 
-def start(mechanism: str, initial_response: bytes | None) -> Exchange:
-    """Begin; `initial_response` is decoded, and None if the client sent none. RFC 4422 3.3, RFC 4959 3."""
+def _nobody(mechanism: str, login: str, authorize_as: str) -> None:
+    return None
+
+
+def start(mechanism: str, initial_response: bytes | None, means: scram.Means | None = None) -> Exchange:
+    """Begin; `initial_response` is decoded, and None if the client sent none. RFC 4422 3.3, RFC 4959 3.
+
+    `means` is needed by SCRAM alone.
+    """
     make = MECHANISMS.get(mechanism.upper())
     if make is None:
         raise BadSyntax("this authentication mechanism is not offered")
-    exchange = Exchange(mechanism.upper(), make())
+    exchange = Exchange(mechanism.upper(), make(means or scram.Means(_nobody)))
     if initial_response is not None:
         exchange.respond(initial_response)
     return exchange
@@ -96,7 +110,13 @@ def _text(octets: bytes, what: str) -> str:
     return found
 
 
-def plain() -> Generator[bytes, bytes, Credentials]:
+def confirm(line: bytes) -> None:
+    """The client's answer to `final`: nothing. RFC 9051 6.2.2, RFC 5034 4. Raises BadSyntax."""
+    if response(line):
+        raise BadSyntax("the exchange was over, and nothing was expected")
+
+
+def plain(means: scram.Means) -> Steps:
     """message = [authzid] UTF8NUL authcid UTF8NUL passwd — RFC 4616 2."""
     message = yield b""
     parts = message.split(b"\0")
@@ -108,7 +128,7 @@ def plain() -> Generator[bytes, bytes, Credentials]:
     )
 
 
-def login() -> Generator[bytes, bytes, Credentials]:
+def login(means: scram.Means) -> Steps:
     """User name, then password: draft-murchison-sasl-login. Outlook sends the name as initial response."""
     name = yield b"Username:"
     password = yield b"Password:"
@@ -117,4 +137,19 @@ def login() -> Generator[bytes, bytes, Credentials]:
     return Credentials(_text(name, "the user name"), Secret(password))
 
 
-MECHANISMS: dict[str, Mechanism] = {"PLAIN": plain, "LOGIN": login}
+def _scram(mechanism: str) -> Mechanism:
+    """RFC 5802, RFC 7677."""
+
+    def steps(means: scram.Means) -> Steps:
+        outcome = yield from scram.run(mechanism, means)
+        return Credentials(outcome.login, Secret(b""), outcome.authorize_as, outcome.proof, outcome.final)
+
+    return steps
+
+
+# In the order in which clients are told of them.
+MECHANISMS: dict[str, Mechanism] = {
+    "PLAIN": plain,
+    "LOGIN": login,
+    **{f"{name}{suffix}": _scram(f"{name}{suffix}") for name in scram.HASHES for suffix in (scram.PLUS, "")},
+}

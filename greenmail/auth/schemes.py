@@ -31,6 +31,8 @@ from dataclasses import dataclass
 import argon2
 from argon2.low_level import Type, verify_secret
 
+from greenmail.auth import saslprep
+
 _PREFIX = re.compile(r"\{([A-Za-z0-9_-]+)(?:\.(b64|base64|hex))?\}", re.IGNORECASE)
 _CRYPT_DATA = 32768  # sizeof(struct crypt_data) in libxcrypt
 PASSWORD_MAX = 1024  # octets; longer ones are refused before any work is done for them
@@ -217,11 +219,34 @@ def _scram(algorithm: str) -> Callable[[bytes, bytes], bool]:
         count = int(rounds)
         if not 0 < count <= _SCRAM_MOST_ROUNDS:
             raise ValueError
-        salted = hashlib.pbkdf2_hmac(algorithm, password, base64.b64decode(salt, validate=True), count)
-        client_key = hmac.digest(salted, b"Client Key", algorithm)
-        return hmac.compare_digest(_hash(algorithm, client_key).digest(), base64.b64decode(stored_key, validate=True))
+        wanted, octets = base64.b64decode(stored_key, validate=True), base64.b64decode(salt, validate=True)
+        # RFC 5802 2.2 wants the password prepared; Dovecot hashes what it is given. Few passwords are two.
+        return any(
+            hmac.compare_digest(scram_keys(algorithm, spelling, octets, count)[0], wanted)
+            for spelling in sorted({password, saslprep.password(password)})
+        )
 
     return check
+
+
+def scram_keys(algorithm: str, password: bytes, salt: bytes, rounds: int) -> tuple[bytes, bytes]:
+    """StoredKey and ServerKey, RFC 5802 3, of a password that is prepared."""
+    salted = hashlib.pbkdf2_hmac(algorithm, password, salt, rounds)
+    client_key = hmac.digest(salted, b"Client Key", algorithm)
+    return _hash(algorithm, client_key).digest(), hmac.digest(salted, b"Server Key", algorithm)
+
+
+def plain(stored: str) -> bytes | None:
+    """The password, where it is stored as it is; None: it is not, or it is none that anybody could log in with."""
+    scheme, encoding, data = split(stored)
+    known = SCHEMES.get(scheme)
+    if known is not _PLAIN:
+        return None
+    try:
+        found = _decoded(data, encoding, known)
+    except (ValueError, binascii.Error):
+        return None
+    return found if found and len(found) <= PASSWORD_MAX and b"\0" not in found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,17 +303,20 @@ def _make_sha512_crypt(password: bytes) -> str:
     return found.decode("ascii")
 
 
-def _make_scram_sha_256(password: bytes) -> str:
+def _make_scram(algorithm: str) -> Callable[[bytes], str]:
     """RFC 5802 3, RFC 7677 4: iteration count, salt, StoredKey, ServerKey."""
-    rounds, salt = 20000, os.urandom(16)
-    salted = hashlib.pbkdf2_hmac("sha256", password, salt, rounds)
-    stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    server_key = hmac.digest(salted, b"Server Key", "sha256")
-    return ",".join([str(rounds), *(base64.b64encode(part).decode() for part in (salt, stored_key, server_key))])
+
+    def make_it(password: bytes) -> str:
+        rounds, salt = 20000, os.urandom(16)
+        parts = (salt, *scram_keys(algorithm, saslprep.password(password), salt, rounds))
+        return ",".join([str(rounds), *(base64.b64encode(part).decode() for part in parts)])
+
+    return make_it
 
 
 MAKERS: dict[str, Callable[[bytes], str]] = {
     "ARGON2ID": _make_argon2id,
     "SHA512-CRYPT": _make_sha512_crypt,
-    "SCRAM-SHA-256": _make_scram_sha_256,
+    "SCRAM-SHA-256": _make_scram("sha256"),
+    "SCRAM-SHA-1": _make_scram("sha1"),
 }

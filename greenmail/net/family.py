@@ -14,6 +14,7 @@ from typing import Any
 from gevent._hub_local import get_hub_if_exists  # gevent has no public way to ask without making one
 
 from greenmail import metrics
+from greenmail.auth import scram_keys
 from greenmail.net import admin, children, register, tls, worker
 from greenmail.net.server import SLOTS, Board
 from greenmail.net.site import Site
@@ -67,6 +68,7 @@ class Family:
         self.generation = 1
         self.foreign: list[Any] = []  # the parent's own, to be closed in a child
         self.board = Board()
+        self._secret = scram_keys.machine_secret()
         self.register = register.Register(per_user)
         self._previous = 0
         self._newest = 1
@@ -141,7 +143,8 @@ class Family:
                 assert site.metrics_socket is not None
                 status = admin.run(site.metrics_socket, control)
             else:
-                plan = worker.Plan(site.config, child.slot, control, site.listeners(), site.contexts, self.board)
+                shared = (site.listeners(), site.contexts, self.board, self._secret)
+                plan = worker.Plan(site.config, child.slot, control, *shared)
                 status = worker.run(plan)
         except BaseException:
             log.exception("bug in a process of kind %s", child.kind.value)

@@ -52,6 +52,7 @@ def handler(
         authenticator=authenticator,
         open_account=open_account,
         register=register,
+        mechanisms=config.sasl_mechanisms,
         limits=limits(config),
         literal_minus=config.literal_minus,
         utf8_accept=config.utf8_accept,

@@ -42,6 +42,7 @@ def handler(
         authenticator=authenticator,
         open_account=open_account,
         register=register,
+        mechanisms=config.sasl_mechanisms,
         limits=limits(config),
         pop3_uidl_format=config.pop3_uidl_format,
         pop3_no_flag_updates=config.pop3_no_flag_updates,

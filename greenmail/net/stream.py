@@ -23,6 +23,7 @@ from gevent.hub import Waiter
 
 from greenmail import metrics
 from greenmail.errors import Disconnected
+from greenmail.net import tls
 from greenmail.net.deflate import Deflate
 from greenmail.net.work import Clock
 from greenmail.runtime import Wake, Watch
@@ -97,6 +98,7 @@ class Stream:
         self._reported = (0, 0)
         self.tls_version = ""
         self.tls_cipher = ""
+        self.end_point = b""
 
     def _local_name(self) -> tuple[Any, ...]:
         try:
@@ -204,6 +206,7 @@ class Stream:
         end = time.monotonic() + self._shared.timeout_handshake
         try:
             self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+            end_point = tls.end_point(context)  # now: the connection keeps this certificate, the context may not
             self._sock.settimeout(0.0)
             while (want := self._try_handshake()) is not None:
                 if self._wait(want, end - time.monotonic()) is Wake.TIMEOUT:
@@ -211,6 +214,7 @@ class Stream:
         except OSError as error:
             closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
             raise self._no_tls("closed" if closed else "failed", _why(error)) from None
+        self.end_point = end_point
         self.tls_version = self._sock.version() or "TLS"
         self.tls_cipher = (self._sock.cipher() or ("",))[0]
         metrics.handshake(self._shared.protocol, "ok")

@@ -22,6 +22,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gevent.ssl import SSLContext
 from OpenSSL import SSL
@@ -132,6 +133,30 @@ def load(into: Any, certificates: int, key: int) -> None:
     """Load a pair from descriptors into a context, living or new. Raises ssl.SSLError, OSError."""
     # No passphrase is ever asked for: a prompt would stop the worker.
     into.load_cert_chain(f"/proc/self/fd/{certificates}", f"/proc/self/fd/{key}", password=_no_passphrase)
+    block = _PEM_CERTIFICATE.search(os.pread(certificates, 1 << 20, 0))
+    # Beside the certificate, since a context does not show what it has; a gevent one has room for it.
+    into.greenmail_end_point = b"" if block is None else binding(x509.load_pem_x509_certificate(block[0]))
+
+
+def end_point(context: Any) -> bytes:
+    """`tls-server-end-point` of connections that begin now with this context; empty if there is none."""
+    found: bytes = getattr(context, "greenmail_end_point", b"")
+    return found
+
+
+def binding(certificate: x509.Certificate) -> bytes:
+    """The hash of the certificate by the algorithm of its signature, but no weaker than SHA-256: RFC 5929 4.1.
+
+    Empty where that signature has no single hash (Ed25519): then it is not defined, and clients would not agree.
+    """
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return b""
+    if algorithm is None:
+        return b""
+    weak = algorithm.name in ("md5", "sha1")
+    return certificate.fingerprint(hashes.SHA256() if weak else algorithm)
 
 
 def changed(materials: Iterable[Material]) -> list[Material]:

@@ -18,7 +18,7 @@ import gevent.socket
 from gevent import get_hub
 from gevent.event import Event
 
-from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator, Rules
+from greenmail.auth.authenticator import BACKENDS, Database, Databases, PasswordAuthenticator, Rules
 from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
@@ -49,11 +49,19 @@ class Plan:
     listeners: Sequence[tuple[Listener, socket.socket]]
     contexts: Mapping[tls.Pair, Any]
     board: Board
+    secret: bytes  # for what all workers are to say of users who are not there
 
 
 def run(plan: Plan) -> int:
     """Serve until the end; the exit status. After `children.settle`."""
     return _Worker(plan).serve()
+
+
+def _databases(config: Config) -> Databases:
+    def at(path: str, kind: str = "passwd-file") -> list[Database]:
+        return [BACKENDS[kind](path)] if path else []
+
+    return Databases(at(config.passwd_file), at(config.master_passwd_file), at(config.deny_file, "deny-file"))
 
 
 class _Worker:
@@ -99,16 +107,22 @@ class _Worker:
 
     def _make_engines(self) -> dict[str, Any]:
         config, runtime = self._plan.config, self._work.runtime
-        databases = [BACKENDS["passwd-file"](config.passwd_file)] if config.passwd_file else []
+        databases = _databases(config)
         if config.passwd_file and "%" not in config.passwd_file and not os.access(config.passwd_file, os.R_OK):
             log.error(
                 "passwd-file path=%r cannot be read by uid=%d: nobody can log in", config.passwd_file, os.getuid()
             )
-        rules = Rules(config.username_format, config.default_domain, config.allow_weak_schemes)
+        rules = Rules(
+            config.username_format,
+            config.default_domain,
+            config.allow_weak_schemes,
+            master_separator=config.master_separator,
+            secret=self._plan.secret,
+        )
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
         authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate)
         store = MaildirStore(runtime, config.cache_memory)
-        owners = Owners(databases, self._work.passwords.run, runtime.blocking)
+        owners = Owners(databases.users, self._work.passwords.run, runtime.blocking)
         shared = (
             authenticator,
             authenticator.normalize,

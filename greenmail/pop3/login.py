@@ -6,7 +6,7 @@ from collections.abc import Callable
 from greenmail import metrics
 from greenmail.auth import sasl
 from greenmail.auth.api import Secret, User
-from greenmail.auth.logins import CLEAR, Failed
+from greenmail.auth.logins import Failed
 from greenmail.errors import BadSyntax, Reason, Refused, StorageError
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
 from greenmail.pop3.session import AUTH, SYS_TEMP, Session, leave
@@ -20,7 +20,7 @@ _LOCK_AGAIN = 0.5  # seconds
 
 def offered(session: Session) -> tuple[str, ...]:
     """SASL mechanisms that may be used now."""
-    return session.logins.offered(session.services.mechanisms)
+    return session.logins.offered(session.services.mechanisms, session.services.authenticator)
 
 
 def run_user(session: Session, argument: bytes) -> None:
@@ -53,11 +53,12 @@ def run_auth(session: Session, argument: bytes) -> None:
         return
     word, _, initial = argument.partition(b" ")
     mechanism = word.upper().decode("latin-1")
-    if mechanism not in session.services.mechanisms:
-        raise Refused("this mechanism is not offered", AUTH)
-    if mechanism in CLEAR:
+    if mechanism in session.services.mechanisms:
         _require_privacy(session)
-    exchange = sasl.start(mechanism, sasl.initial(initial.strip() or None))
+    able = offered(session)
+    if mechanism not in able:
+        raise Refused("this mechanism is not offered", AUTH)
+    exchange = session.logins.begin(session.services.authenticator, able, mechanism, initial.strip() or None)
     while exchange.credentials is None:
         session.write(b"+ %b\r\n" % sasl.encode(exchange.challenge))
         exchange.respond(sasl.response(session.read_line()))
@@ -89,6 +90,9 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
     if isinstance(outcome, Failed):
         raise _refusal(session, outcome)
+    if credentials.final:
+        session.write(b"+ %b\r\n" % sasl.encode(credentials.final))
+        sasl.confirm(session.read_line())
     maildrop = _enter(session, outcome)
     session.logins.succeeded(outcome, mechanism, f"messages={maildrop.count} octets={maildrop.octets}")
     session.ok(f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)")

@@ -8,7 +8,7 @@ import pytest
 
 from greenmail.auth import schemes
 from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
-from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator, Rules
+from greenmail.auth.authenticator import BACKENDS, Databases, PasswordAuthenticator, Rules
 from greenmail.auth.cache import SuccessCache
 from greenmail.auth.gate import Gate, network_of
 
@@ -54,7 +54,7 @@ def make(tmp_path, blocking):
         path.write_text(text)
         os.utime(path, (OLD, OLD))
         rules.setdefault("owner", lambda: (1000, 1001))
-        return PasswordAuthenticator([BACKENDS["passwd-file"](str(path))], Rules(**rules), blocking)
+        return PasswordAuthenticator(Databases([BACKENDS["passwd-file"](str(path))]), Rules(**rules), blocking)
 
     return make_it
 
@@ -152,7 +152,7 @@ def test_a_password_is_verified_for_unknown_users_too(make, blocking):
 def test_without_any_user_the_stand_in_is_ours(make, blocking):
     make("").check(attempt("nobody"))
     assert blocking.verified == [schemes.STAND_IN]
-    assert isinstance(PasswordAuthenticator([], Rules(), blocking).check(attempt("nobody")), Denied)
+    assert isinstance(PasswordAuthenticator(Databases(), Rules(), blocking).check(attempt("nobody")), Denied)
     assert blocking.verified == [schemes.STAND_IN] * 2
 
 
@@ -210,7 +210,7 @@ def test_databases_in_order_and_the_first_that_knows_decides(tmp_path, blocking)
     for name, text in (("one", "bob:{PLAIN}first\n"), ("two", "bob:{PLAIN}second\ncarol:{PLAIN}second\n")):
         (tmp_path / name).write_text(text)
     databases = [BACKENDS["passwd-file"](str(tmp_path / name)) for name in ("one", "two")]
-    authenticator = PasswordAuthenticator(databases, Rules(), blocking)
+    authenticator = PasswordAuthenticator(Databases(databases), Rules(), blocking)
     assert isinstance(authenticator.check(attempt("bob", b"first")), User)
     assert isinstance(authenticator.check(attempt("bob", b"second")), Denied)
     assert isinstance(authenticator.check(attempt("carol", b"second")), User)
@@ -233,7 +233,7 @@ def test_the_queue_is_bounded_in_all_and_for_an_address(make, tmp_path):
     path = tmp_path / "users"
     path.write_text("bob:{PLAIN}secret\n")
     authenticator = PasswordAuthenticator(
-        [BACKENDS["passwd-file"](str(path))], Rules(), blocking, SuccessCache(0), Gate(3, 2)
+        Databases([BACKENDS["passwd-file"](str(path))]), Rules(), blocking, SuccessCache(0), Gate(3, 2)
     )
     addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
     assert isinstance(authenticator.check(attempt("bob", address=addresses[0])), User)

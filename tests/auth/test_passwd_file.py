@@ -145,7 +145,9 @@ def test_read_once_and_again_when_it_changes(tmp_path, caplog):
     other.rename(path)
     assert stored(database.find("a", counted)) == "24"
     assert len(reads) == 4
-    assert [record.getMessage() for record in caplog.records] == [f"passwd-file path={str(path)!r} users=1"] * 4
+    assert [record.getMessage() for record in caplog.records] == [
+        f"passwd-file path={str(path)!r} users=1 scram=none"
+    ] * 4
 
 
 def test_many_who_wait_for_a_changed_file_parse_it_once(tmp_path):

@@ -10,7 +10,8 @@ from harness import corpus
 from harness.green import Scheduler
 from harness.wire import MemoryWire
 
-from greenmail.auth.api import Attempt, Denial, Denied, User
+from greenmail.auth import scram, scram_keys
+from greenmail.auth.api import Attempt, Denial, Denied, Keys, User
 from greenmail.auth.logins import Patience
 from greenmail.imap.execute import serve
 from greenmail.imap.session import Limits, Services, Session
@@ -29,8 +30,20 @@ class Users:
         self.passwords = passwords
         self.attempts: list[Attempt] = []
 
+    def scram(self) -> frozenset[str]:
+        return frozenset(scram.HASHES)
+
+    def keys(self, mechanism: str, login: str, authorize_as: str, address: str) -> Keys | None:
+        password = self.passwords.get(login)
+        salt = scram_keys.salt_for(b"harness", login)
+        if password is None:
+            return scram_keys.derived(salt, mechanism, salt)
+        return scram_keys.keys_of(f"{{PLAIN}}{password}", mechanism, salt)
+
     def check(self, attempt: Attempt) -> User | Denied:
         self.attempts.append(attempt)
+        if attempt.proof is not None:
+            return User(attempt.login) if attempt.proof.right else Denied(Denial.MISMATCH, attempt.login, "no proof")
         expected = self.passwords.get(attempt.login)
         if expected is None:
             return Denied(Denial.UNKNOWN, attempt.login, "unknown user")

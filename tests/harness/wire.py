@@ -21,6 +21,7 @@ class MemoryWire:
         self.timeout = 60.0
         self.secure = secure
         self.can_start_tls = not secure
+        self.end_point = b""
         self.chunk = chunk  # the most that `receive` gives at once
         self.refuses_writes = False  # the client went away while the server sends
         self.closed = False  # the server closed it

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from greenmail import metrics
 from greenmail.auth import sasl
 from greenmail.auth.api import Secret, User
-from greenmail.auth.logins import CLEAR, Failed
+from greenmail.auth.logins import Failed
 from greenmail.errors import BadSyntax, Refused
 from greenmail.imap import grammar
 from greenmail.imap.command import NOT_AUTHENTICATED, Capability, Command, Feature
@@ -90,12 +90,13 @@ def parse_authenticate(cur: Cursor, uid: bool) -> AuthenticateRequest:
 def run_authenticate(session: Session, request: AuthenticateRequest) -> Ok:
     """RFC 9051 6.2.2. A client that cancels with "*", or sends what is no base64, gets BAD."""
     mechanism = request.mechanism
-    if mechanism not in session.services.mechanisms:
-        raise Refused(f"this mechanism is not offered; there are {' '.join(session.services.mechanisms)}")
-    if mechanism in CLEAR:
+    if mechanism in session.services.mechanisms:
         _require_privacy(session, f"AUTHENTICATE {mechanism}")
+    offered = _mechanisms(session)
+    if mechanism not in offered:
+        raise Refused(f"this mechanism is not offered; there are {' '.join(offered or session.services.mechanisms)}")
     initial = None if request.initial is None else request.initial.reveal()
-    exchange = sasl.start(mechanism, sasl.initial(initial))
+    exchange = session.logins.begin(session.services.authenticator, offered, mechanism, initial)
     while exchange.credentials is None:
         session.out.write(b"+ %b\r\n" % sasl.encode(exchange.challenge))
         exchange.respond(sasl.response(session.reader.read_line()))
@@ -112,6 +113,9 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
     if isinstance(outcome, Failed):
         raise _refusal(session, outcome)
+    if credentials.final:
+        session.out.write(b"+ %b\r\n" % sasl.encode(credentials.final))
+        sasl.confirm(session.reader.read_line())
     _enter(session, outcome)
     session.logins.succeeded(outcome, mechanism, f"client={session.client_id.get('name')!r}")
     from greenmail.imap import registry  # not at the top: it imports this module
@@ -161,9 +165,13 @@ def _login_disabled(session: Session) -> bool:
     return _not_logged_in(session) and not session.logins.is_private
 
 
+def _mechanisms(session: Session) -> tuple[str, ...]:
+    return session.logins.offered(session.services.mechanisms, session.services.authenticator)
+
+
 def _offered(session: Session) -> tuple[str, ...]:
     """AUTH=..., of the mechanisms that may be used now."""
-    return tuple(f"AUTH={name}" for name in session.logins.offered(session.services.mechanisms))
+    return tuple(f"AUTH={name}" for name in _mechanisms(session))
 
 
 FEATURE = Feature(

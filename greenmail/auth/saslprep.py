@@ -1,0 +1,50 @@
+"""SASLprep: one spelling for passwords that look the same, RFC 4013, for what is hashed for SCRAM.
+
+The tables are those of RFC 3454 (Unicode 3.2), which Python's `stringprep` has.
+"""
+
+import stringprep
+import unicodedata
+
+# RFC 4013 2.3; unassigned code points too, since what is prepared here is stored: RFC 4013 2.5.
+_PROHIBITED = (
+    stringprep.in_table_a1,
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+
+
+def prepare(text: str) -> str | None:
+    """The text as it is to be compared; None if it has something in it that has no place in a password."""
+    mapped = "".join(
+        " " if stringprep.in_table_c12(char) else char  # RFC 4013 2.1
+        for char in text
+        if not stringprep.in_table_b1(char)
+    )
+    found = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)  # RFC 4013 2.2
+    if any(is_prohibited(char) for char in found for is_prohibited in _PROHIBITED):
+        return None
+    # RFC 3454 6: text from right to left begins and ends so, and has nothing of the other kind in it.
+    if any(map(stringprep.in_table_d1, found)):
+        whole = stringprep.in_table_d1(found[0]) and stringprep.in_table_d1(found[-1])
+        if not whole or any(map(stringprep.in_table_d2, found)):
+            return None
+    return found
+
+
+def password(octets: bytes) -> bytes:
+    """A password as SCRAM hashes it, RFC 5802 2.2; as it is, where that cannot be said of it."""
+    if octets.isascii() and octets.decode("ascii").isprintable():
+        return octets
+    try:
+        found = prepare(octets.decode("utf-8"))
+    except UnicodeDecodeError:
+        return octets
+    return found.encode("utf-8") if found else octets
