@@ -14,11 +14,16 @@ log = logging.getLogger(__name__)
 
 
 def run_unauthenticate(session: Session, argument: None) -> Ok:
-    """RFC 8437 3: never NO. Failed logins of before still count."""
+    """RFC 8437 3: never NO, but BYE if not all can be undone. Failed logins of before still count."""
     from greenmail.imap import registry  # not at the top: it imports this module
 
     name = session.user.name if session.user else ""
-    session.leave()
+    try:
+        session.leave()
+    except Exception:
+        log.exception("bug sid=%s user=%r in unauthenticate", session.sid, name)
+        session.logging_out = True
+        session.out.write(b"* BYE [SERVERBUG] Not all could be forgotten, please connect again.\r\n")
     session.afterwards = session.wire.stop_compression
     log.info("unauthenticate sid=%s user=%r rip=%s", session.sid, name, session.wire.peer)
     return Ok("You are nobody now", b"CAPABILITY " + registry.capabilities(session))
