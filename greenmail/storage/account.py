@@ -262,7 +262,7 @@ class MaildirAccount:
             self._remove(trash)
         if control:
             self._remove(control)
-        if index:
+        if index and trash:  # of a link only the link went
             self._remove(index)
 
     def _remove(self, path: bytes) -> None:

@@ -86,6 +86,18 @@ def test_deleting_the_copy_leaves_the_index_of_the_original(tmp_path: Path) -> N
     assert len(list((tmp_path / "index").iterdir())) == 1
 
 
+def test_deleting_a_link_leaves_the_index_of_what_it_leads_to(tmp_path: Path) -> None:
+    settings = MaildirSettings(str(tmp_path / "alice"), index_path=str(tmp_path / "index"))
+    account = MaildirStore(direct()).open_account("alice", settings)
+    account.create("Work")
+    original = opened(tmp_path, "alice", "Work")
+    put(original, "one")
+    original.cache(1, KIND, b"kept")
+    (tmp_path / "alice" / ".Link").symlink_to(tmp_path / "alice" / ".Work")
+    account.delete("Link")
+    assert opened(tmp_path, "alice", "Work").cached(1, KIND) == b"kept"
+
+
 @pytest.mark.parametrize("how", ["renamed", "restored", "linked"])
 def test_a_mailbox_that_was_moved_keeps_its_index(tmp_path: Path, how: str) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
