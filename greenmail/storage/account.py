@@ -391,10 +391,10 @@ class MaildirAccount:
         self._metadata(name).change(values, most)
 
     def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
-        """A mailbox is for just this."""
+        """A mailbox is for just this, and no other for any of it."""
         if self.user != self.owner:
             raise StorageError(Reason.CANNOT, "Only a mailbox of your own can have a special use.")
-        self._uses.set(self._place(name)[1], tuple(special_use))
+        self._uses.set(self._place(name)[1] if name else "", special_use)
 
     # Subscriptions
 

@@ -484,7 +484,7 @@ class Account(Protocol):
         """
 
     def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
-        """A mailbox is for just this; others lose the uses that it gets. RFC 6154 5.4. Raises NOT_FOUND, CANNOT."""
+        """A mailbox (empty name: none) is for just this, and no other for any of it. RFC 6154 5.4. Raises NOT_FOUND."""
 
     def watched(self) -> tuple[str, ...]:
         """Paths whose events mean that the list of mailboxes may have changed."""

@@ -218,10 +218,11 @@ class MemoryAccount:
     def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
         if self.user != self.owner:
             raise StorageError(Reason.CANNOT, "Only a mailbox of your own can have a special use.")
-        name, wanted = self._find(name).name, tuple(special_use)
+        name, wanted = self._find(name).name if name else "", tuple(special_use)
         for other, uses in self._special_use.items():
             self._special_use[other] = tuple(use for use in uses if use not in wanted)
-        self._special_use[name] = wanted
+        if name:
+            self._special_use[name] = wanted
 
     def watched(self) -> tuple[str, ...]:
         return ()

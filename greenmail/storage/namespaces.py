@@ -128,9 +128,7 @@ class NamespacesAccount:
         if located is None:  # as in the user's own namespace, which says why it cannot be
             return _Mount(self._main, self._inbox, None), name
         mount = self._mount(located.space, located.prefix, located.owner)
-        if mount.names is None:
-            return mount, name
-        return mount, mount.inside(located.rest)
+        return mount, name if mount.names is None else mount.inside(located.rest)
 
     def _writable(self, name: str) -> tuple[_Mount, str]:
         mount, inner = self._find(name)
@@ -206,10 +204,8 @@ class NamespacesAccount:
         if not inside:
             return self
         space = max(inside, key=lambda space: len(space.literal))
-        others = [one for one in self.spaces if one.listed is not Listed.NO]
-        if any(
-            begins_with(text, one.literal, one.separator) and len(one.literal) > len(space.literal) for one in others
-        ):
+        others = [one for one in self.spaces if one.listed is not Listed.NO and len(one.literal) > len(space.literal)]
+        if any(begins_with(text, one.literal, one.separator) for one in others):
             return self
         return self._unlisted.setdefault(space.prefix, UnlistedSpace(self, space))
 
@@ -421,8 +417,11 @@ class NamespacesAccount:
 
     def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
         """A mailbox is for just this."""
-        mount, inner = self._writable(name)
-        mount.account.set_special_use(inner, special_use)
+        (mount, inner), uses = self._writable(name), tuple(special_use)
+        mount.account.set_special_use(inner, uses)
+        for other in [one for space in self.spaces if space.kind is Kind.PRIVATE for one in self._mounts(space)]:
+            if uses and other.account is not mount.account and not other.space.read_only:
+                other.account.set_special_use("", uses)
 
     def watched(self) -> tuple[str, ...]:
         """What the accounts have watched that are open."""

@@ -55,9 +55,9 @@ class SpecialUse:
         self._change(lambda lines: lines + more)
 
     def set(self, name: str, attributes: Iterable[str]) -> None:
-        """A mailbox is for just this, and no other mailbox for any of it. RFC 6154 5.4."""
+        """A mailbox is for just this, and no other mailbox for any of it; empty name: none is. RFC 6154 5.4."""
         wanted = tuple(attributes)
-        more = [(attribute, name) for attribute in wanted]
+        more = [(attribute, name) for attribute in wanted if name]
         for other, attribute in self._configured.items():
             if attribute not in wanted if other == name else attribute in wanted:
                 more.append(("-" + attribute, other))

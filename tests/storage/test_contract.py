@@ -653,3 +653,5 @@ def test_a_special_use_moves_from_one_mailbox_to_another(account: Account) -> No
     found = {folder.name: folder.special_use for folder in account.folders()}
     assert found == {"INBOX": (), "Gesendet": (), "Other": (), "Sent": ("\\Sent",)}
     refused(Reason.NOT_FOUND, account.set_special_use, "None", ["\\Junk"])
+    account.set_special_use("", ["\\Sent"])
+    assert not any(folder.special_use for folder in account.folders())

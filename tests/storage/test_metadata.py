@@ -3,13 +3,14 @@
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.namespaces import OWN, SHARED, Spool
+from support.namespaces import ALIAS, ARCHIVE, OWN, PUBLIC, SHARED, Spool
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
@@ -130,6 +131,36 @@ def test_what_is_private_of_others_mailboxes_is_with_the_reader(tmp_path: Path) 
     bob.rename("Work", "Renamed")
     bob.set_acl("Renamed", "alice", AclAction.REPLACE, frozenset("lr"))
     assert alice.metadata("shared/bob/Renamed")[OWN_COMMENT] == b"of alice"
+
+
+def test_in_every_namespace_private_is_each_users_own(tmp_path: Path) -> None:
+    public = replace(PUBLIC, default_rights=frozenset("lrw"))
+    closed = replace(PUBLIC, prefix="Closed/", default_rights=frozenset("lrw"), read_only=True)
+    spool = Spool(tmp_path, (OWN, ALIAS, public, closed, ARCHIVE))
+    spool.box(spool.public / ".News")
+    one, other = spool.worker().account("alice"), spool.worker().account("bob")
+    for account, word in ((one, b"one"), (other, b"other")):
+        account.create("Box")
+        account.create("Archive/Old")
+        for name in ("Box", "Archive/Old", "Public/News"):
+            account.set_metadata(name, {OWN_COMMENT: word, COMMENT: word}, MOST)
+    assert one.metadata("INBOX.Box") == {OWN_COMMENT: b"one", COMMENT: b"one"}, "an alias is the same mailbox"
+    assert one.metadata("Archive/Old") == {OWN_COMMENT: b"one", COMMENT: b"one"}
+    assert one.metadata("Public/News") == {OWN_COMMENT: b"one", COMMENT: b"other"}
+    assert other.metadata("Public/News") == {OWN_COMMENT: b"other", COMMENT: b"other"}
+    with pytest.raises(StorageError) as caught:
+        one.set_metadata("Closed/News", {OWN_COMMENT: b"new", COMMENT: b"new"}, MOST)
+    assert caught.value.reason is Reason.READ_ONLY
+    one.set_metadata("Closed/News", {OWN_COMMENT: b"of closed"}, MOST)
+    assert one.metadata("Public/News") == {OWN_COMMENT: b"of closed", COMMENT: b"other"}, "one mailbox, one file"
+    for name in ("Public/News", "Closed/News"):
+        with pytest.raises(StorageError):
+            one.set_special_use(name, ["\\Junk"])
+    one.set_special_use("INBOX.Box", ["\\Junk"])
+    assert {folder.name: folder.special_use for folder in one.folders()}["Box"] == ("\\Junk",)
+    one.set_special_use("Archive/Old", ["\\Junk"])
+    uses = {folder.name: folder.special_use for folder in one.folders()}
+    assert (uses["Box"], uses["Archive/Old"]) == ((), ("\\Junk",))
 
 
 class _Died(BaseException):
