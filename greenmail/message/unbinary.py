@@ -15,7 +15,7 @@ _ENCODING = re.compile(
 )
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")  # what does not survive as text
 _BASE64 = b"Content-Transfer-Encoding: base64\r\n"
-_LINE = 57  # octets that make a line of 76, RFC 2045 6.8
+_BLOCK = 57 * 1024  # octets encoded at once; 57 make a line of 76, RFC 2045 6.8
 
 Edit = tuple[int, int, bytes]  # first octet, first octet behind, what comes in their place
 
@@ -53,8 +53,8 @@ def _new_header(data: bytes, part: Part) -> Edit:
 
 
 def _encoded(body: bytes) -> bytes:
-    lines = (base64.b64encode(body[place : place + _LINE]) for place in range(0, len(body), _LINE))
-    return b"\r\n".join(lines) + (b"\r\n" if body else b"")
+    blocks = range(0, len(body), _BLOCK)
+    return b"".join([base64.encodebytes(body[place : place + _BLOCK]).replace(b"\n", b"\r\n") for place in blocks])
 
 
 def _edited(data: bytes, edits: list[Edit]) -> bytes:

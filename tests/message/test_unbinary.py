@@ -74,3 +74,11 @@ def test_what_comes_out_is_text(pieces: list[bytes]) -> None:
     except Unfit:
         return
     assert b"\0" not in made
+
+
+@pytest.mark.parametrize("octets", [57 * 1024 - 1, 57 * 1024, 57 * 2048 + 1])
+def test_lines_of_a_long_part_have_76_characters(octets: int) -> None:
+    _, _, body = as_text(BINARY + b"\r\n" + b"\xff" * octets).partition(b"\r\n\r\n")
+    *lines, last, rest = body.split(b"\r\n")
+    assert {len(line) for line in lines} == {76} and 0 < len(last) <= 76 and not rest
+    assert transfer_decode(body, b"base64") == b"\xff" * octets

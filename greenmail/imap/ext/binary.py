@@ -6,9 +6,10 @@ What is binary in the message becomes base64 before it is stored (`message.unbin
 kept aside, in memory or in a file without a name.
 """
 
+import contextlib
 import tempfile
 
-from greenmail.errors import Refused
+from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap.command import Capability, Feature, always
 from greenmail.imap.response import UNKNOWN_CTE
 from greenmail.imap.session import Session
@@ -28,14 +29,20 @@ class BinaryUpload:
         self._aside = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 # `abort` and `finish` close it
 
     def write(self, data: bytes) -> None:
-        """The next octets."""
-        self._aside.write(data)
+        """The next octets. Raises StorageError."""
+        try:
+            self._aside.write(data)
+        except OSError as error:
+            raise _unavailable(error) from None
 
     def finish(self) -> None:
-        """All of them have come. Raises Refused: RFC 3516 4.4 UNKNOWN-CTE."""
-        self._aside.seek(0)
-        data = self._aside.read()
-        self._aside.close()
+        """All of them have come. Raises Refused: RFC 3516 4.4 UNKNOWN-CTE; StorageError."""
+        try:
+            self._aside.seek(0)
+            data = self._aside.read()
+            self._aside.close()
+        except OSError as error:
+            raise _unavailable(error) from None
         try:
             text: bytes = self._session.blocking(as_text, data)
         except Unfit:
@@ -46,7 +53,14 @@ class BinaryUpload:
 
     def abort(self) -> None:
         """Nobody wants it."""
-        self._aside.close()
+        with contextlib.suppress(OSError):  # octets that did not fit and nobody wants
+            self._aside.close()
+
+
+def _unavailable(error: OSError) -> StorageError:
+    return StorageError(
+        Reason.UNAVAILABLE, f"The server has no place for a binary message now: {error.strerror}. Try again later."
+    )
 
 
 FEATURE = Feature("binary", capabilities=(Capability("BINARY", always),))
