@@ -253,8 +253,13 @@ def unlink_deleted(files: Files, directory: bytes, items: Sequence[Item]) -> lis
     return [_unlink_one(files, directory, item, lambda _, name: _T in letters_of(name), finder) for item in items]
 
 
-def unlink_same(files: Files, directory: bytes, items: Sequence[tuple[Item, Identity]]) -> list[Outcome]:
-    """Unlink each file, by the name that it has now, if it still is the file of this device and inode."""
+def unlink_same(
+    files: Files, directory: bytes, items: Sequence[tuple[Item, Identity]], is_remote: bool = False
+) -> list[Outcome]:
+    """Unlink each file, by the name that it has now, if it still is the file of this device and inode.
+
+    `is_remote`: the kernel itself may ask the file server again, and be told that there is no such file any more.
+    """
     finder = Finder(files, directory)
     outcomes = []
     for item, identity in items:
@@ -263,20 +268,27 @@ def unlink_same(files: Files, directory: bytes, items: Sequence[tuple[Item, Iden
             found = files.lstat(path)
             return (found.st_dev, found.st_ino) == identity
 
-        outcomes.append(_unlink_one(files, directory, item, is_doomed, finder))
+        outcomes.append(_unlink_one(files, directory, item, is_doomed, finder, is_remote))
     return outcomes
 
 
 def _unlink_one(
-    files: Files, directory: bytes, item: Item, is_doomed: Callable[[bytes, bytes], bool], finder: Finder
+    files: Files,
+    directory: bytes,
+    item: Item,
+    is_doomed: Callable[[bytes, bytes], bool],
+    finder: Finder,
+    is_remote: bool = False,
 ) -> Outcome:
     """`is_doomed(path, name)`: whether the file found there is to go."""
     name, is_new = item.name, item.is_new
+    was_there = False
     for _ in range(_RETRIES):
         path = directory + (b"/new/" if is_new else b"/cur/") + name
         try:
             if not is_doomed(path, name):
                 return Outcome(item.uid, name, is_new, False)
+            was_there = True
             size = disk_size(files, path)
             # If the server's answer got lost it may have another name, and be there still.
             if files.unlink(path) or finder.find(base_name(name), (name, is_new)) is None:
@@ -288,7 +300,7 @@ def _unlink_one(
             except OSError as error:
                 return Outcome(item.uid, name, is_new, False, error, is_unsure=True)
             if found is None:
-                return Outcome(item.uid, None, is_new, False)
+                return Outcome(item.uid, None, is_new, False, is_unsure=was_there and is_remote)
             name, is_new = found
         except OSError as error:
             return Outcome(item.uid, name, is_new, False, error, is_unsure=not is_there(path))
