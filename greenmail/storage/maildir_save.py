@@ -135,7 +135,11 @@ def deliver(files: Files, steps: Sequence[_Step], directories: Sequence[bytes]) 
         for step in steps:
             if is_there(step.target):  # a rename would lose the message that is there
                 raise FileExistsError(errno.EEXIST, "a message of this name is there")
-            files.rename(step.source, step.target)
+            try:
+                files.rename(step.source, step.target)
+            except FileNotFoundError:
+                if not is_there(step.target):  # else it is ours: NFS asked again after a lost answer
+                    raise
             done.append(step)
         for directory in directories:
             files.fsync_directory(directory)
@@ -375,7 +379,8 @@ def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) 
             for uid, source in sources.items()
             if (where := box.index.where(uid)) is not None
         ]
-        outcomes = box.context.runtime.blocking(unlink_same, box.files, box.place.directory, items)
+        directory, is_remote = box.place.directory, box.times.is_remote
+        outcomes = box.context.runtime.blocking(unlink_same, box.files, directory, items, is_remote)
         removed.update(outcome.uid for outcome in outcomes if outcome.done or outcome.is_unsure)
         drop(box, outcomes)
 

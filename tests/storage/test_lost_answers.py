@@ -13,11 +13,13 @@ import pytest
 
 from greenmail.errors import StorageError
 from greenmail.runtime import direct
+from greenmail.storage import maildir_box
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
+from greenmail.storage.mounts import Mount
 from greenmail.storage.uidvalidity import next_uidvalidity
 
 OWNER = Ownership(0o600, 0o700, None)
@@ -166,3 +168,25 @@ def test_the_only_copy_of_a_moved_message_stays(code: int, is_silent: bool, tmp_
     assert server.name == ""
     assert texts(server, tmp_path, "INBOX") == []
     assert texts(server, tmp_path, "Other") == [b"one"]
+
+
+def test_the_kernel_asks_again_and_is_told_that_there_is_no_such_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS does so by itself when an answer is lost: ENOENT of an APPEND and of a MOVE that were carried out."""
+    monkeypatch.setattr(maildir_box, "mount_of", lambda _: Mount("nfs4", "/mail"))
+    server = Server()
+    mine = account(server, tmp_path)
+    mine.create("Other")
+    inbox, other = mine.open("INBOX"), mine.open("Other")
+    server.strike("rename", os.rename, errno.ENOENT)
+    uid = put(inbox, b"one")
+    assert texts(server, tmp_path, "INBOX") == [b"one"]
+    file = next(path for part in ("new", "cur") for path in (tmp_path / "Maildir" / part).iterdir())
+    server.strike("unlink", os.unlink, errno.ENOENT, bytes(file))
+    assert inbox.move([uid], other) == [(uid, 1)]
+    assert server.name == ""
+    assert texts(server, tmp_path, "INBOX") == []
+    assert texts(server, tmp_path, "Other") == [b"one"]
+    inbox.look()
+    assert len(inbox.table) == 0
