@@ -262,7 +262,8 @@ def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> li
     found = [linked for linked in made if linked.sizes is not None]
     is_done = False
     try:
-        if not moves or not box.context.quota.counts(box.name):
+        stays = moves and box.context.quota is target.context.quota and box.context.quota.counts(box.name)
+        if not stays:
             target.admit(sum(linked.sizes.on_disk or 0 for linked in found if linked.sizes), len(found))
         with target.locked():
             freshen(target)

@@ -18,6 +18,7 @@ from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.mounted import MountedMailbox
 from greenmail.storage.namespace_names import Kind, OwnSeen, Space
 from greenmail.storage.namespaces import NamespacesAccount
+from greenmail.storage.quota_rules import Limits, QuotaRules
 
 ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE
 FLAGGED, DELETED = "\\Flagged", "\\Deleted"
@@ -511,3 +512,16 @@ def test_a_mailbox_that_was_opened_by_another_namespace_first_has_its_own_name(s
     assert account.open("Bobs.Work").name == "Bobs.Work"
     assert account.open("inbox.Work").name == "INBOX.Work"
     assert account.open("inbox").name == "INBOX"
+
+
+@pytest.mark.parametrize("source, target", [("shared/bob/Work", "Work"), ("Work", "shared/bob/Work")])
+def test_who_moves_into_another_account_needs_room_there(spool: Spool, source: str, target: str) -> None:
+    """What moves within one quota root takes up no more of it; of another one it does."""
+    spool.settings["quota"] = QuotaRules(Limits(messages=3))
+    spool.deliver(spool.home("alice") / ".Work", 3)
+    spool.deliver(spool.home("alice") / ".Work", 4)
+    account = spool.worker().account()
+    old, new = account.open(source), account.open(target)
+    assert refusal(lambda: old.move([1, 2], new)) is Reason.OVER_QUOTA
+    assert (len(shown(old)), len(shown(new))) == (2, 2)
+    assert len(old.move([1], new)) == 1
