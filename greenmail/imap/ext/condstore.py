@@ -6,6 +6,7 @@ SELECT writes HIGHESTMODSEQ or NOMODSEQ itself, and STORE has UNCHANGEDSINCE; bo
     search-modsequence  = "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from greenmail.imap.commands.status import StatusAtt
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.fetch_att import FetchModifier, FetchRequest, RowItem, Rows, named
 from greenmail.imap.grammar import mod_sequence_valzer, quoted
+from greenmail.imap.message_set import selected
 from greenmail.imap.search_key import Key, RowKey, SearchKey
 from greenmail.imap.session import Session
 from greenmail.storage.api import Counters, Mailbox
@@ -58,14 +60,25 @@ def _parse_changedsince(cur: Cursor) -> int:
 
 
 def _apply_changedsince(session: Session, request: FetchRequest, since: int) -> FetchRequest:
-    """RFC 7162 3.1.4.1: only messages changed later than that, and MODSEQ is added to the items."""
+    """RFC 7162 3.1.4.1: only messages changed later than that, and MODSEQ is added to the items.
+
+    What the mailbox remembers of its changes says which those may be, and the rows which of them are.
+    """
     enable_in_mailbox(session)
     items = request.items if MODSEQ in request.items else (*request.items, MODSEQ)
 
     def changed(rows: Rows) -> Iterable[bool]:
         return [modseq > since for modseq in rows.modseqs]
 
-    return replace(request, items=items, keep=(*request.keep, changed))
+    def choose(uids: list[int]) -> list[int]:
+        recent = selected(session).mailbox.changes(since).changed
+        if len(recent) > len(uids) >> 4:
+            known = set(recent)
+            return [uid for uid in uids if uid in known]
+        places = [(uid, bisect_left(uids, uid)) for uid in recent]
+        return [uid for uid, place in places if place < len(uids) and uids[place] == uid]
+
+    return replace(request, items=items, keep=(*request.keep, changed), choose=(*request.choose, choose))
 
 
 def _parse_search(cur: Cursor, table: Mapping[str, SearchKey]) -> Key:
