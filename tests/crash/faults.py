@@ -16,7 +16,10 @@ READS = frozenset({"stat", "lstat", "fstat", "pread", "listdir", "scandir", "flo
 
 # before: stops without the call; after: stops having made it; torn: stops in the midst of a write;
 # short: a write takes half, and the next one finds no space; an errno: the call fails with it.
-KINDS = ("before", "after", "torn", "short", *ERRNOS)
+# stale, timeout: the answer of a file server got lost: the call is carried out, and then fails with ESTALE, ETIMEDOUT.
+LOST = {"stale": errno.ESTALE, "timeout": errno.ETIMEDOUT}
+KINDS = ("before", "after", "torn", "short", *LOST, *ERRNOS)
+NAMING = ("open", "rename", "link", "unlink", "mkdir", "rmdir")  # what may have changed names
 
 
 class Stopped(BaseException):
@@ -51,6 +54,8 @@ class Faults:
         return self._strike(name, function, args)
 
     def _strike(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        if self.kind in LOST:
+            return self._lose_answer(name, function, args)
         code = ERRNOS.get(self.kind)
         if code is not None:
             if name == "close":  # the descriptor is gone, whatever close says
@@ -69,6 +74,15 @@ class Faults:
             function(*args)
         self.is_dead = True
         raise Stopped
+
+    def _lose_answer(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        made = function(*args)
+        if name not in NAMING or (name == "open" and not args[1] & os.O_CREAT):
+            self.struck = ""
+            return made
+        if name == "open":
+            os.close(made)
+        raise OSError(LOST[self.kind], os.strerror(LOST[self.kind]))
 
 
 def _descriptors() -> set[int]:

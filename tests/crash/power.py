@@ -425,9 +425,12 @@ def _translate(node: DirectoryNode, path: bytes) -> None:
     if isinstance(uidlist, FileNode):
         inodes = {uidlist.inode: os.stat(path + b"/dovecot-uidlist").st_ino}
         data = node.entries.get(b"greenmail-data")
+        place, cur = b"/greenmail-data", node.entries.get(b"cur")
+        if data is None and isinstance(cur, DirectoryNode):
+            data, place = cur.entries.get(b".greenmail-data"), b"/cur/.greenmail-data"
         beyond = data.entries.get(b"keywords") if isinstance(data, DirectoryNode) else None
         if isinstance(beyond, FileNode):
-            inodes[beyond.inode] = os.stat(path + b"/greenmail-data/keywords").st_ino
+            inodes[beyond.inode] = os.stat(path + place + b"/keywords").st_ino
         saved, log = node.entries.get(b"greenmail.index"), node.entries.get(b"greenmail.log")
         if isinstance(saved, FileNode) and (found := snapshot.unpack(saved.data)) is not None:
             _correct(found.meta, inodes)

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from crash.faults import closing_descriptors
 from crash.image import DirectoryNode, scratch
+from crash.judge import Case, judge_power
 from crash.known import is_known
 from crash.points import Stage, base_image, fresh, set_stage, start
 from crash.power import Recorder, lay_out_with_inodes, states
-from crash.scene import BESIDE_OTHERS, OPERATIONS, Case, Clock, Operation, judge_power, look_at
+from crash.scene import BESIDE_OTHERS, OPERATIONS, Clock, Operation, look_at
 
 _REBOOT = 60.0  # seconds
 
 _ALL = [*OPERATIONS, *BESIDE_OTHERS]
+_SOME = [pytest.param(one, marks=pytest.mark.long) if one.is_long else one for one in _ALL]
 StageOf = Callable[[Operation], Stage]
 
 
@@ -99,7 +101,7 @@ def reopen_all(
     return outcome
 
 
-@pytest.mark.parametrize("operation", _ALL, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", _SOME, ids=lambda operation: operation.name)
 def test_what_was_answered_survives_a_power_cut(
     operation: Operation, place: Path, stage_of: StageOf, record_property: Callable[[str, object], None]
 ) -> None:
