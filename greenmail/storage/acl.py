@@ -276,6 +276,7 @@ def parse(data: bytes) -> Acl:
 
 def _line(raw: bytes, ended: bytes) -> Line:
     """Raises ValueError."""
+    raw = raw.removesuffix(b"\r")  # an editor elsewhere; Dovecot does the same
     if not raw or raw.startswith(b"#"):
         return Line(ended)
     text = raw.decode("utf-8", "surrogateescape")

@@ -47,6 +47,9 @@ def letters(acl: Acl, viewer: Viewer) -> str:
         ("-owner s\n", OWNER, "aeiklprtwx"),
         ("-anyone s\n", OWNER, "aeiklprstwx"),
         ("group-override=friends l\n", Viewer("alice", "alice", frozenset({"friends"})), "l"),
+        # Line ends of another system.
+        ("user=bob lr\r\n\r\n#\r\nanyone l\r\n", BOB, "lr"),
+        ("user=bob\r\nanyone l\r\n", BOB, ""),
         # The most special entry alone counts.
         ("anyone lrwsti\nuser=bob l\n", BOB, "l"),
         ("user=bob l\nanyone lrwsti\n", BOB, "l"),
