@@ -33,13 +33,13 @@ def stage_of(place: Path) -> Callable[[Operation], Stage]:
 
 
 _SLOW = ("stale", "timeout", "EDQUOT", "EIO", "EACCES", "EMFILE", "ENOENT")  # for whoever has the time
-_QUICK = [("append", "stale"), ("copy", "stale"), ("move", "stale"), ("expunge", "stale"), ("create", "stale")]
+_QUICK = [("append", "stale"), ("move", "stale"), ("create", "stale")]
 
 
 def _every() -> Iterator[object]:
     for operation in OPERATIONS:
         for kind in KINDS:
-            is_long = operation.is_long or kind in _SLOW
+            is_long = operation.is_long or kind in _SLOW or (operation.variant == "fs" and kind in ("short", "ENOSPC"))
             marks = [pytest.mark.long] if is_long and (operation.name, kind) not in _QUICK else []
             yield pytest.param(operation, kind, marks=marks, id=f"{operation.name}-{kind}")
 

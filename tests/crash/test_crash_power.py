@@ -17,7 +17,7 @@ from crash.scene import BESIDE_OTHERS, OPERATIONS, Clock, Operation, look_at
 _REBOOT = 60.0  # seconds
 
 _ALL = [*OPERATIONS, *BESIDE_OTHERS]
-_SOME = [pytest.param(one, marks=pytest.mark.long) if one.is_long else one for one in _ALL]
+_SOME = [pytest.param(one, marks=pytest.mark.long) if one.is_long or one.name == "create-fs" else one for one in _ALL]
 StageOf = Callable[[Operation], Stage]
 
 
