@@ -3,6 +3,7 @@
 `first` rows run before anything is cached for that mailbox; `second` in a new session; `third` in the same one again.
 """
 
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,6 +126,27 @@ def pop3(*texts: bytes) -> Callable[[Ports, Client | None], None]:
     return work
 
 
+def changed(box: bytes, command: bytes) -> tuple[Callable[[Ports], Client], Callable[[Ports, Client | None], None]]:
+    """W18: what happened since a mod-sequence, after 20 messages were flagged. `command` names validity and modseq."""
+    asked: list[bytes] = []
+
+    def prepare(ports: Ports) -> Client:
+        client = session(ports.imap, b"ENABLE QRESYNC")
+        answer = client.run(b"SELECT " + box)
+        found = [re.search(rb"\[%b (\d+)\]" % name, answer) for name in (b"UIDVALIDITY", b"HIGHESTMODSEQ")]
+        validity, modseq = (int(item[1]) for item in found if item is not None)
+        client.run(b"STORE 1:20 +FLAGS.SILENT (\\Draft)")
+        client.run(b"STORE 1:20 -FLAGS.SILENT (\\Draft)")
+        asked[:] = [command % {b"validity": validity, b"modseq": modseq}]
+        return client
+
+    def work(ports: Ports, client: Client | None) -> None:
+        assert client is not None
+        client.run(asked[0])
+
+    return prepare, work
+
+
 def rows(box: bytes, count: int) -> list[Row]:
     """All rows over the folder `box` of `count` messages."""
     some = min(1000, count)
@@ -152,6 +174,8 @@ def rows(box: bytes, count: int) -> list[Row]:
         Row("W10", "COPY and MOVE", selected(box), commands(
             b"COPY 1:%d Target" % some, b"SELECT Target", b"MOVE 1:%d Target2" % some, b"SELECT Target2",
             b"STORE 1:* +FLAGS.SILENT (\\Deleted)", b"EXPUNGE", b"SELECT " + box), repeat=False),
+        Row("W18", "UID FETCH CHANGEDSINCE", *changed(box, b"UID FETCH 1:* (FLAGS) (CHANGEDSINCE %(modseq)d)")),
+        Row("W18", "SELECT QRESYNC", *changed(box, b"SELECT " + box + b" (QRESYNC (%(validity)d %(modseq)d))")),
         Row("W17", "POP3 UIDL and LIST", none, pop3(b"UIDL", b"LIST")),
         Row("W17", "POP3 RETR", none, pop3(*[b"RETR %d" % n for n in range(1, 201)])),
     ]  # fmt: skip
