@@ -145,8 +145,11 @@ def _serve(config: Config, parsed: argparse.Namespace) -> int:
 def _file_problems(config: Config) -> list[str]:
     """Files that the settings name and that cannot be read."""
     wanted = {}
-    if config.passwd_file and "%" not in config.passwd_file:
-        wanted[config.passwd_file] = "passwd-file"
+    tables = {"passwd-file": config.passwd_file, "deny-file": config.deny_file}
+    tables["master-passwd-file"] = config.master_passwd_file
+    for key, path in tables.items():
+        if path and "%" not in path:
+            wanted[path] = key
     for listener in config.listeners():
         if listener.cert_path:
             wanted[listener.cert_path] = f"cert-path of listener {listener.name}"
@@ -191,6 +194,8 @@ def _check_config(config: Config, parsed: argparse.Namespace) -> int:
         _say(f"passwd-file: {len(table.entries)} users")
         for problem in table.problems:
             _say(f"note: {config.passwd_file}: {problem}")
+        for note in _half_offered(table, config.sasl_mechanisms):
+            _say(f"note: {note}")
     problems = problems or _certificate_problems(config)
     for problem in problems:
         _say(f"greenmail: {problem}", error=True)
@@ -198,6 +203,17 @@ def _check_config(config: Config, parsed: argparse.Namespace) -> int:
         return EX_CONFIG
     _say(f"{config.source}: good")
     return 0
+
+
+def _half_offered(table: passwd_file.Table, mechanisms: Sequence[str]) -> list[str]:
+    """Mechanisms that some users could use, were it not for others."""
+    found = []
+    for name in table.scram.kinds:
+        if name in mechanisms and name in table.scram.lacking:
+            count, one = table.scram.lacking[name]
+            who = "1 user has" if count == 1 else f"{count} users have"
+            found.append(f"{name} is not offered: {who} no password for it, one of them is {one}")
+    return found
 
 
 def _table(path: str) -> passwd_file.Table:

@@ -90,6 +90,14 @@ def test_check_config(config, capsys, tmp_path):
     )
 
 
+def test_check_config_names_who_keeps_others_from_scram(config, capsys, tmp_path):
+    (tmp_path / "users").write_text("a:{PLAIN}x\nb:$6$x\nc:$6$y\nd:!\n")
+    path = config("passwd-file: users\nsasl-mechanisms: [plain, scram-sha-256]\n")
+    assert cli.main(["check-config", "-c", path]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "SCRAM" in line]
+    assert told == ["note: SCRAM-SHA-256 is not offered: 2 users have no password for it, one of them is b"]
+
+
 def test_check_config_looks_at_the_files(config, capsys, tmp_path):
     path = config("cert-path: c.pem\nkey-path: k.pem\npasswd-file: users\n")
     assert cli.main(["-c", path, "check-config"]) == 78

@@ -310,6 +310,9 @@ def test_an_address_bound_twice_is_an_error():
         ("max-drain", 0, 0),
         ("pop3-uidl-format", "%f", "%f"),
         ("pop3-uidl-format", "%v-%u", "%v-%u"),
+        ("sasl-mechanisms", ["login", "SCRAM-SHA-256", "PLAIN"], ("PLAIN", "LOGIN", "SCRAM-SHA-256")),
+        ("master-separator", "%", "%"),
+        ("master-separator", "", ""),
     ],
 )
 def test_values(key, given, value):
@@ -337,6 +340,8 @@ def test_values(key, given, value):
         ("coexistence", "courier"), ("mailbox-names", "utf-8"), ("log-format", "xml"), ("pop3-uidl-format", "%x"),
         ("pop3-uidl-format", "abc"), ("pop3-uidl-format", "%u %v"), ("pop3-uidl-format", "%08"), ("prefix", "a\nb"),
         ("cert-path", None), ("server", 5), ("server", {"listener": 5}), ("worker-pool-size", "8"),
+        ("sasl-mechanisms", []), ("sasl-mechanisms", "PLAIN"), ("sasl-mechanisms", ["NTLM"]), ("sasl-mechanisms", [5]),
+        ("master-separator", "**"), ("master-separator", "a"), ("master-separator", "@"), ("master-separator", 5),
     ],
 )  # fmt: skip
 def test_what_is_not_a_value(key, given):

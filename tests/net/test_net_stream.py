@@ -1,5 +1,6 @@
 """One connection: sending, receiving, TLS, and every way it can end."""
 
+import hashlib
 import logging
 import os
 import ssl
@@ -8,8 +9,10 @@ import time
 import gevent
 import pytest
 from gevent.ssl import SSLContext
+from support.pki import make_certificate
 
 from greenmail.errors import Disconnected
+from greenmail.net import tls
 from greenmail.net.stream import GATHER, plain_address
 from greenmail.runtime import Wake
 
@@ -375,3 +378,19 @@ def test_drain_ends_a_rest(loop):
     with pytest.raises(Disconnected):
         waiting.get(timeout=20)
     assert client.recv(100) == b"* BYE the end\r\n"
+
+
+def test_the_channel_binding_is_that_of_the_certificate_that_the_client_saw(loop, tmp_path):
+    """RFC 5929 4: also if another one was loaded while the handshake was under way."""
+    client, stream = loop.pair()
+    assert stream.end_point == b""
+    server = gevent.spawn(stream.handshake, loop.context)
+    gevent.sleep(0)  # the handshake has begun, and waits for the client
+    cert, key = make_certificate(tmp_path, "renewed")
+    with tls.in_memory(tls.read(tls.Pair(str(cert), str(key)))) as descriptors:
+        tls.load(loop.context, *descriptors)
+    trusting = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.load_verify_locations(str(loop.cert))
+    client = trusting.wrap_socket(client, server_hostname="localhost")
+    server.get(timeout=20)
+    assert stream.end_point == hashlib.sha256(client.getpeercert(binary_form=True)).digest()

@@ -2,6 +2,7 @@
 
 import datetime
 import errno
+import hashlib
 import logging
 import os
 import ssl
@@ -196,3 +197,50 @@ def test_a_renewed_certificate_waits_while_there_are_no_descriptors(tmp_path, mo
         os.fstat(opened[0])
     monkeypatch.undo()
     assert [found.pair for found in site.renewed()] == [pair]
+
+
+@pytest.mark.parametrize(
+    "algorithm, expected",
+    [
+        (hashes.SHA256(), "sha256"),
+        (hashes.SHA384(), "sha384"),
+        (hashes.SHA512(), "sha512"),
+    ],
+)
+def test_the_channel_binding_is_the_hash_that_signed_the_certificate(monkeypatch, tmp_path, algorithm, expected):
+    """RFC 5929 4.1."""
+    monkeypatch.setattr(hashes, "SHA256", lambda: algorithm)
+    certificate, key = make("mail.example.org")
+    monkeypatch.undo()
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    assert tls.binding(certificate) == hashlib.new(expected, der).digest()
+    other, _ = make("ca.example.org")
+    made = tls.context(tls.read(written(tmp_path, [certificate, other], key)), "1.2", "HIGH")
+    assert tls.end_point(made) == tls.binding(certificate)
+
+
+def test_a_certificate_that_is_signed_without_a_hash_has_no_binding(tmp_path):
+    key = ed25519.Ed25519PrivateKey.generate()
+    certificate, _ = make("mail.example.org", key=key)
+    assert tls.binding(certificate) == b""
+    assert tls.end_point(tls.context(tls.read(written(tmp_path, [certificate], key)), "1.2", "HIGH")) == b""
+
+
+def test_sha_1_does_not_bind(monkeypatch):
+    """RFC 5929 4.1: SHA-256 in the place of MD5 and SHA-1."""
+    certificate, _ = make("mail.example.org")
+
+    class Old:
+        signature_hash_algorithm = hashes.SHA1()
+        fingerprint = staticmethod(certificate.fingerprint)
+
+    assert tls.binding(Old()) == certificate.fingerprint(hashes.SHA256())
+
+
+def test_a_renewed_certificate_has_a_binding_of_its_own(tmp_path):
+    first, key = make("mail.example.org")
+    made = tls.context(tls.read(written(tmp_path, [first], key)), "1.2", "HIGH")
+    second, key = make("mail.example.org")
+    with tls.in_memory(tls.read(written(tmp_path, [second], key))) as descriptors:
+        tls.load(made, *descriptors)
+    assert tls.end_point(made) == tls.binding(second) != tls.binding(first)

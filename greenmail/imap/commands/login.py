@@ -106,7 +106,7 @@ def run_authenticate(session: Session, request: AuthenticateRequest) -> Ok:
 def _require_privacy(session: Session, what: str) -> None:
     """Before the password is looked at: what the answer says must not depend on it. RFC 9051 6.2.3, 7.1."""
     if not session.logins.is_private:
-        raise Refused(f"{what} sends the password in clear: begin TLS first", PRIVACYREQUIRED)
+        raise Refused(f"{what} is taken over TLS alone: begin it first", PRIVACYREQUIRED)
 
 
 def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> Ok:
