@@ -138,6 +138,8 @@ _PROMISED += (
     "subscribe",
     "store-keyword",
     "uidlist-rewrite",
+    "seen-made-by-others",
+    "delete-fs",
 )
 
 # Syncs without which these tests see no loss, and why the store makes them all the same.
