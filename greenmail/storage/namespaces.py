@@ -458,7 +458,9 @@ class UnlistedSpace:
         names: Iterable[str] = account.subscriptions()
         if space.alias_for is None:
             return [name for name in names if (found := locate(account.spaces, name)) and found.space is space]
-        mount = next(account._mounts(space))
+        mount = next(account._mounts(space), None)
+        if mount is None:
+            return []
         shown = []
         for name in names:
             try:

@@ -16,7 +16,7 @@ from greenmail.storage.maildir_namespaces import MaildirMails
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.mounted import MountedMailbox
-from greenmail.storage.namespace_names import Kind, OwnSeen, Space
+from greenmail.storage.namespace_names import Kind, Listed, OwnSeen, Space
 from greenmail.storage.namespaces import NamespacesAccount
 from greenmail.storage.quota_rules import Limits, QuotaRules
 
@@ -499,6 +499,14 @@ def test_subscriptions_of_an_alias_beside_those_to_a_user_who_is_gone(spool: Spo
     account.subscribe("Work")
     spool.users = ("alice",)
     assert spool.worker().account().scope("INBOX.").subscriptions() == ["INBOX.Work"]
+
+
+def test_subscriptions_of_an_alias_of_what_is_not_there(spool: Spool) -> None:
+    archive = Space(Kind.PRIVATE, "Archive/")
+    spool.spaces = (OWN, archive, Space(Kind.PRIVATE, "Old/", listed=Listed.NO, alias_for="Archive/"))
+    (spool.path / "archive").write_text("no directory")
+    scope = spool.worker().account().scope("Old/")
+    assert (scope.folders(), scope.subscriptions()) == ([], [])
 
 
 def test_a_mailbox_that_was_opened_by_another_namespace_first_has_its_own_name(spool: Spool) -> None:
