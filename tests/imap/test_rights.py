@@ -127,7 +127,9 @@ def test_a_command_with_all_rights_but_one_that_it_needs(case: Case) -> None:
 @pytest.mark.parametrize("rights", ["lr", "ls", "lw", "li", "lp", "l", "ltekxa", "rswip"])
 def test_annotations_want_any_of_several_rights(rights: str) -> None:
     """RFC 5464 3.3."""
-    wanted = "OK" if rights in ("lr", "ls", "lw", "li", "lp") else "NO [NOPERM]" if "l" in rights else "NO [NONEXISTENT]"
+    wanted = (
+        "OK" if rights in ("lr", "ls", "lw", "li", "lp") else "NO [NOPERM]" if "l" in rights else "NO [NONEXISTENT]"
+    )
     case = Case("GETMETADATA Box /shared/comment", "")
     assert Scene().ask(case, frozenset(rights)).startswith(wanted + " ")
 
