@@ -5,6 +5,7 @@ What a session remembers of a user is undone in one place, `Session.leave`: an e
 
 import logging
 
+from greenmail.errors import StorageError
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.basic import parse_nothing
 from greenmail.imap.response import Ok
@@ -20,8 +21,8 @@ def run_unauthenticate(session: Session, argument: None) -> Ok:
     name = session.user.name if session.user else ""
     try:
         session.leave()
-    except Exception:
-        log.exception("bug sid=%s user=%r in unauthenticate", session.sid, name)
+    except (StorageError, OSError, ValueError) as error:  # of the store and of the register
+        log.error("bug sid=%s user=%r in unauthenticate: %r", session.sid, name, error)
         session.logging_out = True
         session.out.write(b"* BYE [SERVERBUG] Not all could be forgotten, please connect again.\r\n")
     session.afterwards = session.wire.stop_compression
