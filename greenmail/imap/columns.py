@@ -1,9 +1,10 @@
 """Columns of some messages at once, as the store has them now or remembers them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 
 from greenmail.imap.fetch_att import Rows
+from greenmail.imap.slices import FEW, slices
 from greenmail.imap.view import View
 from greenmail.storage.api import Mailbox, Table
 
@@ -28,25 +29,43 @@ def known_rows(mailbox: Mailbox, uids: Sequence[int]) -> Rows:
     )
 
 
+Column = Callable[[Mailbox, Sequence[int]], Sequence[int]]  # of `uids` (ascending): `dates_of` and its like
+
+
+def in_turns(mailbox: Mailbox, uids: Sequence[int], column: Column, breathe: Callable[[], None]) -> list[int]:
+    """`column` of as many as there are."""
+    found: list[int] = []
+    for some in slices(uids, FEW):
+        found += column(mailbox, some)
+        breathe()
+    return found
+
+
 def dates_of(mailbox: Mailbox, uids: Sequence[int]) -> Sequence[int]:
     """INTERNALDATE of each of `uids` (ascending) in seconds, -1 of one of which nothing is known any more."""
     mailbox.fill(uids, dates=True)
     rows = known_rows(mailbox, uids)
-    return _each(uids, rows, rows.dates)
+    return _each(uids, rows, rows.dates, -1)
 
 
 def sizes_of(mailbox: Mailbox, uids: Sequence[int]) -> Sequence[int]:
     """RFC822.SIZE of each of `uids` (ascending), -1 of one of which nothing is known any more."""
     mailbox.fill(uids, sizes=True)
     rows = known_rows(mailbox, uids)
-    return _each(uids, rows, rows.sizes)
+    return _each(uids, rows, rows.sizes, -1)
 
 
-def _each(uids: Sequence[int], rows: Rows, column: Sequence[int]) -> Sequence[int]:
+def modseqs_in(mailbox: Mailbox, uids: Sequence[int]) -> Sequence[int]:
+    """The mod-sequence of each of `uids` (ascending), 0 of one of which nothing is known any more."""
+    rows = known_rows(mailbox, uids)
+    return _each(uids, rows, rows.modseqs, 0)
+
+
+def _each(uids: Sequence[int], rows: Rows, column: Sequence[int], unknown: int) -> Sequence[int]:
     if len(rows.uids) == len(uids):
         return column
     known = dict(zip(rows.uids, column, strict=True))
-    return [known.get(uid, -1) for uid in uids]
+    return [known.get(uid, unknown) for uid in uids]
 
 
 def live_rows(table: Table, uids: Sequence[int]) -> Sequence[int]:

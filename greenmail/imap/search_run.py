@@ -7,7 +7,7 @@ and then all such keys of the command are answered by the one reading.
 A message that somebody else has expunged matches nothing, not even NOT: nobody could do anything with it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -31,6 +31,7 @@ from greenmail.imap.search_key import (
     TextKey,
 )
 from greenmail.imap.session import Session
+from greenmail.imap.slices import slices
 from greenmail.message.decode import codec, decode_words, sent_date
 from greenmail.message.headers import values
 from greenmail.message.search import fold, lacks, look
@@ -91,13 +92,22 @@ class Search:
 
     def run(self) -> list[int]:
         """The UIDs found, ascending."""
-        found = self._evaluate(self.key, self._live(self.view.uids.tolist()))
-        return [uid for uid in found if uid not in self.lost]
+        found = self._evaluate(self.key, self._live())
+        return self._without(found, self.lost) if self.lost else found
 
-    def _live(self, uids: list[int]) -> list[int]:
-        """Those of `uids` that are still in the mailbox."""
-        rows = live_rows(self.mailbox.table, uids)
-        return uids if isinstance(rows, range) else [uid for uid, row in zip(uids, rows, strict=True) if row >= 0]
+    def _without(self, uids: list[int], others: Collection[int]) -> list[int]:
+        """Those of `uids` that are not in `others`."""
+        return self._in_blocks(uids, lambda block: [uid for uid in block if uid not in others])
+
+    def _live(self) -> list[int]:
+        """The messages of the view that are still in the mailbox."""
+        found: list[int] = []
+        for some in slices(self.view.uids):
+            uids = list(some)
+            rows = live_rows(self.mailbox.table, uids)
+            found += uids if isinstance(rows, range) else [uid for uid, row in zip(uids, rows, strict=True) if row >= 0]
+            self.session.breathe()
+        return found
 
     def _evaluate(self, key: Key, uids: list[int]) -> list[int]:
         """Those of `uids` that match; ascending, as `uids` are."""
@@ -117,11 +127,11 @@ class Search:
                 return self._in_blocks(uids, lambda block: self._with_flag(flag, block, present=False))
             case NotKey(inner):
                 matching = set(self._evaluate(inner, uids))
-                return [uid for uid in uids if uid not in matching]
+                return self._without(uids, matching)
             case SetKey(seqs, uid):
                 # Lenient: a number beyond the last message matches nothing; RFC 9051 9 would rather have BAD.
                 named = set(self.view.between(message_ranges(self.session, seqs, uid), uid))
-                return [one for one in uids if one in named]
+                return self._in_blocks(uids, lambda block: [one for one in block if one in named])
             case FlagKey(flag):
                 return self._in_blocks(uids, lambda block: self._with_flag(flag, block, present=True))
             case RowKey():
@@ -139,9 +149,9 @@ class Search:
         rest = uids
         for key in sorted(keys, key=_cost):
             found.update(self._evaluate(key, rest))
-            rest = [uid for uid in rest if uid not in found]
+            rest = self._without(rest, found)
             self.session.breathe()
-        return [uid for uid in uids if uid in found]
+        return self._in_blocks(uids, lambda block: [uid for uid in block if uid in found])
 
     def _in_blocks(self, uids: list[int], test: Callable[[list[int]], Iterable[int]]) -> list[int]:
         if len(uids) <= BLOCK:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 SLICE = 4096
+FEW = 1024  # where more than some octet codes are run for each
 
 T = TypeVar("T")
 
 
-def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`items`, SLICE of them at a time."""
-    for start in range(0, len(items), SLICE):
-        yield items[start : start + SLICE]
+def slices(items: Sequence[T], size: int = SLICE) -> Iterator[Sequence[T]]:
+    """`items`, `size` of them at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def in_order(

@@ -1,12 +1,12 @@
 """SEARCH, RFC 9051 6.4.4; RFC 3501 6.4.4; return options RFC 4731 3.1; SAVE and "$" RFC 5182 2."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from greenmail.errors import BadSyntax, Refused, StorageError
-from greenmail.imap.columns import known_rows, numbers_of
+from greenmail.imap.columns import in_turns, modseqs_in, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import day_range, load_zone
@@ -27,6 +27,7 @@ from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import SEARCH_KEYS, Key, RowKey, date_key, search_keys, size_key
 from greenmail.imap.search_run import Search, check_charset, walk
 from greenmail.imap.session import Session
+from greenmail.imap.slices import SLICE, slices
 
 _PIECE = 65536  # octets written at once
 
@@ -79,11 +80,31 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
             session.saved = []  # RFC 9051 6.4.4.1: SAVE that ends in NO empties it
         raise
     modseqs = modseqs_of(session, request.key, found)
-    numbers = found if request.uid else numbers_of(selected(session), found)
+    numbers = known_as(session, found, request.uid)
     answer(session, request.returns, Found(request.uid, numbers, modseqs), b"" if session.rev2 else b"SEARCH")
     if saves:
-        session.saved = [found[place] for place in saved_places(len(found), request.returns or {})]
+        session.saved = picked(session, found, saved_places(len(found), request.returns or {}))
     return Ok("SEARCH completed")
+
+
+def known_as(session: Session, uids: list[int], uid: bool) -> list[int]:
+    """What the client knows the messages by: `uids` (ascending), or their sequence numbers."""
+    if uid:
+        return uids
+    found: list[int] = []
+    for some in slices(uids):
+        found += numbers_of(selected(session), some)
+        session.breathe()
+    return found
+
+
+def picked(session: Session, values: Sequence[int], places: Sequence[int]) -> list[int]:
+    """`values` at `places`, in that order."""
+    found: list[int] = []
+    for some in slices(places):
+        found += map(values.__getitem__, some)
+        session.breathe()
+    return found
 
 
 def answer(session: Session, returns: Returns | None, found: Found, plain: bytes) -> None:
@@ -101,8 +122,15 @@ def answer(session: Session, returns: Returns | None, found: Found, plain: bytes
         return
     if not options:
         options = {"ALL": (registry.SEARCH_RETURN_OPTS["ALL"], None)}
-    line = esearch_response(session.tag, found, options, registry.SEARCH_RETURN_OPTS)
+    is_long = len(found.numbers) > SLICE
+    line = (session.blocking if is_long else _at_once)(
+        esearch_response, session.tag, found, options, registry.SEARCH_RETURN_OPTS
+    )
     _write(session, (line[start : start + _PIECE] for start in range(0, len(line), _PIECE)))
+
+
+def _at_once(function: Callable[..., bytes], *args: Any) -> bytes:
+    return function(*args)
 
 
 def _write(session: Session, pieces: Iterable[bytes]) -> None:
@@ -119,9 +147,7 @@ def modseqs_of(session: Session, key: Key, uids: list[int]) -> list[int] | None:
     """
     if not any(isinstance(leaf, RowKey) and leaf.name == "MODSEQ" for leaf in walk(key)):
         return None
-    rows = known_rows(selected(session).mailbox, uids)
-    known = dict(zip(rows.uids, rows.modseqs, strict=True))
-    return [known.get(uid, 0) for uid in uids]
+    return in_turns(selected(session).mailbox, uids, modseqs_in, session.breathe)
 
 
 def _larger(session: Session, octets: Any, rows: Rows) -> Iterable[bool]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from greenmail.errors import Refused, StorageError
 from greenmail.imap import grammar
-from greenmail.imap.columns import dates_of, numbers_of, sizes_of
+from greenmail.imap.columns import dates_of, in_turns, sizes_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
-from greenmail.imap.commands.search import answer, modseqs_of, parse_returns
+from greenmail.imap.commands.search import answer, known_as, modseqs_of, parse_returns, picked
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.esearch import Found, Returns, saved_places
 from greenmail.imap.message_set import selected
@@ -98,33 +98,15 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
         if saves:
             session.saved = []  # RFC 9051 6.4.4.1
         raise
-    numbers = _known_as(session, uids, request.uid)
+    numbers = known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, request.key, uids)
-    found = Found(request.uid, _picked(session, numbers, order), modseqs and _picked(session, modseqs, order))
+    found = Found(request.uid, picked(session, numbers, order), modseqs and picked(session, modseqs, order))
     answer(session, request.returns, found, b"SORT")
     if saves:
-        session.saved = sorted(uids[order[place]] for place in saved_places(len(order), request.returns or {}))
+        places = saved_places(len(order), request.returns or {})
+        # Most often everything, which is in order already.
+        session.saved = uids if len(places) == len(order) else sorted(uids[order[place]] for place in places)
     return Ok("SORT completed")
-
-
-def _known_as(session: Session, uids: list[int], uid: bool) -> list[int]:
-    """What the client knows the messages by."""
-    if uid:
-        return uids
-    found: list[int] = []
-    for some in slices(uids):
-        found += numbers_of(selected(session), some)
-        session.breathe()
-    return found
-
-
-def _picked(session: Session, values: Sequence[int], order: Sequence[int]) -> list[int]:
-    """`values` in `order`."""
-    found: list[int] = []
-    for some in slices(order):
-        found += map(values.__getitem__, some)
-        session.breathe()
-    return found
 
 
 def _order(session: Session, uids: list[int], criteria: Sequence[Criterion]) -> list[int]:
@@ -161,20 +143,13 @@ class _Columns:
         """A field of the records."""
         return self._fields[place]
 
-    def _by_slices(self, column: Callable[[Mailbox, Sequence[int]], Sequence[int]]) -> list[int]:
-        found: list[int] = []
-        for some in slices(self._uids):
-            found += column(self._mailbox, some)
-            self._session.breathe()
-        return found
-
     def arrival(self) -> Values:
         """INTERNALDATE, in seconds."""
-        return self._by_slices(dates_of)
+        return in_turns(self._mailbox, self._uids, dates_of, self._session.breathe)
 
     def size(self) -> Values:
         """RFC822.SIZE."""
-        return self._by_slices(sizes_of)
+        return in_turns(self._mailbox, self._uids, sizes_of, self._session.breathe)
 
     def date(self) -> Values:
         """Sent date, in seconds; INTERNALDATE of a message that has none. RFC 5256 2.2."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenmail.imap import grammar, threads
-from greenmail.imap.columns import dates_of, numbers_of
+from greenmail.imap.columns import dates_of, in_turns, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.message_set import selected
@@ -60,7 +60,7 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     messages: list[threads.Message] = []
     numbers: list[int] = []
     for some, records in zip(slices(uids), record_slices(session, view.mailbox, uids), strict=True):
-        arrived = dates_of(view.mailbox, some)
+        arrived = in_turns(view.mailbox, some, dates_of, session.breathe)
         known = numbers_of(view, some) if not request.uid else some
         made = session.blocking(_messages, records, arrived)
         messages += [message for message in made if message is not None]
