@@ -106,8 +106,9 @@ class FetchModifier:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """The arguments of FETCH. Modifiers add to the last three: `choose` takes some of the messages of the set, `keep`
-    says which of these are answered, and `before` runs just before the first answer."""
+    """The arguments of FETCH. Modifiers add to the last four: `choose` takes some of the messages of the set; `among`
+    gives UIDs, ascending, and no others are answered; `keep` says which of these are, and `before` runs just before.
+    """
 
     uid: bool
     seqs: SequenceSet
@@ -116,6 +117,7 @@ class FetchRequest:
     keep: tuple[Callable[[Rows], Iterable[bool]], ...] = field(default=())
     before: tuple[Callable[[Session], None], ...] = field(default=())
     choose: tuple[Callable[[list[int]], list[int]], ...] = field(default=())
+    among: Callable[[], Sequence[int]] | None = None
 
 
 def named(item: Item) -> FetchAtt:

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greenmail.errors import BadSyntax
+from greenmail.imap.commands import fetch
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext.qresync import _absent, _last_match, parse_known
 from greenmail.imap.sequence_set import compact, ranges_of
@@ -130,6 +131,25 @@ def test_what_comes_while_select_answers_is_news(tmp_path: Path, monkeypatch: py
         known = state(engine.talk(enabled(engine), b"s EXAMINE INBOX\r\n"))
     lines = resynchronized(engine, enabled(engine), known)
     assert len(lines) == 1 and lines[0].startswith(b"* 2 FETCH (UID 2 FLAGS (\\Seen \\Recent)")
+
+
+@pytest.mark.parametrize("few", [0, 4096])
+def test_changedsince_is_the_same_for_few_and_for_many(
+    few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By numbers, by UIDs, and by "$"; numbers that are not there are BAD."""
+    monkeypatch.setattr(fetch, "FEW", few)
+    engine = made("memory", tmp_path, 9)
+    wire = enabled(engine)
+    _, modseq = state(engine.talk(wire, b"s SELECT INBOX\r\n"))
+    remove(engine.backend.outside, "INBOX", [1, 2])
+    engine.talk(wire, b"n NOOP\r\nc UID SEARCH RETURN (SAVE) UID 4:6\r\n")
+    change_flags(engine.backend.outside, "INBOX", [3, 5, 8], "+FLAGS", frozenset({"\\Seen"}))
+    engine.talk(wire, b"n NOOP\r\n")
+    for command, uids in (("FETCH 2:7", "5 8"), ("UID FETCH 1:5,9", "3 5"), ("FETCH $", "5"), ("UID FETCH 8:*", "8")):
+        answer = engine.talk(wire, b"f %b UID (CHANGEDSINCE %d)\r\n" % (command.encode(), modseq))
+        assert re.findall(rb"FETCH \(UID (\d+)", answer) == uids.encode().split() and b"f OK" in answer, answer
+    assert engine.talk(wire, b"f FETCH 2:8 UID (CHANGEDSINCE %d)\r\n" % modseq).startswith(b"f BAD")
 
 
 class FakeView:

@@ -36,7 +36,7 @@ from greenmail.imap.fetch_att import (
     parse_body,
     parse_body_peek,
 )
-from greenmail.imap.message_set import message_uids, selected
+from greenmail.imap.message_set import message_uids, named_among, selected
 from greenmail.imap.news import tells_modseq
 from greenmail.imap.octets import Answer, Message, add_section, from_records, wanted_kinds
 from greenmail.imap.response import REASON_CODES, Completion, No, Ok
@@ -50,6 +50,7 @@ from greenmail.storage.api import SEEN, CacheKind, FlagAction, FlagChange, Flags
 CHUNK = 256  # messages whose columns are answered at once
 RENDERED_CHUNK = 128  # messages that are made ready at once: a BODYSTRUCTURE may have a megabyte
 SEEN_CHUNK = 64  # messages that are marked \\Seen before they are sent: the client may go away
+FEW = 4096  # messages that are looked up one by one in a set
 JOINED = 1 << 20  # octets that are answered in one piece
 CHUNK_OCTETS = 1 << 20  # of messages that a chunk marks \Seen before it sends them
 
@@ -87,10 +88,21 @@ def run_fetch(session: Session, request: FetchRequest) -> Completion:
             item.begin(session)
     for begin in request.before:
         begin(session)
+    return fetch_uids(session, request, _chosen(session, request))
+
+
+def _chosen(session: Session, request: FetchRequest) -> list[int]:
+    """The messages of the set, as far as modifiers leave them."""
+    among = request.among() if request.among is not None else None
+    if among is not None and len(among) <= FEW and not request.choose:
+        return named_among(session, request.seqs, request.uid, among)
     uids = message_uids(session, request.seqs, request.uid)
     for choose in request.choose:
         uids = choose(uids)
-    return fetch_uids(session, request, uids)
+    if among is None:
+        return uids
+    known = set(among)
+    return [uid for uid in uids if uid in known]
 
 
 def fetch_uids(session: Session, request: FetchRequest, uids: list[int]) -> Completion:

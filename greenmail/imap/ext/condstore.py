@@ -6,7 +6,6 @@ SELECT writes HIGHESTMODSEQ or NOMODSEQ itself, and STORE has UNCHANGEDSINCE; bo
     search-modsequence  = "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -70,15 +69,10 @@ def _apply_changedsince(session: Session, request: FetchRequest, since: int) -> 
     def changed(rows: Rows) -> Iterable[bool]:
         return [modseq > since for modseq in rows.modseqs]
 
-    def choose(uids: list[int]) -> list[int]:
-        recent = selected(session).mailbox.changes(since).changed
-        if len(recent) > len(uids) >> 4:
-            known = set(recent)
-            return [uid for uid in uids if uid in known]
-        places = [(uid, bisect_left(uids, uid)) for uid in recent]
-        return [uid for uid, place in places if place < len(uids) and uids[place] == uid]
+    def among() -> list[int]:
+        return selected(session).mailbox.changes(since).changed
 
-    return replace(request, items=items, keep=(*request.keep, changed), choose=(*request.choose, choose))
+    return replace(request, items=items, keep=(*request.keep, changed), among=among)
 
 
 def _parse_search(cur: Cursor, table: Mapping[str, SearchKey]) -> Key:

@@ -70,7 +70,7 @@ def _apply_fetch(session: Session, request: FetchRequest, page: Page) -> FetchRe
         places = page.places(len(uids))
         return uids[places.start : places.stop]
 
-    return replace(request, choose=(choose, *request.choose))
+    return replace(request, choose=(*request.choose, choose))
 
 
 FEATURE = Feature(
