@@ -122,7 +122,7 @@ def test_imapclient_with_mod_sequences(site: Site) -> None:
         before = client.select_folder("INBOX")[b"HIGHESTMODSEQ"]
         uids = client.search()
         client.add_flags(uids[:2], ["$Label1"])
-        changed = client.fetch(uids, ["FLAGS"], ["CHANGEDSINCE %d" % before])
+        changed = client.fetch(uids, ["FLAGS"], [f"CHANGEDSINCE {before}"])
         assert sorted(changed) == uids[:2] and all(item[b"MODSEQ"][0] > before for item in changed.values())
         assert client.search(["MODSEQ", str(before + 1)]).modseq > before
         client.delete_messages(uids[:1])

@@ -199,6 +199,7 @@ def everything():
     metrics.handshake("imap", "ok")
     metrics.command("imap", "NOOP", "ok", 0.1)
     metrics.watch_fallback("limit")
+    metrics.degraded("no-events", 1)
     metrics.index_rebuild("missing")
     metrics.process_restart("worker")
     metrics.register_timeout()

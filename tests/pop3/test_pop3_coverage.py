@@ -6,8 +6,9 @@ What surprising clients do is in `test_pop3_session.py`; this is one plain good 
 import base64
 
 import pytest
-from greenmail.auth.logins import Patience
 from harness.engine import remove
+
+from greenmail.auth.logins import Patience
 
 from .pop3_host import LOGIN, Host
 

@@ -3,10 +3,11 @@
 import base64
 
 import pytest
-from .pop3_host import Host
 from scramp import ScramClient
 
 from greenmail.auth.sasl import MECHANISMS
+
+from .pop3_host import Host
 
 NAME = b"SCRAM-SHA-256"
 
