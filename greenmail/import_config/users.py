@@ -38,13 +38,16 @@ def carry(root: Block, draft: Draft) -> Home:
     _clear_text(root, draft)
     mechanisms = [name for name in words(root.take("auth_mechanisms", "plain")) if name.lower() not in _MECHANISMS]
     if mechanisms:
-        text = "GreenMail has PLAIN and LOGIN, over TLS: clients that are set to another one must be set to these"
+        text = (
+            "GreenMail has PLAIN, LOGIN and SCRAM, over TLS: clients that are set to another one must be set to these"
+        )
         draft.leave("auth_mechanisms", " ".join(mechanisms), text)
     passwd_file = _passdbs(root, draft)
+    _separator(root, draft)
     return _userdbs(root, draft, passwd_file, lower_cased)
 
 
-_MECHANISMS = ("plain", "login")
+_MECHANISMS = ("plain", "login", "scram-sha-1", "scram-sha-256", "scram-sha-1-plus", "scram-sha-256-plus")
 
 
 def _names(root: Block, draft: Draft) -> bool:
@@ -78,9 +81,9 @@ def _passdbs(root: Block, draft: Draft) -> str:
         args = block.take("args")
         where = f"passdb {driver}"
         if block.is_on("deny"):
-            draft.leave(where, args, "these users may not log in: add nologin to their lines in the passwd-file")
+            _other_file(draft, "deny-file", where, args, driver)
         elif block.is_on("master"):
-            draft.leave(where, args, "GreenMail has no master users")
+            _other_file(draft, "master-passwd-file", where, args, driver)
         elif driver == "passwd-file" and not found:
             found = _passwd_file(draft, where, args)
         elif driver == "passwd-file":
@@ -89,6 +92,29 @@ def _passdbs(root: Block, draft: Draft) -> str:
             text = _MAKE_USERS + _DRIVERS.get(driver, _OTHERWISE)
             draft.leave(where, args, text, Weight.TO_DO if found else Weight.FIRST)
     return found
+
+
+def _other_file(draft: Draft, key: str, where: str, args: str, driver: str) -> None:
+    """Of master users, or of users who are denied: there is one of each."""
+    options, file = arguments(args)
+    if driver != "passwd-file" or key in draft.settings or options.keys() - {"scheme"} or "%" in file:
+        draft.leave(where, args, f"GreenMail takes one file, whose path has no variables: write one, and set {key}")
+        return
+    if key == "master-passwd-file" and options.get("scheme", "CRYPT").upper() != "CRYPT":
+        text = "a password without {SCHEME} is taken for CRYPT: write this scheme before each that has none"
+        draft.leave(f"{where}/scheme", options["scheme"], text)
+    draft.settings[key] = file
+
+
+def _separator(root: Block, draft: Draft) -> None:
+    """Of `user*master`; Dovecot has none unless it is set."""
+    separator = root.take("auth_master_user_separator")
+    if "master-passwd-file" not in draft.settings:
+        return
+    if len(separator) > 1 or separator.isalnum() or separator in tuple("@.-_ /"):
+        draft.leave("auth_master_user_separator", separator, "set master-separator to another character, such as *")
+    else:
+        draft.settings["master-separator"] = separator
 
 
 def _passwd_file(draft: Draft, where: str, args: str) -> str:

@@ -19,6 +19,7 @@ from greenmail.import_config.draft import Weight
 USERS = "passdb {\n driver = passwd-file\n args = /etc/dovecot/users\n}\n"
 TLS = "ssl_cert = </etc/cert.pem\nssl_key = </etc/key.pem\n"
 MAIL = "mail_location = maildir:/var/vmail/%d/%n\n"
+MASTER = "passdb {\n driver = passwd-file\n args = /etc/masters\n master = yes\n}\n"
 
 
 def settings(text: str) -> dict[str, Any]:
@@ -177,6 +178,11 @@ def test_listeners(text: str, expected: dict[str, tuple[list[str], bool]]) -> No
         ("pop3_reuse_xuidl = yes", "pop3_reuse_xuidl", Weight.FIRST),
         ("pop3_uidl_format = %v", "pop3_uidl_format", Weight.FIRST),
         ("auth_mechanisms = plain cram-md5", "auth_mechanisms", Weight.TO_DO),
+        (MASTER.replace("passwd-file", "pam"), "passdb pam", Weight.TO_DO),
+        (MASTER.replace("/etc/masters", "/etc/%d/masters"), "passdb passwd-file", Weight.TO_DO),
+        (MASTER + MASTER, "passdb passwd-file", Weight.TO_DO),
+        (MASTER.replace("/etc/m", "scheme=SHA256 /etc/m"), "passdb passwd-file/scheme", Weight.TO_DO),
+        (MASTER + "auth_master_user_separator = .", "auth_master_user_separator", Weight.TO_DO),
         ("mail_uid = no-such-user-here", "user", Weight.FIRST),
         ("namespace inbox {\n inbox = yes\n separator = \\\n}", "separator", Weight.FIRST),
         ("service lmtp {\n unix_listener /x {\n mode = 0600\n }\n}", "service lmtp/unix_listener /x/mode",
@@ -190,6 +196,25 @@ def test_what_is_not_carried_over_is_named(text: str, setting: str, weight: Weig
     assert dropped(text)[setting] is weight
     assert setting in convert(text).yaml
     settings(text)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (MASTER, {"master-passwd-file": "/etc/masters", "master-separator": ""}),
+        (
+            MASTER + "auth_master_user_separator = *",
+            {"master-passwd-file": "/etc/masters", "master-separator": "*"},
+        ),
+        (MASTER.replace("master = yes", "deny = yes"), {"deny-file": "/etc/masters"}),
+        ("auth_master_user_separator = *", {}),
+        ("auth_mechanisms = plain login scram-sha-256", {}),
+    ],
+)
+def test_masters_and_who_is_denied(text: str, expected: dict[str, Any]) -> None:
+    found = settings(text)
+    assert {key: found[key] for key in found if key.startswith(("master", "deny", "sasl"))} == expected
+    assert not {"auth_mechanisms", "auth_master_user_separator"} & dropped(text).keys()
 
 
 def test_a_plain_site_is_ready() -> None:
