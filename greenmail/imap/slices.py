@@ -25,7 +25,7 @@ def in_order(
 ) -> list[T]:
     """`sorted(items, key=key, reverse=reverse)`: merged of sorted slices if it is long."""
     pieces = []
-    for some in slices(items):
+    for some in slices(items, FEW):
         pieces.append(sorted(some, key=key, reverse=reverse))
         breathe()
     if len(pieces) < 2:
