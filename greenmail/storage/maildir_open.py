@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 
+from greenmail import metrics
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import dovecot_index
 from greenmail.storage.courier import Imported, import_mailbox, is_courier
@@ -46,7 +47,9 @@ def open_box(context: Context, place: Place, name: str) -> Box:
 def _begin(box: Box) -> None:
     with refusing("The mailbox cannot be opened"):
         _wait_until_made(box)
-        if not _load(box):
+        why_not = _load(box)
+        if why_not:
+            metrics.index_rebuild(why_not)
             _build(box)
     look(box)
 
@@ -61,23 +64,27 @@ def _wait_until_made(box: Box) -> None:
         box.context.runtime.sleep(_CREATE_STEP)
 
 
-def _load(box: Box) -> bool:
-    """Take the index files' word, if they are of this mailbox; no lock, no listing."""
+def _load(box: Box) -> str:
+    """Take the index files' word, if they are of this mailbox; no lock, no listing. Else why they are not taken.
+
+    "missing", "damaged" or "foreign", for the metrics.
+    """
     box.uidlist.remember(*(read_uidnext(box.files, box.data_path) or (0, 1)))
     place = box.place
     is_made_up = False
     if place.index_root and (box.refresh_uidlist(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
         if not box.read_only:
-            return False
+            return "missing"
         _read_only_uidlist(box)
         is_made_up = True
     index_files = _index_files(box)
-    index = box.offload(index_files.size() > LARGE_FILE, index_files.load)
+    size = index_files.size()
+    index = box.offload(size > LARGE_FILE, index_files.load)
     # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
     is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(place)
     if index is None or is_newer:
         index_files.close()
-        return False
+        return "foreign" if is_newer else "damaged" if size else "missing"
     box.index_files, box.index = index_files, index
     box.keeps_index = box.read_only and bool(place.index_root)
     if is_made_up:
@@ -86,8 +93,8 @@ def _load(box: Box) -> bool:
     box.uidlist.remember(index.uidvalidity, index.uidnext)
     box.refresh_keywords()
     if index.times[4:] == [*box.uidlist_print(), *box.overflow.print()]:
-        return True
-    return _agrees(box)
+        return ""
+    return "" if _agrees(box) else "foreign"
 
 
 def _has_uidlist(place: Place) -> bool:

@@ -815,3 +815,19 @@ def test_no_keyword_can_be_added_when_letters_and_the_file_beside_them_are_used_
     assert not inbox.can_add_keywords
     with pytest.raises(StorageError, match="too many keywords"):
         inbox.store([1], FlagChange(FlagAction.ADD, frozenset({"onemore"})))
+
+
+def test_each_index_that_is_made_anew_is_counted_with_its_reason(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr("greenmail.metrics.index_rebuild", reasons.append)
+    site.deliver()
+
+    def reopened() -> list[str]:
+        reasons.clear()
+        site.inbox().close()
+        return list(reasons)
+
+    assert reopened() == ["missing"]
+    assert reopened() == []
+    (site.path / "greenmail.index").write_bytes(b"x" * 100)
+    assert reopened() == ["damaged"]
