@@ -57,33 +57,26 @@ NOTHING = Summary(lacking=dict.fromkeys(HASHES, (0, "")))  # of users of whom th
 
 def summary(users: Iterable[tuple[str, str]]) -> Summary:
     """Of users with their stored passwords."""
-    kinds: dict[str, Counter[Kind]] = {name: Counter() for name in HASHES}
+    counted: dict[str, Counter[tuple[int, int, bool]]] = {name: Counter() for name in HASHES}
     lacking: dict[str, tuple[int, str]] = {}
     for user, stored in users:
-        if _is_locked(stored):  # nobody comes in with that, by whatever mechanism
+        scheme, encoding, data = schemes.split(stored)
+        if scheme not in _PLAIN and data[:1] in ("", "*", "!"):  # locked, as in shadow(5): nobody comes in with that
             continue
-        for name, counter in kinds.items():
-            kind = _kind(stored, name)
-            if kind is None:
+        is_plain = scheme in _PLAIN and schemes.plain(stored) is not None
+        for name, counter in counted.items():
+            keys = _stored_keys(stored, name) if scheme == name and not encoding else None
+            if is_plain:
+                counter[_DERIVED_ROUNDS, _DERIVED_SALT, True] += 1
+            elif keys is not None:
+                counter[keys.iterations, len(keys.salt), False] += 1
+            else:
                 count, first = lacking.get(name, (0, user))
                 lacking[name] = (count + 1, first)
-            else:
-                counter[kind] += 1
-    return Summary({name: dict(counter) for name, counter in kinds.items() if counter}, lacking)
-
-
-def _is_locked(stored: str) -> bool:
-    """As in shadow(5)."""
-    scheme, _, data = schemes.split(stored)
-    return scheme not in _PLAIN and data[:1] in ("", "*", "!")
-
-
-def _kind(stored: str, mechanism: str) -> Kind | None:
-    scheme, encoding, _ = schemes.split(stored)
-    if scheme in _PLAIN:
-        return Kind() if schemes.plain(stored) else None
-    keys = _stored_keys(stored, mechanism) if scheme == mechanism and not encoding else None
-    return None if keys is None else Kind(keys.iterations, len(keys.salt), False)
+    kinds = {
+        name: {Kind(*kind): count for kind, count in counter.items()} for name, counter in counted.items() if counter
+    }
+    return Summary(kinds, lacking)
 
 
 def keys_of(stored: str, mechanism: str, salt: bytes) -> Keys | None:
