@@ -12,7 +12,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from greenmail.imap import registry  # noqa: E402 # the project is found through sys.path, which stands before it
+from greenmail.auth.sasl import MECHANISMS  # noqa: E402 # the project is found through sys.path, which stands before it
+from greenmail.auth.scram import HASHES  # noqa: E402 # as above
+from greenmail.imap import registry  # noqa: E402 # as above
 from greenmail.imap.command import ANY, AUTHENTICATED, NOT_AUTHENTICATED, SELECTED, Command  # noqa: E402 # as above
 from greenmail.imap.session import Services, Session  # noqa: E402 # as above
 from greenmail.runtime import direct  # noqa: E402 # as above
@@ -35,12 +37,22 @@ class Line:
     can_start_tls: bool
     trusted: bool = False
     can_compress: bool = True
+    end_point: bytes = b"a hash of the certificate"
+
+
+class Everybody:
+    """Users who can all use every mechanism."""
+
+    def scram(self) -> frozenset[str]:
+        return frozenset(HASHES)
 
 
 def session(secure: bool, logged_in: bool, **services: Any) -> Session:
     nothing: Any = None
     wire: Any = Line(secure, can_start_tls=not secure)
-    made = Session(wire, Services(direct(), nothing, nothing, nothing, **services), "s1")
+    everybody: Any = Everybody()
+    services.setdefault("mechanisms", tuple(MECHANISMS))
+    made = Session(wire, Services(direct(), everybody, nothing, nothing, **services), "s1")
     made.account = object() if logged_in else nothing  # type: ignore[assignment] # only whether there is one matters
     return made
 
