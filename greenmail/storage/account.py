@@ -389,6 +389,22 @@ class MaildirAccount:
             with refusing("The control directory cannot be made"):
                 self._places.make(place.control)
         self._metadata(name).change(values, most)
+        if name:
+            self._touch(name)
+
+    def _touch(self, name: str) -> None:
+        """The annotations are written, whatever becomes of this."""
+        try:
+            mailbox = self._open(name)
+        except StorageError as error:
+            log.warning("touch user=%r mailbox=%r error=%r", self.user, name, error.text)
+            return
+        try:
+            mailbox.touch()
+        except StorageError as error:
+            log.warning("touch user=%r mailbox=%r error=%r", self.user, name, error.text)
+        finally:
+            mailbox.close()
 
     def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
         """A mailbox is for just this, and no other for any of it."""

@@ -291,6 +291,9 @@ class Mailbox(Protocol):
     def move(self, uids: Sequence[int], target: "Mailbox") -> list[tuple[int, int]]:
         """Copy, then remove what was copied; pairs of source and target UID. RFC 6851."""
 
+    def touch(self) -> None:
+        """The mailbox changed, though none of its messages: a higher mod-sequence. RFC 7162 3.2, of SETMETADATA."""
+
     def guids(self, uids: Sequence[int]) -> list[str]:
         """What names the content of each of `uids`, here and in every copy, for ever; empty for one that is gone."""
 
@@ -478,10 +481,7 @@ class Account(Protocol):
         """The annotations of a mailbox (of the server: empty name), by entry in lower case. RFC 5464 3.2."""
 
     def set_metadata(self, name: str, values: Mapping[str, bytes | None], most: int) -> None:
-        """Set annotations, remove those that are None: all or none; on disk when it returns. RFC 5464 4.3.
-
-        Raises NOT_FOUND, LIMIT (more than `most`), CANNOT (private ones, where the user can have none).
-        """
+        """Set, or remove those that are None; all or none. RFC 5464 4.3. Raises NOT_FOUND, LIMIT (`most`), CANNOT."""
 
     def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
         """A mailbox (empty name: none) is for just this, and no other for any of it. RFC 6154 5.4. Raises NOT_FOUND."""

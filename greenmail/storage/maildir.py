@@ -312,6 +312,13 @@ class MaildirMailbox:
 
     # POP3 and news
 
+    def touch(self) -> None:
+        """The mailbox changed, though none of its messages."""
+        try:
+            maildir_write.touch(self.box)
+        finally:
+            self._mirror()
+
     def guids(self, uids: Sequence[int]) -> list[str]:
         """The uidlist's G of each message, or its base name."""
         box, table = self.box, self.table

@@ -64,9 +64,13 @@ class Change:
         """`next`, `recent`, `times` or `letters`."""
         self._batch[key] = value
 
+    def touched(self) -> None:
+        """Nothing of its messages changed, but the mailbox did."""
+        self.seen = True
+
     @property
     def is_empty(self) -> bool:
-        return not self._batch
+        return not self._batch and not self.seen
 
     @property
     def length(self) -> int:

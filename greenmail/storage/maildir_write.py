@@ -329,6 +329,15 @@ def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
     return removed
 
 
+def touch(box: Box) -> None:
+    """`api.Mailbox.touch`."""
+    with box.locked():
+        freshen(box)
+        change = Change()
+        change.touched()
+        box.commit(change)
+
+
 def drop(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
     """Journal which files went; their UIDs. What was not unlinked is settled as it was found."""
     gone = [outcome.uid for outcome in outcomes if outcome.done]

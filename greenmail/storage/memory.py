@@ -214,6 +214,10 @@ class MemoryAccount:
         if len(new) > max(most, len(old)):
             raise StorageError(Reason.LIMIT, f"There can be no more than {most} annotations here.")
         self._metadata[name] = new
+        if name:
+            mailbox = self.open(name)
+            mailbox.touch()
+            mailbox.close()
 
     def set_special_use(self, name: str, special_use: Iterable[str]) -> None:
         if self.user != self.owner:

@@ -277,6 +277,11 @@ class MemoryMailbox:
         self._remove([uid for uid, _ in pairs])
         return pairs
 
+    def touch(self) -> None:
+        self._writable()
+        self._next_modseq()
+        self._notify()
+
     def guids(self, uids: Sequence[int]) -> list[str]:
         return [self._guids.get(uid, "") for uid in uids]
 

@@ -249,6 +249,10 @@ class MountedMailbox:
 
     # POP3 and news
 
+    def touch(self) -> None:
+        """The mailbox changed, though none of its messages."""
+        self.inner.touch()
+
     def guids(self, uids: Sequence[int]) -> list[str]:
         """What names the content of each message."""
         return self.inner.guids(uids)

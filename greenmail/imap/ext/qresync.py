@@ -8,7 +8,7 @@ Expunges are remembered by the store, no more than `storage.history` keeps. Who 
 mod-sequence that the mailbox has not reached, is told of every UID that is not there (3.2.5.1, 3.2.6). VANISHED in
 place of EXPUNGE and HIGHESTMODSEQ behind it are `imap.news`; CLOSED (3.2.11) is written by SELECT, for everybody.
 
-What 3.2 wants of SETMETADATA, a higher mod-sequence of the mailbox, is not done: no answer tells annotations by it.
+SETMETADATA raises the mod-sequence of its mailbox (3.2): `storage.api.Mailbox.touch`.
 """
 
 from bisect import bisect_left, bisect_right

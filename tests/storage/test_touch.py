@@ -1,0 +1,23 @@
+"""A mailbox that changes without any of its messages: RFC 7162 3.2, of SETMETADATA."""
+
+from pathlib import Path
+
+from greenmail.runtime import direct
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
+
+
+def test_setting_an_annotation_raises_the_mod_sequence_for_good_and_for_everybody(tmp_path: Path) -> None:
+    settings = MaildirSettings(mail_path=str(tmp_path / "Maildir"))
+    first = MaildirStore(direct()).open_account("alice", settings)
+    second = MaildirStore(direct()).open_account("alice", settings)  # as another worker
+    here, there = first.open("INBOX"), second.open("INBOX")
+    before = here.modseq
+    first.set_metadata("INBOX", {"/private/comment": b"x"}, 10)
+    here.look()
+    there.look()
+    assert before < here.modseq == there.modseq
+    assert here.changes(before).changed == []
+    assert here.changes(before).expunged == []
+    again = MaildirStore(direct()).open_account("alice", settings).open("INBOX")
+    assert again.modseq == here.modseq
