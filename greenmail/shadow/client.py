@@ -160,13 +160,19 @@ def _connected(where: Place, trust: Trust, timeout: float) -> imaplib.IMAP4:
         return imaplib.IMAP4_SSL(where.host, where.port, ssl_context=trust.context(where), timeout=timeout)
     with contextlib.ExitStack() as on_error:
         imap = imaplib.IMAP4(where.host, where.port, timeout=timeout)
-        on_error.callback(imap.shutdown)
+        on_error.callback(_hang_up, imap)
         if "STARTTLS" in imap.capabilities:
             imap.starttls(trust.context(where))
         elif not trust.allows_clear_text(where):
             raise Refused(f"{where} offers no STARTTLS; --insecure sends passwords in clear text")
         on_error.pop_all()
         return imap
+
+
+def _hang_up(imap: imaplib.IMAP4) -> None:
+    """After a TLS handshake that failed there is no socket any more: that would hide why."""
+    with contextlib.suppress(OSError):
+        imap.shutdown()
 
 
 def _log_in(imap: imaplib.IMAP4, login: Login) -> None:

@@ -242,6 +242,9 @@ def test_encrypted_connections_and_whom_they_believe(scene: Scene, run: Run, alo
     status, document = run(*both)
     (failure,) = document["accounts"][0]["not-compared"]
     assert status == 2 and "certificate is not believed" in failure["text"] and "--insecure" in failure["text"]
+    status, document = run("--against", imap["imap"], "--ours", imap["imap"], "--user", "same")
+    (failure,) = document["accounts"][0]["not-compared"]
+    assert status == 2 and "certificate is not believed" in failure["text"]
     assert "tls=no" not in new.logged()
 
 
