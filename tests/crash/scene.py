@@ -277,6 +277,10 @@ def _read_where_others_made(world: World) -> Any:
     return read_by_another(world)
 
 
+# What `make check` tries of each kind; all the others wait for `make test`.
+DAILY = frozenset({"append", "store", "copy", "move", "expunge", "create", "fold"})
+
+
 def _in_directories(variant: str, is_long: bool) -> list[Operation]:
     """What differs where mailboxes are in directories one below the other."""
     return [

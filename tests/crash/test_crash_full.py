@@ -12,6 +12,8 @@ from crash.scene import body
 from support.server import Server, start
 from support.wire_client import Imap
 
+pytestmark = pytest.mark.slow
+
 _LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 4 * 512 + b"\r\n"
 
 

@@ -7,7 +7,7 @@ import pytest
 from crash.faults import KINDS
 from crash.image import DirectoryNode, scratch
 from crash.points import Stage, all_points, base_image, set_stage
-from crash.scene import OPERATIONS, Operation
+from crash.scene import DAILY, OPERATIONS, Operation
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def _every() -> Iterator[object]:
     for operation in OPERATIONS:
         for kind in KINDS:
             is_long = operation.is_long or kind in _SLOW or (operation.variant == "fs" and kind in ("short", "ENOSPC"))
-            marks = [pytest.mark.long] if is_long and (operation.name, kind) not in _QUICK else []
+            marks = [] if operation.name in DAILY else [pytest.mark.slow]
+            if is_long and (operation.name, kind) not in _QUICK:
+                marks.append(pytest.mark.long)
             yield pytest.param(operation, kind, marks=marks, id=f"{operation.name}-{kind}")
 
 

@@ -12,12 +12,20 @@ from crash.judge import Case, judge_power
 from crash.known import is_known
 from crash.points import Stage, base_image, fresh, set_stage, start
 from crash.power import Recorder, lay_out_with_inodes, states
-from crash.scene import BESIDE_OTHERS, OPERATIONS, Clock, Operation, look_at
+from crash.scene import BESIDE_OTHERS, DAILY, OPERATIONS, Clock, Operation, look_at
 
 _REBOOT = 60.0  # seconds
 
 _ALL = [*OPERATIONS, *BESIDE_OTHERS]
-_SOME = [pytest.param(one, marks=pytest.mark.long) if one.is_long or one.name == "create-fs" else one for one in _ALL]
+
+
+def _marks(operation: Operation) -> list[pytest.MarkDecorator]:
+    if operation.is_long or operation.name == "create-fs":
+        return [pytest.mark.long]
+    return [] if operation.name in DAILY else [pytest.mark.slow]
+
+
+_SOME = [pytest.param(one, marks=_marks(one)) for one in _ALL]
 StageOf = Callable[[Operation], Stage]
 
 

@@ -10,6 +10,8 @@ from crash.points import Stage, base_image, fresh, is_outdated, is_same_state, s
 from crash.restored import MOMENTS, REMOVING, Lost, Restoration, messages_of
 from crash.scene import Operation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:

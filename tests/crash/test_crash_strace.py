@@ -17,6 +17,8 @@ from crash.points import base_image, set_stage
 from crash.scene import OPERATIONS, Operation
 from crash.strace_child import MARK
 
+pytestmark = pytest.mark.slow
+
 _TESTS = Path(__file__).parents[1]
 # system call -> the layer's name for it
 _CHANGING = {

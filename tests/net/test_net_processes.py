@@ -266,6 +266,7 @@ def test_a_killed_parent_leaves_no_process_behind(serve):
         socket.create_connection(("127.0.0.1", server.imap), 5)
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_killed_after_its_grace(serve):
     server = ready(serve(workers=1, stop_grace=1))
     os.kill(workers(server)[0], signal.SIGSTOP)
@@ -326,6 +327,7 @@ def test_a_user_database_that_workers_cannot_read_is_told_at_the_start(serve_oth
     until(lambda: f"passwd-file path='{passwd}' cannot be read by uid=12345" in server.logged(), "the line")
 
 
+@pytest.mark.slow
 def test_silent_clients_of_the_metrics_port_do_not_keep_others_out(serve):
     server = ready(serve(workers=1))
     silent = [socket.create_connection(("127.0.0.1", server.metrics), PATIENCE) for _ in range(70)]

@@ -146,6 +146,7 @@ def quick_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [append, store, expunge, copy, move, claim, create, rename, build])
 def test_death_before_any_system_call(quick_path: Path, work: Callable[[MaildirAccount], None]) -> None:
     start = quick_path / "start" / "Maildir"
