@@ -278,7 +278,7 @@ def _read_where_others_made(world: World) -> Any:
 
 
 # What `make check` tries of each kind; all the others wait for `make test`.
-DAILY = frozenset({"append", "store", "copy", "move", "expunge", "create", "fold"})
+DAILY = frozenset({"append", "store", "move", "expunge"})
 
 
 def _in_directories(variant: str, is_long: bool) -> list[Operation]:

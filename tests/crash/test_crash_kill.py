@@ -61,6 +61,7 @@ def _kill_often(rounds: int) -> Ledger:
     return ledger
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_the_server_is_killed(record_property: Callable[[str, object], None]) -> None:
     ledger = _kill_often(_FEW)
     record_property("kills", _FEW)
