@@ -59,6 +59,8 @@ def look(box: Box) -> None:
             _look(box)
             return
         except StorageError as error:
+            if error.reason is Reason.NOT_FOUND:
+                box.check()  # GONE, if the mailbox went in the midst of the look
             if not is_stale(error):
                 raise
             log.info("stale mailbox=%r error=%r", box.name, error.text)

@@ -831,3 +831,23 @@ def test_each_index_that_is_made_anew_is_counted_with_its_reason(site: Site, mon
     assert reopened() == []
     (site.path / "greenmail.index").write_bytes(b"x" * 100)
     assert reopened() == ["damaged"]
+
+
+def test_a_mailbox_that_goes_in_the_midst_of_a_look_is_gone(site: Site) -> None:
+    account = site.worker()
+    account.create("Box")
+    box = account.open("Box")
+    path, moved = site.path / ".Box", site.path / "..moved"
+    call = site.call
+
+    def renamed_before_it_is_listed(name: str, function: Any, *args: Any) -> Any:
+        if name == "listdir" and path.exists():
+            os.rename(path, moved)
+        return call(name, function, *args)
+
+    assert isinstance(box, MaildirMailbox)
+    box.box.files._call = renamed_before_it_is_listed
+    with pytest.raises(StorageError) as refused:
+        box.look()
+    assert moved.exists(), "nothing was listed"
+    assert refused.value.reason is Reason.GONE
