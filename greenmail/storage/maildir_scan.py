@@ -2,8 +2,7 @@
 
 The remembered state of the directories, `Index.times`, is a list of nanoseconds:
 
-    mtime of new/, due of new/, mtime of cur/, due of cur/, and of the uidlist: inode, size, mtime; and the same of the
-    keywords without letters
+    mtime of new/, due of new/, mtime of cur/, due of cur/; of the uidlist and of `OverflowKeywords`: inode, size, mtime
 
 mtime: as it was before the directory was last listed. due: 0 if that listing came at least 2 s after the mtime, so
 that an equal mtime proves that nothing changed; else the moment from which one more listing gives that certainty.
@@ -56,8 +55,7 @@ def look(box: Box) -> None:
     """Take up what anyone changed. Raises GONE."""
     for _ in range(_STALE_LOOKS):
         try:
-            _look(box)
-            return
+            return _look(box)
         except StorageError as error:
             if error.reason is Reason.NOT_FOUND:
                 box.check()  # GONE, if the mailbox went in the midst of the look
