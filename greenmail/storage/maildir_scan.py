@@ -4,9 +4,8 @@ The remembered state of the directories, `Index.times`, is a list of nanoseconds
 
     mtime of new/, due of new/, mtime of cur/, due of cur/; of the uidlist and of `OverflowKeywords`: inode, size, mtime
 
-mtime: as it was before the directory was last listed. due: 0 if that listing came at least 2 s after the mtime, so
-that an equal mtime proves that nothing changed; else the moment from which one more listing gives that certainty.
-
+mtime: before the directory was last listed. due: 0 if that was at least 2 s later, so that an equal mtime proves that
+nothing changed; else the moment from which one more listing gives that certainty.
 `look` takes no lock while nothing changed. What is "new" or "gone" is concluded only from listings under the lock.
 """
 
@@ -55,7 +54,8 @@ def look(box: Box) -> None:
     """Take up what anyone changed. Raises GONE."""
     for _ in range(_STALE_LOOKS):
         try:
-            return _look(box)
+            _look(box)
+            return
         except StorageError as error:
             if error.reason is Reason.NOT_FOUND:
                 box.check()  # GONE, if the mailbox went in the midst of the look
