@@ -21,11 +21,11 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 from greenmail.errors import Reason, StorageError
+from greenmail.storage.data_directory import make_above, sync_above
 from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.locks import Waiting
 
 log = logging.getLogger(__name__)
@@ -98,16 +98,11 @@ class MetadataFile:
             raise
 
     def _prepare(self) -> None:
-        """The directory is there when it returns; a mailbox that is not is never made."""
-        directory = os.path.dirname(self._path)
-        if os.path.isdir(directory):
-            return
+        """The directories above are there when it returns, and durable before there is a file."""
         with refusing("The annotations cannot be written"):
-            owner = ownership(self._files.stat(os.path.dirname(self._data)))
-            for path in dict.fromkeys((self._data, directory)):
-                with suppress(FileExistsError):
-                    self._files.make_directory(path, owner)
-                self._files.fsync_directory(os.path.dirname(path))
+            make_above(self._files, self._data, self._path)
+            if not os.path.exists(self._path):
+                sync_above(self._files, self._data, self._path)
 
 
 def parse(octets: bytes) -> Annotations | None:

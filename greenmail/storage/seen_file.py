@@ -16,11 +16,11 @@ import logging
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from itertools import groupby
 
+from greenmail.storage.data_directory import make_above, sync_above
 from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.history import Range, ranges
 from greenmail.storage.locks import Waiting
 
@@ -82,21 +82,12 @@ class SeenFile:
 
     def prepare(self) -> None:
         """The directory is there when it returns; durable with the first change."""
-        if os.path.isdir(self.directory):
-            return
         with refusing("What you have seen cannot be written"):
-            data = os.path.dirname(self.directory)
-            owner = ownership(self._files.stat(os.path.dirname(data)))
-            for path in (data, self.directory):
-                with suppress(FileExistsError):
-                    self._files.make_directory(path, owner)
+            make_above(self._files, os.path.dirname(self.directory), self._path)
 
     def _sync_above(self) -> None:
-        """Make durable that both directories are there: whoever made them may have died before he did."""
         with refusing("What you have seen cannot be written"):
-            data = os.path.dirname(self.directory)
-            for path in (os.path.dirname(data), data):
-                self._files.fsync_directory(path)
+            sync_above(self._files, os.path.dirname(self.directory), self._path)
 
 
 def parse(data: bytes) -> tuple[int, list[Range]] | None:
