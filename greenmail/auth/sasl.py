@@ -4,13 +4,9 @@ A mechanism is a generator: it yields a challenge, is sent the client's response
 holds an `Exchange`:
 
     exchange = sasl.start("PLAIN", sasl.initial(argument))     # argument: octets behind the mechanism's name, or None
-    while exchange.credentials is None:
-        send("+ " + sasl.encode(exchange.challenge))
-        exchange.respond(sasl.response(line()))
-    ... exchange.credentials ...                               # right, and the user may come in?
-    if exchange.credentials.final:
-        send("+ " + sasl.encode(exchange.credentials.final))
-        sasl.confirm(line())
+    credentials = sasl.converse(exchange, write, read_line)
+    ... credentials ...                                        # right, and the user may come in?
+    sasl.conclude(credentials, write, read_line)
 
 Everything raises BadSyntax: unknown mechanisms, broken base64, malformed messages, and the client's "*" (cancelled).
 """
@@ -110,10 +106,20 @@ def _text(octets: bytes, what: str) -> str:
     return found
 
 
-def confirm(line: bytes) -> None:
-    """The client's answer to `final`: nothing. RFC 9051 6.2.2, RFC 5034 4. Raises BadSyntax."""
-    if response(line):
-        raise BadSyntax("the exchange was over, and nothing was expected")
+def converse(exchange: Exchange, write: Callable[[bytes], None], read_line: Callable[[], bytes]) -> Credentials:
+    """Challenges and responses, one a line, until there are credentials. RFC 9051 6.2.2, RFC 5034 4."""
+    while exchange.credentials is None:
+        write(b"+ %b\r\n" % encode(exchange.challenge))
+        exchange.respond(response(read_line()))
+    return exchange.credentials
+
+
+def conclude(credentials: Credentials, write: Callable[[bytes], None], read_line: Callable[[], bytes]) -> None:
+    """`final`, if there is one, and the client's answer to it: nothing. RFC 9051 6.2.2, RFC 5034 4."""
+    if credentials.final:
+        write(b"+ %b\r\n" % encode(credentials.final))
+        if response(read_line()):
+            raise BadSyntax("the exchange was over, and nothing was expected")
 
 
 def plain(means: scram.Means) -> Steps:

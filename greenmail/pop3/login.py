@@ -59,10 +59,7 @@ def run_auth(session: Session, argument: bytes) -> None:
     if mechanism not in able:
         raise Refused("this mechanism is not offered", AUTH)
     exchange = session.logins.begin(session.services.authenticator, able, mechanism, initial.strip() or None)
-    while exchange.credentials is None:
-        session.write(b"+ %b\r\n" % sasl.encode(exchange.challenge))
-        exchange.respond(sasl.response(session.read_line()))
-    _log_in(session, mechanism, exchange.credentials)
+    _log_in(session, mechanism, sasl.converse(exchange, session.write, session.read_line))
 
 
 def _text(octets: bytes) -> str:
@@ -90,9 +87,7 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
     if isinstance(outcome, Failed):
         raise _refusal(session, outcome)
-    if credentials.final:
-        session.write(b"+ %b\r\n" % sasl.encode(credentials.final))
-        sasl.confirm(session.read_line())
+    sasl.conclude(credentials, session.write, session.read_line)
     maildrop = _enter(session, outcome)
     session.logins.succeeded(outcome, mechanism, f"messages={maildrop.count} octets={maildrop.octets}")
     session.ok(f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)")

@@ -97,10 +97,7 @@ def run_authenticate(session: Session, request: AuthenticateRequest) -> Ok:
         raise Refused(f"this mechanism is not offered; there are {' '.join(offered or session.services.mechanisms)}")
     initial = None if request.initial is None else request.initial.reveal()
     exchange = session.logins.begin(session.services.authenticator, offered, mechanism, initial)
-    while exchange.credentials is None:
-        session.out.write(b"+ %b\r\n" % sasl.encode(exchange.challenge))
-        exchange.respond(sasl.response(session.reader.read_line()))
-    return _log_in(session, mechanism, exchange.credentials)
+    return _log_in(session, mechanism, sasl.converse(exchange, session.out.write, session.reader.read_line))
 
 
 def _require_privacy(session: Session, what: str) -> None:
@@ -113,9 +110,7 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
     if isinstance(outcome, Failed):
         raise _refusal(session, outcome)
-    if credentials.final:
-        session.out.write(b"+ %b\r\n" % sasl.encode(credentials.final))
-        sasl.confirm(session.reader.read_line())
+    sasl.conclude(credentials, session.out.write, session.reader.read_line)
     _enter(session, outcome)
     session.logins.succeeded(outcome, mechanism, f"client={session.client_id.get('name')!r}")
     from greenmail.imap import registry  # not at the top: it imports this module
