@@ -1,6 +1,7 @@
 """SEARCH, RFC 9051 6.4.4; RFC 3501 6.4.4; return options RFC 4731 3.1; SAVE and "$" RFC 5182 2."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -69,22 +70,38 @@ def parse_returns(cur: Cursor) -> Returns | None:
 
 def run_search(session: Session, request: SearchRequest) -> Completion:
     """Find, answer, and remember for "$" what was found if SAVE is asked for."""
-    saves = request.returns is not None and "SAVE" in request.returns
     if request.charset and UTF8_ACCEPT in session.enabled:
         raise BadSyntax("everything is in UTF-8 here: no CHARSET")  # RFC 9755 3
-    try:
+    with saving(session, request.returns) as saves:
         check_charset(request.charset)
         found = Search(session, request.key, request.charset).run()
-    except (Refused, StorageError):
-        if saves:
-            session.saved = []  # RFC 9051 6.4.4.1: SAVE that ends in NO empties it
-        raise
     modseqs = modseqs_of(session, request.key, found)
     numbers = known_as(session, found, request.uid)
     answer(session, request.returns, Found(request.uid, numbers, modseqs), b"" if session.rev2 else b"SEARCH")
     if saves:
         session.saved = picked(session, found, saved_places(len(found), request.returns or {}))
     return Ok("SEARCH completed")
+
+
+@contextmanager
+def saving(session: Session, returns: Returns | None) -> Iterator[bool]:
+    """Whether "$" is to become what is found within; if that is refused it is empty. RFC 9051 6.4.4.1."""
+    saves = returns is not None and "SAVE" in returns
+    try:
+        yield saves
+    except (Refused, StorageError):
+        if saves:
+            session.saved = []
+        raise
+
+
+def search_criteria(cur: Cursor) -> tuple[str, Key]:
+    """search-criteria = charset 1*(SP search-key) — RFC 5256 5."""
+    from greenmail.imap import registry  # not at the top: it imports this module
+
+    name = charset(cur)
+    cur.space()
+    return name, search_keys(cur, registry.SEARCH_KEYS)
 
 
 def known_as(session: Session, uids: list[int], uid: bool) -> list[int]:

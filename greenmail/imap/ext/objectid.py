@@ -54,16 +54,26 @@ def _thread_ids(session: Session, uids: Sequence[int]) -> list[bytes]:
     for start in range(0, len(uids), _AT_ONCE):
         some = uids[start : start + _AT_ONCE]
         records = sort_records(session, mailbox, some)
-        found += map(_thread_id, records, _email_ids(session, some))
+        found += _with_thread_ids(session, some, [_thread_name(record) for record in records])
         session.breathe()
     return found
 
 
-def _thread_id(record: bytes | None, email_id: bytes) -> bytes:
+def _thread_name(record: bytes | None) -> bytes | None:
+    """The Message ID that names the thread; empty if the message has none; None if it is gone."""
     if record is None:
-        return b""
+        return None
     keys = thread_keys(record)
-    return _hashed(b"T", keys.references[0] if keys.references else keys.message_id or email_id)
+    return keys.references[0] if keys.references else keys.message_id
+
+
+def _with_thread_ids(session: Session, uids: Sequence[int], names: Sequence[bytes | None]) -> list[bytes]:
+    """A message without any Message ID is a thread of its own; only for those the uidlist is asked."""
+    alone = [uid for uid, name in zip(uids, names, strict=True) if name == b""]
+    own = dict(zip(alone, _email_ids(session, alone), strict=True)) if alone else {}
+    return [
+        _hashed(b"T", found) if (found := name or own.get(uid)) else b"" for uid, name in zip(uids, names, strict=True)
+    ]
 
 
 def _column(ids: Ids) -> Callable[[Session, Rows], Iterable[bytes]]:

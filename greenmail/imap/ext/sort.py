@@ -12,16 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greenmail.errors import Refused, StorageError
 from greenmail.imap import grammar
 from greenmail.imap.columns import dates_of, in_turns, sizes_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
-from greenmail.imap.commands.search import answer, known_as, modseqs_of, parse_returns, picked
+from greenmail.imap.commands.search import answer, known_as, modseqs_of, parse_returns, picked, saving, search_criteria
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.esearch import Found, Returns, saved_places
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
-from greenmail.imap.search_key import Key, search_keys
+from greenmail.imap.search_key import Key
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
 from greenmail.imap.slices import in_order, slices
@@ -55,8 +54,6 @@ class SortRequest:
 
 def parse_sort(cur: Cursor, uid: bool) -> SortRequest:
     """sort — RFC 5256 5, RFC 5267 7."""
-    from greenmail.imap import registry  # not at the top: it imports this module
-
     cur.space()
     returns = parse_returns(cur)
     cur.open()
@@ -68,9 +65,7 @@ def parse_sort(cur: Cursor, uid: bool) -> SortRequest:
             raise cur.wrong("too many sort criteria")
     cur.close()
     cur.space()
-    charset = grammar.charset(cur)
-    cur.space()
-    return SortRequest(uid, returns, tuple(criteria), charset, search_keys(cur, registry.SEARCH_KEYS))
+    return SortRequest(uid, returns, tuple(criteria), *search_criteria(cur))
 
 
 def _criterion(cur: Cursor) -> Criterion:
@@ -89,15 +84,10 @@ def _criterion(cur: Cursor) -> Criterion:
 
 def run_sort(session: Session, request: SortRequest) -> Completion:
     """Search, sort, answer."""
-    saves = request.returns is not None and "SAVE" in request.returns
-    try:
+    with saving(session, request.returns) as saves:
         check_charset(request.charset)
         uids = Search(session, request.key, request.charset).run()
         order = _order(session, uids, request.criteria)
-    except (Refused, StorageError):
-        if saves:
-            session.saved = []  # RFC 9051 6.4.4.1
-        raise
     numbers = known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, request.key, uids)
     found = Found(request.uid, picked(session, numbers, order), modseqs and picked(session, modseqs, order))

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from greenmail.imap import grammar, threads
 from greenmail.imap.columns import dates_of, in_turns, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
+from greenmail.imap.commands.search import search_criteria
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
-from greenmail.imap.search_key import Key, search_keys
+from greenmail.imap.search_key import Key
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
 from greenmail.imap.slices import SLICE, free, slices
@@ -38,8 +39,6 @@ class ThreadRequest:
 
 def parse_thread(cur: Cursor, uid: bool) -> ThreadRequest:
     """thread — RFC 5256 5. An algorithm that nobody knows is BAD: the capabilities name those that are known."""
-    from greenmail.imap import registry  # not at the top: it imports this module
-
     cur.space()
     start = cur.pos
     algorithm = grammar.atom(cur).upper()
@@ -47,9 +46,7 @@ def parse_thread(cur: Cursor, uid: bool) -> ThreadRequest:
         cur.pos = start
         raise cur.wrong("unknown threading algorithm")
     cur.space()
-    charset = grammar.charset(cur)
-    cur.space()
-    return ThreadRequest(uid, algorithm, charset, search_keys(cur, registry.SEARCH_KEYS))
+    return ThreadRequest(uid, algorithm, *search_criteria(cur))
 
 
 def run_thread(session: Session, request: ThreadRequest) -> Completion:
