@@ -230,6 +230,12 @@ class Config(Table):
         1000,
         "Connections of a worker that may be compressed (COMPRESS=DEFLATE), each of which takes 72 KiB; 0 is none.",
     )
+    min_uid_batch_size: Annotated[int, BeforeValidator(kind.number(1, 500))] = setting(
+        500, "Messages that a batch of UIDBATCHES must have, RFC 10022."
+    )
+    max_uid_batches: Annotated[int, BeforeValidator(kind.number(200, 1_000_000))] = setting(
+        10_000, "Batches in one answer of UIDBATCHES."
+    )
     max_drain: kind.SizeOrZero = setting(
         0, "Octets of refused literals that are read and thrown away; 0 is max-request-size and 1 MiB more."
     )
@@ -246,6 +252,11 @@ class Config(Table):
     )
     server_admin: kind.Uri = setting(
         "", "How to reach the administrator, a URI (METADATA /shared/admin).", "mailto:postmaster@example.org"
+    )
+    jmap_url: kind.Uri = setting(
+        "",
+        "The session resource of a JMAP server with the same mail and object IDs (JMAPACCESS), RFC 9698.",
+        "https://jmap.example.org/.well-known/jmap",
     )
     literal_minus: kind.Switch = setting(False, "Offer LITERAL- in the place of LITERAL+, RFC 7888.")
     utf8_accept: kind.Switch = setting(

@@ -24,6 +24,8 @@ class Limits:
     max_append_messages: int = 1000  # in one command: each is a file in tmp/ until the last has come
     max_metadata_size: int = 16384  # of one annotation: RFC 5464 4.1
     max_metadata_entries: int = 100  # annotations of one mailbox
+    min_uid_batch_size: int = 500  # messages: RFC 10022 3.1.3.2
+    max_uid_batches: int = 10000  # in one answer of UIDBATCHES
     max_depth: int = 50  # of parentheses in a command
     max_bad_commands: int = 20  # BADs in a row before BYE
     patience: Patience = field(default_factory=Patience)
@@ -49,6 +51,7 @@ class Services:
     condstore: bool = True  # False with `coexistence: dovecot`: two servers cannot share one mod-sequence
     server_comment: str = ""  # /shared/comment of the server, RFC 5464 3.2.1.1; empty: none
     server_admin: str = ""  # /shared/admin, a URI
+    jmap_url: str = ""  # JMAPACCESS, RFC 9698; empty: no such server
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
 

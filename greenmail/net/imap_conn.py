@@ -27,6 +27,8 @@ def limits(config: Config) -> Limits:
         max_append_messages=config.max_append_messages,
         max_metadata_size=config.max_metadata_size,
         max_metadata_entries=config.max_metadata_entries,
+        min_uid_batch_size=config.min_uid_batch_size,
+        max_uid_batches=config.max_uid_batches,
         max_depth=config.max_depth,
         max_bad_commands=config.max_bad_commands,
         patience=Patience(config.max_auth_failures, config.auth_failure_delay),
@@ -60,6 +62,7 @@ def handler(
         condstore=config.coexistence == "none",
         server_comment=config.server_comment,
         server_admin=config.server_admin,
+        jmap_url=config.jmap_url,
         server_id={"name": "GreenMail", "version": __version__},
         normalize=normalize,
     )

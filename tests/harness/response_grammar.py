@@ -236,6 +236,19 @@ def esearch(octets: Octets) -> None:
     )
 
 
+def uid_batches(octets: Octets) -> None:
+    """search-correlator [SP uid-range *("," uid-range)]. RFC 10022 4."""
+    uid_range = NZ + rb":" + NZ
+    octets.match(
+        rb'\(TAG (?:"' + TAG + rb'"|' + ASTRING_ATOM + rb")\)(?: " + uid_range + rb"(?:," + uid_range + rb")*)?",
+        "uidbatches-response",
+    )
+
+
+def jmap_access(octets: Octets) -> None:
+    octets.match(QUOTED, "resp-jmapaccess")
+
+
 def namespace(octets: Octets) -> None:
     for end in (b" ", b" ", b""):
         octets.match(rb"(?:NIL|\((?:\(" + QUOTED + rb' (?:"[^\x00\r\n]{1,2}"|NIL)\))+\))', "namespace") + end
@@ -278,6 +291,8 @@ DATA: dict[bytes, Callable[[Octets], None]] = {
     b"XLIST": mailbox_list,
     b"STATUS": status,
     b"ESEARCH": esearch,
+    b"UIDBATCHES": uid_batches,
+    b"JMAPACCESS": jmap_access,
     b"NAMESPACE": namespace,
     b"ID": id_response,
     b"FLAGS": flag_list,

@@ -117,6 +117,7 @@ COMMANDS = st.one_of(
     ),
     joined(one_of("", "UID "), one_of("COPY ", "MOVE "), sets, " ", names),
     one_of("EXPUNGE", "UID EXPUNGE 1:*", "CLOSE", "UNSELECT", "CHECK", "NOOP", "NAMESPACE", "CAPABILITY"),
+    one_of("UIDBATCHES 500", "UIDBATCHES 1000 1:2", "UIDBATCHES 2", "GETJMAPACCESS"),
     one_of(
         "ENABLE CONDSTORE",
         "ENABLE QRESYNC",

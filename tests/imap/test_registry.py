@@ -29,7 +29,8 @@ def test_every_command_of_both_revisions_is_there() -> None:
         (NOT_AUTHENTICATED, {"STARTTLS", "AUTHENTICATE", "LOGIN"}),
         (
             SELECTED,
-            {"CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"},
+            {"CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"}
+            | {"UIDBATCHES"},
         ),
     ],
 )

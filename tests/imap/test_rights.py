@@ -61,12 +61,13 @@ CASES: dict[str, tuple[Case, ...]] = {
     "COPY": (Case("COPY 1 Free", "", selected=True), Case("UID COPY 1 Free", "", selected=True)),
     "MOVE": (Case("MOVE 1 Free", "te", selected=True), Case("UID MOVE 1 Free", "te", selected=True)),
     "CHECK": (Case("CHECK", "", selected=True),),
+    "UIDBATCHES": (Case("UIDBATCHES 500", "", selected=True),),
     "CLOSE": (Case("CLOSE", "", selected=True),),
 }
 # What is about no mailbox, or about the names and counters of those that LIST shows.
 NOTHING = {
-    "AUTHENTICATE", "CAPABILITY", "COMPRESS", "ENABLE", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN", "LOGOUT", "LSUB",
-    "NAMESPACE", "NOOP", "SETQUOTA", "STARTTLS", "UNAUTHENTICATE", "UNSELECT", "UNSUBSCRIBE", "XLIST",
+    "AUTHENTICATE", "CAPABILITY", "COMPRESS", "ENABLE", "GETJMAPACCESS", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN",
+    "LOGOUT", "LSUB", "NAMESPACE", "NOOP", "SETQUOTA", "STARTTLS", "UNAUTHENTICATE", "UNSELECT", "UNSUBSCRIBE", "XLIST",
 }  # fmt: skip
 # May be there or not: they come with features of their own.
 OPTIONAL = {"COMPRESS", "SORT", "THREAD", "UNAUTHENTICATE"}
