@@ -20,13 +20,13 @@ from gevent.lock import BoundedSemaphore
 from gevent.threadpool import ThreadPool
 
 from greenmail import metrics
+from greenmail.net.lag import Watchdog
 from greenmail.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 TURN = 0.002  # seconds that a green thread may run before `breathe` pauses it
 PAUSE = 0.0001  # the shortest sleep that lets input in
-LAG_INTERVAL = 0.5
 SWITCH = (
     0.0005  # seconds after which a thread of the pool hands the interpreter to the event loop (Python's own: 0.005)
 )
@@ -150,7 +150,7 @@ class Work:
             current=gevent.getcurrent,
         )
         metrics.pool_size(pool_size)
-        self._lag = gevent.spawn(_measure_lag)
+        self._watchdog = Watchdog()
 
     def lock(self) -> GreenLock:
         """A new green lock."""
@@ -158,14 +158,6 @@ class Work:
 
     def close(self) -> None:
         """Stop measuring and end the pools' threads."""
-        self._lag.kill()
+        self._watchdog.close()
         self.pool.close()
         self.passwords.close()
-
-
-def _measure_lag() -> None:
-    """How late a timer runs is how long an event of any connection had to wait."""
-    while True:
-        begun = time.monotonic()
-        gevent.sleep(LAG_INTERVAL)
-        metrics.hub_lag(max(0.0, time.monotonic() - begun - LAG_INTERVAL))

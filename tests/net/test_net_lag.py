@@ -1,0 +1,151 @@
+"""What keeps the event loop is measured, and named in the log."""
+
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+import gevent
+import pytest
+from support import server
+from support.wire_client import Imap
+
+from greenmail.net import lag
+from greenmail.net.lag import Watchdog, find_holder
+from greenmail.net.work import Clock, Pool
+
+HELD = re.compile(
+    r"hub-held seconds=(?P<seconds>\d+\.\d{3}) cpu=(?P<cpu>\d+\.\d{3}) by=(?P<by>\w+) sid=(?P<sid>\S+) "
+    r"at=(?P<at>\S+) suppressed=(?P<suppressed>\d+) stack='(?P<stack>[^']+)'"
+)
+
+
+def hold(seconds: float) -> None:
+    """As a system call does that waits for a disk."""
+    time.sleep(seconds)
+
+
+@pytest.fixture
+def watchdog():
+    made = Watchdog()
+    gevent.sleep(0.001)
+    yield made
+    made.close()
+
+
+def lines(caplog) -> list[re.Match[str]]:
+    """The lines so far; waits up to ten seconds for the first."""
+    for _ in range(1000):
+        found = [line for line in map(HELD.fullmatch, caplog.messages) if line]
+        if found:
+            return found
+        gevent.sleep(0.01)
+    return []
+
+
+def test_what_kept_the_loop_is_named_with_its_stack(watchdog, caplog):
+    gevent.spawn(hold, 3 * lag.HELD)
+    (line,) = lines(caplog)
+    assert line["by"] == "greenlet"
+    assert line["sid"] == "-"
+    assert re.search(r"net/test_net_lag\.py:\d+:hold$", line["stack"].split(" < ")[0])
+    assert float(line["seconds"]) >= lag.HELD
+    assert float(line["cpu"]) < 2 * lag.HELD  # it slept
+
+
+def test_a_session_is_found_by_the_name_that_the_engines_give_it(watchdog, caplog):
+    class Session:
+        sid = "07abc"
+
+    def serve(session: Session) -> None:
+        hold(3 * lag.HELD)
+
+    gevent.spawn(serve, Session())
+    (line,) = lines(caplog)
+    assert line["sid"] == "07abc"
+
+
+def test_one_place_is_told_once_a_minute_and_the_next_line_counts_the_others(watchdog, caplog):
+    def told() -> list[tuple[str, int]]:
+        return [(place.rpartition(":")[2], left_out) for place, (_, left_out) in watchdog._told.items()]
+
+    for expected in (0, 1):
+        gevent.spawn(hold, 2 * lag.HELD).join()
+        for _ in range(1000):
+            if told() == [("hold", expected)]:
+                break
+            gevent.sleep(0.01)
+        assert told() == [("hold", expected)]
+    assert len(lines(caplog)) == 1
+
+
+def test_a_loop_that_waits_for_input_is_kept_by_nobody():
+    gate, seen = threading.Event(), []
+
+    def look() -> None:
+        seen.append(find_holder(sys._current_frames(), home))
+        gate.set()
+
+    home = threading.get_ident()
+    threading.Timer(0.05, look).start()
+    while not gate.is_set():
+        gevent.sleep(0.02)
+    assert seen == [None]
+
+
+def test_a_thread_of_the_pool_is_named_when_the_loop_itself_waits():
+    pool, gate, seen = Pool("work", 1, Clock()), threading.Event(), []
+    home = threading.get_ident()
+
+    def task() -> None:
+        gate.wait(20)
+
+    def look() -> None:
+        seen.append(find_holder(sys._current_frames(), home))
+        gate.set()
+
+    threading.Timer(0.1, look).start()
+    pool.run(task)
+    pool.close()
+    assert seen[0].by == "thread"
+    assert ":task < " in seen[0].stack
+
+
+SLOW_NOOP = """
+import time
+from greenmail.imap.commands import basic
+
+def run_slowly(session, argument, run=basic.NOOP.run):
+    time.sleep(0.4)
+    return run(session, argument)
+
+object.__setattr__(basic.NOOP, "run", run_slowly)
+"""
+
+
+def test_a_command_that_sleeps_natively_is_named_by_the_server(tmp_path, monkeypatch):
+    """A server in which NOOP keeps the loop, as a file system that hangs would."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW_NOOP)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(lag.__file__).parents[2]}")
+    with server.start(tmp_path / "server", str(tmp_path / "%u"), workers=1, allow_plain_text=True) as running:
+        client = Imap(running.imap)
+        client.command("LOGIN alice secret")
+        client.command("NOOP")
+        client.command("LOGOUT")
+        page = running.scrape()
+        for _ in range(200):
+            line = HELD.search(running.logged())
+            if line is not None:
+                break
+            gevent.sleep(0.02)
+        logged = running.logged()
+    assert line is not None, logged
+    assert line["by"] == "greenlet"
+    assert float(line["seconds"]) >= 0.3
+    assert ":run_slowly < imap/execute.py:" in line["stack"]
+    assert f"login sid={line['sid']} " in logged
+    late = re.search(r'greenmail_hub_lag_seconds_bucket\{le="0.25"\} (\S+)', page)
+    all_of_them = re.search(r"greenmail_hub_lag_seconds_count (\S+)", page)
+    assert late is not None and all_of_them is not None
+    assert float(all_of_them[1]) > float(late[1])
