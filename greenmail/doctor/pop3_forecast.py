@@ -12,6 +12,7 @@ from greenmail.message.content import header_end, to_crlf
 from greenmail.storage.api import MaildropItem
 from greenmail.storage.courier import import_mailbox, is_courier, parse_maildrop
 from greenmail.storage.uidlist_format import parse_fields
+from greenmail.storage.uidlist_records import Records
 from greenmail.terminal import several
 
 _HEADER = 65536
@@ -32,18 +33,17 @@ def find(mailbox: Mailbox, around: Circumstances) -> list[Finding]:
 
 def _given(mailbox: Mailbox, around: Circumstances) -> tuple[dict[bytes, bytes], set[bytes]]:
     """Base name -> the unique id that GreenMail will give, for numbered messages; and those that have it saved."""
-    uids, fields, uidvalidity = mailbox.parsed.uids, mailbox.parsed.fields, mailbox.parsed.header.uidvalidity
+    records, uidvalidity = mailbox.parsed.uids, mailbox.parsed.header.uidvalidity
     if is_courier(around.files, mailbox.place.directory):
         imported = import_mailbox(around.files, mailbox.place.directory, inbox=True)
-        uids = {base: uid for uid, _, base in imported.records}
-        fields = {uid: raw for uid, raw, _ in imported.records}
+        records = Records.of(sorted(imported.records))
         uidvalidity = imported.uidvalidity
     given, saved = {}, set()
     for entry in mailbox.messages():
-        uid = uids.get(entry.base)
+        uid = records.get(entry.base)
         if uid is None:
             continue
-        record = parse_fields(fields.get(uid, b""))
+        record = parse_fields(records.raw(uid))
         if b"P" in record:
             saved.add(entry.base)
         given[entry.base] = _by(around, mailbox, entry, _item(entry, uid, record), uidvalidity)

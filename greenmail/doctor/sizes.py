@@ -95,7 +95,7 @@ def _measured(mailbox: Mailbox, entry: Entry, around: Circumstances) -> Measured
 def mend(mailbox: Mailbox, bench: Bench) -> None:
     """Correct the names, with one rewrite of the UID list."""
     wrong = []
-    taken = {entry.base for entry in mailbox.entries} | mailbox.parsed.uids.keys()
+    taken = {entry.base for entry in mailbox.entries} | set(mailbox.parsed.uids)
     for entry in mailbox.messages():
         real = _measured(mailbox, entry, bench.around)
         if real is None or real.damage or not _is_wrong(entry, real):
@@ -123,8 +123,7 @@ def _correct(mailbox: Mailbox, bench: Bench, batch: list[tuple[Entry, bytes]]) -
             for old, _, _ in numbered:
                 _keep_identity(uidlist, old, bench.around)
             other = {old: base for old, base, _ in numbered}
-            fields = uidlist.fields
-            records = [(uid, fields.get(uid, b""), other.get(base, base)) for base, uid in uidlist.uids.items()]
+            records = [(uid, raw, other.get(base, base)) for uid, raw, base in uidlist.uids.records()]
             uidlist.load(uidlist.uidvalidity, uidlist.next_uid, records)
             uidlist.rewrite()
         index_root = os.fsencode(bench.around.settings.index_path)

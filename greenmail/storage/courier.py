@@ -201,7 +201,7 @@ def import_mailbox(files: Files, directory: bytes, inbox: bool) -> Imported:
         order, keywords = read_keywords(files, directory)
     for text in database.damage if database.lines else ():
         log.warning("courier-database-damaged path=%r what=%r", directory, text)
-    uids = dict(database.uids)
+    uids = dict(database.uids.items())
     next_uid = max(database.header.next_uid, database.highest + 1)
     unknown = sorted(present - uids.keys(), key=name_order)
     for base in unknown:

@@ -47,7 +47,6 @@ _FILL_BATCH = 500
 _POINTS = 16  # messages whose line-end checkpoints are kept for the next slice
 _FIXED = 16384  # octets of an object without messages
 _PER_ROW = 150  # of a message: columns and file name
-_PER_LINE = 270  # of a line of the uidlist, while that is in memory
 _MANY = 10_000  # lines of a uidlist that are not kept for a mailbox that nobody has open
 _SAVE_FACTS = 200  # worked-out sizes and dates that are worth taking the lock for at the end
 
@@ -387,7 +386,7 @@ class MaildirMailbox:
         """Octets that it takes up, as measured with names of 70 octets; docs/performance.md."""
         files = self.box.index_files
         cached = files.cache.memory() if files is not None and files.cache is not None else 0
-        return _FIXED + _PER_ROW * len(self.table) + _PER_LINE * len(self.box.uidlist.uids) + cached
+        return _FIXED + _PER_ROW * len(self.table) + self.box.uidlist.uids.memory() + cached
 
     def rest(self) -> None:
         """Nobody has it open: what costs much memory, and can be had again, is given back."""

@@ -268,11 +268,11 @@ def _find_strays(box: Box, scan: Scan) -> None:
     Clients know messages by the UIDs of the index. Where the uidlist has none for a message (an old copy of it, a
     damaged line) nor another message for the UID, the index is right, if the file is still there.
     """
-    index = box.index
-    for uid, name in zip(index.table.uids, index.names, strict=True):
-        if box.uid_of(base_name(name)) != uid:
-            scan.strays[uid] = (name, uid in index.in_new)
-    taken = set(box.uidlist.uids.values()) if scan.strays else set()
+    index, uids = box.index, box.uidlist.uids
+    for uid, base in uids.missing(zip(index.table.uids, map(base_name, index.names), strict=True)):
+        if box.uid_of(base) != uid and (where := index.where(uid)) is not None:
+            scan.strays[uid] = where
+    taken = set(uids.values()) if scan.strays else set()
     for uid, (name, _) in scan.strays.items():
         if uid not in taken and box.uid_of(base_name(name)) is None:
             scan.lost[base_name(name)] = uid
@@ -478,7 +478,7 @@ def known_size(box: Box, uid: int, name: bytes) -> int:
     size = sizes_of(base_name(name)).with_crlf
     if size is not None:
         return size
-    value = box.uidlist.field(uid, b"W") if uid in box.uidlist.fields else None
+    value = box.uidlist.field(uid, b"W")
     return int(value) if value is not None and value.isdigit() and len(value) < 19 else -1
 
 

@@ -8,7 +8,6 @@ appended. UIDs of which we do not know whether somebody saw them are never given
 """
 
 import logging
-import operator
 import os
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,8 +25,8 @@ from greenmail.storage.uidlist_format import (
     format_fields,
     parse,
     parse_fields,
-    record_line,
 )
+from greenmail.storage.uidlist_records import Records, line_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,6 @@ class Uidlist:
         "_seen",
         "_version",
         "appended",
-        "fields",
         "guid",
         "must_rewrite",
         "next_uid",
@@ -102,8 +100,7 @@ class Uidlist:
         self._version = 0
         self._others: tuple[bytes, ...] = ()
         self._floor = (0, 1)  # UIDVALIDITY, and the lowest next UID allowed with it
-        self.uids: dict[bytes, int] = {}  # base name -> UID; replaced as a whole by REREAD and `rewrite`; do not change
-        self.fields: dict[int, bytes] = {}  # UID -> raw fields such as b"W755 Pabc", only for records that have any
+        self.uids = Records()  # base name -> UID; replaced as a whole by REREAD and by some changes; do not change
         self.appended: list[tuple[int, bytes]] = []  # what the last refresh that said APPENDED added: (UID, base name)
         self.uidvalidity = 0  # 0: not known, the file is missing or its header is broken; `start` must be called
         self.guid = b""  # 32 hex digits, or empty if not known
@@ -161,14 +158,16 @@ class Uidlist:
             return False
         rows = RECORD.findall(data)
         uids = [int(row[0]) for row in rows]
-        highest = next(reversed(self.uids.values()), 0)
-        if len(rows) != data.count(b"\n") or not ascending([highest, *uids]) or (uids and uids[-1] > LARGEST_UID):
+        if (
+            len(rows) != data.count(b"\n")
+            or not ascending([self.uids.highest, *uids])
+            or (uids and uids[-1] > LARGEST_UID)
+        ):
             return False
         fresh = dict(zip((row[2] for row in rows), uids, strict=True))
-        if len(fresh) != len(rows) or not fresh.keys().isdisjoint(self.uids):
+        if len(fresh) != len(rows) or any(base in self.uids for base in fresh):
             return False
-        self.uids.update(fresh)
-        self.fields.update((int(uid), raw[:-1]) for uid, raw, _ in rows if raw)
+        self.uids.extend(list(fresh), uids, {base: raw[:-1] for _, raw, base in rows if raw})
         self.appended = list(zip(uids, fresh, strict=True))
         self._took(found, data, len(rows))
         self._raise_next(uids[-1] + 1 if uids else 1)
@@ -186,7 +185,7 @@ class Uidlist:
         whole = data if locked else data[: data.rfind(b"\n") + 1]
         parsed = parse(whole)
         header = parsed.header
-        self.uids, self.fields, self._others = parsed.uids, parsed.fields, header.others
+        self.uids, self._others = parsed.uids, header.others
         self._version = header.version
         self.uidvalidity = header.uidvalidity or self._floor[0]
         self.guid = header.guid or self.guid
@@ -229,19 +228,17 @@ class Uidlist:
         """Locked: give the mailbox its UIDVALIDITY and write the file; records that are known stay."""
         self.uidvalidity = uidvalidity
         self.guid = guid or self.guid or new_guid()
-        self._raise_next(next(reversed(self.uids.values()), 0) + 1)
+        self._raise_next(self.uids.highest + 1)
         self.rewrite()
 
     def load(self, uidvalidity: int, next_uid: int, records: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Take these records (UID, raw fields, base name) instead of what is known; write them with `rewrite`."""
-        self.uids, self.fields = {}, {}
-        for uid, raw, base in sorted(records):
+        found = sorted(records)
+        for _, _, base in found:
             check_base(base)
-            self.uids[base] = uid
-            if raw:
-                self.fields[uid] = format_fields(parse_fields(raw))
+        self.uids = Records.of((uid, format_fields(parse_fields(raw)), base) for uid, raw, base in found)
         self.uidvalidity, self.next_uid, self.must_rewrite = uidvalidity, 1, True
-        self._raise_next(max(next_uid, next(reversed(self.uids.values()), 0) + 1))
+        self._raise_next(max(next_uid, self.uids.highest + 1))
 
     def assign(self, bases: Sequence[bytes], fields: Mapping[bytes, bytes] | None = None) -> list[int]:
         """Locked and fresh: number messages in the given order, durably (append, or rewrite if need be).
@@ -260,30 +257,25 @@ class Uidlist:
         uids = list(range(first, first + len(bases)))
         if not bases:
             return uids
-        lines = [record_line(uid, fields.get(base, b""), base) for uid, base in zip(uids, bases, strict=True)]
+        text = b"".join(_lines(bases[at : at + _SLICE], first + at, fields) for at in range(0, len(bases), _SLICE))
         # Whatever happens now, these UIDs may have been seen by somebody.
         self._raise_next(first + len(bases))
-        reassigned = [base for base in bases if base in self.uids]
-        if self.must_rewrite or reassigned or not self._append(b"".join(lines), len(lines)):
+        is_known = any(base in self.uids for base in bases)
+        if self.must_rewrite or is_known or not self._append(text, len(bases)):
             self._assign_by_rewrite(bases, uids, fields)
-            return uids
-        for start in range(0, len(bases), _SLICE):  # no other thread can run during an update
-            self.uids.update(zip(bases[start : start + _SLICE], uids[start : start + _SLICE], strict=True))
-        self.fields.update((uid, fields[base]) for uid, base in zip(uids, bases, strict=True) if base in fields)
+        else:
+            self.uids.extend(bases, uids, fields)
         return uids
 
     def _assign_by_rewrite(self, bases: Sequence[bytes], uids: list[int], fields: Mapping[bytes, bytes]) -> None:
-        before = self.uids, self.fields
-        self.uids, self.fields = dict(self.uids), dict(self.fields)
-        for uid, base in zip(uids, bases, strict=True):
-            self.fields.pop(self.uids.pop(base, 0), None)
-            self.uids[base] = uid
-            if base in fields:
-                self.fields[uid] = fields[base]
+        before, self.uids = self.uids, self.uids.copy()
+        for base in bases:
+            self.uids.remove(base)
+        self.uids.extend(bases, uids, fields)
         try:
             self.rewrite()
         except StorageError:
-            self.uids, self.fields = before
+            self.uids = before
             raise
 
     def _append(self, data: bytes, lines: int) -> bool:
@@ -329,22 +321,14 @@ class Uidlist:
         if not self.uidvalidity:
             raise ValueError("rewrite needs a UIDVALIDITY")
         self._merge_foreign()
-        pairs = sorted(self.uids.items(), key=operator.itemgetter(1))
-        if live is not None:
-            pairs = [pair for pair in pairs if pair[0] in live]
-        fields = self.fields
-        records = [
-            record_line(uid, fields[uid], base) if uid in fields else b"%d :%b\n" % (uid, base) for base, uid in pairs
-        ]
+        records = self.uids if live is None else self.uids.only(live)
         self.guid = self.guid or new_guid()
         head = b"3 V%d N%d G%b" % (self.uidvalidity, self.next_uid, self.guid)
-        data = b"".join([b" ".join([head, *self._others]), b"\n", *records])
+        data = b"".join([b" ".join([head, *self._others]), b"\n", *records.lines()])
         with refusing("cannot write the UID list"):
             owner = ownership(self._files.stat(os.path.dirname(self._path)))
             made = self._files.replace_file(self._path, data, owner)
-        self.uids = dict(pairs)
-        if live is not None:
-            self.fields = {uid: fields[uid] for uid in self.uids.values() if uid in fields}
+        self.uids = records
         self._version, self.must_rewrite = VERSION, False
         self._offset, self._last_line, self._lines = 0, b"", 0
         self._took(_Seen.of(made), data, len(records))
@@ -362,43 +346,38 @@ class Uidlist:
         if parsed.header.uidvalidity != self.uidvalidity:
             return
         taken = set(self.uids.values())
-        for base, uid in parsed.uids.items():
-            if base not in self.uids and uid not in taken:
-                self.uids[base] = uid
-                if uid in parsed.fields:
-                    self.fields[uid] = parsed.fields[uid]
+        self.uids = self.uids.with_others(
+            record for record in parsed.uids.records() if record[2] not in self.uids and record[0] not in taken
+        )
         self._raise_next(max(parsed.header.next_uid, parsed.highest + 1))
 
     def field(self, uid: int, key: bytes) -> bytes | None:
         """The value of one field (`key` is one letter) of a record; b"" is a value, None is no such field."""
-        raw = self.fields.get(uid)
-        return None if raw is None else parse_fields(raw).get(key)
+        raw = self.uids.raw(uid)
+        return parse_fields(raw).get(key) if raw else None
 
     def set_field(self, uid: int, key: bytes, value: bytes) -> None:
         """Locked: remember a field; on disk with the next `rewrite`. Others keep their places."""
-        fields = parse_fields(self.fields.get(uid, b""))
+        fields = parse_fields(self.uids.raw(uid))
         fields[key] = value
-        self.fields[uid] = format_fields(fields)
+        self.uids.set_raw(uid, format_fields(fields))
         self.must_rewrite = True
 
     def forget(self) -> None:
         """Give back the memory of what was read; the next refresh says REREAD. Not if something is to be written."""
         if not self.must_rewrite:
             self._seen, self._offset, self._last_line, self._lines = None, 0, b"", 0
-            self.uids, self.fields, self.appended = {}, {}, []
+            self.uids, self.appended = Records(), []
 
     def restore(self, uids: Mapping[bytes, int]) -> None:
         """Locked: take in records (base name -> UID, neither known here) that the file lost; written with `rewrite`."""
         for base in uids:
             check_base(base)
-        self.uids = dict(sorted({**self.uids, **uids}.items(), key=operator.itemgetter(1)))
+        self.uids = self.uids.with_others((uid, b"", base) for base, uid in uids.items())
         self._raise_next(max(uids.values(), default=0) + 1)
         self.must_rewrite = True
 
-    def rename(self, old: bytes, new: bytes) -> None:
-        """Locked: the message's base name is another now, its UID stays; on disk with the next `rewrite`."""
-        check_base(new)
-        uid = self.uids.pop(old)
-        self.uids[new] = uid
-        self.uids = dict(sorted(self.uids.items(), key=operator.itemgetter(1)))
-        self.must_rewrite = True
+
+def _lines(bases: Sequence[bytes], first: int, fields: Mapping[bytes, bytes]) -> bytes:
+    """Lines of records numbered from `first`."""
+    return b"".join([line_of(first + place, fields.get(base, b""), base) for place, base in enumerate(bases)])

@@ -20,6 +20,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from greenmail.storage.uidlist_records import YOUNG, Records
+
 LARGEST_UID = (1 << 32) - 2  # so that UIDNEXT is still a uint32
 VERSION = 3  # the one we write
 _SLICE = 1 << 17
@@ -49,8 +51,7 @@ class Parsed:
     """A whole file."""
 
     header: Header
-    uids: dict[bytes, int]
-    fields: dict[int, bytes]
+    uids: Records
     highest: int  # the highest UID that a line spoke of, readable or not
     lines: int
     damage: tuple[str, ...]  # for the log; empty if the file is fine
@@ -120,6 +121,8 @@ def parse(data: bytes) -> Parsed:
         end = 0 if RECORD.match(data) else end
     lines = data.count(b"\n", end)
     pattern = _RECORD_1 if header.version == 1 else RECORD
+    if lines > YOUNG and (many := _packed(pattern, data, end)) is not None:
+        return Parsed(header, many, many.highest, lines, tuple(damage))
     rows = _find_rows(pattern, data, end)
     claimed = 0
     if len(rows) != lines:
@@ -134,7 +137,19 @@ def parse(data: bytes) -> Parsed:
     highest = next(reversed(uid_of.values()), 0)
     if claimed <= max(highest, header.next_uid) + _TRUSTED_GAP:
         highest = max(highest, claimed)
-    return Parsed(header, uid_of, fields, highest, lines, tuple(damage))
+    return Parsed(header, Records.taking(uid_of, fields), highest, lines, tuple(damage))
+
+
+def _packed(pattern: re.Pattern[bytes], data: bytes, start: int) -> Records | None:
+    """All records of a long file, slice by slice; None if there is anything wrong."""
+    records = Records()
+    while start < len(data):
+        end = data.find(b"\n", start + _SLICE) + 1 or len(data)
+        rows = pattern.findall(data, start, end)
+        if len(rows) != data.count(b"\n", start, end) or int(rows[-1][0]) > LARGEST_UID or not records.take(rows):
+            return None
+        start = end
+    return None if records.has_twins() else records
 
 
 def _find_rows(pattern: re.Pattern[bytes], data: bytes, start: int) -> list[tuple[bytes, bytes, bytes]]:
@@ -207,8 +222,3 @@ def check_base(base: bytes) -> None:
     """ValueError for what cannot stand in a record."""
     if not base or any(octet in base for octet in (b":", b"/", b"\n", b"\r")):
         raise ValueError(f"not a base name: {base!r}")
-
-
-def record_line(uid: int, raw: bytes, base: bytes) -> bytes:
-    """record, version 3."""
-    return b"%d %b :%b\n" % (uid, raw, base) if raw else b"%d :%b\n" % (uid, base)

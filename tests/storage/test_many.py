@@ -197,12 +197,22 @@ def test_an_account_of_10000_folders(tmp_path: Path) -> None:
 
 def check_mailbox(path: Path, messages: int) -> None:
     fill(path, messages)
+    before = resident()
     store, user = account(path)
     inbox = user.open("INBOX")
     assert list(inbox.table.uids) == list(range(1, messages + 1))
     names = [os.fsdecode(name) for name in inbox.box.index.names]  # type: ignore[attr-defined] # the Maildir store's
     assert [int(name[:10]) for name in names] == sorted(int(name[:10]) for name in names)
     assert inbox.store([messages], FlagChange(FlagAction.REMOVE, frozenset({"\\Seen"}))).changed == [messages]
+    upload = inbox.upload()
+    upload.write(b"A: 1\r\n\r\n")
+    assert inbox.save([upload]) == [messages + 1]
+    assert inbox.store([messages + 1], FlagChange(FlagAction.ADD, frozenset({"\\Deleted"}))).changed == [messages + 1]
+    assert inbox.expunge([messages + 1]) == [messages + 1]
+    # Also while it is being changed, with the uidlist in memory.
+    assert max(inbox.memory(), store.mailboxes._weight) <= 256 << 20
+    del names
+    assert resident() - before < 256 << 20
     inbox.close()
     assert store.mailboxes._weight <= max(messages * 160, 1 << 20) and warm(store)
     _, other = account(path)
@@ -239,7 +249,8 @@ def test_50_mailboxes_of_20000_messages_opened_in_turn(tmp_path: Path) -> None:
     for number in range(50):
         user.open(f"Box{number}").close()
         assert store.mailboxes._weight <= limit
-    assert len(warm(store)) == limit // (16384 + 20_000 * 150)
+    at_rest, in_use = 16384 + 20_000 * 150, 16384 + 20_000 * (150 + 270)  # the last was numbered, with its uidlist
+    assert len(warm(store)) == 1 + (limit - in_use) // at_rest
     assert resident() - before < limit + (64 << 20)
 
 
