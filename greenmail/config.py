@@ -266,6 +266,15 @@ class Config(Table):
         "%08Xu%08Xv",
         "Message ids in POP3, as in Dovecot's pop3_uidl_format: copy it, or clients download everything again.",
     )
+    pop3_login_delay: Annotated[int, BeforeValidator(kind.number(0, 86400))] = setting(
+        0, "Seconds between two POP3 logins of a user (LOGIN-DELAY, RFC 2449); 0 is none."
+    )
+    pop3_delete: Annotated[str, BeforeValidator(kind.one_of("expunge", "flag"))] = setting(
+        "expunge", "What DELE and QUIT of POP3 do: expunge the message, or flag it and hide it from POP3 alone."
+    )
+    pop3_deleted_flag: kind.Keyword = setting(
+        "$POP3Deleted", "The flag of `pop3-delete: flag`, as Dovecot's pop3_deleted_flag: a keyword or a system flag."
+    )
     pop3_no_flag_updates: kind.Switch = setting(
         False, "RETR does not mark a message as seen, as Dovecot's pop3_no_flag_updates."
     )

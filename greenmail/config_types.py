@@ -36,6 +36,7 @@ _UIDL_PIECE = re.compile(
     r"%\{ ?(?:uid|uidvalidity|filename|guid|md5)(?: ?\| ?(?:hex|lower|upper)(?: ?\( ?[0-9]{1,3} ?\))?){0,8} ?\}"
 )
 _UIDL_UNIQUE = re.compile(r"%[0-9]*[XLU]?[ufgm]\Z|%\{ ?(?:uid|filename|guid|md5)\b")  # tells messages apart
+_FLAG = re.compile(r"\\(?:(?i:answered|flagged|deleted|seen|draft))|[^\x00-\x20(){%*\"\\\]\x7f-\U0010ffff]{1,100}")
 _LONGEST_TIME = 366 * 86400
 _LARGEST_SIZE = 1 << 50
 
@@ -145,6 +146,13 @@ def _items(value: Any) -> list[str]:
 def names(value: Any) -> tuple[str, ...]:
     """A list of texts."""
     return tuple(_items(value))
+
+
+def keyword(value: Any) -> str:
+    """A flag that a message can keep: a keyword, or a system flag. RFC 9051 2.3.2, 9 flag."""
+    if not isinstance(value, str) or not _FLAG.fullmatch(value):
+        raise ValueError("a keyword such as $POP3Deleted, or a system flag such as \\Deleted")
+    return value.title() if value.startswith("\\") else value
 
 
 def one_of(*words: str) -> Callable[[Any], str]:
@@ -369,6 +377,7 @@ Port = Annotated[int, BeforeValidator(number(0, 65535))]
 Endpoints = Annotated[tuple[Endpoint, ...], BeforeValidator(endpoints)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(networks)]
 Names = Annotated[tuple[str, ...], BeforeValidator(names)]
+Keyword = Annotated[str, BeforeValidator(keyword)]
 Switch = Annotated[bool, BeforeValidator(switch)]
 Text = Annotated[str, BeforeValidator(text)]
 Path = Annotated[str, BeforeValidator(path)]

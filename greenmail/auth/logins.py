@@ -27,6 +27,9 @@ class Register(Protocol):
     def logout(self, user: str, address: str, protocol: str) -> None:
         """The session is over."""
 
+    def poll(self, user: str, delay: float) -> float:
+        """Seconds until the user may log in to POP3 again; 0: now, and then not for `delay` seconds. RFC 2449 6.5."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -157,6 +160,15 @@ class Logins:
         metrics.login(self._protocol, "refused")
         metrics.refused(self._protocol, "user")
         return False
+
+    def must_wait(self, user: User, delay: float) -> float:
+        """Seconds until the user may come again: LOGIN-DELAY, RFC 2449 6.5; 0: he may come in now."""
+        wait = self._register.poll(user.name, delay) if delay else 0.0
+        if wait:
+            log.info("login too soon sid=%s user=%r rip=%s wait=%.1f", self._sid, user.name, self._wire.peer, wait)
+            metrics.login(self._protocol, "refused")
+            metrics.refused(self._protocol, "login-delay")
+        return wait
 
     def leave_seat(self, user: User) -> None:
         """The session is over, or did not come about."""

@@ -30,7 +30,6 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
     (r"(protocol pop3/)?pop3_reuse_xuidl", "ids from X-UIDL: POP3 clients download such mail again", Weight.FIRST),
     (r"(protocol pop3/)?pop3_uidl_duplicates", "only for ids that are not unique by themselves", Weight.TO_DO),
     (r"(protocol pop3/)?pop3_save_uidl", "ids that were saved are read from dovecot-uidlist", Weight.NOTHING),
-    (r"(protocol pop3/)?pop3_(delete_type|deleted_flag)", "DELE removes a message for good", Weight.TO_DO),
     (r"(protocol pop3/)?pop3_", _OWN, Weight.NOTHING),
     (r"maildir_very_dirty_syncs", "if Dovecot goes on writing here (LMTP), set it to no", Weight.TO_DO),
     (r"maildir_|mbox_|mdbox_|imapc_|pop3c_", _OWN, Weight.NOTHING),

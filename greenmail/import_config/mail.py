@@ -196,6 +196,13 @@ def _pop3(root: Block, draft: Draft) -> None:
             draft.leave("pop3_uidl_format", uidl, advice, Weight.FIRST)
     if _by_protocol(root, "pop3", "pop3_no_flag_updates") == "yes":
         draft.settings["pop3-no-flag-updates"] = True
+    flag = _by_protocol(root, "pop3", "pop3_deleted_flag")
+    if flag and _by_protocol(root, "pop3", "pop3_delete_type") != "expunge":  # "default" goes by the flag
+        draft.settings["pop3-delete"] = "flag"
+        try:
+            draft.settings["pop3-deleted-flag"] = kind.keyword(flag)
+        except ValueError as error:
+            draft.leave("pop3_deleted_flag", flag, f"set pop3-deleted-flag to {error}", Weight.FIRST)
 
 
 def _quota(root: Block, draft: Draft) -> None:

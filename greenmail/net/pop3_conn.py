@@ -24,6 +24,7 @@ def limits(config: Config) -> Limits:
         patience=Patience(config.max_auth_failures, config.auth_failure_delay),
         timeout_anonymous=config.timeout_anonymous,
         timeout_pop3=config.timeout_pop3,
+        pop3_login_delay=config.pop3_login_delay,
     )
 
 
@@ -46,6 +47,7 @@ def handler(
         limits=limits(config),
         pop3_uidl_format=config.pop3_uidl_format,
         pop3_no_flag_updates=config.pop3_no_flag_updates,
+        pop3_deleted_flag=config.pop3_deleted_flag if config.pop3_delete == "flag" else "",
     )
 
     def run(stream: Stream) -> None:

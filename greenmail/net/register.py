@@ -3,8 +3,13 @@
 The parent keeps the register. Each process of the server has a socketpair to it, of type SOCK_SEQPACKET: a message is
 one JSON object. A worker asks {"n": 7, "op": "login", "user": ..., "address": ..., "protocol": ...} and is answered
 {"n": 7} or {"n": 7, "deny": "why"}; {"n": 7, "op": "logout"} takes the entry away and is not answered. The end of a
-worker takes all of its entries away. If there is no answer in a second the login goes on: the register guards against
-excess, and must not become a way for all mail to stop.
+worker takes all of its entries away.
+
+{"n": 8, "op": "poll", "user": ..., "delay": 60} is answered {"n": 8, "wait": 12.5}: the seconds for which the user has
+to wait before he may look for mail by POP3 again; 0: he may, and that is remembered.
+
+If there is no answer in a second the login goes on: the register guards against excess, and must not become a way for
+all mail to stop.
 """
 
 # mypy: allow-untyped-calls
@@ -28,6 +33,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 1.0
 LARGEST = 1 << 16  # octets of a message
+_POLLS = 10_000  # users remembered for LOGIN-DELAY before those who have waited long enough are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Register:
         self.per_user = per_user
         self._entries: dict[int, dict[int, Entry]] = {}  # by pid of the worker, by its number
         self._counts: dict[str, int] = {}
+        self._polls: dict[str, float] = {}  # when a user was last let in by POP3, by the monotonic clock
 
     def handle(self, pid: int, message: dict[str, Any]) -> dict[str, Any] | None:
         """The answer to a worker's message, if it gets one."""
@@ -54,12 +61,24 @@ class Register:
         if message["op"] == "logout":
             self._remove(self._entries.get(pid, {}).pop(number, None))
             return None
+        if message["op"] == "poll":
+            return {"n": number, "wait": self._poll(message["user"], message["delay"], time.monotonic())}
         entry = Entry(message["user"], message["address"], message["protocol"], time.time())
         if self._counts.get(entry.user, 0) >= self.per_user:
             return {"n": number, "deny": f"too many connections of this user, at most {self.per_user} are allowed"}
         self._entries.setdefault(pid, {})[number] = entry
         self._counts[entry.user] = self._counts.get(entry.user, 0) + 1
         return {"n": number}
+
+    def _poll(self, user: str, delay: float, now: float) -> float:
+        """LOGIN-DELAY, RFC 2449 6.5: counted from the last login that was let in."""
+        wait = self._polls.get(user, float("-inf")) + delay - now
+        if wait > 0:
+            return wait
+        if len(self._polls) >= _POLLS:
+            self._polls = {name: last for name, last in self._polls.items() if last + delay > now}
+        self._polls[user] = now
+        return 0.0
 
     def release(self, pid: int) -> None:
         """A worker ended: its sessions are gone."""
@@ -101,7 +120,7 @@ class RegisterClient:
         self._sock = sock
         self._timeout = timeout
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, Callable[[str | None], None]] = {}
+        self._waiting: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._held: dict[tuple[str, str, str], list[int]] = {}
         self._out: Any = Queue()
         self._sender = gevent.spawn(self._send)
@@ -111,20 +130,38 @@ class RegisterClient:
         number = next(self._numbers)
         key = (user, address, protocol)
         self._held.setdefault(key, []).append(number)
-        answer: Any = AsyncResult()
-        self._waiting[number] = answer.set
-        self._out.put(encode({"n": number, "op": "login", "user": user, "address": address, "protocol": protocol}))
-        try:
-            denied: str | None = answer.get(timeout=self._timeout)
-        except gevent.Timeout:
-            metrics.register_timeout()
-            log.warning("register-timeout user=%r", user)
+        question = {"n": number, "op": "login", "user": user, "address": address, "protocol": protocol}
+        answer = self._ask(question)
+        if answer is None:
             # Should it be denied later, the session is not in the register and is not to be taken out of it.
-            self._waiting[number] = lambda late: None if late is None else self._forget(key, number)
+            self._waiting[number] = lambda late: self._forget(key, number) if "deny" in late else None
             return None
+        denied: str | None = answer.get("deny")
         if denied is not None:
             self._forget(key, number)
         return denied
+
+    def poll(self, user: str, delay: float) -> float:
+        """Seconds until the user may look for mail by POP3 again; 0: now, and the next time `delay` seconds later."""
+        number = next(self._numbers)
+        answer = self._ask({"n": number, "op": "poll", "user": user, "delay": delay})
+        if answer is None:
+            self._waiting.pop(number, None)
+            return 0.0
+        return float(answer["wait"])
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any] | None:
+        """The parent's answer; None if it takes too long."""
+        result: Any = AsyncResult()
+        self._waiting[question["n"]] = result.set
+        self._out.put(encode(question))
+        try:
+            answer: dict[str, Any] = result.get(timeout=self._timeout)
+        except gevent.Timeout:
+            metrics.register_timeout()
+            log.warning("register-timeout user=%r", question["user"])
+            return None
+        return answer
 
     def logout(self, user: str, address: str, protocol: str) -> None:
         """Take one session with these properties out of the register; does nothing if there is none."""
@@ -139,7 +176,7 @@ class RegisterClient:
         """An answer of the parent has come."""
         waiting = self._waiting.pop(message["n"], None)
         if waiting is not None:
-            waiting(message.get("deny"))
+            waiting(message)
 
     def say(self, message: dict[str, Any]) -> None:
         """Tell the parent something that is not answered."""

@@ -1,4 +1,4 @@
-"""The commands: RFC 1939 5 to 7, RFC 2449 (CAPA), RFC 2595 4 (STLS), RFC 5034 (AUTH), RFC 6856 2 (UTF8).
+"""The commands: RFC 1939 5 to 7, RFC 2449 (CAPA), RFC 2595 4 (STLS), RFC 5034 (AUTH), RFC 6856 2 (UTF8; 3, LANG).
 
 A message is sent as it is, also without UTF8 and with octets beyond ASCII in its header. Deviation: RFC 6856 2.1 wants
 a surrogate or -ERR then; Dovecot and Courier's clients have always had such mail as it lies there, LIST sizes must stay
@@ -79,7 +79,18 @@ def run_capa(session: Session, argument: bytes) -> None:
 
 def capabilities(session: Session) -> Iterator[bytes]:
     """What is true now: before and after TLS and login."""
-    yield from (b"TOP", b"UIDL", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING", b"EXPIRE NEVER", b"UTF8 USER")
+    yield from (
+        b"TOP",
+        b"UIDL",
+        b"RESP-CODES",
+        b"AUTH-RESP-CODE",
+        b"PIPELINING",
+        b"EXPIRE NEVER",
+        b"UTF8 USER",
+        b"LANG",
+    )
+    if session.limits.pop3_login_delay:
+        yield b"LOGIN-DELAY %d" % session.limits.pop3_login_delay
     if session.maildrop is None and session.wire.can_start_tls and not session.utf8:
         yield b"STLS"
     if session.logins.is_private:
@@ -110,6 +121,19 @@ def run_utf8(session: Session, argument: bytes) -> None:
     """RFC 6856 2.1."""
     session.utf8 = True
     session.ok("UTF8 enabled")
+
+
+def run_lang(session: Session, argument: bytes) -> None:
+    """RFC 6856 3.2: a language range, "*" for the one that is preferred here, or nothing for a list."""
+    if not argument:
+        session.lines("Language listing follows", (b"%b %b" % language for language in LANGUAGES.items()))
+        return
+    wanted = argument.lower()
+    for tag in LANGUAGES:
+        if wanted == b"*" or tag == wanted or tag.startswith(wanted + b"-"):  # RFC 4647 3.3.1
+            session.ok(f"{tag.decode('ascii')} This is what is spoken here")
+            return
+    raise Refused("this language is not spoken here")
 
 
 def run_noop(session: Session, argument: bytes) -> None:
@@ -260,11 +284,14 @@ def run_quit(session: Session, argument: bytes) -> None:
     session.ok("Goodbye")
 
 
+LANGUAGES = {b"en": b"English"}  # tag, and its name in that language; the preferred one first
+
 COMMANDS = {
     "CAPA": Command(run_capa, before_login=True, after_login=True),
     "QUIT": Command(run_quit, before_login=True, after_login=True),
     "STLS": Command(run_stls, before_login=True, after_login=False),
     "UTF8": Command(run_utf8, before_login=True, after_login=False),
+    "LANG": Command(run_lang, before_login=True, after_login=True, arguments=(0, 1)),
     "USER": Command(login.run_user, before_login=True, after_login=False, arguments=None),
     "PASS": Command(login.run_pass, before_login=True, after_login=False, arguments=None),
     "AUTH": Command(login.run_auth, before_login=True, after_login=False, arguments=(0, 2)),

@@ -1,6 +1,7 @@
 """USER and PASS (RFC 1939 7), AUTH (RFC 5034), and what a login needs before it is one."""
 
 import logging
+import math
 from collections.abc import Callable
 
 from greenmail import metrics
@@ -9,7 +10,7 @@ from greenmail.auth.api import Secret, User
 from greenmail.auth.logins import Failed
 from greenmail.errors import BadSyntax, Reason, Refused, StorageError
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
-from greenmail.pop3.session import AUTH, SYS_TEMP, Session, leave
+from greenmail.pop3.session import AUTH, LOGIN_DELAY, SYS_TEMP, Session, leave
 from greenmail.pop3.uidl import Format
 from greenmail.storage.api import Held, Mailbox
 
@@ -88,6 +89,9 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     if isinstance(outcome, Failed):
         raise _refusal(session, outcome)
     sasl.conclude(credentials, session.write, session.read_line)
+    wait = session.logins.must_wait(outcome, session.limits.pop3_login_delay)
+    if wait:
+        raise Refused(f"you were here just now, please wait {math.ceil(wait)} seconds", LOGIN_DELAY)
     maildrop = _enter(session, outcome)
     session.logins.succeeded(outcome, mechanism, f"messages={maildrop.count} octets={maildrop.octets}")
     session.ok(f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)")

@@ -21,6 +21,7 @@ from greenmail.storage.api import Account
 TRACE = 5  # below logging.DEBUG: the protocol without secrets and messages
 SYS_TEMP = "SYS/TEMP"  # RFC 3206 4: try again later
 IN_USE = "IN-USE"  # RFC 2449 8.1.2
+LOGIN_DELAY = "LOGIN-DELAY"  # RFC 2449 8.1.1
 AUTH = "AUTH"  # RFC 3206 5: the credentials, or what they may be used for
 
 # RFC 2449 8, RFC 3206 4: only a failure that goes away by itself is SYS/TEMP.
@@ -55,6 +56,7 @@ class Limits:
     patience: Patience = field(default_factory=Patience)
     timeout_anonymous: float = 60.0
     timeout_pop3: float = 600.0  # RFC 1939 3: ten minutes at least
+    pop3_login_delay: int = 0  # seconds between two logins of a user, RFC 2449 6.5; 0: none
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class Seats:
 
     most: int = 50
     entries: list[tuple[str, str, str]] = field(default_factory=list)
+    wait: float = 0.0  # what `poll` answers
+    polls: list[tuple[str, float]] = field(default_factory=list)
 
     def login(self, user: str, address: str, protocol: str) -> str | None:
         if sum(entry[0] == user for entry in self.entries) >= self.most:
@@ -67,6 +69,10 @@ class Seats:
 
     def logout(self, user: str, address: str, protocol: str) -> None:
         self.entries.remove((user, address, protocol))
+
+    def poll(self, user: str, delay: float) -> float:
+        self.polls.append((user, delay))
+        return self.wait
 
 
 class Backend:

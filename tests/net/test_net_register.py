@@ -7,6 +7,7 @@ import gevent
 import gevent.socket
 import pytest
 
+from greenmail.net import register as register_module
 from greenmail.net import tls
 from greenmail.net.family import Child, Family, Kind
 from greenmail.net.register import Register, RegisterClient, decode, encode
@@ -45,6 +46,37 @@ def test_the_end_of_a_worker_gives_its_seats_back():
     register.release(1)
     assert register.who() == []
     assert login(register, 2, 1) == {"n": 1}
+
+
+def poll(register, user="alice", delay=60):
+    return register.handle(1, {"n": 5, "op": "poll", "user": user, "delay": delay})["wait"]
+
+
+def test_who_looked_for_mail_waits_and_nobody_else(monkeypatch):
+    """RFC 2449 6.5; a try that came too soon does not make it longer."""
+    clock = [100.0]
+    monkeypatch.setattr(register_module.time, "monotonic", lambda: clock[0])
+    register = Register(1)
+    assert poll(register) == 0
+    clock[0] += 20
+    assert poll(register) == 40
+    assert poll(register, "bob") == 0
+    clock[0] += 40
+    assert poll(register) == 0
+    assert poll(register) == 60
+
+
+def test_those_who_need_not_wait_any_more_are_forgotten(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(register_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(register_module, "_POLLS", 3)
+    register = Register(1)
+    for user in "abc":
+        assert poll(register, user) == 0
+        clock[0] += 30
+    assert poll(register, "d") == 0
+    assert poll(register, "c") == 30
+    assert set(register._polls) == {"c", "d"}
 
 
 class Parent:
@@ -190,3 +222,12 @@ def test_nothing_that_a_worker_says_ends_the_parent(data):
     with theirs, ours:
         theirs.send(data)
         assert Family(1).read(child) is True
+
+
+def test_a_poll_asks_and_is_answered_and_a_silent_parent_lets_everybody_in(parent):
+    assert parent.client.poll("alice", 60) == 0
+    assert 59 < parent.client.poll("alice", 60) <= 60
+    parent.hold = True
+    assert parent.client.poll("alice", 60) == 0
+    parent.go_on()  # what comes late is for nobody
+    assert 59 < parent.client.poll("alice", 60) <= 60

@@ -42,7 +42,9 @@ AUTHORIZATION: list[tuple[str, bytes, list[str]]] = [
     ("UTF8 USER argument", b"CAPA\r\n", ["+OK", "*", "UTF8 USER", "*", "."]),
     ("UTF8", b"UTF8\r\nUTF8\r\n", ["+OK", "+OK"]),
     ("UTF8 bad", b"UTF8 now\r\n" + LOGIN + b"UTF8\r\n", ["-ERR", "+OK", "+OK", "-ERR"]),
-    ("LANG bad", b"LANG\r\nLANG de\r\n", ["-ERR", "-ERR"]),
+    ("LANG capability", b"CAPA\r\n", ["+OK", "*", "LANG", "*", "."]),
+    ("LANG", b"LANG\r\nLANG EN\r\nLANG *\r\n", ["+OK", "en English", ".", "+OK en ", "+OK en "]),
+    ("LANG bad", b"LANG MUL\r\nLANG en-GB\r\nLANG e\r\nLANG en de\r\n", ["-ERR"] * 4),
 ]
 
 TRANSACTION: list[tuple[str, bytes, list[str]]] = [
@@ -113,6 +115,28 @@ def test_stls() -> None:
     assert b"STLS" not in host.talk(wire, b"CAPA\r\n")
     check(host.talk(wire, b"STLS\r\n"), ["-ERR"])
     check(host.talk(wire, LOGIN + b"STLS\r\n"), ["+OK", "+OK", "-ERR"])
+
+
+def test_login_delay() -> None:
+    """RFC 2449 6.5, 8.1.1: told in CAPA, before login too; who comes too soon is told so once the password is right."""
+    host = Host(pop3_login_delay=60, patience=Patience(auth_failure_delay=0.0))
+    check(host.talk(host.connect(), b"CAPA\r\n"), ["+OK", "*", "LOGIN-DELAY 60", "*", "."])
+    check(host.talk(host.login(), b"QUIT\r\n"), ["+OK"])
+    host.seats.wait = 12.3
+    wire = host.connect()
+    check(host.talk(wire, b"USER alice\r\nPASS wrong\r\n"), ["+OK", "-ERR [AUTH]"])
+    check(host.talk(wire, LOGIN), ["+OK", "-ERR [LOGIN-DELAY] you were here just now, please wait 13 seconds"])
+    assert host.seats.entries == []
+    host.seats.wait = 0.0
+    check(host.talk(wire, LOGIN), ["+OK", "+OK"])
+    assert host.seats.polls == [("alice", 60)] * 3
+
+
+def test_login_delay_is_not_told_where_there_is_none() -> None:
+    host = Host()
+    assert b"LOGIN-DELAY" not in host.talk(host.connect(), b"CAPA\r\n")
+    host.login()
+    assert host.seats.polls == []
 
 
 def test_in_use() -> None:

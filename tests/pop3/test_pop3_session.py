@@ -164,7 +164,7 @@ def capabilities(host: Host, wire: Any) -> set[str]:
 def test_capa_differs_before_and_after_tls_and_login() -> None:
     host = Host()
     wire = host.connect(secure=False)
-    always = {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "UTF8 USER"}
+    always = {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "UTF8 USER", "LANG"}
     assert capabilities(host, wire) == always | {"STLS"}
     assert shown(host.talk(wire, b"AUTH\r\n")) == ["+OK", "."]
     assert shown(host.talk(wire, b"STLS\r\n")) == ["+OK"]
