@@ -3,9 +3,9 @@
 * A green thread holds the locks of at most one mailbox, and does not ask for a second one while it holds them. (Only
   RENAME holds several: plain flocks, in the order of their paths, and nothing else meanwhile: `directory_lock`.)
 * While it holds them it never breathes, so it never lets a client's I/O in on purpose.
-* No file in `new/` or `cur/` is renamed or unlinked, and no control file replaced, unless somebody in this process
-  holds the locks of that mailbox. (Work in the pool is done for a green thread that waits: "somebody" is all one can
-  say.)
+* No file in `new/` or `cur/` is renamed or unlinked, none is linked there, and no control file replaced, unless
+  somebody in this process holds the locks of that mailbox. (Work in the pool is done for a green thread that waits:
+  "somebody" is all one can say.)
 
 The order green lock, flock, dotlock is that of `Box.locked` and `MailboxLock`, which nobody can take otherwise.
 """
@@ -66,6 +66,8 @@ class LockRules:
             if name in ("rename", "unlink") and not is_put_back:
                 for path in args:
                     self._check(name, path)
+            elif name == "link":
+                self._check(name, args[1])
             return call(name, function, *args)
 
         return checked

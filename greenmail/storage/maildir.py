@@ -1,7 +1,7 @@
 """`api.Mailbox` over a Maildir: the shared object that sessions hold.
 
-What it does is in `maildir_scan` (look), `maildir_write` (flags, expunge) and `maildir_save` (append, copy, move); here
-are the questions that need no change of the disk.
+What it does is in `maildir_scan` (look), `maildir_write` (flags, expunge), `maildir_save` (append) and `maildir_copy`;
+here are the questions that need no change of the disk.
 """
 
 import logging
@@ -15,7 +15,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.message.content import SMALL, Checkpoints, FileContent
 from greenmail.message.measured import measured
 from greenmail.message.unpacked import Unpacking
-from greenmail.storage import maildir_find, maildir_save, maildir_write
+from greenmail.storage import maildir_copy, maildir_find, maildir_save, maildir_write
 from greenmail.storage.api import (
     DELETED,
     CacheKind,
@@ -295,7 +295,7 @@ class MaildirMailbox:
         """Copy messages."""
         assert isinstance(target, MaildirMailbox), "a mailbox of another store"
         try:
-            return maildir_save.copy(self.box, uids, target.box)
+            return maildir_copy.copy(self.box, uids, target.box)
         finally:
             self._mirror()
             target._mirror()
@@ -304,7 +304,7 @@ class MaildirMailbox:
         """Copy, then remove."""
         assert isinstance(target, MaildirMailbox), "a mailbox of another store"
         try:
-            return maildir_save.move(self.box, uids, target.box)
+            return maildir_copy.move(self.box, uids, target.box)
         finally:
             self._mirror()
             target._mirror()

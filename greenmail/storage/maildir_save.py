@@ -1,22 +1,15 @@
-"""Bringing messages into a Maildir mailbox: APPEND, COPY, MOVE. `formats.md` 1.6, 2.9, `architecture.md`.
+"""Bringing messages into a Maildir mailbox: APPEND. `formats.md` 1.6, `architecture.md`.
 
 A message lies complete in the target's `tmp/` before the target is locked. Under the lock: rename into `new/` (no
 flags) or `cur/`, sync of the directories, uidlist line with fdatasync, journal. A crash before the uidlist line leaves
-messages without a UID, which the next look numbers: nobody was told anything about them. COPY is a hard link. MOVE is
-COPY, the target's lock given back, then the source locked and unlinked: a crash leaves a mail in both mailboxes, never
-in none.
-
-MOVE unlinks from the source exactly the file (device and inode) that it copied, whatever that is called by then; a
-message that it did not unlink itself, for whatever reason, is taken back from the target. So of several who move one
-mail at the same time one succeeds, as only one unlink can, and a mail is nowhere only if somebody expunged it.
+messages without a UID, which the next look numbers: nobody was told anything about them. COPY is in `maildir_copy`.
 """
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
@@ -24,16 +17,12 @@ from greenmail.message.compressed import kind_of
 from greenmail.message.content import ToDisk
 from greenmail.storage.api import FlagAction, FlagChange, Flags
 from greenmail.storage.filesystem import Files, is_there, refusal, refusing
-from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_data import write_uidnext
-from greenmail.storage.maildir_find import Item
 from greenmail.storage.maildir_index import Change
-from greenmail.storage.maildir_link import Linked, Original, link_all
-from greenmail.storage.maildir_name import Sizes, base_name, sizes_of, with_letters, with_sizes
-from greenmail.storage.maildir_scan import freshen, look
-from greenmail.storage.maildir_write import batches, drop, translate, unlink_same
-from greenmail.storage.uidlist_format import format_fields
+from greenmail.storage.maildir_name import Sizes, with_letters, with_sizes
+from greenmail.storage.maildir_scan import freshen
+from greenmail.storage.maildir_write import translate
 
 log = logging.getLogger(__name__)
 
@@ -188,21 +177,42 @@ def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
     return uids
 
 
+class Naming:
+    """What flags become in the name of a message of this mailbox: worked out once a set of flags. Under the lock."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._known: dict[Flags, tuple[bytes, Flags]] = {}
+        self.beyond: dict[bytes, Flags] = {}  # keywords without letters, by base name
+
+    def info(self, base: bytes, flags: Flags) -> bytes:
+        """What follows the base name; empty: the message goes to `new/`."""
+        known = self._known.get(flags)
+        if known is None:
+            delta, overflow, _ = translate(self._box, FlagChange(FlagAction.REPLACE, flags))
+            known = self._known[flags] = with_letters(b"", delta.add) if delta.add or overflow else b"", overflow
+        info, overflow = known
+        if overflow or self._box.overflow.of(base):  # what stands there was another message's
+            self.beyond[base] = overflow
+        return info
+
+    def write(self) -> None:
+        """Keywords without letters stand in their file before the messages are there."""
+        if self.beyond:
+            self._box.change_overflow(self.beyond)
+
+
 def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
     """Under the lock and fresh: make files in `tmp/` messages of this mailbox, all or none; their UIDs."""
     if not arrivals:
         return []
     steps: list[_Step] = []
-    beyond: dict[bytes, Flags] = {}
+    naming = Naming(box)
     for arrival in arrivals:
-        delta, overflow, _ = translate(box, FlagChange(FlagAction.REPLACE, arrival.flags))
-        if overflow or box.overflow.of(arrival.base):  # what stands there was another message's
-            beyond[arrival.base] = overflow
-        is_new = not delta.add and not overflow
-        name = arrival.base if is_new else with_letters(arrival.base, delta.add)
+        info = naming.info(arrival.base, arrival.flags)
+        name, is_new = arrival.base + info, not info
         steps.append(_Step(arrival.path, box.path(name, is_new), name, is_new))
-    if beyond:
-        box.change_overflow(beyond)
+    naming.write()
     directories = sorted({os.path.dirname(step.target) for step in steps})
     uids: list[int] | StorageError = box.context.runtime.blocking(
         _deliver_and_number, box, arrivals, steps, directories
@@ -212,12 +222,17 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
     change = Change()
     for uid, arrival, step in zip(uids, arrivals, steps, strict=True):
         change.came(uid, step.name, step.is_new, box.flags_of(step.name, step.is_new), (arrival.size, arrival.date))
+    journal_arrivals(box, change)
+    box.charge(sum(arrival.on_disk for arrival in arrivals), len(arrivals))
+    return uids
+
+
+def journal_arrivals(box: Box, change: Change) -> None:
+    """Messages that came, with what their coming changed."""
     change.value("next", box.uidlist.next_uid)
     if box.keywords.names != box.index.letters:
         change.value("letters", dict(box.keywords.names))
     box.commit(change)
-    box.charge(sum(arrival.on_disk for arrival in arrivals), len(arrivals))
-    return uids
 
 
 def _deliver_and_number(
@@ -237,161 +252,3 @@ def _deliver_and_number(
         return refused
     write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
     return uids
-
-
-# COPY and MOVE
-
-
-def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
-    """`api.Mailbox.copy`."""
-    return [(linked.original.item.uid, uid) for linked, uid in _copy(box, uids, target)]
-
-
-def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> list[tuple[Linked, int]]:
-    """What was copied, each with its UID in the target. What only `moves` in one quota root takes up no more of it."""
-    look(box)
-    target.check()
-    originals = _originals(box, uids, target)
-    if not originals:
-        return []
-    if target.read_only:
-        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
-    made = box.context.runtime.blocking(link_all, box.files, box.place.directory, originals, target.ownership)
-    if isinstance(made, OSError):
-        raise refusal(made, "The messages cannot be copied") from made
-    found = [linked for linked in made if linked.sizes is not None]
-    is_done = False
-    try:
-        stays = moves and box.context.quota is target.context.quota and box.context.quota.counts(box.name)
-        if not stays:
-            target.admit(sum(linked.sizes.on_disk or 0 for linked in found if linked.sizes), len(found))
-        with target.locked():
-            freshen(target)
-            new = admit(target, _arrivals(target, found))
-        is_done = True
-    finally:
-        if not is_done:
-            for linked in found:
-                target.files.unlink_quietly(linked.original.temporary)
-    return list(zip(found, new, strict=True))
-
-
-def _originals(box: Box, uids: Sequence[int], target: Box) -> list[Original]:
-    with box.green:  # others of this worker may be at work on it in the pool
-        box.offload(box.is_large, box.refresh_uidlist, False)
-    originals: list[Original] = []
-    for uid in sorted(set(uids)):
-        where = box.index.where(uid)
-        if where is not None:
-            row = box.index.table.row(uid)
-            flags = box.index.table.flags_of(row)
-            guid = box.uidlist.field(uid, b"G") or base_name(where[0])
-            temporary = target.tmp_path + target.context.unique.next()
-            originals.append(Original(Item(uid, *where), flags, guid, temporary, box.index.table.sizes[row]))
-    return originals
-
-
-def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
-    """The base name stays if the target never had it and its sizes are right; else it is in the field G."""
-    taken: set[bytes] = set()
-    arrivals: list[Arrival] = []
-    for linked in found:
-        assert linked.sizes is not None
-        disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
-        base, original = base_name(linked.original.item.name), linked.original
-        fields: dict[bytes, bytes] = {}
-        if not target.is_settled or base in target.uidlist.uids or base in taken or not linked.name_is_right:
-            base = with_sizes(target.context.unique.next(), disk, crlf)
-        elif sizes_of(base).with_crlf is None:
-            fields[b"W"] = b"%d" % crlf
-        if base != original.guid:
-            fields[b"G"] = original.guid
-        taken.add(base)
-        raw = format_fields(fields) if fields else b""
-        weight = linked.stored if sizes_of(base).on_disk is None else disk  # as `quota.disk_size` will have it
-        arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw, weight))
-    return arrivals
-
-
-def move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
-    """`api.Mailbox.move`."""
-    box.check()
-    if box.read_only:
-        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
-    with _only_move(box):
-        return _move(box, uids, target)
-
-
-@contextlib.contextmanager
-def _only_move(box: Box) -> Iterator[None]:
-    """Let only one MOVE out of a mailbox run at a time, in all workers.
-
-    If two moved one message, a third could move the second's copy on before `_undo` found it: one mail became two.
-    Who waits here holds no lock of a mailbox, so nobody waits in a circle. Where directories cannot be locked (NFS)
-    only this worker's sessions wait for each other.
-    """
-    with box.moving:
-        with refusing("The messages cannot be moved"):
-            descriptor = box.files.open(box.place.directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            steps = box.context.waiting.steps()
-            while not _claimed(box, descriptor):
-                box.context.waiting.pause(steps)
-            yield
-        finally:
-            box.files.close_quietly(descriptor)
-
-
-def _claimed(box: Box, descriptor: int) -> bool:
-    try:
-        box.files.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        log.debug("move-claim path=%r error=%s", box.place.directory, error)
-    return True
-
-
-def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
-    copied = {linked.original.item.uid: (linked, uid) for linked, uid in _copy(box, uids, target, moves=True)}
-    removed: set[int] = set()
-    failed: StorageError | None = None
-    try:
-        for batch in batches(copied):
-            _remove_moved(box, {uid: copied[uid][0].source for uid in batch}, removed)
-            box.context.runtime.breathe()
-    except StorageError as error:
-        failed = error
-    _undo(target, {new: linked.made for uid, (linked, new) in copied.items() if uid not in removed}, failed)
-    if failed is not None:
-        raise failed
-    return [(uid, copied[uid][1]) for uid in sorted(removed)]
-
-
-def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) -> None:
-    """Unlink these messages if they are still these files; adds to `removed` what went, also if it raises then.
-
-    What may have gone counts as gone: its copy may be the only one.
-    """
-    with box.locked():
-        freshen(box)
-        items = [
-            (Item(uid, *where), source)
-            for uid, source in sources.items()
-            if (where := box.index.where(uid)) is not None
-        ]
-        directory, is_remote = box.place.directory, box.times.is_remote
-        outcomes = box.context.runtime.blocking(unlink_same, box.files, directory, items, is_remote)
-        removed.update(outcome.uid for outcome in outcomes if outcome.done or outcome.is_unsure)
-        drop(box, outcomes)
-
-
-def _undo(target: Box, copies: Mapping[int, Identity], failed: StorageError | None) -> None:
-    """Take back copies whose originals we did not unlink: they are still there, or somebody else took them."""
-    try:
-        for batch in batches(copies):
-            _remove_moved(target, {uid: copies[uid] for uid in batch}, set())
-    except StorageError as error:
-        if failed is None:
-            raise
-        log.error("move-undo mailbox=%r copies=%d left error=%r", target.name, len(copies), error.text)

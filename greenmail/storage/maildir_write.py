@@ -9,7 +9,7 @@ values.
 import errno
 import logging
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import StorageError
@@ -21,7 +21,15 @@ from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_find import Finder, Item, item_of
 from greenmail.storage.maildir_index import Change
-from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_name, in_cur, letters_of, with_letters
+from greenmail.storage.maildir_name import (
+    FIRST_KEYWORD,
+    LETTER_OF_FLAG,
+    base_name,
+    in_cur,
+    letters_of,
+    sizes_of,
+    with_letters,
+)
 from greenmail.storage.maildir_scan import freshen, look, sync
 from greenmail.storage.quota import disk_size
 
@@ -250,7 +258,7 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
 def unlink_deleted(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
     """Unlink each file whose name, found on disk, has the letter T; the others stay."""
     finder = Finder(files, directory)
-    return [_unlink_one(files, directory, item, lambda _, name: _T in letters_of(name), finder) for item in items]
+    return [_unlink_one(files, directory, item, None, finder) for item in items]
 
 
 def unlink_same(
@@ -261,35 +269,40 @@ def unlink_same(
     `is_remote`: the kernel itself may ask the file server again, and be told that there is no such file any more.
     """
     finder = Finder(files, directory)
-    outcomes = []
-    for item, identity in items:
+    return [_unlink_one(files, directory, item, identity, finder, is_remote) for item, identity in items]
 
-        def is_doomed(path: bytes, _: bytes, identity: Identity = identity) -> bool:
-            found = files.lstat(path)
-            return (found.st_dev, found.st_ino) == identity
 
-        outcomes.append(_unlink_one(files, directory, item, is_doomed, finder, is_remote))
-    return outcomes
+def _doomed(files: Files, path: bytes, name: bytes, identity: Identity | None) -> int:
+    """Octets of the file at `path` if it is to go, else -1: it has the letter T, or is the one of this `identity`."""
+    if identity is None:
+        return disk_size(files, path) if _T in letters_of(name) else -1
+    found = files.lstat(path)
+    if (found.st_dev, found.st_ino) != identity:
+        return -1
+    named = sizes_of(base_name(name)).on_disk
+    if named is not None:
+        return named
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _unlink_one(
     files: Files,
     directory: bytes,
     item: Item,
-    is_doomed: Callable[[bytes, bytes], bool],
+    identity: Identity | None,
     finder: Finder,
     is_remote: bool = False,
 ) -> Outcome:
-    """`is_doomed(path, name)`: whether the file found there is to go."""
+    """`identity`: of the file that is to go; None: the letter T in its name decides."""
     name, is_new = item.name, item.is_new
     was_there = False
     for _ in range(_RETRIES):
         path = directory + (b"/new/" if is_new else b"/cur/") + name
         try:
-            if not is_doomed(path, name):
+            size = _doomed(files, path, name, identity)
+            if size < 0:
                 return Outcome(item.uid, name, is_new, False)
             was_there = True
-            size = disk_size(files, path)
             # If the server's answer got lost it may have another name, and be there still.
             if files.unlink(path) or finder.find(base_name(name), (name, is_new)) is None:
                 return Outcome(item.uid, name, is_new, True, size=size)

@@ -115,6 +115,7 @@ def test_copies_are_the_file_as_it_lies(tmp_path: Path, name: str, kept: str | N
     assert copy.read_bytes() == data
     base = copy.name.partition(":")[0]
     assert base == kept if kept is not None else base.endswith(RIGHT)
+    target.fill([1], sizes=True)
     assert (target.table.sizes[0], text(target, 1)) == (len(SENT), SENT)
     target.close()
     mailbox.close()

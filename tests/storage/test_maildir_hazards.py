@@ -135,13 +135,13 @@ def test_move_whose_source_cannot_be_locked_takes_its_copy_back(site: Site) -> N
     inbox, other = box(account, "INBOX"), box(account, "Other")
     foreign = site.path / "dovecot-uidlist.lock"
 
-    def lock(path: bytes, _: bytes) -> bool:
-        if b"/.Other/cur" not in path and b"/.Other/new" not in _:
+    def lock(_: bytes, path: bytes) -> bool:
+        if b"/.Other/new/" not in path:
             return False
         foreign.write_bytes(b"1:elsewhere")
         return True
 
-    site.before["rename"] = lock
+    site.before["link"] = lock
     with pytest.raises(StorageError) as raised:
         inbox.move([1], other)
     assert raised.value.reason is Reason.IN_USE

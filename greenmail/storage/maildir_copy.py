@@ -1,0 +1,326 @@
+"""COPY and MOVE between Maildir mailboxes. `formats.md` 2.9, `architecture.md`.
+
+COPY is a hard link (`maildir_link`). MOVE is COPY, the target's lock given back, then the source locked and unlinked: a
+crash leaves a mail in both mailboxes, never in none.
+
+MOVE unlinks from the source exactly the file (device and inode) that it copied, whatever that is called by then; a
+message that it did not unlink itself, for whatever reason, is taken back from the target. So of several who move one
+mail at the same time one succeeds, as only one unlink can, and a mail is nowhere only if somebody expunged it.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.filesystem import refusal, refusing
+from greenmail.storage.lost_answers import Identity
+from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_data import write_uidnext
+from greenmail.storage.maildir_find import Item
+from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_link import (
+    Linked,
+    Made,
+    Original,
+    OtherWay,
+    Wanted,
+    is_possible,
+    link_all,
+    link_straight,
+    unlink_made,
+)
+from greenmail.storage.maildir_name import base_name, sizes_of, with_sizes
+from greenmail.storage.maildir_save import Arrival, Naming, admit, journal_arrivals
+from greenmail.storage.maildir_scan import freshen, look
+from greenmail.storage.maildir_write import BATCH, batches, drop, unlink_same
+from greenmail.storage.quota import disk_sizes
+from greenmail.storage.uidlist_format import format_fields
+
+log = logging.getLogger(__name__)
+
+Copied = tuple[int, int, Identity, Identity]  # UID, UID of the copy, the file that was copied, the copy
+
+
+def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
+    """`api.Mailbox.copy`."""
+    return [(uid, new) for uid, new, _, _ in _copy(box, uids, target)]
+
+
+def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> list[Copied]:
+    """What was copied. What only `moves` in one quota root takes up no more of it."""
+    look(box)
+    target.check()
+    originals = _originals(box, uids)
+    if not originals:
+        return []
+    if target.read_only:
+        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+    stays = moves and box.context.quota is target.context.quota and box.context.quota.counts(box.name)
+    copied = None if box is target else _link_straight(box, originals, target, not stays)
+    return _copy_by_tmp(box, originals, target, not stays) if copied is None else copied
+
+
+def _originals(box: Box, uids: Sequence[int]) -> list[Original]:
+    with box.green:  # others of this worker may be at work on it in the pool
+        box.offload(box.is_large, box.refresh_uidlist, False)
+    originals: list[Original] = []
+    index, table = box.index, box.index.table
+    for uid in sorted(set(uids)):
+        row = table.row(uid)
+        if row >= 0:
+            name = index.names[row]
+            guid = box.uidlist.field(uid, b"G") or base_name(name)
+            originals.append(
+                Original(Item(uid, name, uid in index.in_new), table.flags_of(row), guid, table.sizes[row])
+            )
+    return originals
+
+
+# The straight way
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Messages that are to be linked under names that are decided; parallel lists."""
+
+    originals: Sequence[Original]
+    names: list[bytes]
+    wanted: list[Wanted]
+    bases: list[bytes]
+    sizes: list[int]  # with CRLF line ends, or -1
+
+
+def _link_straight(box: Box, originals: Sequence[Original], target: Box, counts: bool) -> list[Copied] | None:
+    """Copy messages all of which can keep their base names; None if that cannot be done to each of them."""
+    if counts:
+        weight = 0
+        if target.context.quota.root() is not None:
+            paths = [box.path(original.item.name, original.item.is_new) for original in originals]
+            weight = box.offload(len(paths) > BATCH, disk_sizes, box.files, paths)
+        target.admit(weight, len(originals))
+    with target.locked():
+        freshen(target)
+        links = _links(target, originals)
+        if links is None:
+            return None
+        made = target.context.runtime.blocking(_link_and_number, target, box.place.directory, links)
+        if isinstance(made, OtherWay):
+            return None
+        if isinstance(made, OSError):
+            raise refusal(made, "The messages cannot be copied") from made
+        if isinstance(made, StorageError):
+            raise made
+        found, uids = made
+        return _journal_links(target, links, found, uids)
+
+
+def _links(target: Box, originals: Sequence[Original]) -> _Links | None:
+    """Names in the target; None if one of them cannot be as in the source."""
+    if not target.is_settled:
+        return None
+    naming = Naming(target)
+    known = target.uidlist.uids
+    links = _Links(originals, [], [], [], [])
+    for original in originals:
+        item, size, octets = original.item, original.size, -1
+        base = base_name(item.name)
+        if base in known:
+            return None
+        if b"," in base:
+            claimed = sizes_of(base)
+            if claimed.with_crlf is not None:
+                if not is_possible(claimed):
+                    return None
+                size = claimed.with_crlf
+            octets = -1 if claimed.on_disk is None else claimed.on_disk
+        info = naming.info(base, original.flags)
+        name = base + info
+        links.names.append(name)
+        links.wanted.append((item, target.path(name, not info), octets))
+        links.bases.append(base)
+        links.sizes.append(size)
+    if len(set(links.bases)) < len(links.bases):
+        return None
+    naming.write()
+    return links
+
+
+def _link_and_number(
+    target: Box, directory: bytes, links: _Links
+) -> tuple[list[Made], list[int]] | OSError | StorageError:
+    """As `_deliver_and_number`, in the pool. The UIDs are those of the links that were made."""
+    files = target.files
+    made = link_straight(files, directory, links.wanted)
+    if isinstance(made, OSError):
+        return made
+    bases = [base for base, found in zip(links.bases, made, strict=True) if found is not None]
+    if not bases:
+        return made, []
+    try:
+        for path in sorted({os.path.dirname(path) for _, path, _ in links.wanted}):
+            files.fsync_directory(path)
+        fields = {
+            base: b"G" + original.guid
+            for base, original in zip(links.bases, links.originals, strict=True)
+            if base != original.guid
+        }
+        uids = target.uidlist.assign(bases, fields)
+    except (OSError, StorageError) as error:
+        unlink_made(files, links.wanted, made)
+        return error
+    write_uidnext(files, target.data_path, target.uidlist.uidvalidity, target.uidlist.next_uid)
+    return made, uids
+
+
+def _journal_links(target: Box, links: _Links, made: Sequence[Made], uids: Sequence[int]) -> list[Copied]:
+    change = Change()
+    copied: list[Copied] = []
+    numbers = iter(uids)
+    weight = 0
+    for place, found in enumerate(made):
+        if found is None:
+            continue
+        uid, name, octets = next(numbers), links.names[place], links.wanted[place][2]
+        is_new = len(name) == len(links.bases[place])
+        change.came(uid, name, is_new, target.flags_of(name, is_new), (links.sizes[place], int(found.st_mtime)))
+        identity = found.st_dev, found.st_ino
+        copied.append((links.originals[place].item.uid, uid, identity, identity))
+        weight += found.st_size if octets < 0 else octets  # as `quota.disk_size` will have it
+    if copied:
+        journal_arrivals(target, change)
+        target.charge(weight, len(copied))
+    return copied
+
+
+# By way of tmp/
+
+
+def _copy_by_tmp(box: Box, originals: Sequence[Original], target: Box, counts: bool) -> list[Copied]:
+    there = [replace(original, temporary=target.tmp_path + target.context.unique.next()) for original in originals]
+    made = box.context.runtime.blocking(link_all, box.files, box.place.directory, there, target.ownership)
+    if isinstance(made, OSError):
+        raise refusal(made, "The messages cannot be copied") from made
+    found = [linked for linked in made if linked.sizes is not None]
+    is_done = False
+    try:
+        if counts:
+            target.admit(sum(linked.sizes.on_disk or 0 for linked in found if linked.sizes), len(found))
+        with target.locked():
+            freshen(target)
+            new = admit(target, _arrivals(target, found))
+        is_done = True
+    finally:
+        if not is_done:
+            for linked in found:
+                target.files.unlink_quietly(linked.original.temporary)
+    return [(linked.original.item.uid, uid, linked.source, linked.made) for linked, uid in zip(found, new, strict=True)]
+
+
+def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
+    """The base name stays if the target never had it and its sizes are right; else it is in the field G."""
+    taken: set[bytes] = set()
+    arrivals: list[Arrival] = []
+    for linked in found:
+        assert linked.sizes is not None
+        disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
+        base, original = base_name(linked.original.item.name), linked.original
+        fields: dict[bytes, bytes] = {}
+        if not target.is_settled or base in target.uidlist.uids or base in taken or not linked.name_is_right:
+            base = with_sizes(target.context.unique.next(), disk, crlf)
+        elif sizes_of(base).with_crlf is None:
+            fields[b"W"] = b"%d" % crlf
+        if base != original.guid:
+            fields[b"G"] = original.guid
+        taken.add(base)
+        raw = format_fields(fields) if fields else b""
+        weight = linked.stored if sizes_of(base).on_disk is None else disk  # as `quota.disk_size` will have it
+        arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw, weight))
+    return arrivals
+
+
+def move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
+    """`api.Mailbox.move`."""
+    box.check()
+    if box.read_only:
+        raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
+    with _only_move(box):
+        return _move(box, uids, target)
+
+
+@contextlib.contextmanager
+def _only_move(box: Box) -> Iterator[None]:
+    """Let only one MOVE out of a mailbox run at a time, in all workers.
+
+    If two moved one message, a third could move the second's copy on before `_undo` found it: one mail became two.
+    Who waits here holds no lock of a mailbox, so nobody waits in a circle. Where directories cannot be locked (NFS)
+    only this worker's sessions wait for each other.
+    """
+    with box.moving:
+        with refusing("The messages cannot be moved"):
+            descriptor = box.files.open(box.place.directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            steps = box.context.waiting.steps()
+            while not _claimed(box, descriptor):
+                box.context.waiting.pause(steps)
+            yield
+        finally:
+            box.files.close_quietly(descriptor)
+
+
+def _claimed(box: Box, descriptor: int) -> bool:
+    try:
+        box.files.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        log.debug("move-claim path=%r error=%s", box.place.directory, error)
+    return True
+
+
+def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
+    copied = {one[0]: one for one in _copy(box, uids, target, moves=True)}
+    removed: set[int] = set()
+    failed: StorageError | None = None
+    try:
+        for batch in batches(copied):
+            _remove_moved(box, {uid: copied[uid][2] for uid in batch}, removed)
+            box.context.runtime.breathe()
+    except StorageError as error:
+        failed = error
+    _undo(target, {new: made for uid, new, _, made in copied.values() if uid not in removed}, failed)
+    if failed is not None:
+        raise failed
+    return [(uid, copied[uid][1]) for uid in sorted(removed)]
+
+
+def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) -> None:
+    """Unlink these messages if they are still these files; adds to `removed` what went, also if it raises then.
+
+    What may have gone counts as gone: its copy may be the only one.
+    """
+    with box.locked():
+        freshen(box)
+        items = [
+            (Item(uid, *where), source)
+            for uid, source in sources.items()
+            if (where := box.index.where(uid)) is not None
+        ]
+        directory, is_remote = box.place.directory, box.times.is_remote
+        outcomes = box.context.runtime.blocking(unlink_same, box.files, directory, items, is_remote)
+        removed.update(outcome.uid for outcome in outcomes if outcome.done or outcome.is_unsure)
+        drop(box, outcomes)
+
+
+def _undo(target: Box, copies: Mapping[int, Identity], failed: StorageError | None) -> None:
+    """Take back copies whose originals we did not unlink: they are still there, or somebody else took them."""
+    try:
+        for batch in batches(copies):
+            _remove_moved(target, {uid: copies[uid] for uid in batch}, set())
+    except StorageError as error:
+        if failed is None:
+            raise
+        log.error("move-undo mailbox=%r copies=%d left error=%r", target.name, len(copies), error.text)
