@@ -100,6 +100,11 @@ class Config(Table):
     index_path: kind.UserPath = setting(
         "", "Where GreenMail's own cache files go, if not into the Maildir.", "/var/cache/greenmail/%u"
     )
+    full_text_search: kind.Switch = setting(
+        False,
+        "Keep an index of all text for SEARCH BODY and TEXT (docs/full-text-search.md); a user's full_text_search in"
+        " the passwd-file comes first.",
+    )
     create_mail_path: kind.Switch = setting(True, "Make the Maildir at a user's first login.")
     mailbox_names: Annotated[str, BeforeValidator(kind.one_of("auto", "mutf7", "utf8"))] = setting(
         "auto", "How names of folders are spelled on disk: auto (as found), mutf7 (Dovecot, Courier) or utf8."

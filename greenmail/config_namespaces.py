@@ -53,6 +53,9 @@ class NamespaceTable(Table):
     inbox_path: kind.UserPath = setting("", "As the flat setting.")
     control_path: kind.UserPath = setting("", "As the flat setting.")
     index_path: kind.UserPath = setting("", "As the flat setting.")
+    full_text_search: Annotated[bool | None, BeforeValidator(_or_nothing(kind.switch))] = setting(
+        None, "Nothing is the flat setting; in a shared one, the owner's."
+    )
     layout: Annotated[str | None, BeforeValidator(_or_nothing(kind.one_of("maildir++", "fs")))] = setting(
         None, "Nothing is the flat `layout`."
     )

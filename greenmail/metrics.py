@@ -63,6 +63,12 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("setting", "pool_size", "greenmail_worker_pool_size", "Threads for blocking tasks in each worker.", ()),
     ("lag", "lag", "greenmail_hub_lag_seconds", "How late a timer of the event loop ran.", ()),
     ("counter", "rebuilds", "greenmail_index_rebuilds", "Mailbox indexes made anew from the Maildir.", ("reason",)),
+    ("counter", "opened", "greenmail_search_opened_messages", "Messages opened for SEARCH BODY and TEXT.", ()),
+    ("counter", "text_searches", "greenmail_text_searches", "SEARCH commands with BODY or TEXT.", ("index",)),
+    ("gauge", "text_octets", "greenmail_full_text_octets", "Size of the full-text indexes filled by the workers.", ()),
+    ("gauge", "text_lag", "greenmail_full_text_lag_messages", "Messages that the mailbox at hand has and its full-text"
+     " index has not yet.", ()),
+    ("gauge", "text_queue", "greenmail_full_text_queue", "Mailboxes that wait for their full-text index.", ()),
     ("counter", "restarts", "greenmail_process_restarts", "Processes that ended unasked and were started again.",
      ("process",)),
     ("counter", "unregistered", "greenmail_register_timeouts", "Logins that went on without an answer of the register.",
@@ -397,6 +403,26 @@ def index_rebuild(reason: str) -> None:
     """A mailbox index was made anew: "missing", "damaged", "foreign"; one of few words."""
     if _board is not None:
         _board.child("rebuilds", reason).inc()
+
+
+def opened(messages: int) -> None:
+    """So many messages are opened for BODY and TEXT."""
+    if _board is not None:
+        _board.child("opened").inc(messages)
+
+
+def text_search(has_index: bool) -> None:
+    """A command looks for BODY or TEXT in more than a few messages."""
+    if _board is not None:
+        _board.child("text_searches", "yes" if has_index else "no").inc()
+
+
+def full_text(size: int, lag: int, queue: int) -> None:
+    """What is filled here: octets on disk, messages still to come of one mailbox, and mailboxes that wait."""
+    if _board is not None:
+        _board.child("text_octets").set(size)
+        _board.child("text_lag").set(lag)
+        _board.child("text_queue").set(queue)
 
 
 def process_restart(process: str) -> None:

@@ -19,11 +19,13 @@ ALLOWED = {
     "message": {"errors", "message"},
     "storage": {"errors", "runtime", "message", "storage"},
     "auth": {"errors", "runtime", "auth"},
+    "fulltext": {"errors", "runtime", "message", "storage", "fulltext"},
     "imap": {"errors", "runtime", "message", "storage", "auth", "imap", "log"},
     "pop3": {"errors", "runtime", "message", "storage", "auth", "pop3", "log"},
     "config": {"errors", "config", "auth", "storage"},
     "doctor": {
         "errors",
+        "fulltext",
         "runtime",
         "message",
         "storage",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
+from greenmail import metrics
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import known_rows, live_rows
 from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
@@ -32,6 +33,7 @@ from greenmail.imap.search_key import (
 )
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
+from greenmail.imap.text_search import Sieve
 from greenmail.message.decode import codec, decode_words, sent_date
 from greenmail.message.headers import values
 from greenmail.message.search import fold, lacks, look
@@ -83,6 +85,7 @@ class Search:
             if isinstance(leaf, HeaderKey | SentKey)
         ]
         self.text_needles = [Needle(leaf, _needle(leaf.text, charset)) for leaf in leaves if isinstance(leaf, TextKey)]
+        self.sieve = Sieve(session, [(one.key, one.text) for one in self.text_needles if isinstance(one.key, TextKey)])
         self.header_hits: dict[int, Hits] = {}
         self.text_hits: dict[int, Hits] = {}
         self.lost: set[int] = set()
@@ -140,7 +143,7 @@ class Search:
                 self._probe_headers(uids)
                 return [uid for uid in uids if key in self.header_hits.get(uid, ())]
             case TextKey():
-                self._probe_texts(uids)
+                self._probe_texts(self.sieve.left(key, uids))
                 return [uid for uid in uids if key in self.text_hits.get(uid, ())]
 
     def _any(self, keys: Sequence[Key], uids: list[int]) -> list[int]:
@@ -207,6 +210,7 @@ class Search:
     def _probe_texts(self, uids: list[int]) -> None:
         """Answer every BODY and TEXT key of the command for `uids`, reading each message once."""
         todo = [uid for uid in uids if uid not in self.text_hits]
+        metrics.opened(len(todo))
         for batch in open_batches(self.session, self.mailbox, todo, lambda error: None):
             parts = self.mailbox.cached_many([uid for uid, _ in batch], CacheKind.PARTS)
             contents = [content for _, content in batch]

@@ -10,6 +10,7 @@ from greenmail.imap.date_time import InternalDates
 from greenmail.imap.view import View
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
+from greenmail.storage.text_index import FullText
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     literal_minus: bool = False  # LITERAL- instead of LITERAL+: RFC 7888 5
     utf8_accept: bool = False  # UTF8=ACCEPT is offered, and 8-bit headers are refused from others: RFC 9755 4
+    full_text: FullText | None = None
     time_zone: str = ""  # name for zoneinfo; empty: the system's
     condstore: bool = True  # False with `coexistence: dovecot`: two servers cannot share one mod-sequence
     server_comment: str = ""  # /shared/comment of the server, RFC 5464 3.2.1.1; empty: none

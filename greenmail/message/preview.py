@@ -29,7 +29,7 @@ def preview(read: Read, root: Part) -> str:
         if not _is_shown(part):
             continue
         text = _beginning(leaf_text(read, part))
-        words = _without_markup(text) if part.subtype.lower() == b"html" else _without_quotes(text)
+        words = without_markup(text) if part.subtype.lower() == b"html" else _without_quotes(text)
         line = " ".join(_INVISIBLE.sub("", words).split())
         if line:
             return line[:LONGEST].rstrip()
@@ -62,7 +62,7 @@ def _without_quotes(text: str) -> str:
     return words if words.strip() else text
 
 
-def _without_markup(text: str) -> str:
+def without_markup(text: str) -> str:
     """What a browser would show, with white space where it would begin a new line."""
     tree = LexborHTMLParser(_bounded(text))
     tree.strip_tags(_HIDDEN, recursive=True)

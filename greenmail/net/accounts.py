@@ -45,6 +45,7 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
         lock_timeout=config.lock_timeout,
         lock_host=config.lock_host,
         coexistence=config.coexistence,
+        full_text_search=_switched(user.extra.get("full_text_search", ""), config.full_text_search),
         quota=quota_rules(config, user),
         groups=tuple(group for group in user.extra.get("acl_groups", "").split(",") if group),
     )
@@ -55,6 +56,11 @@ def _layout(option: str) -> str:
     if option.lower() not in ("", "fs", "maildir++"):
         raise Refused("this user's mailboxes are in a layout that is not known here")
     return option.lower()
+
+
+def _switched(text: str, default: bool) -> bool:
+    """A field of the passwd-file that switches something for one user; whatever else it holds, the setting counts."""
+    return {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}.get(text.lower(), default)
 
 
 def quota_rules(config: Config, user: User) -> QuotaRules:

@@ -11,6 +11,7 @@ from greenmail.imap.session import Limits, Services, Session
 from greenmail.net.stream import Stream
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
+from greenmail.storage.text_index import FullText
 
 BYE_FULL = b"* BYE [LIMIT] Too many connections, try again later.\r\n"
 BYE_END = b"* BYE [UNAVAILABLE] Server is shutting down, connect again.\r\n"  # RFC 9051 7.1.5, RFC 5530 3
@@ -47,6 +48,7 @@ def handler(
     open_account: Callable[[User], Account],
     register: Register,
     new_sid: Callable[[], str],
+    full_text: FullText | None = None,
 ) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
     services = Services(
@@ -58,6 +60,7 @@ def handler(
         limits=limits(config),
         literal_minus=config.literal_minus,
         utf8_accept=config.utf8_accept,
+        full_text=full_text,
         time_zone=config.time_zone,
         condstore=config.coexistence == "none",
         server_comment=config.server_comment,

@@ -67,6 +67,7 @@ def mail_settings(config: Config, table: NamespaceTable, user: User, own: Maildi
         lock_timeout=own.lock_timeout,
         lock_host=own.lock_host,
         coexistence=own.coexistence,
+        full_text_search=config.full_text_search if table.full_text_search is None else table.full_text_search,
         owner="" if table.type == "public" else None,
         groups=own.groups,
         default_rights=table.default_rights,
@@ -93,6 +94,8 @@ def owner_settings(
             mailbox_directory=found.mailbox_directory if table.mailbox_directory is None else table.mailbox_directory,
             mailbox_names=table.mailbox_names,
         )
+    if table.full_text_search is not None:
+        found = replace(found, full_text_search=table.full_text_search)
     return replace(found, create_mail_path=False, auto_create=(), owner=owner.name, groups=own.groups)
 
 

@@ -22,12 +22,13 @@ from greenmail.auth.authenticator import BACKENDS, Database, Databases, Password
 from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
+from greenmail.fulltext.service import FullTextService, Means
 from greenmail.net import accounts, imap_conn, pop3_conn, register, tls
 from greenmail.net.owners import Owners
 from greenmail.net.server import Acceptor, Board, Connections, Service
 from greenmail.net.stream import Shared, Stream
 from greenmail.net.watch import SessionWatch, Watcher
-from greenmail.net.work import Work
+from greenmail.net.work import Pool, Work
 from greenmail.storage.maildir_store import MaildirStore
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class _Worker:
         authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate)
         store = MaildirStore(runtime, config.cache_memory)
         owners = Owners(databases.users, self._work.passwords.run, runtime.blocking)
+        full_text = FullTextService(Means(runtime, Pool("text", 1, self._work.clock).run, gevent.spawn))
         shared = (
             authenticator,
             authenticator.normalize,
@@ -131,7 +133,7 @@ class _Worker:
             self._new_sid,
         )
         return {
-            "imap": imap_conn.handler(config, runtime, *shared),
+            "imap": imap_conn.handler(config, runtime, *shared, full_text),
             "pop3": pop3_conn.handler(config, runtime, *shared),
         }
 

@@ -30,6 +30,7 @@ from greenmail.storage.places import Places
 from greenmail.storage.shared import Shared
 from greenmail.storage.special_use import SpecialUse
 from greenmail.storage.subscriptions import Subscriptions
+from greenmail.storage.text_place import TextPlace
 from greenmail.storage.trash import remove
 from greenmail.storage.uidvalidity import next_uidvalidity
 
@@ -85,6 +86,7 @@ class MaildirAccount:
             new_uidvalidity=lambda: next_uidvalidity(self._files, control, shared.runtime.now()),
             quota=self._quota,
             unpacked=shared.unpacked,
+            text=TextPlace(self._places.text, self._directories) if settings.full_text_search else None,
         )
         self._auto_create()
 

@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 # What lies in a mailbox directory, or in its control directory, beside the mailboxes that are below it.
 _FILES = re.compile(
     rb"(dovecot-(uidlist|keywords|acl|acl-list|shared|uidvalidity)|dovecot\.(index|list\.index|mailbox\.log)"
-    rb"|greenmail\.(lock|index|log|cache|subscriptions))(\..*)?|greenmail-data|courierimap.*|mailboxes\.lock",
+    rb"|greenmail\.(lock|index|log|cache|subscriptions))(\..*)?|greenmail-data|greenmail-fulltext|courierimap.*|mailboxes\.lock",
     re.DOTALL,
 )
 # And in the root: the trash of `trash`, which may lie in a control root, among it.

@@ -27,6 +27,7 @@ from greenmail.storage.maildir_index import Change, Index
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
 from greenmail.storage.mounts import COARSE_NS, DirectoryTimes, mount_of, step
 from greenmail.storage.quota import Maildirsize
+from greenmail.storage.text_place import TextPlace
 from greenmail.storage.uidlist import Refreshed, Uidlist
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Context:
     new_uidvalidity: Callable[[], int]
     quota: Maildirsize
     unpacked: Kept = field(default_factory=Kept)
+    text: TextPlace | None = None  # the full-text index, if there is to be one
 
 
 @dataclass(frozen=True, slots=True)

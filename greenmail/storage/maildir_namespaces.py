@@ -30,7 +30,7 @@ from greenmail.storage.subscriptions import Subscriptions
 log = logging.getLogger(__name__)
 
 _DEPTH = 20  # levels of directories in which a list is looked for
-_NO_MAILBOX = frozenset([b"cur", b"new", b"tmp", b"greenmail-data"])
+_NO_MAILBOX = frozenset([b"cur", b"new", b"tmp", b"greenmail-data", b"greenmail-fulltext"])
 
 SettingsOf = Callable[[Space, str], MaildirSettings]  # raises StorageError: there is no such user
 Everybody = Callable[[Space], list[str]]

@@ -26,6 +26,7 @@ class MaildirSettings:
     lock_timeout: float = 30.0
     lock_host: str = ""
     coexistence: str = "none"  # none, dovecot
+    full_text_search: bool = False
     quota: QuotaRules = field(default_factory=QuotaRules)
     owner: str | None = None  # whose mail it is; None: of the user who looks; empty: nobody's, as in a public namespace
     groups: tuple[str, ...] = ()  # of the user who looks: access control lists may name them

@@ -9,6 +9,7 @@ With `layout` fs the directories of mailboxes lie one below the other, also in t
 `mailbox-directory`; INBOX is there in INBOX.
 """
 
+import hashlib
 import logging
 import os
 
@@ -71,6 +72,15 @@ class Places:
         if not self.is_nested or self.control:
             return self.common + b"/greenmail-data"
         return self.root + _HIDDEN_DATA if self.inbox == self.root else self.inbox + b"/greenmail-data"
+
+    @property
+    def text(self) -> bytes:
+        """`greenmail-fulltext` of the account; below an `index-path` it says whose, as accounts may share that."""
+        if not self.index:
+            above, _, name = self.data.rpartition(b"/")
+            return above + b"/" + name.replace(b"data", b"fulltext")
+        whose = hashlib.sha256(os.path.realpath(self.root)).hexdigest()[:16]
+        return self.index + b"/greenmail-fulltext-" + whose.encode("ascii")
 
     def _control_entry(self, directory: bytes, is_inbox: bool) -> bytes:
         if is_inbox:  # as Dovecot has it, also with INBOX elsewhere

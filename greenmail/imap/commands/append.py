@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from greenmail.errors import Refused
-from greenmail.imap import grammar, rights
+from greenmail.imap import grammar, rights, text_search
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, always
 from greenmail.imap.commands.listing import render_renamed
 from greenmail.imap.cursor import Cursor
@@ -143,6 +143,7 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
     mine = rights.granted(session, request.name, "i")  # a message may be on its way for long
     uids = mailbox.save([message.upload for message in request.messages])
     session.figures.appended += len(uids)
+    text_search.changed(session, mailbox)
     quota.warn(session, mailbox.name)
     if session.rev2 and mailbox.name != request.name:  # RFC 9051 6.3.12: the name was normalized
         session.out.write(render_renamed(session, mailbox.name, request.name))

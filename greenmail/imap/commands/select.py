@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenmail.errors import Refused, StorageError
-from greenmail.imap import grammar, rights, serialize
+from greenmail.imap import grammar, rights, serialize, text_search
 from greenmail.imap.command import AUTHENTICATED, SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.expunge import expunge_known
 from greenmail.imap.commands.listing import Entry, render_entry, render_renamed
@@ -119,6 +119,7 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
     except (Refused, StorageError):
         session.deselect()
         raise
+    text_search.changed(session, mailbox)
     word = "EXAMINE" if examine else "SELECT"
     return Ok(f"{word} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
 

@@ -1,0 +1,98 @@
+"""Questions to an index: `storage.text_index.TextIndex`. For the pool; nothing here raises."""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from greenmail.errors import StorageError
+from greenmail.fulltext.database import DAMAGE, Database, uncovered
+from greenmail.fulltext.place import Place
+from greenmail.fulltext.text import storable, unpacked
+from greenmail.message.search import fold
+from greenmail.storage.text_index import Indexed, TextNeedle
+
+log = logging.getLogger(__name__)
+
+SHORTEST = 3  # characters of a text that can be looked for
+
+# What an index can be that is not damaged: locked, a full disk, no permission, too many open files.
+_PASSING = frozenset(
+    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_FULL,
+     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PROTOCOL)
+)  # fmt: skip
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an index of which this came must be made anew."""
+    if isinstance(error, OSError | StorageError):
+        return False
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF not in _PASSING
+
+
+@dataclass(slots=True)
+class Lookup:
+    """The index of one mailbox. Each question opens the file, which costs half a millisecond, and closes it."""
+
+    key: Indexed
+    damaged: Callable[[bytes], object]  # told the directory when the file in it is of no use
+    is_incomplete: bool = False
+
+    def sift(self, needles: Sequence[TextNeedle], uids: Sequence[int]) -> list[Collection[int] | None]:
+        """See `TextIndex`."""
+        found: list[Collection[int] | None] = [None] * len(needles)
+        # Folded twice, as `message.search.Finder` does.
+        wanted = [(at, storable(fold(needle.text)), needle.header) for at, needle in enumerate(needles)]
+        wanted = [one for one in wanted if len(one[1]) >= SHORTEST]
+
+        def question(database: Database, number: int) -> None:
+            left = uncovered(uids, database.covered(number))
+            self.is_incomplete = bool(left)
+            left += database.too_long(number)
+            known = set(uids).difference(left)
+            answers = [(at, {*left, *_having(database, number, (text, header), known)}) for at, text, header in wanted]
+            for at, answer in answers:
+                found[at] = answer
+
+        if wanted:
+            self._ask(question)
+        return found
+
+    def _ask(self, question: Callable[[Database, int], None]) -> None:
+        """Have it answered, if there is an index, and the mailbox is in it."""
+        try:
+            with Place(self.key.place.directory) as place:
+                current = place.current()
+                if not current:
+                    raise FileNotFoundError("there is no index")
+                with Database(place, current) as database:
+                    database.connection.execute("BEGIN")  # what is read is of one moment
+                    number = database.number_of(self.key)
+                    if number is None:
+                        raise FileNotFoundError("the mailbox is not indexed")
+                    question(database, number)
+        except FileNotFoundError:
+            self.is_incomplete = True
+        except (OSError, sqlite3.Error, *DAMAGE) as error:
+            log.warning("full-text directory=%r error=%r", self.key.place.directory, str(error))
+            if is_damage(error):
+                self.is_incomplete = True
+                self.damaged(self.key.place.directory)
+
+
+def _having(database: Database, number: int, wanted: tuple[str, bool], known: Collection[int]) -> Iterator[int]:
+    """Those of `known` that have the text, in the header or not."""
+    text, with_header = wanted
+    for uid in database.candidates(number, text):
+        if uid in known:
+            header, body, _ = _sections(database, number, uid)
+            if text in body or (with_header and text in header):
+                yield uid
+
+
+def _sections(database: Database, number: int, uid: int) -> tuple[str, str, str]:
+    octets = database.text(number, uid)
+    if octets is None:
+        raise ValueError("a message without its text")
+    return unpacked(octets)

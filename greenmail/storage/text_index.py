@@ -1,0 +1,83 @@
+"""Full-text search as the layers above see it, and where the index of an account belongs: `greenmail.fulltext`.
+
+The index is a help, never a source: it says in which messages a text may be, and whoever asks looks there.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from greenmail.storage.api import Mailbox
+from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.mounted import MountedMailbox
+from greenmail.storage.text_place import TextPlace
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """One mailbox in it: plain values, fit for the pool."""
+
+    place: TextPlace
+    guid: str
+    inode: int  # of its directory: who copies a mailbox on disk has two of that GUID
+    uidvalidity: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TextNeedle:
+    """A text to be found: folded, as `message.search.fold` does."""
+
+    text: str
+    header: bool  # also in the message's own header: TEXT, not BODY
+
+
+class TextIndex(Protocol):
+    """What is known of the texts of one mailbox. Its methods run in the pool and never raise."""
+
+    is_incomplete: bool  # the last question showed messages that are not indexed
+
+    def sift(self, needles: Sequence[TextNeedle], uids: Sequence[int]) -> list[Collection[int] | None]:
+        """For each needle the messages out of `uids` (ascending) that may have it; None: any of them may.
+
+        A message that is left out does not have it, for certain.
+        """
+
+
+class FullText(Protocol):
+    """The full-text search of one worker."""
+
+    def of(self, mailbox: Mailbox) -> TextIndex | None:
+        """The index of that mailbox; None if there is to be none. At once."""
+
+    def fill(self, mailbox: Mailbox, is_incomplete: bool = False) -> None:
+        """Have what the index lacks filled in, later, if the mailbox is another than when that was done last.
+
+        `is_incomplete`: also if it seems to be the same. At once; the caller keeps its reference.
+        """
+
+
+def indexed(mailbox: Mailbox) -> Indexed | None:
+    """Where that mailbox is in the index of its owner; None if he has none."""
+    inner = _inner(mailbox)
+    if inner is None:
+        return None
+    box = inner.box
+    place = box.context.text
+    if place is None:
+        return None
+    return Indexed(place, inner.mailbox_id, box.identity[1], inner.uidvalidity, box.place.directory)
+
+
+def again(mailbox: Mailbox) -> Mailbox | None:
+    """Another reference to the shared object of a mailbox that has an index, to be closed like the first."""
+    inner = _inner(mailbox)
+    if inner is None or inner.references == 0:
+        return None
+    inner.references += 1
+    return inner
+
+
+def _inner(mailbox: Mailbox) -> MaildirMailbox | None:
+    inner = mailbox.inner if isinstance(mailbox, MountedMailbox) else mailbox
+    return inner if isinstance(inner, MaildirMailbox) else None
