@@ -77,6 +77,12 @@ def live_rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
     return [table.row(uid) for uid in uids]
 
 
+def any_flag_sets(table: Table, wanted: str) -> list[bool]:
+    """For each of `table.flag_sets`, whether `wanted` is in it; compared without case. RFC 9051 2.3.2."""
+    folded = wanted.casefold()
+    return [any(flag.casefold() == folded for flag in flags) for flags in table.flag_sets]
+
+
 def numbers_of(view: View, uids: Sequence[int]) -> Sequence[int]:
     """The sequence numbers of `uids`, which are ascending and all in the view."""
     if not uids:

@@ -33,13 +33,17 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class RowItem:
-    """An item answered from the columns: `template` is `%`-formatted with what `column` gives for each row."""
+    """An item answered from the columns: `template` is `%`-formatted with what `column` gives for each row.
+
+    `depends`: the columns of the table on which it depends, beside UIDs; None: it depends on more than these.
+    """
 
     template: bytes  # b"UID %d"
     column: Callable[[Session, Rows], Iterable[int | bytes]]
     needs_size: bool = False
     needs_date: bool = False
     begin: Callable[[Session], None] | None = None  # before the first message: what asking for it brings about
+    depends: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from itertools import compress
 
 from greenmail import metrics
 from greenmail.errors import Refused, StorageError
-from greenmail.imap.columns import known_rows, live_rows
+from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
 from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
 from greenmail.imap.message_set import message_ranges, selected
 from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
@@ -38,7 +38,7 @@ from greenmail.message.decode import codec, decode_words, sent_date
 from greenmail.message.headers import values
 from greenmail.message.search import fold, lacks, look
 from greenmail.message.structure import Part, scan
-from greenmail.storage.api import CacheKind, Content, any_flag_sets
+from greenmail.storage.api import CacheKind, Content
 
 BLOCK = 4096  # messages asked at once where only columns are looked at
 HEADER_BLOCK = 256  # ... and where header fields are

@@ -87,11 +87,14 @@ class View:
         """UIDs in the client's order for inclusive ascending ranges of UIDs, or of sequence numbers."""
         found: list[int] = []
         for first, last in ranges:
-            if uid:
-                found.extend(self.uids[bisect_left(self.uids, first) : bisect_right(self.uids, last)])
-            else:
-                found.extend(self.uids[first - 1 : last])
+            found.extend(self.neighbours(first, last, uid))
         return found
+
+    def neighbours(self, first: int, last: int, uid: bool) -> "array[int]":
+        """`between` of one range, without an object for each."""
+        if uid:
+            return self.uids[bisect_left(self.uids, first) : bisect_right(self.uids, last)]
+        return self.uids[first - 1 : last]
 
     @property
     def largest_uid(self) -> int:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from greenmail.storage.answers import Answers
+
 ANSWERED = "\\Answered"
 FLAGGED = "\\Flagged"
 DELETED = "\\Deleted"
@@ -211,6 +213,10 @@ class Mailbox(Protocol):
 
     @property
     def uidvalidity(self) -> int: ...
+
+    @property
+    def answers(self) -> Answers | None:
+        """What was made of `table` and may be given again; None: nothing is kept."""
 
     @property
     def uidnext(self) -> int: ...
@@ -491,9 +497,3 @@ class Account(Protocol):
 
     def close(self) -> None:
         """Give back this reference to the shared object."""
-
-
-def any_flag_sets(table: Table, wanted: str) -> list[bool]:
-    """For each of `table.flag_sets`, whether `wanted` is in it; compared without case. RFC 9051 2.3.2."""
-    folded = wanted.casefold()
-    return [any(flag.casefold() == folded for flag in flags) for flags in table.flag_sets]

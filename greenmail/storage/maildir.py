@@ -16,6 +16,7 @@ from greenmail.message.content import SMALL, Checkpoints, FileContent
 from greenmail.message.measured import measured
 from greenmail.message.unpacked import Unpacking
 from greenmail.storage import maildir_copy, maildir_find, maildir_save, maildir_write
+from greenmail.storage.answers import Answers
 from greenmail.storage.api import (
     DELETED,
     CacheKind,
@@ -56,8 +57,9 @@ Fact = tuple[int, int, int]  # UID, size, date
 class MaildirMailbox:
     """See `api.Mailbox`. One for all sessions of a worker; `released` is called at each `close`."""
 
-    def __init__(self, box: Box, released: Callable[["MaildirMailbox"], None]) -> None:
+    def __init__(self, box: Box, released: Callable[["MaildirMailbox"], None], answers: Answers) -> None:
         self.box = box
+        self.answers = answers
         self.name = box.name
         self.table: Table = box.index.table
         self.references = 0

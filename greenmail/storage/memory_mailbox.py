@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.content import BytesContent, to_crlf
+from greenmail.storage.answers import Answers, Room
 from greenmail.storage.api import (
     DELETED,
     SEEN,
@@ -24,6 +25,8 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.flag_names import FlagNames, changed
 from greenmail.storage.history import History, ranges
+
+_ANSWERS = 1 << 20  # octets
 
 
 class MemoryUpload:
@@ -70,6 +73,7 @@ class MemoryMailbox:
         self.can_add_keywords = True
         self.read_only = False
         self.tracks_modseq = True
+        self.answers: Answers | None = Answers(Room(_ANSWERS))
         self.maildrop_is_locked = False
         self.admit: Callable[[str, int, int], None] = lambda name, storage, messages: None  # the account's
         self._now = now

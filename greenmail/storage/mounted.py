@@ -45,6 +45,8 @@ class MountedMailbox:
         self.table: Table = inner.table if own is None else own.table
         self.mailbox_id = inner.mailbox_id
         self.tracks_modseq = inner.tracks_modseq and own is None
+        # Numbers of flags mean something else for each reader.
+        self.answers = inner.answers if own is None else None
         self._released: Callable[[], None] | None = released
 
     @property

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from greenmail.errors import StorageError
 from greenmail.message.unpacked import Kept
 from greenmail.runtime import Runtime
+from greenmail.storage.answers import SHARE, Answers, Room
 from greenmail.storage.filesystem import Files
 from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.maildir import MaildirMailbox
@@ -33,6 +34,7 @@ class SharedMailboxes:
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
+        self._room = Room(memory // SHARE)
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         is_limited = allowed != resource.RLIM_INFINITY
         self._most_warm = min(max(_LEAST_WARM, allowed // _DESCRIPTORS), _MOST_WARM) if is_limited else _MOST_WARM
@@ -51,7 +53,7 @@ class SharedMailboxes:
             if mailbox is not None:
                 box.close()
             else:
-                mailbox = MaildirMailbox(box, self._released)
+                mailbox = MaildirMailbox(box, self._released, Answers(self._room))
                 self._used[box.identity] = mailbox
                 self._weigh(mailbox, mailbox.memory())
                 self._shrink()
@@ -98,6 +100,8 @@ class SharedMailboxes:
         self._weight += octets - self._weights.pop(id(mailbox), 0)
         if octets:
             self._weights[id(mailbox)] = octets
+        else:
+            mailbox.answers.forget()
 
     def leave(self, path: bytes) -> None:
         """`path` leads elsewhere from now on, or nowhere."""
@@ -124,7 +128,7 @@ class SharedMailboxes:
 
     def _shrink(self) -> None:
         """Give up what nobody uses, oldest first, until all objects (also those in use) take no more than they may."""
-        while self._warm and (len(self._warm) > self._most_warm or self._weight > self._memory):
+        while self._warm and (len(self._warm) > self._most_warm or self._weight + self._room.octets > self._memory):
             _, mailbox = self._warm.popitem(last=False)
             self._weigh(mailbox, 0)
             try:

@@ -36,9 +36,10 @@ from greenmail.imap.fetch_att import (
     parse_body,
     parse_body_peek,
 )
-from greenmail.imap.message_set import message_uids, named_among, selected
+from greenmail.imap.message_set import message_run, named_among, selected
 from greenmail.imap.news import tells_modseq
 from greenmail.imap.octets import Answer, Message, add_section, from_records, wanted_kinds
+from greenmail.imap.repeats import Repeats
 from greenmail.imap.response import REASON_CODES, Completion, No, Ok
 from greenmail.imap.section import Section, SectionText
 from greenmail.imap.sequence_set import sequence_set
@@ -91,21 +92,21 @@ def run_fetch(session: Session, request: FetchRequest) -> Completion:
     return fetch_uids(session, request, _chosen(session, request))
 
 
-def _chosen(session: Session, request: FetchRequest) -> list[int]:
+def _chosen(session: Session, request: FetchRequest) -> Sequence[int]:
     """The messages of the set, as far as modifiers leave them."""
     among = request.among() if request.among is not None else None
     if among is not None and len(among) <= FEW and not request.choose:
         return named_among(session, request.seqs, request.uid, among)
-    uids = message_uids(session, request.seqs, request.uid)
+    uids = message_run(session, request.seqs, request.uid)
     for choose in request.choose:
-        uids = choose(uids)
+        uids = choose(list(uids))
     if among is None:
         return uids
     known = set(among)
     return [uid for uid in uids if uid in known]
 
 
-def fetch_uids(session: Session, request: FetchRequest, uids: list[int]) -> Completion:
+def fetch_uids(session: Session, request: FetchRequest, uids: Sequence[int]) -> Completion:
     """Answer these messages of the client's view; the request's set does not count any more."""
     return _Fetch(session, request).run(uids)
 
@@ -135,10 +136,13 @@ class _Fetch:
         self.sees = self.sees and not self.view.read_only and not self.mailbox.read_only
         self.sees = self.sees and "s" in self.view.rights  # RFC 4314 4 FETCH
         self.trouble: list[StorageError | Refused] = []
+        keeps = self.joins and not self.sees and not self.keep
+        self.repeats = Repeats(session, self.view, self.items) if keeps else None
 
-    def run(self, uids: list[int]) -> Completion:
+    def run(self, uids: Sequence[int]) -> Completion:
         for chunk in self._chunks(uids):
-            self._answer(chunk)
+            if not self._repeat(chunk):
+                self._answer(chunk)
             self.session.breathe()
         self.session.figures.fetched += len(uids)
         return self._completion()
@@ -162,8 +166,11 @@ class _Fetch:
         """Some messages at a time; fewer if they will be marked \\Seen before they are sent and are large."""
         if not self.sees:
             most = CHUNK if self.only_columns else RENDERED_CHUNK
-            for start in range(0, len(uids), most):
-                yield uids[start : start + most]
+            # Chunks end where those of others do, whatever the first message is: then they are worth keeping.
+            start, end = 0, most - (self.view.seq(uids[0]) - 1) % most if uids else 0
+            while start < len(uids):
+                yield uids[start:end]
+                start, end = end, end + most
             return
         chunk: list[int] = []
         octets = 0
@@ -176,6 +183,17 @@ class _Fetch:
                 chunk, octets = [], 0
         if chunk:
             yield chunk
+
+    def _repeat(self, chunk: Sequence[int]) -> bool:
+        """Answer as before, if everything is as it was then."""
+        octets = self.repeats.find(chunk) if self.repeats is not None else None
+        if octets is None:
+            return False
+        if FLAGS in self.items and self.mailbox.modseq > self.view.told:
+            rows = known_rows(self.mailbox, chunk)
+            self._told(rows.uids, rows.modseqs)
+        self.session.out.write(octets)
+        return True
 
     def _answer(self, chunk: Sequence[int]) -> None:
         chunk = self._kept(chunk)
@@ -224,10 +242,12 @@ class _Fetch:
         """The whole chunk from its columns."""
         columns = [self._values(item, rows, rendered) for item in self.items]
         template = self.session.fetch_opening + b" ".join(_template(item) for item in self.items) + b")\r\n"
-        numbers = self._numbers(rows)
-        self.session.out.write(b"".join(map(template.__mod__, zip(numbers, *columns, strict=True))))
+        octets = _formatted(template, (self._numbers(rows), *columns))
+        if self.repeats is not None:
+            self.repeats.keep(rows.uids, octets)
         if FLAGS in self.items:
             self._told(rows.uids, rows.modseqs)
+        self.session.out.write(octets)
 
     def _values(self, item: Item, rows: Rows, rendered: Columns) -> Iterable[Any]:
         """What `_template` of the item is formatted with, for each row."""
@@ -341,6 +361,18 @@ def _is_short(columns: Columns) -> bool:
     return octets <= JOINED
 
 
+def _formatted(template: bytes, columns: Sequence[Iterable[Any]]) -> bytes:
+    """`template` formatted with each row of `columns`, one after the other: all of them at once, since a call costs as
+    much as a number."""
+    width = len(columns)
+    first = list(columns[0])
+    values: list[Any] = [None] * (width * len(first))
+    values[0::width] = first
+    for place, column in enumerate(columns[1:], 1):
+        values[place::width] = column
+    return (template * len(first)) % tuple(values)
+
+
 def _template(item: Item) -> bytes:
     match item:
         case RowItem(template):
@@ -367,10 +399,10 @@ def _dates_column(session: Session, rows: Rows) -> Iterable[bytes]:
     return session.internal_dates.format(rows.dates)
 
 
-UID = RowItem(b"UID %d", lambda session, rows: rows.uids)
-FLAGS = RowItem(b"FLAGS %b", _flags_column)
-SIZE = RowItem(b"RFC822.SIZE %d", lambda session, rows: rows.sizes, needs_size=True)
-INTERNALDATE = RowItem(b"INTERNALDATE %b", _dates_column, needs_date=True)
+UID = RowItem(b"UID %d", lambda session, rows: rows.uids, depends=())
+FLAGS = RowItem(b"FLAGS %b", _flags_column, depends=("flags",))
+SIZE = RowItem(b"RFC822.SIZE %d", lambda session, rows: rows.sizes, needs_size=True, depends=("sizes",))
+INTERNALDATE = RowItem(b"INTERNALDATE %b", _dates_column, needs_date=True, depends=("dates",))
 
 MACROS: dict[bytes, tuple[str, ...]] = {
     b"ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),

@@ -49,7 +49,7 @@ def enable_in_mailbox(session: Session) -> None:
     enable(session)
 
 
-MODSEQ = RowItem(b"MODSEQ (%d)", lambda session, rows: rows.modseqs, begin=enable_in_mailbox)
+MODSEQ = RowItem(b"MODSEQ (%d)", lambda session, rows: rows.modseqs, begin=enable_in_mailbox, depends=("modseqs",))
 
 
 def _parse_changedsince(cur: Cursor) -> int:
