@@ -4,11 +4,13 @@ A control group counts to the nanosecond and forgets nobody; where none can be m
 over the living, which misses what a short-lived child used.
 """
 
+import itertools
 import os
 from pathlib import Path
 
 V1 = Path("/sys/fs/cgroup/cpuacct")
 V2 = Path("/sys/fs/cgroup")
+_numbers = itertools.count(1)
 
 
 class Meter:
@@ -19,7 +21,7 @@ class Meter:
         self.pid = 0
         base = V1 if V1.is_dir() else V2
         try:
-            group = base / f"greenmail-bench-{os.getpid()}-{name}"
+            group = base / f"greenmail-bench-{os.getpid()}-{name}-{next(_numbers)}"
             group.mkdir(exist_ok=True)
             self.group = group
         except OSError:

@@ -45,7 +45,7 @@ def lines(caplog) -> list[re.Match[str]]:
 
 
 def test_what_kept_the_loop_is_named_with_its_stack(watchdog, caplog):
-    gevent.spawn(hold, 3 * lag.HELD)
+    gevent.spawn(hold, lag.LONGEST_PAUSE + 2 * lag.HELD)
     (line,) = lines(caplog)
     assert line["by"] == "greenlet"
     assert line["sid"] == "-"
@@ -59,7 +59,7 @@ def test_a_session_is_found_by_the_name_that_the_engines_give_it(watchdog, caplo
         sid = "07abc"
 
     def serve(session: Session) -> None:
-        hold(3 * lag.HELD)
+        hold(lag.LONGEST_PAUSE + 2 * lag.HELD)
 
     gevent.spawn(serve, Session())
     (line,) = lines(caplog)
@@ -71,7 +71,7 @@ def test_one_place_is_told_once_a_minute_and_the_next_line_counts_the_others(wat
         return [(place.rpartition(":")[2], left_out) for place, (_, left_out) in watchdog._told.items()]
 
     for expected in (0, 1):
-        gevent.spawn(hold, 2 * lag.HELD).join()
+        gevent.spawn(hold, lag.LONGEST_PAUSE + 2 * lag.HELD).join()
         for _ in range(1000):
             if told() == [("hold", expected)]:
                 break
@@ -117,7 +117,7 @@ import time
 from greenmail.imap.commands import basic
 
 def run_slowly(session, argument, run=basic.NOOP.run):
-    time.sleep(0.4)
+    time.sleep(0.7)
     return run(session, argument)
 
 object.__setattr__(basic.NOOP, "run", run_slowly)
