@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
 from greenmail import config_check, config_file, config_namespaces
 from greenmail import config_types as kind
-from greenmail.auth.sasl import MECHANISMS
+from greenmail.auth.sasl import MECHANISMS, OFF
 from greenmail.config_file import Problem, Tree
 from greenmail.config_namespaces import Namespaces
 from greenmail.config_tables import ConfigError, Listener, ServerTable, Table, setting
@@ -174,8 +174,9 @@ class Config(Table):
         "*", "Between a user and a master user in the name that a client gives: bob*admin. Nothing: SASL alone."
     )
     sasl_mechanisms: Annotated[tuple[str, ...], BeforeValidator(kind.some_of(*MECHANISMS))] = setting(
-        tuple(MECHANISMS),
-        "Ways to log in that clients are told of, SCRAM only while every user has a password that it can use.",
+        tuple(name for name in MECHANISMS if name not in OFF),
+        "Ways to log in that clients are told of; SCRAM, and CRAM-MD5 if it is named here, only while every user has a"
+        " password that it can use.",
     )
     username_format: kind.UsernameFormat = setting(
         "%Lu", "What becomes of the name that a client gives: %Lu in lower case, %u as it is, %Ln without the domain."
@@ -270,6 +271,9 @@ class Config(Table):
     pop3_uidl_format: Annotated[str, BeforeValidator(kind.uidl_format)] = setting(
         "%08Xu%08Xv",
         "Message ids in POP3, as in Dovecot's pop3_uidl_format: copy it, or clients download everything again.",
+    )
+    pop3_apop: kind.Switch = setting(
+        False, "Offer APOP in POP3, over TLS, while every user's password is stored as it is ({PLAIN})."
     )
     pop3_login_delay: Annotated[int, BeforeValidator(kind.number(0, 86400))] = setting(
         0, "Seconds between two POP3 logins of a user (LOGIN-DELAY, RFC 2449); 0 is none."

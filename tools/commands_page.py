@@ -43,7 +43,7 @@ class Line:
 class Everybody:
     """Users who can all use every mechanism."""
 
-    def scram(self) -> frozenset[str]:
+    def able(self) -> frozenset[str]:
         return frozenset(HASHES)
 
 

@@ -67,6 +67,14 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class Clear:
+    """A password that is stored as it is; of one who is not there an invented one."""
+
+    password: Secret
+    stored: str = field(default="", repr=False)  # as it is stored; empty: nobody's
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """How a client did that shows that it knows a password, and does not send it."""
 
@@ -93,11 +101,14 @@ class Attempt:
 class Authenticator(Protocol):
     """Checks passwords against the configured user databases."""
 
-    def scram(self) -> frozenset[str]:
-        """The mechanisms of SCRAM (without -PLUS) that every user can use."""
+    def able(self) -> frozenset[str]:
+        """The mechanisms that want certain stored passwords (SCRAM without -PLUS, CRAM-MD5) and that every user has."""
 
     def keys(self, mechanism: str, login: str, authorize_as: str, address: str) -> Keys | None:
         """What the client's proof is to be compared with: invented for an unknown user, None if that is not known."""
+
+    def clear(self, login: str, address: str) -> Clear | None:
+        """The password as it is, for CRAM-MD5 and APOP: likewise. One who has none has an invented one."""
 
     def check(self, attempt: Attempt) -> User | Denied:
         """The user, or why not. Takes equally long for an unknown user and a wrong password."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from greenmail import metrics
 from greenmail.auth import names, schemes, scram_keys
-from greenmail.auth.api import Attempt, Denial, Denied, Keys, Secret, User
+from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, User
 from greenmail.auth.cache import SuccessCache
 from greenmail.auth.gate import Gate
 from greenmail.auth.passwd_file import Entry, PasswdFile, StandIn, Unavailable, deny_file
@@ -115,8 +115,8 @@ class PasswordAuthenticator:
         """Logins that wait for the pool or are in it, for the metrics."""
         return self._gate.waiting
 
-    def scram(self) -> frozenset[str]:
-        """The mechanisms of SCRAM that every user can use, and every master user."""
+    def able(self) -> frozenset[str]:
+        """The mechanisms of SCRAM, and CRAM-MD5, that every user can use, and every master user."""
         found: list[frozenset[str]] = []
         for database in self._databases.with_passwords:
             summary = database.scram(self._blocking)
@@ -138,6 +138,22 @@ class PasswordAuthenticator:
             return keys or self._invented(claim, mechanism)
         finally:
             self._gate.leave(address)
+
+    def clear(self, login: str, address: str) -> Clear | None:
+        """The password that is stored as it is: invented for an unknown user. None: that cannot be found out now."""
+        claim = self._claim(login, "")
+        if not self._gate.enter(address):
+            return None
+        try:
+            found = None if names.refusal(claim.name) else self._find(claim.databases, claim.name)
+        finally:
+            self._gate.leave(address)
+        if isinstance(found, Unavailable):
+            return None
+        password = schemes.plain(found.stored) if isinstance(found, Entry) else None
+        if isinstance(found, Entry) and password is not None:
+            return Clear(Secret(password), found.stored)
+        return Clear(Secret(os.urandom(16)))
 
     def _kept_keys(self, entry: Entry, mechanism: str) -> Keys | None:
         salt = scram_keys.salt_for(self._rules.secret, entry.name)

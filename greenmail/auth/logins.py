@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from greenmail import metrics
-from greenmail.auth import sasl, scram
-from greenmail.auth.api import Attempt, Authenticator, Denial, Denied, Keys, User
+from greenmail.auth import digests, sasl, scram
+from greenmail.auth.api import Attempt, Authenticator, Clear, Denial, Denied, Keys, User
 from greenmail.auth.failures import Failures, refused_login
 from greenmail.auth.sasl import Credentials
 from greenmail.runtime import Runtime, Wire
@@ -47,6 +47,11 @@ class Failed:
     is_last: bool = False  # patience is at its end: the connection is to be closed
 
 
+def _wants_stored(mechanism: str) -> bool:
+    """Whether it can be used only by who has a password that is stored in a certain way."""
+    return mechanism.removesuffix(scram.PLUS) in scram.HASHES or mechanism == digests.CRAM_MD5
+
+
 class Logins:
     """One connection's tries to log in."""
 
@@ -78,15 +83,19 @@ class Logins:
         if not self.is_private:
             return ()
         able = frozenset[str]()
-        if any(name.removesuffix(scram.PLUS) in scram.HASHES for name in mechanisms):
-            able = authenticator.scram()
+        if any(_wants_stored(name) for name in mechanisms):
+            able = authenticator.able()
         return tuple(name for name in mechanisms if self._can(name, able))
 
     def _can(self, name: str, able: frozenset[str]) -> bool:
         base = name.removesuffix(scram.PLUS)
-        if base not in scram.HASHES:
+        if not _wants_stored(name):
             return True
         return base in able and (base == name or bool(self._wire.end_point))
+
+    def can_apop(self, authenticator: Authenticator) -> bool:
+        """Whether APOP may be used now, by every user: RFC 1939 7. As for SASL, not where others may listen."""
+        return self.is_private and digests.CRAM_MD5 in authenticator.able()
 
     def begin(
         self, authenticator: Authenticator, offered: tuple[str, ...], mechanism: str, initial: bytes | None
@@ -96,8 +105,11 @@ class Logins:
         def keys(name: str, login: str, authorize_as: str) -> Keys | None:
             return authenticator.keys(name, login, authorize_as, self._wire.peer)
 
+        def clear(login: str) -> Clear | None:
+            return authenticator.clear(login, self._wire.peer)
+
         can_bind = any(name.endswith(scram.PLUS) for name in offered)
-        means = scram.Means(keys, self._wire.end_point if can_bind else b"")
+        means = scram.Means(keys, self._wire.end_point if can_bind else b"", clear=clear)
         return sasl.start(mechanism, sasl.initial(initial), means)
 
     def check(self, authenticator: Authenticator, mechanism: str, credentials: Credentials) -> User | Failed:

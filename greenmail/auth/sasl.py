@@ -16,7 +16,7 @@ import binascii
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from greenmail.auth import scram
+from greenmail.auth import digests, scram
 from greenmail.auth.api import Proof, Secret
 from greenmail.errors import BadSyntax
 
@@ -153,9 +153,18 @@ def _scram(mechanism: str) -> Mechanism:
     return steps
 
 
+def _cram_md5(means: scram.Means) -> Steps:
+    """RFC 2195 2."""
+    outcome = yield from digests.cram_md5(means.clear)
+    return Credentials(outcome.login, Secret(b""), proof=outcome.proof)
+
+
+OFF = frozenset({digests.CRAM_MD5})  # not offered unless the settings name it
+
 # In the order in which clients are told of them.
 MECHANISMS: dict[str, Mechanism] = {
     "PLAIN": plain,
     "LOGIN": login,
     **{f"{name}{suffix}": _scram(f"{name}{suffix}") for name in scram.HASHES for suffix in (scram.PLUS, "")},
+    digests.CRAM_MD5: _cram_md5,
 }

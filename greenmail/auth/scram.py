@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from greenmail.auth.api import Keys, Proof
+from greenmail.auth.api import Clear, Keys, Proof
 from greenmail.errors import BadSyntax
 
 HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
@@ -39,6 +39,10 @@ def _nonce() -> str:
     return base64.b64encode(os.urandom(18)).decode("ascii")
 
 
+def _no_clear(login: str) -> Clear | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What the server's half needs to know of user database and connection."""
@@ -46,6 +50,7 @@ class Means:
     keys: Callable[[str, str, str], Keys | None]  # (mechanism without -PLUS, login, authorization identity)
     end_point: bytes = b""  # of this connection's TLS; empty: none, or it is not offered
     nonce: Callable[[], str] = field(default=_nonce)
+    clear: Callable[[str], Clear | None] = field(default=_no_clear)  # (login), for CRAM-MD5
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What stored passwords are good for in SCRAM: keys of those who are there, and of those who are not.
 
     {SCRAM-SHA-256}iterations,salt,StoredKey,ServerKey        as Dovecot writes it; base64 but for the number
-    {PLAIN}password                                           serves every mechanism; the keys are worked out then
+    {PLAIN}password                                           serves every mechanism, CRAM-MD5 too; keys are worked out
 
 Clients take SCRAM whenever they are told of it, and a user without keys could not get in, whatever the password. So a
 file of users has a mechanism only if everybody in it has: that is counted when the file is read.
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from greenmail.auth import saslprep, schemes
 from greenmail.auth.api import Keys
+from greenmail.auth.digests import CRAM_MD5
 from greenmail.auth.scram import HASHES
 
 LEAST_ROUNDS, MOST_ROUNDS = 4096, 10_000_000  # RFC 7677 4; a client would work for seconds
@@ -52,12 +53,12 @@ class Summary:
 
 
 EMPTY = Summary()  # of no users at all
-NOTHING = Summary(lacking=dict.fromkeys(HASHES, (0, "")))  # of users of whom that cannot be said
+NOTHING = Summary(lacking=dict.fromkeys((*HASHES, CRAM_MD5), (0, "")))  # of users of whom that cannot be said
 
 
 def summary(users: Iterable[tuple[str, str]]) -> Summary:
     """Of users with their stored passwords."""
-    counted: dict[str, Counter[tuple[int, int, bool]]] = {name: Counter() for name in HASHES}
+    counted: dict[str, Counter[tuple[int, int, bool]]] = {name: Counter() for name in (*HASHES, CRAM_MD5)}
     lacking: dict[str, tuple[int, str]] = {}
     for user, stored in users:
         scheme, encoding, data = schemes.split(stored)
@@ -65,7 +66,7 @@ def summary(users: Iterable[tuple[str, str]]) -> Summary:
             continue
         is_plain = scheme in _PLAIN and schemes.plain(stored) is not None
         for name, counter in counted.items():
-            keys = _stored_keys(stored, name) if scheme == name and not encoding else None
+            keys = _stored_keys(stored, name) if scheme == name in HASHES and not encoding else None
             if is_plain:
                 counter[_DERIVED_ROUNDS, _DERIVED_SALT, True] += 1
             elif keys is not None:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 HEAD = 8192  # most headers fit into this
 SLICE = 65536  # octets of a message that are read and sent at once
-_SECRET = frozenset(("PASS", "AUTH"))
+_SECRET = frozenset(("PASS", "AUTH", "APOP"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +294,7 @@ COMMANDS = {
     "LANG": Command(run_lang, before_login=True, after_login=True, arguments=(0, 1)),
     "USER": Command(login.run_user, before_login=True, after_login=False, arguments=None),
     "PASS": Command(login.run_pass, before_login=True, after_login=False, arguments=None),
+    "APOP": Command(login.run_apop, before_login=True, after_login=False, arguments=(2, 2)),
     "AUTH": Command(login.run_auth, before_login=True, after_login=False, arguments=(0, 2)),
     "NOOP": Command(run_noop, before_login=False, after_login=True),
     "STAT": Command(run_stat, before_login=False, after_login=True),

@@ -1,11 +1,11 @@
-"""USER and PASS (RFC 1939 7), AUTH (RFC 5034), and what a login needs before it is one."""
+"""USER and PASS, APOP (RFC 1939 7), AUTH (RFC 5034), and what a login needs before it is one."""
 
 import logging
 import math
 from collections.abc import Callable
 
 from greenmail import metrics
-from greenmail.auth import sasl
+from greenmail.auth import digests, sasl
 from greenmail.auth.api import Secret, User
 from greenmail.auth.logins import Failed
 from greenmail.errors import BadSyntax, Reason, Refused, StorageError
@@ -22,6 +22,23 @@ _LOCK_AGAIN = 0.5  # seconds
 def offered(session: Session) -> tuple[str, ...]:
     """SASL mechanisms that may be used now."""
     return session.logins.offered(session.services.mechanisms, session.services.authenticator)
+
+
+def greet(session: Session) -> None:
+    """The first line; with a timestamp where APOP is possible. RFC 1939 4, 7."""
+    if session.services.pop3_apop and session.logins.can_apop(session.services.authenticator):
+        session.timestamp = digests.challenge()
+    session.ok(f"GreenMail ready. {session.timestamp.decode('ascii')}".rstrip())
+
+
+def run_apop(session: Session, argument: bytes) -> None:
+    """name SP digest — RFC 1939 7."""
+    if not session.timestamp:
+        raise Refused("the greeting had no timestamp, so there is no APOP", AUTH)
+    authenticator, peer = session.services.authenticator, session.wire.peer
+    name, digest = argument.split()
+    found = digests.apop(session.timestamp, _text(name), digest, lambda login: authenticator.clear(login, peer))
+    _log_in(session, "APOP", sasl.Credentials(found.login, Secret(b""), proof=found.proof))
 
 
 def run_user(session: Session, argument: bytes) -> None:

@@ -5,6 +5,7 @@ import logging
 from greenmail import metrics
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
 from greenmail.pop3.commands import execute
+from greenmail.pop3.login import greet
 from greenmail.pop3.session import REASON_CODES, SYS_TEMP, Session, leave
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ def run(session: Session) -> None:
     began = session.services.runtime.now()
     reason = "quit"
     try:
-        session.ok("GreenMail ready.")
+        greet(session)
         while not session.logging_out:
             _serve_one(session)
         session.wire.flush()

@@ -71,6 +71,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     pop3_uidl_format: str = uidl.DEFAULT
     pop3_no_flag_updates: bool = False  # RETR does not set \\Seen
+    pop3_apop: bool = False  # APOP is possible where every user's password is stored as it is
     pop3_deleted_flag: str = ""  # QUIT sets this flag instead of removing messages, and hides those that have it
 
 
@@ -102,6 +103,7 @@ class Session:
         self.logging_out = False
         self.command = ""  # the name of the one that is carried out, for metrics and log
         self.name: bytes | None = None  # the argument of USER, until PASS
+        self.timestamp = b""  # of the greeting, for APOP; empty: it is not possible
         self.utf8 = False  # the UTF8 command was given, RFC 6856 2.1
         self.bad_commands = 0
         self.sent = 0  # octets

@@ -59,32 +59,32 @@ def denial(found):
         (f"a:{SCRAM}\nb:{{PLAIN}}x\n", None, {NAME}),
         (f"a:{SCRAM}\nb:$6$x\n", None, set()),
         (f"a:{SCRAM}\nb:$6$x::::::nologin\n", None, {NAME}),
-        ("a:{PLAIN}x\n", None, set(scram.HASHES)),
+        ("a:{PLAIN}x\n", None, {*scram.HASHES, "CRAM-MD5"}),
         ("a:{PLAIN}x\n", f"m:{SCRAM}\n", {NAME}),
         ("a:{PLAIN}x\n", "m:$6$x\n", set()),  # clients choose SCRAM for bob*m as well
-        ("a:{PLAIN}x\n", "", set(scram.HASHES)),
+        ("a:{PLAIN}x\n", "", {*scram.HASHES, "CRAM-MD5"}),
         ("", None, set()),
     ],
 )
 def test_scram_is_offered_if_everybody_can_use_it(make, users, masters, offered):
-    assert make(users, masters).scram() == offered
+    assert make(users, masters).able() == offered
 
 
 def test_a_new_user_without_keys_ends_the_offer_at_once(make, tmp_path):
     authenticator = make(f"a:{SCRAM}\n")
-    assert authenticator.scram() == {NAME}
+    assert authenticator.able() == {NAME}
     (tmp_path / "users").write_text(f"a:{SCRAM}\nb:$6$x\n")
-    assert authenticator.scram() == set()
+    assert authenticator.able() == set()
     (tmp_path / "users").write_text(f"a:{SCRAM}\n")
-    assert authenticator.scram() == {NAME}
+    assert authenticator.able() == {NAME}
     (tmp_path / "users").unlink()
-    assert authenticator.scram() == set()
+    assert authenticator.able() == set()
 
 
 def test_scram_is_not_offered_where_each_domain_has_a_file(tmp_path):
     (tmp_path / "example.org").write_text(f"a@example.org:{SCRAM}\n")
     databases = Databases([BACKENDS["passwd-file"](f"{tmp_path}/%d")])
-    assert PasswordAuthenticator(databases, Rules(), direct).scram() == set()
+    assert PasswordAuthenticator(databases, Rules(), direct).able() == set()
 
 
 def test_keys_of_a_user_and_of_nobody(make):
@@ -257,3 +257,28 @@ def test_a_deny_file_that_cannot_be_read_lets_nobody_in(make, tmp_path):
     (tmp_path / "denied").unlink()
     assert denial(authenticator.check(attempt("bob", b"bobs"))) is Denial.UNAVAILABLE
     assert denial(authenticator.check(attempt("bob", b"wrong"))) is Denial.MISMATCH
+
+
+# ---- CRAM-MD5 and APOP ----
+
+
+def test_a_password_that_is_stored_as_it_is(make):
+    authenticator = make(f"a:{{PLAIN}}x\nb:{SCRAM}\n", "m:{PLAIN}y\n")
+    found = authenticator.clear("A", "192.0.2.1")
+    assert (found.password.reveal(), found.stored) == (b"x", "{PLAIN}x")
+    assert authenticator.clear("a*m", "192.0.2.1").password.reveal() == b"y"
+    for nobody in ("b", "c", "../a", ""):
+        invented = authenticator.clear(nobody, "192.0.2.1")
+        assert invented.stored == "" and len(invented.password.reveal()) == 16
+
+
+def test_what_cannot_be_found_out_is_no_password(make, tmp_path):
+    authenticator = make("a:{PLAIN}x\n")
+    (tmp_path / "users").unlink()
+    (tmp_path / "users").mkdir()
+    assert authenticator.clear("a", "192.0.2.1") is None
+
+
+def test_the_stored_scheme_of_that_name_is_not_what_is_needed(make):
+    """Dovecot's {CRAM-MD5} is half of the digest's work; it is not read here, and does not stop anything else."""
+    assert make("a:{CRAM-MD5}9186d855e11eba527a7a52ca82b313e180d62234f0acc9051b527243d41e2740\n").able() == set()

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from greenmail.auth import schemes
+from greenmail.auth.digests import CRAM_MD5
 from greenmail.auth.scram_keys import Kind, derived, invented, invented_kind, keys_of, machine_secret, salt_for, summary
 
 SHA256 = (
@@ -48,12 +49,28 @@ SECRET = b"of this machine"
 )
 def test_mechanisms_that_everybody_has(stored, mechanisms):
     found = summary((f"user{number}", text) for number, text in enumerate(stored))
-    assert found.mechanisms == mechanisms
+    assert found.mechanisms - {CRAM_MD5} == mechanisms
+
+
+@pytest.mark.parametrize(
+    "stored, possible",
+    [
+        (["{PLAIN}a", "{CLEARTEXT.b64}YQ=="], True),
+        (["{PLAIN}a", "!"], True),
+        (["{PLAIN}a", SHA256], False),
+        (["{PLAIN}a", "{CRAM-MD5}00"], False),
+        (["{PLAIN}"], False),
+        ([], False),
+    ],
+)
+def test_cram_md5_wants_the_passwords_of_all(stored, possible):
+    found = summary((f"user{number}", text) for number, text in enumerate(stored))
+    assert (CRAM_MD5 in found.mechanisms) == possible
 
 
 def test_who_is_in_the_way():
     found = summary([("a", SHA256), ("b", "$6$x"), ("c", "$6$y")])
-    assert found.lacking == {"SCRAM-SHA-256": (2, "b"), "SCRAM-SHA-1": (3, "a")}
+    assert found.lacking == {"SCRAM-SHA-256": (2, "b"), "SCRAM-SHA-1": (3, "a"), "CRAM-MD5": (3, "a")}
 
 
 @pytest.mark.parametrize("stored, mechanism", [(SHA256, "SCRAM-SHA-256"), (SHA1, "SCRAM-SHA-1")])

@@ -10,8 +10,8 @@ from harness import corpus
 from harness.green import Scheduler
 from harness.wire import MemoryWire
 
-from greenmail.auth import scram, scram_keys
-from greenmail.auth.api import Attempt, Denial, Denied, Keys, User
+from greenmail.auth import digests, scram, scram_keys
+from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, User
 from greenmail.auth.logins import Patience
 from greenmail.imap.execute import serve
 from greenmail.imap.session import Limits, Services, Session
@@ -30,8 +30,12 @@ class Users:
         self.passwords = passwords
         self.attempts: list[Attempt] = []
 
-    def scram(self) -> frozenset[str]:
-        return frozenset(scram.HASHES)
+    def able(self) -> frozenset[str]:
+        return frozenset((*scram.HASHES, digests.CRAM_MD5))
+
+    def clear(self, login: str, address: str) -> Clear | None:
+        password = self.passwords.get(login)
+        return Clear(Secret(b"?")) if password is None else Clear(Secret(password.encode()), f"{{PLAIN}}{password}")
 
     def keys(self, mechanism: str, login: str, authorize_as: str, address: str) -> Keys | None:
         password = self.passwords.get(login)

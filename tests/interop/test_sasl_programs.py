@@ -184,3 +184,29 @@ Patterns *
         pytest.skip("Cyrus SASL has no SCRAM here (Debian: libsasl2-modules)")
     assert done.returncode == 0, done.stderr
     assert logins(server)[before:] == [("alice", "", "SCRAM-SHA-256")]
+
+
+def test_apop_and_cram_md5_of_the_standard_library_and_curl(tmp_path: Path) -> None:
+    """Off unless asked for; the password is stored as it is."""
+    with greenmail.start(
+        tmp_path,
+        f"{tmp_path}/mail/%u",
+        "alice:{PLAIN}secret\n",
+        sasl_mechanisms=["PLAIN", "CRAM-MD5"],
+        pop3_apop=True,
+        auth_failure_delay=0.1,
+    ) as server:
+        pop3 = poplib.POP3_SSL("localhost", server.pop3s, context=trusting(server))
+        assert pop3.apop("alice", "secret").startswith(b"+OK")
+        pop3.quit()
+        with imaplib.IMAP4_SSL("localhost", server.imaps, ssl_context=trusting(server)) as imap:
+            assert imap.login_cram_md5("alice", "secret")[0] == "OK"
+        assert [found[2] for found in logins(server)] == ["APOP", "CRAM-MD5"]
+        if shutil.which("curl"):
+            for name, at in (
+                ("CRAM-MD5", f"imaps://localhost:{server.imaps}"),
+                ("+APOP", f"pop3s://localhost:{server.pop3s}"),
+            ):
+                command = ["curl", "-sS", "--cacert", str(server.cert), "--login-options", f"AUTH={name}"]
+                subprocess.run([*command, "--user", "alice:secret", at], check=True, timeout=20)
+            assert [found[2] for found in logins(server)][2:] == ["CRAM-MD5", "APOP"]
