@@ -48,6 +48,8 @@ def register(
     for verb, text, anew in (("resync", _RESYNC, True), ("index", _INDEX, False)):
         parser = commands.add_parser(verb, parents=[common], help=text.partition(". ")[0], description=text)
         _whose(parser)
+        if not anew:
+            parser.add_argument("--fts", action="store_true", help="fill the full-text index (full-text-search), too")
         parser.set_defaults(run=partial(_resync, settings_for, anew))
     parser = commands.add_parser(
         "to-courier", parents=[common], help="write Courier's files, to go back to it", description=_TO_COURIER

@@ -17,6 +17,7 @@ from greenmail.doctor.repair import Failure, waiting_of
 from greenmail.doctor.survey import Place
 from greenmail.doctor.target import Target
 from greenmail.errors import Reason, StorageError
+from greenmail.fulltext.command import fill_account
 from greenmail.runtime import direct
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.filesystem import refusing
@@ -59,6 +60,22 @@ def rebuild(run: Run, target: Target, anew: bool, progress: Progress) -> tuple[i
     account.close()
     store.mailboxes.close()
     return mailboxes, messages, failures
+
+
+def index_texts(run: Run, target: Target, progress: Progress) -> tuple[int, int, list[Failure]]:
+    """Have the full-text index complete: mailboxes and messages in it, and what could not be done."""
+    path = os.fsencode(target.settings.mail_path)
+    if not target.settings.full_text_search:
+        return 0, 0, [Failure("", path, "full-text-search is off for this account")]
+    store = MaildirStore(direct(), files=run.files)
+    try:
+        account = store.open_account(target.name, target.settings)
+        mailboxes, messages, failures = fill_account(account, progress)
+    except (StorageError, OSError) as error:
+        return 0, 0, [Failure("", path, reason(error))]
+    account.close()
+    store.mailboxes.close()
+    return mailboxes, messages, [Failure(name, path, text) for name, text in failures]
 
 
 def _drop(run: Run, target: Target, place: Place) -> None:

@@ -16,7 +16,7 @@ from greenmail.doctor.identity import acting_as
 from greenmail.doctor.repair import Failure, repair
 from greenmail.doctor.report import NOT_DONE, SOUND, Outcome, Report, write_json, write_text
 from greenmail.doctor.restore import Means, restore
-from greenmail.doctor.resync import Progress, rebuild
+from greenmail.doctor.resync import Progress, index_texts, rebuild
 from greenmail.doctor.target import SettingsFor, Target
 from greenmail.doctor.to_courier import hand_back
 from greenmail.errors import Refused
@@ -125,7 +125,11 @@ def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argpar
     """Make the index files anew, or complete them; the exit status."""
 
     def work(run: Run, target: Target, progress: Progress) -> Done:
-        return rebuild(run, target, anew, progress)
+        done = rebuild(run, target, anew, progress)
+        if not getattr(parsed, "fts", False):
+            return done
+        texts = index_texts(run, target, progress)
+        return max(done[0], texts[0]), max(done[1], texts[1]), [*done[2], *texts[2]]
 
     return _on_each(work, settings_for, config, parsed, f"the index of %s is {'made anew' if anew else 'complete'}")
 

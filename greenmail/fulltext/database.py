@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import quote
 
 from greenmail.fulltext.place import Place
-from greenmail.fulltext.text import packed, whole
+from greenmail.fulltext.text import packed, plain, whole
 from greenmail.storage.text_index import Indexed
 from greenmail.storage.text_place import TextPlace
 
@@ -175,7 +175,7 @@ class Database:
                 run("INSERT INTO long(id) VALUES(?)", (number << 32 | uid,))
                 continue
             run("INSERT INTO message(id, text) VALUES(?, ?)", (number << 32 | uid, packed(text)))
-            run("INSERT INTO trigram(rowid, text) VALUES(?, ?)", (number << 32 | uid, text))
+            run("INSERT INTO trigram(rowid, text) VALUES(?, ?)", (number << 32 | uid, plain(text)))
         self._cover(number, array("I", [uid for uid, _ in texts]))
 
     def _cover(self, number: int, uids: "array[int]") -> None:
@@ -208,7 +208,7 @@ class Database:
             if octets is not None:
                 run(
                     "INSERT INTO trigram(trigram, rowid, text) VALUES('delete', ?, ?)",
-                    (number << 32 | uid, whole(octets)),
+                    (number << 32 | uid, plain(whole(octets))),
                 )
                 run("DELETE FROM message WHERE id = ?", (number << 32 | uid,))
             run("DELETE FROM long WHERE id = ?", (number << 32 | uid,))

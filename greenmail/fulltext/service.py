@@ -144,7 +144,7 @@ class FullTextService:
         batch: list[tuple[int, Content]] = []
         try:
             for uid in uids:
-                content = _opened(mailbox, uid)
+                content = opened(mailbox, uid)
                 if content is not None:
                     batch.append((uid, content))
                 self._means.runtime.breathe()
@@ -168,7 +168,7 @@ class FullTextService:
         metrics.full_text(sum(self._octets.values()), self._current, len(self._queue))
 
 
-def _opened(mailbox: Mailbox, uid: int) -> Content | None:
+def opened(mailbox: Mailbox, uid: int) -> Content | None:
     """None if it is gone, or cannot be read."""
     try:
         return mailbox.content(uid)

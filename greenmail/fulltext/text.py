@@ -104,8 +104,13 @@ def unpacked(octets: bytes) -> tuple[str, str, str]:
     return header, body, shown
 
 
+def plain(text: str) -> str:
+    """As FTS5 gets it, which reads up to a NUL."""
+    return text.replace(DIVIDER, "\n")
+
+
 def whole(octets: bytes) -> str:
-    """The text as it was given to the index."""
+    """What was `packed`."""
     return _inflated(octets)
 
 
