@@ -27,6 +27,7 @@ from greenmail.message.headers import select
 from greenmail.storage.api import CacheKind, Content, Mailbox
 
 SLICE = 65536
+COPIED = 4096  # octets that are put together sooner than written one by one
 INLINE = 4 * SLICE  # octets that are read at once without asking the pool
 _FIELDS = (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 _NO_NUL = bytes.maketrans(b"\0", b"\x80")
@@ -54,6 +55,16 @@ class Answer:
         if self._gathered > SLICE:
             self._write()
 
+    def add_literal(self, head: bytes, octets: bytes) -> None:
+        """One complete data item: its name and the length, and `octets`, which are copied no more."""
+        if not self._empty:
+            self._pieces.append(b" ")
+        self._pieces += (head, octets)
+        self._empty = False
+        self._gathered += len(head) + len(octets)
+        if self._gathered > SLICE:
+            self._write()
+
     def stream(self, slices: Iterator[bytes]) -> None:
         """Octets that belong to the item just added; each is sent before the next is asked for.
 
@@ -76,16 +87,21 @@ class Answer:
 
     def _write(self) -> None:
         """What was gathered; a BODYSTRUCTURE of a megabyte in slices too."""
-        octets = b"".join(self._pieces)
+        pieces, gathered = self._pieces, self._gathered
         self.is_torn = True
-        self._pieces.clear()
+        self._pieces = []
         self._gathered = 0
-        if len(octets) <= INLINE:
-            self._session.out.write(octets)
+        out = self._session.out
+        if gathered <= COPIED:
+            out.write(b"".join(pieces))
             return
-        for start in range(0, len(octets), SLICE):
-            self._session.out.write(octets[start : start + SLICE])
-            self._session.breathe()
+        for piece in pieces:
+            if len(piece) <= INLINE:
+                out.write(piece)
+                continue
+            for start in range(0, len(piece), SLICE):
+                out.write(piece[start : start + SLICE])
+                self._session.breathe()
 
 
 class Message:
@@ -239,7 +255,7 @@ def without_nul(octets: bytes) -> bytes:
 def add_octets(answer: Answer, label: bytes, octets: bytes) -> None:
     """An item whose octets are few. NUL may not be in a literal (RFC 9051 9): it becomes 0x80, as with Dovecot."""
     if octets:
-        answer.add(b"%b {%d}\r\n%b" % (label, len(octets), without_nul(octets)))
+        answer.add_literal(b"%b {%d}\r\n" % (label, len(octets)), without_nul(octets))
     else:
         answer.add(label + b' ""')
 
@@ -254,7 +270,8 @@ def _add_span(answer: Answer, message: Message, name: bytes, section: Section, p
         return
     first, last = cut(span, partial)
     if last - first <= SLICE or message.has_octets:
-        add_octets(answer, name + origin(partial), b"".join(message.slices(content, first, last)))
+        label = name + origin(partial) if partial is not None else name
+        add_octets(answer, label, b"".join(message.slices(content, first, last)))
         return
     # The first slice is read before anything is promised: an unreadable message is still left out then.
     slices = message.slices(content, first, last)

@@ -394,3 +394,24 @@ def test_the_channel_binding_is_that_of_the_certificate_that_the_client_saw(loop
     client = trusting.wrap_socket(client, server_hostname="localhost")
     server.get(timeout=20)
     assert stream.end_point == hashlib.sha256(client.getpeercert(binary_form=True)).digest()
+
+
+def test_large_chunks_arrive_whole_and_in_order_though_the_client_reads_slowly(loop):
+    """They are handed to the kernel as they are, and it takes as much of them as it wants."""
+    client, stream = loop.pair()
+    chunks = []
+    for number in range(200):
+        chunks += [b"* %d FETCH (BODY[] {60004}\r\n" % number, b"%d" % (number % 10) * 60_000 + b"\r\n\r\n", b")\r\n"]
+    expected = b"".join(chunks)
+
+    def send():
+        for chunk in chunks:
+            stream.write(chunk)
+        stream.flush()
+
+    sender = gevent.spawn(send)
+    gevent.sleep(0.05)
+    data = read_exactly(client, len(expected))
+    sender.get(timeout=20)
+    assert hashlib.sha256(data).digest() == hashlib.sha256(expected).digest()
+    assert stream.sent == len(expected)
