@@ -226,6 +226,9 @@ class Config(Table):
     max_metadata_entries: Annotated[int, BeforeValidator(kind.number(10, 10_000))] = setting(
         100, "Annotations of one mailbox, 10 at least."
     )
+    max_notify_mailboxes: Annotated[int, BeforeValidator(kind.number(10, 100_000))] = setting(
+        2000, "Mailboxes that one connection can have watched by NOTIFY, 10 at least; what is watched is shared."
+    )
     max_depth: Annotated[int, BeforeValidator(kind.number(10, 200))] = setting(
         50, "Parentheses within each other in a command."
     )

@@ -8,7 +8,7 @@ import contextlib
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -50,6 +50,22 @@ class Watch(Protocol):
 
     def close(self) -> None:
         """End the registration."""
+
+
+class Places(Protocol):
+    """Registrations for news of many things, each by a name; they count from their making on."""
+
+    def add(self, name: str, paths: Sequence[str]) -> None:
+        """Register for what happens at `paths`, `watched` of a mailbox or an account; in place of others."""
+
+    def drop(self, name: str) -> None:
+        """End that registration, if there is one."""
+
+    def changed(self) -> set[str]:
+        """The names for which there may be news since they were asked for last; at once."""
+
+    def close(self) -> None:
+        """End all registrations."""
 
 
 class Wire(Protocol):
@@ -103,8 +119,11 @@ class Wire(Protocol):
     def stop_compression(self) -> None:
         """Send what was gathered; from then on neither direction is. Does nothing if they are not."""
 
-    def watch(self, mailbox: Any) -> Watch:
-        """Register for news of `mailbox` (a `storage.api.Mailbox`), or of nothing if it is None."""
+    def watch(self, mailbox: Any, places: Places | None = None) -> Watch:
+        """Register for news of `mailbox` (a `storage.api.Mailbox`), or of none if it is None; and of `places`."""
+
+    def places(self) -> Places:
+        """No registrations yet."""
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:

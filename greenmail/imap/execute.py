@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # By these a client may take away the mailbox that it has selected itself.
 _TAKE_AWAY = frozenset({"DELETE", "RENAME"})
 _JUST_NOW = 0.002  # seconds; docs/decisions/0012-one-look-for-a-short-command.md
+_OVERFLOW = b"* OK [NOTIFICATIONOVERFLOW] Internal error: nothing is told any more; use NOTIFY again.\r\n"
 _SHOWN = 40  # characters of a command that nobody knows
 
 
@@ -52,7 +53,9 @@ def serve(session: Session) -> None:
         session.out.write(b"* OK [CAPABILITY %b] GreenMail ready\r\n" % registry.capabilities(session))
         while not session.logging_out:
             inbox.begin()
-            _next(session)
+            inbox.rest()
+            if not session.logging_out:
+                _next(session)
         session.wire.flush()
     except Disconnected as end:
         reason = _farewell(session, inbox, end)
@@ -73,6 +76,24 @@ class _Inbox:
     def begin(self) -> None:
         """A command may come now. Before login all of it must be there in time, or a client could drip for ever."""
         self._deadline = self._clock() + self._session.limits.timeout_anonymous
+
+    def rest(self) -> None:
+        """Tell one who has used NOTIFY what happens until the next command comes: RFC 5465 3.1."""
+        session = self._session
+        if session.listening is None or session.reader.buffered:
+            return
+        try:
+            has_input = session.listening.rest(session.limits.timeout_authenticated)
+        except Disconnected:
+            raise
+        except Exception:
+            log.exception("bug sid=%s user=%r while nothing was asked", session.sid, _name(session))
+            session.stop_listening()
+            session.out.write(_OVERFLOW)
+            return
+        if not has_input:
+            self.timed_out = True
+            raise Disconnected("idle for too long")
 
     def receive(self) -> bytes:
         wire, limits = self._session.wire, self._session.limits
@@ -223,13 +244,16 @@ def _run(session: Session, command: Command, uid: bool, argument: object, cur: C
             rights.require(view, command.needs)
         completion = command.run(session, argument)
         answer = _completed(completion)
+        if session.listening is not None and answer.word == "OK":
+            session.listening.did(command.name, argument, completion.code)
     except (Refused, StorageError) as error:
         answer = _refusal(error)
     if command.looks:
         # RFC 7162 3.2.10.2: numbers in the keys of UID SEARCH are numbers as well.
         may_expunge = (uid and not cur.numbers) or command.may_expunge
         takes_away = command.name in _TAKE_AWAY
-        report(session, may_expunge, takes_away and answer.word == "OK", 0.0 if takes_away else _JUST_NOW)
+        own = isinstance(completion, Ok) and completion.expunged
+        report(session, may_expunge, takes_away and answer.word == "OK", 0.0 if takes_away else _JUST_NOW, own)
     if isinstance(completion, Ok) and completion.expunged:
         return _Answer(answer.word, completion.code or highestmodseq(session), answer.text)
     return answer

@@ -5,6 +5,7 @@ an EXPUNGE waits by a HIGHESTMODSEQ from before it: who loses the connection the
 """
 
 import logging
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from greenmail.errors import Reason, StorageError
@@ -12,7 +13,7 @@ from greenmail.imap import rights, serialize
 from greenmail.imap.sequence_set import Ranges, ranges_of
 from greenmail.imap.sequence_set import render as render_set
 from greenmail.imap.session import Session
-from greenmail.imap.view import Changed, News, View
+from greenmail.imap.view import NO_NEWS, Changed, News, View
 from greenmail.storage.api import SYSTEM_FLAGS
 
 log = logging.getLogger(__name__)
@@ -23,19 +24,20 @@ _RANGES_A_LINE = 1000  # of VANISHED: some 20 KB
 GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
 
 
-def report(session: Session, may_expunge: bool, by_itself: bool = False, age: float = 0.0) -> None:
+def report(session: Session, may_expunge: bool, by_itself: bool = False, age: float = 0.0, own: bool = False) -> None:
     """Look at the selected mailbox and write what the client does not know; at the end of a command, and in IDLE.
 
     A look in the last `age` seconds is enough. `by_itself`: the command was one by which this client may have taken its
-    own mailbox away, DELETE or RENAME.
+    own mailbox away, DELETE or RENAME. `own`: it has expunged messages itself, and is told whatever NOTIFY says.
     """
     view = session.view
     if view is None:
         return
+    wanted, largest = session.wanted, view.largest_uid
     had_pending = bool(view.pending)
     try:
         rights.look(session, view, age)
-        news = view.news(may_expunge)
+        news = view.news(may_expunge, wanted.flags) if wanted.messages or own else NO_NEWS
     except StorageError as error:
         if error.reason is Reason.GONE:
             leave_gone(session, by_itself)
@@ -55,8 +57,10 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False, age: fl
         session.out.write(permanentflags(view))
     if news:
         session.out.write(render(session, news))
-    if (view.pending or had_pending) and tells_modseq(session):
+    if (view.pending or had_pending or (view.withheld and news)) and tells_modseq(session):
         session.out.write(_highest(view))
+    if news.exists is not None and session.listening is not None:
+        session.listening.arrived(view.uids[bisect_right(view.uids, largest) :])
 
 
 def leave_gone(session: Session, by_itself: bool = False) -> None:
@@ -132,7 +136,7 @@ def highestmodseq(session: Session) -> bytes:
 
 
 def _highest(view: View) -> bytes:
-    text = b"An expunge is not told yet" if view.pending else b"Everything is told"
+    text = b"Everything is told" if view.complete == view.told else b"Not everything is told yet"
     return b"* OK [HIGHESTMODSEQ %d] %b\r\n" % (view.complete, text)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Logins, Patience, Register
 from greenmail.imap.date_time import InternalDates
+from greenmail.imap.listening import EVERYTHING, Listening, Wanted
 from greenmail.imap.view import View
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
@@ -27,6 +28,7 @@ class Limits:
     max_metadata_entries: int = 100  # annotations of one mailbox
     min_uid_batch_size: int = 500  # messages: RFC 10022 3.1.3.2
     max_uid_batches: int = 10000  # in one answer of UIDBATCHES
+    max_notify_mailboxes: int = 2000  # of one connection, RFC 5465 5.8
     max_depth: int = 50  # of parentheses in a command
     max_bad_commands: int = 20  # BADs in a row before BYE
     patience: Patience = field(default_factory=Patience)
@@ -92,6 +94,7 @@ class Session:
         self.tag = b""  # of the command that is running: `execute` sets it, ESEARCH repeats it
         self.bad_commands = 0
         self.afterwards: Callable[[], None] | None = None  # to be done behind the tagged response: STARTTLS
+        self.listening: Listening | None = None  # NOTIFY was used: RFC 5465 3.1
         self.reader: Any = None  # this connection's framing.Reader; IDLE and AUTHENTICATE read from it
         self.internal_dates = InternalDates(services.time_zone)
         self.client_id: Mapping[str, str | None] = {}
@@ -117,11 +120,22 @@ class Session:
         """How the answer of FETCH begins; the number is the sequence number, or the UID after ENABLE UIDONLY."""
         return b"* %d UIDFETCH (" if self.uid_only else b"* %d FETCH ("
 
+    @property
+    def wanted(self) -> Wanted:
+        """What of the selected mailbox is told unasked."""
+        return EVERYTHING if self.listening is None else self.listening.wanted
+
     def deselect(self) -> None:
         """No mailbox is selected any more; the result of the last SEARCH means nothing then. RFC 5182 2.1."""
         view, self.view, self.saved = self.view, None, None
         if view is not None:
             view.mailbox.close()
+
+    def stop_listening(self) -> None:
+        """As if NOTIFY had not been used."""
+        listening, self.listening = self.listening, None
+        if listening is not None:
+            listening.close()
 
     def leave(self) -> None:
         """Give back all that was the user's, each thing even if another cannot be. No client is written to."""
@@ -129,6 +143,7 @@ class Session:
         try:
             self.deselect()
         finally:
+            self.stop_listening()
             self.user = self.account = None
             self.enabled.clear()
             if self.reader is not None:

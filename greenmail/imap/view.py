@@ -76,6 +76,7 @@ class View:
         self.looked = float("-inf")  # when the last look at the mailbox began, by the monotonic clock
         self.pending: set[int] = set()  # expunged, and the client not told yet
         self.complete = self.told  # the client knows everything up to this one, expunges too: RFC 7162 3.2
+        self.withheld = False  # flags changed of which the client did not want to be told: RFC 5465 5.1
         self.offers_keywords = False  # the client has been told that it can create keywords: "\\*"
 
     def seq(self, uid: int) -> int:
@@ -127,8 +128,16 @@ class View:
         for uid in uids:
             self.answered[uid] = max(modseq, self.answered.get(uid, 0))
 
-    def news(self, may_expunge: bool) -> News:
+    def withhold_nothing(self) -> None:
+        """What was withheld is news again."""
+        if self.withheld:
+            self.withheld, self.told = False, min(self.told, self.complete)
+
+    def news(self, may_expunge: bool, flags: bool = True) -> News:
         """Everything that `mailbox.look` has found since the last time; EXPUNGEs wait if they may not be sent.
+
+        Without `flags` their changes are left out: `complete` stays where it is then, so that who asks for what came
+        after it (RFC 7162 3.2.5) learns of them.
 
         The caller sends it, all and at once: from here on the client counts as told.
         May wait for `claim_recent`, and raise GONE then with nothing changed.
@@ -145,12 +154,14 @@ class View:
         expunged = self._drop_pending() if may_expunge and self.pending else ()
         known = len(self.uids)
         exists = self._take_new(first_claimed)
-        changed = tuple(self._changed(uid, known) for uid in changes.changed)
+        changed = tuple(item for uid in changes.changed if (item := self._changed(uid, known)))
+        if changed and not flags:
+            self.withheld, changed = True, ()
         self.answered.clear()
         self.told = mailbox.modseq
-        if not self.pending or self.complete > self.told:
+        if not (self.pending or self.withheld) or self.complete > self.told:
             self.complete = self.told
-        return News(expunged, exists, len(self.recent), tuple(item for item in changed if item))
+        return News(expunged, exists, len(self.recent), changed)
 
     def _claim(self) -> int:
         """The first UID that is \\Recent here among those the client does not know yet. RFC 3501 2.3.2."""

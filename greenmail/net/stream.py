@@ -26,7 +26,7 @@ from greenmail.errors import Disconnected
 from greenmail.net import tls
 from greenmail.net.deflate import Deflate
 from greenmail.net.work import Clock
-from greenmail.runtime import Wake, Watch
+from greenmail.runtime import Places, Wake, Watch
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class Shared:
     timeout_handshake: float
     context: Callable[[], Any]  # the present SSLContext, or None
     trusts: Callable[[str], bool]  # whether an IP address counts as secure
-    watch: Callable[["Stream", Any], Watch]
+    watch: Callable[["Stream", Any, Any], Watch]
+    places: Callable[[], Places]
     farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
     compressed: "set[Stream]"  # of the whole worker
     max_compressed: int
@@ -208,9 +209,13 @@ class Stream:
         self._deflate = None
         self._shared.compressed.discard(self)
 
-    def watch(self, mailbox: Any) -> Watch:
-        """Register for news of `mailbox`, or of nothing if it is None."""
-        return self._shared.watch(self, mailbox)
+    def watch(self, mailbox: Any, places: Places | None = None) -> Watch:
+        """Register for news of `mailbox`, or of none if it is None; and of `places`."""
+        return self._shared.watch(self, mailbox, places)
+
+    def places(self) -> Places:
+        """No registrations yet."""
+        return self._shared.places()
 
     # --- for the shell ---
 

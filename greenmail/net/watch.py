@@ -20,7 +20,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gevent import get_hub
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
@@ -275,14 +275,23 @@ class Watcher:
             log.warning("watch-fallback reason=%s poll_interval=%g text=%r", reason, self.poll_interval, text)
 
 
+class WakingPlaces(Protocol):
+    """What `watch_places.SessionPlaces` is for a `SessionWatch`."""
+
+    wake: Callable[[float], None] | None  # called with the delay when a place is dirty; at once
+    dirty: set[str]
+    look_at: float  # when to look without news
+
+
 class SessionWatch:
     """A `runtime.Watch`: a session's wait for its client or for news of one mailbox.
 
     It counts from its making on: who looks after that, and then waits, misses nothing.
     """
 
-    def __init__(self, stream: Stream, watcher: Watcher, mailbox: Any) -> None:
+    def __init__(self, stream: Stream, watcher: Watcher, mailbox: Any, places: WakingPlaces | None = None) -> None:
         self._stream = stream
+        self._places = places
         self._watcher = watcher
         self._interest: Interest | None = None
         self._cancel: Callable[[], None] | None = None
@@ -294,6 +303,10 @@ class SessionWatch:
             self._cancel = mailbox.subscribe(self._changed_here)
             self._interest = watcher.interest(mailbox.watched(), self._changed)
         self._look_at = self._next_look()
+        if places is not None:
+            places.wake = self._changed
+            if places.dirty:
+                self._changed(0.0)
 
     def wait(self, timeout: float) -> Wake:
         """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting."""
@@ -303,7 +316,8 @@ class SessionWatch:
         unsure_until = self._unsure_until()
         while True:
             now = time.monotonic()
-            due = min(self._look_at, unsure_until, end if self._ripe is None else self._ripe)
+            look_at = self._look_at if self._places is None else min(self._look_at, self._places.look_at)
+            due = min(look_at, unsure_until, end if self._ripe is None else self._ripe)
             wake = self._stream.rest(min(due, end) - now)
             if wake is Wake.INPUT:
                 return wake
@@ -311,8 +325,9 @@ class SessionWatch:
             if self._ripe is not None and now >= self._ripe:
                 self._ripe = None
                 return Wake.CHANGED
-            if now >= self._look_at:
-                self._look_at = self._next_look()
+            if now >= look_at:
+                if now >= self._look_at:
+                    self._look_at = self._next_look()
                 return Wake.CHANGED
             if now >= unsure_until:
                 unsure_until = float("inf")
@@ -332,6 +347,8 @@ class SessionWatch:
             self._cancel()
         if self._interest is not None:
             self._interest.close()
+        if self._places is not None:
+            self._places.wake = None
 
     def _changed_here(self) -> None:
         self._changed(GATHER)

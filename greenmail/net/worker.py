@@ -28,6 +28,7 @@ from greenmail.net.owners import Owners
 from greenmail.net.server import Acceptor, Board, Connections, Service
 from greenmail.net.stream import Shared, Stream
 from greenmail.net.watch import SessionWatch, Watcher
+from greenmail.net.watch_places import SessionPlaces, SharedPlaces
 from greenmail.net.work import Pool, Work
 from greenmail.storage.maildir_store import MaildirStore
 
@@ -78,6 +79,7 @@ class _Worker:
         self._register = register.RegisterClient(self._control)
         self._work = Work(config.worker_pool_size)
         self._watcher = Watcher(config.poll_interval)
+        self._places = SharedPlaces(self._watcher)
         self._compressed: set[Stream] = set()
         self._connections = Connections(plan.board, plan.slot, config.max_connections)
         self._numbers = itertools.count(1)
@@ -149,14 +151,15 @@ class _Worker:
             context=lambda: context,
             trusts=config.counts_as_secure,
             watch=self._watch,
+            places=lambda: SessionPlaces(self._places),
             farewell=conn.BYE_END,
             compressed=self._compressed,
             max_compressed=config.max_compressed,
         )
         return Service(listener.name, listener.implicit_tls, shared, self._engines[listener.protocol], conn.BYE_FULL)
 
-    def _watch(self, stream: Stream, mailbox: Any) -> SessionWatch:
-        return SessionWatch(stream, self._watcher, mailbox)
+    def _watch(self, stream: Stream, mailbox: Any, places: Any) -> SessionWatch:
+        return SessionWatch(stream, self._watcher, mailbox, places)
 
     def _new_sid(self) -> str:
         return f"{self._prefix}{next(self._numbers):x}"

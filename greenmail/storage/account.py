@@ -360,10 +360,12 @@ class MaildirAccount:
     def set_acl(self, name: str, identifier: str, action: AclAction, rights: Rights) -> None:
         """Change what an identifier may do."""
         self._access.set_acl(name, identifier, action, rights)
+        self._touch(name)  # whoever watches it looks, and at his rights, too
 
     def delete_acl(self, name: str, identifier: str) -> None:
         """Remove the entry of an identifier."""
         self._access.delete_acl(name, identifier)
+        self._touch(name)
 
     def list_rights(self, name: str, identifier: str) -> tuple[Rights, tuple[Rights, ...]]:
         """What an identifier always has, and what it can be given."""
@@ -395,7 +397,7 @@ class MaildirAccount:
             self._touch(name)
 
     def _touch(self, name: str) -> None:
-        """The annotations are written, whatever becomes of this."""
+        """What was changed beside the messages is written, whatever becomes of this."""
         try:
             mailbox = self._open(name)
         except StorageError as error:
@@ -431,8 +433,10 @@ class MaildirAccount:
             self._subscriptions.remove(name)
 
     def watched(self) -> tuple[str, ...]:
-        """The directories in which mailboxes appear and vanish."""
-        return tuple(map(os.fsdecode, self._folders.directories()))
+        """The directories in which mailboxes appear and vanish, and those of subscriptions and the like."""
+        told = (self._places.common, self._places.data)
+        paths = (*self._folders.directories(), *(path for path in told if os.path.isdir(path)))
+        return tuple(dict.fromkeys(map(os.fsdecode, paths)))
 
     def close(self) -> None:
         """Give back this reference."""

@@ -31,6 +31,7 @@ class Scheduler:
         self._waiting: dict[greenlet, Callable[[], bool]] = {}
         self._main = getcurrent()
         self.switches = 0
+        self.epoch = 0  # grows when a client's command has been carried out: what inotify would tell of
 
     def spawn(self, function: Callable[[], None]) -> greenlet:
         """A task that begins at the next `run`."""

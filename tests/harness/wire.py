@@ -1,6 +1,6 @@
 """A connection in memory: what the shell gives to an engine, with the client's end for a test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.green import Scheduler
@@ -30,6 +30,7 @@ class MemoryWire:
         self._deflate: Deflate | None = None
         self._input = bytearray()
         self._ended = False
+        self._consumed = False  # input was taken since the last rest
         self._gathered = bytearray()
         self._sent = bytearray()
 
@@ -71,8 +72,15 @@ class MemoryWire:
             data = self._deflate.pack(memoryview(data)) + self._deflate.flush()
         self._sent += data
 
+    def rest(self) -> None:
+        """What was asked for is done."""
+        if self._consumed:
+            self._consumed = False
+            self._scheduler.epoch += 1
+
     def receive(self) -> bytes:
         self.flush()
+        self.rest()
         clock = self._scheduler.clock
         deadline = clock.now() + self.timeout
         while True:
@@ -81,6 +89,7 @@ class MemoryWire:
             self._scheduler.wait(lambda: self.has_input or clock.now() >= deadline)
             if not self._input:
                 break
+            self._consumed = True
             data = bytes(self._input[: self.chunk])
             del self._input[: self.chunk]
             if self._deflate is None:
@@ -109,17 +118,50 @@ class MemoryWire:
         self._deflate = None
         self.can_compress = True
 
-    def watch(self, mailbox: Any) -> "MemoryWatch":
-        watch = MemoryWatch(self, self._scheduler, mailbox)
+    def places(self) -> "MemoryPlaces":
+        return MemoryPlaces(self._scheduler)
+
+    def watch(self, mailbox: Any, places: "MemoryPlaces | None" = None) -> "MemoryWatch":
+        watch = MemoryWatch(self, self._scheduler, mailbox, places)
         self.watches.append(watch)
         return watch
+
+
+class MemoryPlaces:
+    """See `runtime.Places`: whatever anybody does may have changed any of them."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._names: set[str] = set()
+        self._seen = scheduler.epoch
+        self.marked = False
+
+    @property
+    def due(self) -> bool:
+        return self.marked or self._seen != self._scheduler.epoch
+
+    def add(self, name: str, paths: Sequence[str]) -> None:
+        self._names.add(name)
+
+    def drop(self, name: str) -> None:
+        self._names.discard(name)
+
+    def changed(self) -> set[str]:
+        if not self.due:
+            return set()
+        self.marked, self._seen = False, self._scheduler.epoch
+        return set(self._names)
+
+    def close(self) -> None:
+        self._names.clear()
 
 
 class MemoryWatch:
     """See `runtime.Watch`."""
 
-    def __init__(self, wire: MemoryWire, scheduler: Scheduler, mailbox: Any) -> None:
+    def __init__(self, wire: MemoryWire, scheduler: Scheduler, mailbox: Any, places: MemoryPlaces | None) -> None:
         self._wire = wire
+        self._places = places
         self._scheduler = scheduler
         self._changed = False
         self._cancel: Callable[[], None] | None = mailbox.subscribe(self.notify) if mailbox is not None else None
@@ -127,15 +169,22 @@ class MemoryWatch:
     def notify(self) -> None:
         """An event, of this process or of the file system."""
         self._changed = True
+        if self._places is not None:
+            self._places.marked = True
+
+    @property
+    def _news(self) -> bool:
+        return self._changed or (self._places is not None and self._places.due)
 
     def wait(self, timeout: float) -> Wake:
         self._wire.flush()
+        self._wire.rest()
         clock = self._scheduler.clock
         deadline = clock.now() + timeout
-        self._scheduler.wait(lambda: self._wire.has_input or self._changed or clock.now() >= deadline)
+        self._scheduler.wait(lambda: self._wire.has_input or self._news or clock.now() >= deadline)
         if self._wire.has_input:
             return Wake.INPUT
-        if self._changed:
+        if self._news:
             self._changed = False
             return Wake.CHANGED
         return Wake.TIMEOUT

@@ -117,6 +117,14 @@ COMMANDS = st.one_of(
     ),
     joined(one_of("", "UID "), one_of("COPY ", "MOVE "), sets, " ", names),
     one_of("EXPUNGE", "UID EXPUNGE 1:*", "CLOSE", "UNSELECT", "CHECK", "NOOP", "NAMESPACE", "CAPABILITY"),
+    one_of(
+        "NOTIFY NONE",
+        "NOTIFY SET (personal (MailboxName SubscriptionChange))",
+        "NOTIFY SET STATUS (selected (MessageNew (UID FLAGS) MessageExpunge FlagChange)) (subtree a (MailboxName))",
+        "NOTIFY SET (selected-delayed (MessageNew MessageExpunge)) (mailboxes (INBOX b) (MessageNew MessageExpunge))",
+        "NOTIFY SET (inboxes (MailboxMetadataChange ServerMetadataChange))",
+        "NOTIFY SET (selected (MessageNew))",
+    ),
     one_of("UIDBATCHES 500", "UIDBATCHES 1000 1:2", "UIDBATCHES 2", "GETJMAPACCESS"),
     one_of(
         "ENABLE CONDSTORE",

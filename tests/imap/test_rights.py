@@ -67,7 +67,8 @@ CASES: dict[str, tuple[Case, ...]] = {
 # What is about no mailbox, or about the names and counters of those that LIST shows.
 NOTHING = {
     "AUTHENTICATE", "CAPABILITY", "COMPRESS", "ENABLE", "GETJMAPACCESS", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN",
-    "LOGOUT", "LSUB", "NAMESPACE", "NOOP", "SETQUOTA", "STARTTLS", "UNAUTHENTICATE", "UNSELECT", "UNSUBSCRIBE", "XLIST",
+    "LOGOUT", "LSUB", "NAMESPACE", "NOOP", "NOTIFY", "SETQUOTA", "STARTTLS", "UNAUTHENTICATE", "UNSELECT",
+    "UNSUBSCRIBE", "XLIST",
 }  # fmt: skip
 # May be there or not: they come with features of their own.
 OPTIONAL = {"COMPRESS", "SORT", "THREAD", "UNAUTHENTICATE"}

@@ -70,6 +70,7 @@ def loop(pki: tuple[Path, Path]) -> Iterator[Loop]:
         context=lambda: context,
         trusts=lambda address: False,
         watch=_no_watch,
+        places=_no_watch,
         farewell=b"* BYE the end\r\n",
         compressed=set(),
         max_compressed=10,

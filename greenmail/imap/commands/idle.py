@@ -20,14 +20,19 @@ def parse_idle(cur: Cursor, uid: bool) -> None:
 
 def run_idle(session: Session, argument: None) -> Completion:
     """Tell news as they come, EXPUNGE included, until DONE. The watch begins before the first look: none is missed."""
-    watch = session.wire.watch(session.view.mailbox if session.view is not None else None)
+    listening = session.listening
+    if listening is not None:  # RFC 5465 4: in IDLE the same is told
+        watch = listening.watch()
+    else:
+        watch = session.wire.watch(session.view.mailbox if session.view is not None else None)
     metrics.idle(1)
     try:
         session.out.write(b"+ idling\r\n")
         return _until_done(session, watch)
     finally:
         metrics.idle(-1)
-        watch.close()
+        if listening is None:
+            watch.close()
 
 
 def _until_done(session: Session, watch: Watch) -> Completion:
@@ -36,6 +41,8 @@ def _until_done(session: Session, watch: Watch) -> Completion:
     keepalive = _next_keepalive(session)
     while True:
         report(session, may_expunge=True)
+        if session.listening is not None and not session.logging_out:
+            session.listening.tell()
         if session.logging_out:
             return No("IDLE ended: the mailbox is gone")
         line = b""
