@@ -37,6 +37,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--sizes", default="", help="curves: numbers of messages, such as 1000,10000,100000,1000000")
     parser.add_argument("--curves", action="store_true", help="only the scaling curves")
     parser.add_argument("--stalls", action="store_true", help="only how long others wait")
+    parser.add_argument("--part", default="", help="stalls: only those with this in their names")
     parser.add_argument("--plots", action="store_true", help="only draw what is in bench/results/")
     parser.add_argument("--directory", default=None, help="where the servers' mail is made and removed")
     found = parser.parse_args()
@@ -192,7 +193,7 @@ def main() -> int:
     print(", ".join(f"{name} {value}" for name, value in head.items()), flush=True)
     with workplace(choice.directory) as where:
         if choice.stalls:
-            stalls.main(choice.quick, where)
+            stalls.main(choice.quick, choice.part, where)
         elif choice.curves:
             curves.main(choice.sizes, choice.rounds, choice.enough, where)
         elif not choice.plots:

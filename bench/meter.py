@@ -4,6 +4,7 @@ A control group counts to the nanosecond and forgets nobody; where none can be m
 over the living, which misses what a short-lived child used.
 """
 
+import contextlib
 import itertools
 import os
 from pathlib import Path
@@ -16,7 +17,8 @@ _numbers = itertools.count(1)
 class Meter:
     """Counts the CPU of whatever is started by `command`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, niceness: int = 0) -> None:
+        self.niceness = niceness
         self.group: Path | None = None
         self.pid = 0
         base = V1 if V1.is_dir() else V2
@@ -29,6 +31,7 @@ class Meter:
 
     def enter(self) -> None:
         """Put the calling process into the group: to be run in the child before exec."""
+        prefer(self.niceness)
         if self.group is not None:
             (self.group / "cgroup.procs").write_text(str(os.getpid()))
 
@@ -55,6 +58,12 @@ class Meter:
                 self.group.rmdir()
             except OSError:
                 print(f"left behind: {self.group}")
+
+
+def prefer(niceness: int) -> None:
+    """Have this process go before others, as far as that is allowed."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def pss(pids: list[int]) -> int:

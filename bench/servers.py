@@ -114,7 +114,11 @@ def missing() -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    names: Sequence[str], where: Path, passwd: str = PASSWD, settings: dict[str, object] | None = None
+    names: Sequence[str],
+    where: Path,
+    passwd: str = PASSWD,
+    settings: dict[str, object] | None = None,
+    niceness: int = 0,
 ) -> Iterator[dict[str, Site]]:
     """These servers at the same time, by name; those that cannot be started here are left out."""
     with contextlib.ExitStack() as stack:
@@ -129,7 +133,7 @@ def running(
                 path.chmod(0o755)
             if os.getuid() == 0:
                 dovecot.give(mail)
-            meter = Meter(name)
+            meter = Meter(name, niceness)
             stack.callback(meter.close)
             start = _dovecot if name.startswith("dovecot") else _greenmail
             site = stack.enter_context(start(name, base, mail, meter, passwd, settings or {}))

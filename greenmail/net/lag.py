@@ -1,10 +1,10 @@
 """How late the event loop is, and who kept it.
 
-A native thread asks the loop for a sign of life every 50 ms; a loop with nothing to do less and less often, down to four
-times a second, since a question costs 0.2 ms of CPU on a machine that sleeps. How long the answer takes is how long the
-octets of any client had to wait: that goes to /metrics, `greenmail_hub_lag_seconds`. When an answer is 50 ms late the
-thread looks at what the loop's thread is doing, and if the loop was kept for 100 ms or more it tells, once the answer
-is there:
+A native thread asks the loop for a sign of life every 50 ms; a loop with nothing to do less and less often, down to
+four times a second, since a question costs 0.2 ms of CPU on a machine that sleeps. How long the answer takes is how
+long the octets of any client had to wait: that goes to /metrics, `greenmail_hub_lag_seconds`. When an answer is 50 ms
+late the thread looks at what the loop's thread is doing, and if the loop was kept for 100 ms or more it tells, once
+the answer is there:
 
     hub-held seconds=0.312 cpu=0.260 by=greenlet sid=3a9 at=imap/commands/store.py:88:run_store suppressed=0 stack=...
 
