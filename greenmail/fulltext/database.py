@@ -233,10 +233,9 @@ class Database:
 
 def make(place: Place) -> int:
     """A new, empty index in the place of what is there, under its lock; the number. Raises OSError, sqlite3.Error."""
-    number = place.begin()
-    with contextlib.closing(sqlite3.connect(place.path_of(number), isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(place.begin(), isolation_level=None)) as connection:
         connection.executescript(_SCHEMA)
-    return number
+    return place.finish()
 
 
 def query(text: str) -> str:

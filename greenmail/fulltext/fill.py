@@ -28,7 +28,7 @@ from greenmail.storage.text_index import Indexed
 
 log = logging.getLogger(__name__)
 
-BATCH = 64  # messages that are open at once, and are one transaction
+BATCH = 16  # messages that are open at once, and are one transaction
 _REMOVED = 100  # messages that are forgotten in one transaction
 
 

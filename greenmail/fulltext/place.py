@@ -3,6 +3,7 @@
     directory/lock         flock: whoever fills has it
     directory/N.sqlite     the index; of several the one with the highest number, and the others are removed
     directory/N.sqlite-wal, -shm
+    directory/making       the next one, until it has its tables
 
 A damaged index is never mended: one with the next number takes its place. No number is used again, because whoever has
 the old file still open would, when he closes it, remove what belongs to the new one.
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 
 _NAME = re.compile(r"([1-9][0-9]{0,9})\.sqlite(-wal|-shm|-journal)?")
 _LOCK = "lock"
+_MAKING = "making"
 
 
 class Untrusted(OSError):
@@ -95,12 +97,19 @@ class Place:
             raise Untrusted(f"{os.fsdecode(self.path)}/{number}.sqlite: not a plain file of this user")
         return found.st_dev, found.st_ino
 
-    def begin(self) -> int:
-        """Make an empty file with the next number; under the lock. The old ones go."""
-        old = self._files()
-        number = max((number for number, _ in old), default=0) + 1
+    def begin(self) -> bytes:
+        """Make an empty file for the next index, which becomes it by `finish`; its path. Under the lock."""
+        for name in os.listdir(self._fd):
+            if name.startswith(_MAKING):
+                os.unlink(name, dir_fd=self._fd)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(f"{number}.sqlite", flags, 0o600, dir_fd=self._fd))
+        os.close(os.open(_MAKING, flags, 0o600, dir_fd=self._fd))
+        return self.path + b"/" + _MAKING.encode("ascii")
+
+    def finish(self) -> int:
+        """The new file counts from now on, and the old ones go; its number."""
+        number = max((number for number, _ in self._files()), default=0) + 1
+        os.rename(_MAKING, f"{number}.sqlite", src_dir_fd=self._fd, dst_dir_fd=self._fd)
         self.tidy()
         return number
 

@@ -2,7 +2,7 @@
 
 One green thread fills one mailbox after another while there are any; there is none otherwise. It opens messages on the
 event loop, where mailboxes may be touched, and has everything else done by a native thread that does nothing else.
-After each batch it rests twice as long as the batch took, so that it takes a third of one processor at most.
+After each batch it rests four times as long as the batch took, so that it takes a fifth of one processor at most.
 """
 
 import logging
@@ -22,7 +22,7 @@ from greenmail.storage.text_index import Indexed, TextIndex, again, indexed
 
 log = logging.getLogger(__name__)
 
-REST = 2.0  # seconds of rest for each second of work
+REST = 4.0  # seconds of rest for each second of work
 _SHORTEST_REST = 0.005
 _RETRY = 2.0  # seconds until an index that another process fills is looked at again
 _TRIES = 30
