@@ -69,6 +69,8 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("gauge", "text_lag", "greenmail_full_text_lag_messages", "Messages that the mailbox at hand has and its full-text"
      " index has not yet.", ()),
     ("gauge", "text_queue", "greenmail_full_text_queue", "Mailboxes that wait for their full-text index.", ()),
+    ("counter", "uidl_changes", "greenmail_pop3_uidl_changes", "POP3 sessions whose messages had other unique ids than"
+     " before: clients download such mail again.", ()),
     ("counter", "restarts", "greenmail_process_restarts", "Processes that ended unasked and were started again.",
      ("process",)),
     ("counter", "unregistered", "greenmail_register_timeouts", "Logins that went on without an answer of the register.",
@@ -319,6 +321,12 @@ def refused(protocol: str, limit: str) -> None:
     """A limit turned a client away: "connections", "user", "failures", "bad-commands", "password-queue"."""
     if _board is not None:
         _board.child("refused", protocol, limit).inc()
+
+
+def uidl_changed() -> None:
+    """Messages have other unique ids in POP3 than they had before."""
+    if _board is not None:
+        _board.child("uidl_changes").inc()
 
 
 def handshake(protocol: str, result: str) -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from greenmail import __version__
+from greenmail import __version__, metrics
 from greenmail.errors import BadSyntax, Refused
 from greenmail.pop3 import login
 from greenmail.pop3.framing import DotStuffer
@@ -165,12 +165,27 @@ def run_uidl(session: Session, argument: bytes) -> None:
         number = _message(maildrop, argument)
         session.ok(f"{number} {maildrop.unique_id(number)}")
         return
-    lines: list[bytes] = []  # all of them first: after the first line an error could not be told any more
+    ids: list[tuple[int, str]] = []  # all of them first: after the first line an error could not be told any more
     for number in maildrop.numbers():
-        lines.append(f"{number} {maildrop.unique_id(number)}".encode("ascii"))
+        ids.append((number, maildrop.unique_id(number)))
         if number % 256 == 0:
             session.services.runtime.breathe()
-    session.lines("Unique ids follow", iter(lines))
+    _watch_ids(session, maildrop, ids)
+    session.lines("Unique ids follow", (f"{number} {unique_id}".encode("ascii") for number, unique_id in ids))
+
+
+def _watch_ids(session: Session, maildrop: Maildrop, ids: list[tuple[int, str]]) -> None:
+    """Say it loudly if the ids of last time are not the ids of now; once a session."""
+    verdict = maildrop.compare_ids(ids) if session.figures.uidl == "none" else None
+    if verdict is None:
+        return
+    session.figures.uidl = str(verdict)
+    if verdict.changed:
+        metrics.uidl_changed()
+        log.warning(
+            "pop3-uidl-changed sid=%s user=%r changed=%d of=%d: clients that leave mail here download it again",
+            session.sid, session.user.name if session.user else "", verdict.changed, verdict.known,
+        )  # fmt: skip
 
 
 def run_retr(session: Session, argument: bytes) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from greenmail.errors import Refused, StorageError
 from greenmail.pop3.uidl import Format
+from greenmail.pop3.uidl_alarm import Verdict, compare
 from greenmail.storage.api import DELETED, SEEN, Content, FlagAction, FlagChange, Held, Mailbox, MaildropItem
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,16 @@ class Maildrop:
                 content.close()
 
         return self._format(item, self.mailbox.uidvalidity, header)
+
+    def compare_ids(self, ids: Sequence[tuple[int, str]]) -> Verdict | None:
+        """Whether the unique ids of these messages are those that the last session told. None: not known any more."""
+        if self._held is None:
+            return None
+        noted = self._held.recall()
+        verdict = compare(noted, ((self.items[number - 1].guid, unique_id) for number, unique_id in ids))
+        if verdict.note != noted:
+            self._held.note(verdict.note)
+        return verdict
 
     def content(self, number: int) -> Content:
         """Raises EXPUNGED if the message is gone."""

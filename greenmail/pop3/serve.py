@@ -86,8 +86,8 @@ def _log_end(session: Session, began: float, reason: str) -> None:
     figures = session.figures
     log.info(
         "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f retr=%d retr_octets=%d top=%d removed=%d"
-        " reason=%r",
+        " uidl=%s reason=%r",
         session.sid, session.user.name, session.wire.peer, figures.commands, session.reader.received, session.sent,
         session.services.runtime.now() - began, figures.retrieved, figures.retrieved_octets, figures.tops,
-        figures.removed, reason,
+        figures.removed, figures.uidl, reason,
     )  # fmt: skip

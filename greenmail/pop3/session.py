@@ -84,6 +84,7 @@ class Figures:
     retrieved_octets: int = 0
     tops: int = 0
     removed: int = 0
+    uidl: str = "none"  # were the ids, once they were listed, those of last time: "new", "same", "changed"
 
 
 class Session:

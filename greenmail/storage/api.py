@@ -17,6 +17,11 @@ from enum import Enum
 from typing import Protocol
 
 from greenmail.storage.answers import Answers
+from greenmail.storage.rights import ALL_RIGHTS as ALL_RIGHTS
+from greenmail.storage.rights import LETTERS as LETTERS
+from greenmail.storage.rights import AclAction as AclAction
+from greenmail.storage.rights import AclEntry as AclEntry
+from greenmail.storage.rights import Rights as Rights
 
 ANSWERED = "\\Answered"
 FLAGGED = "\\Flagged"
@@ -195,9 +200,15 @@ class MaildropItem:
 
 
 class Held(Protocol):
-    """A lock that is held until `release`."""
+    """The exclusive POP3 session, held until `release`. What one session notes, the next one recalls."""
 
     def release(self) -> None: ...
+
+    def recall(self) -> bytes:
+        """What was noted last; empty if nothing was, or if it was lost."""
+
+    def note(self, data: bytes) -> None:
+        """Keep `data`; may be lost."""
 
 
 class Mailbox(Protocol):
@@ -359,30 +370,6 @@ class Namespace:
 
     prefix: str
     separator: str
-
-
-Rights = frozenset[str]  # letters of RFC 4314 2.1; the obsolete c and d are never in it
-
-LETTERS = "lrwstipekxa"  # every right that there is, in the order in which they are listed
-ALL_RIGHTS: Rights = frozenset(LETTERS)
-
-
-@dataclass(frozen=True, slots=True)
-class AclEntry:
-    """One pair of an access control list, RFC 4314 2."""
-
-    identifier: str
-    # As IMAP names it: "anyone", "authenticated", "owner", a user's name, "$group", "!$group" (which goes before what
-    # is said of users); "-" before any of them: rights that are taken away.
-    rights: Rights
-
-
-class AclAction(Enum):
-    """What SETACL does with the rights of an identifier, RFC 4314 3.1."""
-
-    REPLACE = ""
-    ADD = "+"
-    REMOVE = "-"
 
 
 class Scope(Protocol):

@@ -392,7 +392,7 @@ def same_file(files: Files, descriptor: int, path: bytes) -> bool:
 
 
 class SessionLock:
-    """`dovecot-pop3-session.lock`: one POP3 session, RFC 1939 3; has `release`, so it is a `storage.api.Held`.
+    """`dovecot-pop3-session.lock`: one POP3 session, RFC 1939 3; a `storage.api.Held` with what is in `maildrop_lock`.
 
     The file carries a flock as long as the session lives: our own processes (and the sessions of one process, which
     share its pid) see by it whether a lock file is alive. Dovecot looks at the content and the times.

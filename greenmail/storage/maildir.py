@@ -39,6 +39,7 @@ from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, sizes_of
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
+from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
 from greenmail.storage.quota import disk_sizes
 
 log = logging.getLogger(__name__)
@@ -359,10 +360,12 @@ class MaildirMailbox:
         """The exclusive POP3 session; where nothing can be removed there may be several."""
         self.box.check()
         if self.box.read_only:
-            return _Unlocked()
+            return Unlocked()
         context = self.box.context
         waiting = Waiting(context.waiting.sleep, context.waiting.now, 0.0)
-        return lock_session(self.box.files, self.box.place.control, context.owner, waiting)
+        held = lock_session(self.box.files, self.box.place.control, context.owner, waiting)
+        index = self.box.index_files
+        return MaildropLock(self.box.files, held, index.directory if index is not None else b"")
 
     def unsure(self) -> float:
         """When to look again."""
@@ -406,13 +409,6 @@ class MaildirMailbox:
                 self.box.commit(Change())
         except StorageError as error:
             log.debug("facts mailbox=%r error=%r", self.name, error.text)
-
-
-class _Unlocked:
-    """The session lock of a maildrop that needs none."""
-
-    def release(self) -> None:
-        """Nothing is held."""
 
 
 def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]]) -> list[Fact]:

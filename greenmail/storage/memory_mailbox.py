@@ -57,6 +57,13 @@ class MemoryHeld:
             self._mailbox.maildrop_is_locked = False
             self._mailbox = None
 
+    def recall(self) -> bytes:
+        return self._mailbox.noted if self._mailbox is not None else b""
+
+    def note(self, data: bytes) -> None:
+        if self._mailbox is not None:
+            self._mailbox.noted = data
+
 
 class MemoryMailbox:
     """The one shared object of a mailbox; see `api.Mailbox` for what the methods promise."""
@@ -74,6 +81,7 @@ class MemoryMailbox:
         self.read_only = False
         self.tracks_modseq = True
         self.answers: Answers | None = Answers(Room(_ANSWERS))
+        self.noted = b""  # by one POP3 session for the next
         self.maildrop_is_locked = False
         self.admit: Callable[[str, int, int], None] = lambda name, storage, messages: None  # the account's
         self._now = now

@@ -207,6 +207,9 @@ def everything():
     metrics.pool_tasks("work", 1, 2)
     metrics.pool_wait("work", 0.1)
     metrics.hub_lag(0.1)
+    metrics.uidl_changed()
+    metrics.text_search(True)
+    metrics.full_text(1, 1, 1)
 child("worker0", everything)
 page, kind = metrics.render({accept!r})
 for kind, attribute, name, text, labels in metrics._TABLE:
