@@ -64,6 +64,8 @@ def prefer(niceness: int) -> None:
     """Have this process go before others, as far as that is allowed."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        # Where Linux groups processes by session, niceness counts among those of a group; this is the group's.
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def pss(pids: list[int]) -> int:

@@ -105,7 +105,12 @@ def render(session: Session, news: News) -> bytes:
         parts.append(b"* %d EXISTS\r\n" % news.exists)
         if not session.rev2:
             parts.append(b"* %d RECENT\r\n" % news.recent)
-    parts += [fetch_flags(session, item) for item in news.changed]
+    with_modseq, rendered = tells_modseq(session), dict[frozenset[str], bytes]()
+    for item in news.changed:
+        words = rendered.get(item.flags)
+        if words is None:
+            words = rendered[item.flags] = serialize.flag_list(item.flags)
+        parts.append(_fetch(session.uid_only, item, words, with_modseq))
     return b"".join(parts)
 
 
@@ -140,13 +145,12 @@ def _highest(view: View) -> bytes:
     return b"* OK [HIGHESTMODSEQ %d] %b\r\n" % (view.complete, text)
 
 
-def fetch_flags(session: Session, item: Changed) -> bytes:
+def _fetch(uid_only: bool, item: Changed, words: bytes, with_modseq: bool) -> bytes:
     """An unasked FETCH: always with UID (RFC 9051 7.5.2), with MODSEQ for those who know it (RFC 7162 3.2)."""
-    flags = serialize.flag_list(item.flags)
-    modseq = b" MODSEQ (%d)" % item.modseq if tells_modseq(session) else b""
-    if session.uid_only:
-        return b"* %d UIDFETCH (FLAGS %b%b)\r\n" % (item.uid, flags, modseq)
-    return b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (item.seq, item.uid, flags, modseq)
+    modseq = b" MODSEQ (%d)" % item.modseq if with_modseq else b""
+    if uid_only:
+        return b"* %d UIDFETCH (FLAGS %b%b)\r\n" % (item.uid, words, modseq)
+    return b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (item.seq, item.uid, words, modseq)
 
 
 def tells_modseq(session: Session) -> bool:

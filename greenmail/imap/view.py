@@ -210,4 +210,4 @@ class View:
         row = self.mailbox.last_row(uid)
         if row is None or answered >= row.modseq:
             return None
-        return Changed(seq, uid, self.flags(uid), row.modseq)
+        return Changed(seq, uid, row.flags | {RECENT} if uid in self.recent else row.flags, row.modseq)

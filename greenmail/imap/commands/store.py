@@ -1,6 +1,6 @@
 """STORE, RFC 9051 6.4.6, with UNCHANGEDSINCE, RFC 7162 3.1.3."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Refused
@@ -76,7 +76,7 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
     uids = message_uids(session, request.seqs, request.uid)
     if request.unchanged_since is not None:
         enable_in_mailbox(session)
-    expected = _expected(view, uids, request.change) if request.silent else {}
+    expected = _expected(session, view, uids, request.change) if request.silent else {}
     done = _carry_out(view, uids, request)
     missing, modified = set(done.missing), set(done.modified)
     for start in range(0, len(uids), _CHUNK):
@@ -113,12 +113,17 @@ def _carry_out(view: View, uids: list[int], request: StoreRequest) -> Stored:
     return Stored(changed_uids, first.modified, sorted({*first.missing, *second.missing}), second.ignored)
 
 
-def _expected(view: View, uids: Iterable[int], change: FlagChange) -> dict[int, Flags]:
-    """What a client will believe after a silent change, for the messages of which it knows everything so far."""
+def _expected(session: Session, view: View, uids: Sequence[int], change: FlagChange) -> dict[int, Flags]:
+    """What a client will believe after a silent change, for the messages of which it knows everything so far.
+
+    What others change while this breathes is found when the answer is compared with it.
+    """
     folded = FlagChange(change.action, _folded(change.flags))
     believed: dict[Flags, Flags] = {}
     expected: dict[int, Flags] = {}
-    for uid in uids:
+    for place, uid in enumerate(uids):
+        if place % _CHUNK == 0:
+            session.breathe()
         row = view.mailbox.last_row(uid)
         if row is None or not view.knows_now(uid):
             continue
