@@ -1,5 +1,6 @@
 """Columns of some messages at once, as the store has them now or remembers them."""
 
+from array import array
 from collections.abc import Callable, Sequence
 from itertools import compress
 
@@ -15,10 +16,9 @@ def known_rows(mailbox: Mailbox, uids: Sequence[int]) -> Rows:
     At once. Neighbours in the table, as `1:*` makes them, are slices and cost no look-up.
     """
     table = mailbox.table
-    first = table.row(uids[0]) if uids else -1
-    last = first + len(uids)
-    if first >= 0 and table.uids[first:last].tolist() == list(uids):
-        return _slices(table, first, last)
+    first = _place(table, uids)
+    if first >= 0:
+        return _slices(table, first, first + len(uids))
     rows = [row for row in map(mailbox.last_row, uids) if row is not None]
     return Rows(
         uids=[row.uid for row in rows],
@@ -70,11 +70,18 @@ def _each(uids: Sequence[int], rows: Rows, column: Sequence[int], unknown: int) 
 
 def live_rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
     """The row numbers of `uids` (ascending), -1 for one that is gone; good until the next call of the store."""
+    first = _place(table, uids)
+    return range(first, first + len(uids)) if first >= 0 else [table.row(uid) for uid in uids]
+
+
+def _place(table: Table, uids: Sequence[int]) -> int:
+    """The row of the first of `uids` if the others follow it in the table, else -1."""
     first = table.row(uids[0]) if uids else -1
-    last = first + len(uids)
-    if first >= 0 and table.uids[first:last].tolist() == list(uids):
-        return range(first, last)
-    return [table.row(uid) for uid in uids]
+    if first < 0 or table.row(uids[-1]) != first + len(uids) - 1:
+        return -1
+    there = table.uids[first : first + len(uids)]
+    column = uids if isinstance(uids, array) else array(there.typecode, uids)
+    return first if column == there else -1
 
 
 def any_flag_sets(table: Table, wanted: str) -> list[bool]:

@@ -83,7 +83,8 @@ def search_response(found: Found, name: bytes = b"SEARCH") -> Iterator[bytes]:
     yield b"* %b" % name
     numbers = found.numbers
     for start in range(0, len(numbers), _NUMBERS_A_PIECE):
-        yield b"".join([b" %d" % number for number in numbers[start : start + _NUMBERS_A_PIECE]])
+        some = numbers[start : start + _NUMBERS_A_PIECE]
+        yield (b" %d" * len(some)) % tuple(some)  # formatted at once: half of the work
     if found.modseqs:
         yield b" (MODSEQ %d)" % max(found.modseqs)
     yield b"\r\n"

@@ -105,8 +105,7 @@ class Search:
     def _live(self) -> list[int]:
         """The messages of the view that are still in the mailbox."""
         found: list[int] = []
-        for some in slices(self.view.uids):
-            uids = list(some)
+        for uids in slices(self.view.uids):
             rows = live_rows(self.mailbox.table, uids)
             found += uids if isinstance(rows, range) else [uid for uid, row in zip(uids, rows, strict=True) if row >= 0]
             self.session.breathe()

@@ -22,6 +22,7 @@ from greenmail.imap.esearch import (
 )
 from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
 from greenmail.imap.fetch_att import Rows
+from greenmail.imap.flag_search import flags_alone, marked, marks
 from greenmail.imap.grammar import charset
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
@@ -74,9 +75,16 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
         raise BadSyntax("everything is in UTF-8 here: no CHARSET")  # RFC 9755 3
     with saving(session, request.returns) as saves:
         check_charset(request.charset)
-        found = Search(session, request.key, request.charset).run()
-    modseqs = modseqs_of(session, request.key, found)
-    numbers = known_as(session, found, request.uid)
+        of_flags = marks(session, request.key) if flags_alone(request.key) else None
+        found = [] if of_flags is not None else Search(session, request.key, request.charset).run()
+    if of_flags is not None:
+        uids = selected(session).uids
+        numbers = marked(session, uids if request.uid else range(1, len(uids) + 1), of_flags)
+        found = numbers if request.uid or not saves else marked(session, uids, of_flags)
+        modseqs = None
+    else:
+        modseqs = modseqs_of(session, request.key, found)
+        numbers = known_as(session, found, request.uid)
     answer(session, request.returns, Found(request.uid, numbers, modseqs), b"" if session.rev2 else b"SEARCH")
     if saves:
         session.saved = picked(session, found, saved_places(len(found), request.returns or {}))
