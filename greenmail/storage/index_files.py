@@ -147,7 +147,11 @@ class IndexFiles:
         return True
 
     def record(self, index: Index, change: Change, modseq: int) -> None:
-        """Journal `change` and apply it. If it cannot be journalled it is applied all the same, and we are stale."""
+        """Journal `change` and apply it. If it cannot be journalled it is applied all the same, and we are stale.
+
+        Then others find it in the Maildir, later and so under a higher mod-sequence. Where there is nothing to find
+        there the mod-sequence stays: nobody must be told one that a server which starts afterwards does not have.
+        """
         batch = change.batch(modseq)
         if is_large(change):
             index.apply(batch)
@@ -157,6 +161,8 @@ class IndexFiles:
         if self.is_stale:
             self.fold(index)
         self._append(batch)
+        if self.is_stale and change.only_touches:
+            batch["m"] = index.modseq
         index.apply(batch)
         if self._journal is not None and self._journal.records >= FOLD_RECORDS:
             self.fold(index)

@@ -73,6 +73,11 @@ class Change:
         return not self._batch and not self.seen
 
     @property
+    def only_touches(self) -> bool:
+        """Whether nothing in the Maildir tells of it."""
+        return self.seen and not self._batch.keys() & {"new", "set", "gone"}
+
+    @property
     def length(self) -> int:
         """Messages named in it."""
         return sum(len(self._batch.get(key, ())) for key in ("new", "set", "gone", "fact"))
