@@ -30,14 +30,16 @@ def judge(case: Case, after: Picture) -> None:
         assert after.subscriptions == case.complete.subscriptions
         assert after.special_use == case.complete.special_use
         assert after.seen == case.complete.seen
+        assert after.metadata == case.complete.metadata
     else:
+        _judge_annotations(case, after)
         assert after.seen in (case.before.seen, case.complete.seen)
         assert after.subscriptions in (case.before.subscriptions, case.complete.subscriptions)
         assert after.mailboxes.keys() >= case.before.mailboxes.keys() & case.complete.mailboxes.keys()
         assert after.mailboxes.keys() <= case.before.mailboxes.keys() | case.complete.mailboxes.keys()
     if case.is_error and not case.answered and case.operation.takes_back:
         assert after.same() == case.before.same(), "something is left of what was refused"
-    if case.operation.keeps or case.operation.name in ("move", "rename-inbox"):
+    if case.operation.keeps or case.operation.name == "move" or case.operation.renames_inbox:
         assert not set(case.before.texts()) - set(after.texts()), "a mail is lost"
     _judge_folders(case, after)
 
@@ -47,14 +49,16 @@ def judge_power(case: Case, after: Picture) -> None:
     done, before = case.complete, case.before
     for name, mine in after.mailboxes.items():
         _judge_mailbox(case, name, mine)
-    if case.operation.keeps or case.operation.name in ("move", "rename-inbox"):
+    if case.operation.keeps or case.operation.name == "move" or case.operation.renames_inbox:
         assert not set(before.texts()) - set(after.texts()), "a mail is lost"
     _judge_folders(case, after)
     if not case.answered:
         assert after.subscriptions in (before.subscriptions, done.subscriptions)
         assert after.seen in (before.seen, done.seen)
+        _judge_annotations(case, after)
         return
     assert after.seen == done.seen, "what was seen is not"
+    assert after.metadata == done.metadata, "an annotation is lost"
     assert after.subscriptions == done.subscriptions, "the subscription is lost"
     assert after.special_use == done.special_use, "the special use is lost"
     assert after.mailboxes.keys() == done.mailboxes.keys(), f"mailboxes {sorted(after.mailboxes)}"
@@ -67,6 +71,15 @@ def judge_power(case: Case, after: Picture) -> None:
         for uid, message in mine.messages.items():
             if old is None or uid not in old.messages:
                 assert there.messages.get(uid) == message, f"{name} {uid}: {message} is {there.messages.get(uid)}"
+
+
+def _judge_annotations(case: Case, after: Picture) -> None:
+    """Those of each mailbox, of the server and of a reader are the old or the new ones, whole."""
+    for name, found in after.metadata.items():
+        known = [picture.metadata[name] for picture in (case.before, case.complete) if name in picture.metadata]
+        if case.operation.renames_inbox:  # the new mailbox gets a copy
+            known.append({})
+        assert found in known, f"annotations of {name}: {found} are none of {known}"
 
 
 def _judge_folders(case: Case, after: Picture) -> None:
@@ -108,18 +121,19 @@ def _judge_mailbox(case: Case, name: str, mine: Contents) -> None:
 _BOX = rb"(control/|deep/)?(Maildir/)?(\.[^./][^/]*/|((INBOX|Other|Parent|Child|Made|Renamed|New|Later)/)*)?"
 _KNOWN = re.compile(
     _BOX + rb"(dovecot-(uidlist|keywords|uidvalidity(\.[0-9a-f]{8})?)|maildirfolder|subscriptions"
-    rb"|greenmail\.(lock|index|log|cache)|(greenmail-data|cur/\.greenmail-data)/(uidnext|keywords|special-use))"
-    rb"|Reader/greenmail-data/seen/[0-9a-f]+"
+    rb"|greenmail\.(lock|index|log|cache)|(greenmail-data|cur/\.greenmail-data)/(uidnext|keywords|special-use|(server-)?metadata))"
+    rb"|Reader/greenmail-data/(seen|private-metadata)/[0-9a-f]+"
 )
 _MESSAGE = re.compile(_BOX + rb"(cur|new)/[^./][^/]*")
 # Replaced or broken by who comes next, or removed when 36 hours old.
 _BY_RULE = re.compile(
     _BOX + rb"(tmp/[^/]+|tmp/\.\.greenmail\.[0-9a-f.]+/.*"
     rb"|(dovecot-uidlist|dovecot-keywords|subscriptions)\.lock|dovecot-uidlist\.tmp"
-    rb"|(greenmail-data|cur/\.greenmail-data)/(special-use\.lock|greenmail\.special-use\.tmp)"
+    rb"|(greenmail-data|cur/\.greenmail-data)/((special-use|(server-)?metadata)\.lock"
+    rb"|greenmail\.(special-use|(server-)?metadata)\.tmp)"
     rb"|(greenmail-data|cur/\.greenmail-data)/(keywords|special-use|uidnext)\.tmp|greenmail\.(index|log|cache)\.tmp|greenmail\.cache\.new|greenmail\.subscriptions\.tmp"
     rb"|dovecot-uidvalidity\.tmp\.[0-9a-f.]+|\.\.greenmail\.[0-9a-f.]+(/.*)?)|Maildir/\.\.DOVECOT-TRASHED/.*"
-    rb"|Reader/greenmail-data/seen/([0-9a-f]+\.lock|greenmail\.[0-9a-f]+\.tmp)"
+    rb"|Reader/greenmail-data/(seen|private-metadata)/([0-9a-f]+\.lock|greenmail\.[0-9a-f]+\.tmp)"
 )
 
 

@@ -17,6 +17,7 @@ from crash.scene import (
     Operation,
     Picture,
     World,
+    annotate_all,
     build,
     look_at,
     new_store,
@@ -212,7 +213,7 @@ class Trial:
             contents.messages = {uid: one for uid, one in contents.messages.items() if one.text != "afterwards"}
         judge(self._case(), after)
         inbox = after.mailboxes["INBOX"]
-        if self.told[0] and self.stage.operation.name != "rename-inbox":
+        if self.told[0] and not self.stage.operation.renames_inbox:
             assert inbox.uidnext >= (self.told[0] if self.answered or not self.faults.is_dead else 0)
             assert inbox.modseq >= self.told[1]
         self._judge_without_index(after)
@@ -235,6 +236,8 @@ class Trial:
             world.account.create("Later", ("\\Junk",))
         if "seen" in self.stage.operation.name:
             read_by_another(world)
+        if "metadata" in self.stage.operation.name:
+            annotate_all(world)
         world.close()
         assert clock.slept <= WAIT, f"the next commands waited {clock.slept} s"
 

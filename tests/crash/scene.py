@@ -16,6 +16,7 @@ from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
+from greenmail.storage.metadata import PRIVATE_DIRECTORY, MetadataFile
 from greenmail.storage.mounted import MountedMailbox
 from greenmail.storage.private_seen import PrivateSeen
 from greenmail.storage.seen_file import SeenFile
@@ -166,7 +167,12 @@ class Operation:
     @property
     def needs_parents(self) -> bool:
         """Whether it wants more mailboxes than INBOX and Other."""
-        return self.name.startswith(("rename", "delete", "subscribe")) and self.name != "rename-inbox"
+        return self.name.startswith(("rename", "delete", "subscribe")) and not self.renames_inbox
+
+    @property
+    def renames_inbox(self) -> bool:
+        """Its messages go, and INBOX stays."""
+        return self.name.startswith("rename-inbox")
 
 
 def _store(flags: set[str], action: FlagAction = ADD) -> Callable[[World], Any]:
@@ -277,6 +283,43 @@ def _read_where_others_made(world: World) -> Any:
     return read_by_another(world)
 
 
+# Annotations: of a mailbox, of the server, and a reader's own of INBOX.
+
+
+def _annotate(name: str) -> Callable[[World], Any]:
+    values = {"/private/comment": b"changed", "/shared/comment": b"new\r\n" * 20}
+    return lambda world: world.account.set_metadata(name, values, 10)
+
+
+def _annotated_before(root: Path, world: World) -> None:
+    world.account.set_metadata("INBOX", {"/private/comment": b"old", "/private/more": b"1"}, 10)
+
+
+def _annotation_file(root: Path, mailbox: Any, files: Files, clock: Clock) -> MetadataFile:
+    name = PRIVATE_DIRECTORY + b"/" + mailbox.mailbox_id.encode()
+    return MetadataFile(files, bytes(root / "Reader" / "greenmail-data"), name, Waiting(clock.sleep, clock.now, 60.0))
+
+
+def _annotate_as_reader(world: World) -> Any:
+    values = {"/private/comment": b"a reader's", "/shared/comment": b"of all"}
+    file = _annotation_file(world.root, world.inbox, world.others, world.clock)
+    return file.change_with(values, 10, lambda others: world.account.set_metadata("INBOX", others, 10))
+
+
+def annotate_all(world: World) -> None:
+    """No lock of any of these files is left."""
+    for name in ("INBOX", "Other", ""):
+        world.account.set_metadata(name, {"/shared/comment": b"afterwards"}, 10)
+    _annotate_as_reader(world)
+
+
+def _annotate_where_others_made(world: World) -> Any:
+    """As `_read_where_others_made`."""
+    for path in ("Reader/greenmail-data", "Reader/greenmail-data/private-metadata"):
+        world.others.mkdir(bytes(world.root / path), 0o700)
+    return _annotate_as_reader(world)
+
+
 # What `make check` tries of each kind; all the others wait for `make test`.
 DAILY = frozenset({"append", "store", "move", "expunge"})
 
@@ -383,6 +426,19 @@ OPERATIONS = [
     Operation("seen", read_by_another, prepare=_read_before, takes_back=False),
     Operation("seen-first", read_by_another, takes_back=False),
     Operation("unseen", _unread_by_another, prepare=_read_before, takes_back=False, is_long=True),
+    Operation("metadata", _annotate("INBOX"), prepare=_annotated_before),
+    Operation(
+        "rename-inbox-annotated",
+        lambda world: world.account.rename("INBOX", "Old"),
+        prepare=_annotated_before,
+        takes_back=False,
+        keeps=False,
+        is_long=True,
+    ),
+    Operation("metadata-first", _annotate("Other"), is_long=True),
+    Operation("metadata-first-control", _annotate("Other"), variant="control"),
+    Operation("metadata-server", _annotate(""), is_long=True),
+    Operation("metadata-reader", _annotate_as_reader, takes_back=False),
     *_in_directories("fs", False),
     *_in_directories("fs-control", True),
     Operation("fold", fold),
@@ -392,6 +448,7 @@ OPERATIONS = [
 BESIDE_OTHERS = [
     Operation("append-made-by-others", _made_by_others, is_first=True, takes_back=False, tells=("INBOX",)),
     Operation("seen-made-by-others", _read_where_others_made),
+    Operation("metadata-made-by-others", _annotate_where_others_made),
 ]
 
 
@@ -423,6 +480,7 @@ class Picture:
     subscriptions: list[str] = field(default_factory=list)
     special_use: list[tuple[str, ...]] = field(default_factory=list)
     seen: list[tuple[int, int]] = field(default_factory=list)  # by another user, of INBOX
+    metadata: dict[str, dict[str, bytes]] = field(default_factory=dict)
     waited: float = 0.0
 
     def texts(self) -> Counter[str]:
@@ -453,14 +511,16 @@ def look_at(root: Path, clock: Clock | None = None, variant: str = "") -> Pictur
     clock = clock or Clock()
     slept = clock.slept
     store, account = open_account(root, unsynced, clock, variant)
-    picture = Picture(subscriptions=account.subscriptions())
+    picture = Picture(subscriptions=account.subscriptions(), metadata={"the server": account.metadata("")})
     for folder in account.folders():
         if folder.selectable:
             if folder.special_use:
                 picture.special_use.append((folder.name, *folder.special_use))
             mailbox = account.open(folder.name)
             picture.mailboxes[folder.name] = contents(mailbox)
+            picture.metadata[folder.name] = account.metadata(folder.name)
             if folder.name == "INBOX":
+                picture.metadata["INBOX, a reader's"] = _annotation_file(root, mailbox, Files(unsynced), clock).read()
                 picture.seen = _seen_file(root, mailbox, Files(unsynced), clock).read(mailbox.uidvalidity)
             mailbox.close()
     store.mailboxes.close()

@@ -147,6 +147,8 @@ _PROMISED += (
     "store-keyword",
     "uidlist-rewrite",
     "seen-made-by-others",
+    "metadata-made-by-others",
+    "metadata-first-control",
     "delete-fs",
 )
 
