@@ -13,6 +13,7 @@ from greenmail.imap.grammar import tagged_ext_label
 from greenmail.imap.sequence_set import compact
 
 _NUMBERS_A_PIECE = 4096
+RELEVANCY = "RELEVANCY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Found:
     uid: bool
     numbers: Sequence[int]
     modseqs: Sequence[int] | None = None
+    scores: Sequence[int] | None = None  # RELEVANCY of the messages that are returned, RFC 6203 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def search_return_opts(cur: Cursor, table: Mapping[str, ReturnOpt]) -> Returns:
         if option is None:
             cur.pos = start
             raise cur.wrong("unknown SEARCH return option")
-        if option.excludes & found.keys() or any(option.name in other.excludes for other, _ in found.values()):
+        if not option.excludes.isdisjoint(found) or any(option.name in other.excludes for other, _ in found.values()):
             cur.pos = start
             raise cur.wrong("this SEARCH return option does not go with an earlier one")
         found[option.name] = (option, option.parse(cur))

@@ -9,7 +9,7 @@ In a token the high half is the number of literals, the low half the length of t
 continued in octets up to one that is not 255. The last sequence has no match.
 """
 
-MAGIC = b"Dovecot-LZ4\x0d\x2a\x9b\xc5"
+MAGIC: bytes = b"Dovecot-LZ4\x0d\x2a\x9b\xc5"
 _HEAD = len(MAGIC) + 4
 _LARGEST = 1 << 24  # octets of a block; Dovecot's have 64 KiB
 

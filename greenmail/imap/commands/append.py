@@ -154,4 +154,4 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
 
 APPEND = Command("APPEND", states=AUTHENTICATED, parse=parse_append, run=run_append, literal=stream_message)
 
-FEATURE = Feature("append", commands=(APPEND,), capabilities=(Capability("MULTIAPPEND", always),))
+FEATURE: Feature = Feature("append", commands=(APPEND,), capabilities=(Capability("MULTIAPPEND", always),))

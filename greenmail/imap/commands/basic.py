@@ -45,7 +45,7 @@ def _literal_plus(session: Session) -> tuple[str, ...]:
     return ("LITERAL-",) if session.services.literal_minus else ("LITERAL+",)
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "basic",
     commands=(CAPABILITY, NOOP, LOGOUT, CHECK),
     capabilities=(

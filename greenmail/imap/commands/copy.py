@@ -103,4 +103,4 @@ COPY = Command("COPY", states=SELECTED, uid=True, uses_seqs=True, parse=parse_co
 # RFC 6851 4.2: the rights of STORE \\Deleted, COPY and EXPUNGE.
 MOVE = Command("MOVE", states=SELECTED, uid=True, uses_seqs=True, parse=parse_copy, run=run_move, needs="te")
 
-FEATURE = Feature("copy", commands=(COPY, MOVE), capabilities=(Capability("MOVE", always),))
+FEATURE: Feature = Feature("copy", commands=(COPY, MOVE), capabilities=(Capability("MOVE", always),))

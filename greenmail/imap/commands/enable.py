@@ -42,4 +42,4 @@ def run_enable(session: Session, words: list[str]) -> Ok:
 
 ENABLE = Command("ENABLE", states=AUTHENTICATED, parse=parse_enable, run=run_enable)
 
-FEATURE = Feature("enable", commands=(ENABLE,), capabilities=(Capability("ENABLE", always),))
+FEATURE: Feature = Feature("enable", commands=(ENABLE,), capabilities=(Capability("ENABLE", always),))

@@ -54,4 +54,4 @@ def writable(session: Session) -> View:
 
 EXPUNGE = Command("EXPUNGE", states=SELECTED, uid=True, parse=parse_expunge, run=run_expunge, needs="e")
 
-FEATURE = Feature("expunge", commands=(EXPUNGE,), capabilities=(Capability("UIDPLUS", always),))
+FEATURE: Feature = Feature("expunge", commands=(EXPUNGE,), capabilities=(Capability("UIDPLUS", always),))

@@ -427,4 +427,4 @@ _ATTS: tuple[FetchAtt, ...] = (
 
 FETCH = Command("FETCH", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_fetch, run=run_fetch)
 
-FEATURE = Feature("fetch", commands=(FETCH,), fetch_atts={att.name: att for att in _ATTS})
+FEATURE: Feature = Feature("fetch", commands=(FETCH,), fetch_atts={att.name: att for att in _ATTS})

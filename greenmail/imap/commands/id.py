@@ -58,4 +58,4 @@ def run_id(session: Session, fields: Mapping[str, str | None]) -> Ok:
 
 ID = Command("ID", states=ANY, parse=parse_id, run=run_id)
 
-FEATURE = Feature("id", commands=(ID,), capabilities=(Capability("ID", always),))
+FEATURE: Feature = Feature("id", commands=(ID,), capabilities=(Capability("ID", always),))

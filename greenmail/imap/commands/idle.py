@@ -70,4 +70,4 @@ def _next_keepalive(session: Session) -> float:
 
 IDLE = Command("IDLE", states=AUTHENTICATED, parse=parse_idle, run=run_idle)
 
-FEATURE = Feature("idle", commands=(IDLE,), capabilities=(Capability("IDLE", always),))
+FEATURE: Feature = Feature("idle", commands=(IDLE,), capabilities=(Capability("IDLE", always),))

@@ -363,7 +363,7 @@ LIST = Command("LIST", AUTHENTICATED, parse_list, run_list)
 LSUB = Command("LSUB", AUTHENTICATED, parse_lsub, run_lsub)
 XLIST = Command("XLIST", AUTHENTICATED, parse_lsub, run_xlist)
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "LIST",
     commands=(LIST, LSUB, XLIST),
     capabilities=tuple(

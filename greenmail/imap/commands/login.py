@@ -169,7 +169,7 @@ def _offered(session: Session) -> tuple[str, ...]:
     return tuple(f"AUTH={name}" for name in _mechanisms(session))
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "login",
     commands=(STARTTLS, LOGIN, AUTHENTICATE),
     capabilities=(

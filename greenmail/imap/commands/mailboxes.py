@@ -160,7 +160,7 @@ RENAME = Command("RENAME", AUTHENTICATED, parse_rename, run_rename)
 SUBSCRIBE = Command("SUBSCRIBE", AUTHENTICATED, parse_mailbox, run_subscribe)
 UNSUBSCRIBE = Command("UNSUBSCRIBE", AUTHENTICATED, parse_mailbox, run_unsubscribe)
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "MAILBOXES",
     commands=(CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE),
     capabilities=(Capability("CREATE-SPECIAL-USE", after_login),),

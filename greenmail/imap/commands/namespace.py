@@ -38,4 +38,4 @@ def _namespace_descr(space: Namespace, utf8: bool) -> bytes:
 
 NAMESPACE = Command("NAMESPACE", AUTHENTICATED, parse_namespace, run_namespace)
 
-FEATURE = Feature("NAMESPACE", commands=(NAMESPACE,), capabilities=(Capability("NAMESPACE", after_login),))
+FEATURE: Feature = Feature("NAMESPACE", commands=(NAMESPACE,), capabilities=(Capability("NAMESPACE", after_login),))

@@ -216,7 +216,7 @@ SEARCH = Command(
     "SEARCH", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_search, run=run_search
 )
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "search",
     commands=(SEARCH,),
     capabilities=(Capability("ESEARCH", always), Capability("SEARCHRES", always)),

@@ -201,4 +201,6 @@ EXAMINE = Command("EXAMINE", states=AUTHENTICATED, parse=parse_select, run=run_e
 CLOSE = Command("CLOSE", states=SELECTED, parse=parse_nothing, run=run_close, looks=False)
 UNSELECT = Command("UNSELECT", states=SELECTED, parse=parse_nothing, run=run_unselect, looks=False)
 
-FEATURE = Feature("select", commands=(SELECT, EXAMINE, CLOSE, UNSELECT), capabilities=(Capability("UNSELECT", always),))
+FEATURE: Feature = Feature(
+    "select", commands=(SELECT, EXAMINE, CLOSE, UNSELECT), capabilities=(Capability("UNSELECT", always),)
+)

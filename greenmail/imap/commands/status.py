@@ -98,7 +98,7 @@ _ATTS: Mapping[str, StatusAtt] = {
 
 STATUS = Command("STATUS", AUTHENTICATED, parse_status, run_status)
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "STATUS",
     commands=(STATUS,),
     capabilities=(Capability("STATUS=SIZE", after_login),),

@@ -201,4 +201,4 @@ def _completion(view: View, request: StoreRequest, done: Stored) -> Completion:
 
 STORE = Command("STORE", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_store, run=run_store)
 
-FEATURE = Feature("store", commands=(STORE,))
+FEATURE: Feature = Feature("store", commands=(STORE,))

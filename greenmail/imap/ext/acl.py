@@ -178,7 +178,7 @@ GETACL = Command("GETACL", AUTHENTICATED, parse_name, run_getacl)
 LISTRIGHTS = Command("LISTRIGHTS", AUTHENTICATED, parse_entry, run_listrights)
 MYRIGHTS = Command("MYRIGHTS", AUTHENTICATED, parse_name, run_myrights)
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "acl",
     commands=(SETACL, DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS),
     capabilities=(Capability("ACL", after_login), Capability("RIGHTS=texk", after_login)),

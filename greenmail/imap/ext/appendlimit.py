@@ -19,7 +19,7 @@ def _status(session: Session, mailbox: Mailbox, counters: Counters) -> bytes:
     return b"%d" % session.limits.max_request_size
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "appendlimit",
     capabilities=(Capability("APPENDLIMIT", always, render=_words),),
     status_atts={"APPENDLIMIT": StatusAtt("APPENDLIMIT", _status)},

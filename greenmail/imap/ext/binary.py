@@ -63,4 +63,4 @@ def _unavailable(error: OSError) -> StorageError:
     )
 
 
-FEATURE = Feature("binary", capabilities=(Capability("BINARY", always),))
+FEATURE: Feature = Feature("binary", capabilities=(Capability("BINARY", always),))

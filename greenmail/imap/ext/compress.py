@@ -37,4 +37,4 @@ def _offered(session: Session) -> bool:
 
 COMPRESS = Command("COMPRESS", states=AUTHENTICATED, parse=parse_compress, run=run_compress)
 
-FEATURE = Feature("compress", commands=(COMPRESS,), capabilities=(Capability("COMPRESS=DEFLATE", _offered),))
+FEATURE: Feature = Feature("compress", commands=(COMPRESS,), capabilities=(Capability("COMPRESS=DEFLATE", _offered),))

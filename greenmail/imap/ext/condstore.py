@@ -112,7 +112,7 @@ def _select(session: Session, value: None) -> None:
     session.enabled.add(CONDSTORE)
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "condstore",
     capabilities=(Capability(CONDSTORE, lambda session: session.services.condstore),),
     enables=(CONDSTORE,),

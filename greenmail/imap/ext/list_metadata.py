@@ -26,7 +26,7 @@ def option(cur: Cursor) -> ListRender:
     return render
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "list-metadata",
     capabilities=(Capability("LIST-METADATA", after_login),),
     list_return_opts={"METADATA": option},

@@ -15,7 +15,7 @@ def myrights(session: Session, name: str) -> bytes:
         return b""
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "list-myrights",
     capabilities=(Capability("LIST-MYRIGHTS", after_login),),
     list_return_opts={"MYRIGHTS": lambda cur: myrights},

@@ -257,7 +257,7 @@ def _set_special_use(session: Session, name: str, values: Mapping[str, bytes | N
 GETMETADATA = Command("GETMETADATA", AUTHENTICATED, parse_getmetadata, run_getmetadata)
 SETMETADATA = Command("SETMETADATA", AUTHENTICATED, parse_setmetadata, run_setmetadata)
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "metadata",
     commands=(GETMETADATA, SETMETADATA),
     capabilities=(Capability("METADATA", after_login), Capability("METADATA-SERVER", after_login)),

@@ -425,4 +425,4 @@ def run_notify(session: Session, request: NotifyRequest) -> Ok:
 
 NOTIFY = Command("NOTIFY", states=AUTHENTICATED, parse=parse_notify, run=run_notify)
 
-FEATURE = Feature("notify", commands=(NOTIFY,), capabilities=(Capability("NOTIFY", after_login),))
+FEATURE: Feature = Feature("notify", commands=(NOTIFY,), capabilities=(Capability("NOTIFY", after_login),))

@@ -101,7 +101,7 @@ def _status(session: Session, mailbox: Mailbox, counters: Counters) -> bytes:
     return b"(%b)" % objectid(mailbox.mailbox_id)
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "objectid",
     capabilities=(Capability("OBJECTID", always),),
     fetch_atts={

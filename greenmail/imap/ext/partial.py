@@ -73,7 +73,7 @@ def _apply_fetch(session: Session, request: FetchRequest, page: Page) -> FetchRe
     return replace(request, choose=(*request.choose, choose))
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "partial",
     capabilities=(Capability(PARTIAL, always),),
     fetch_modifiers={PARTIAL: FetchModifier(PARTIAL, parse_page, _apply_fetch, _check_fetch)},

@@ -38,7 +38,7 @@ def parse_preview(cur: Cursor) -> Item:
     return LAZY if cur.try_match(_LAZY) else PREVIEW
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "preview",
     capabilities=(Capability("PREVIEW", always),),
     fetch_atts={"PREVIEW": FetchAtt("PREVIEW", parse_preview)},

@@ -207,7 +207,7 @@ def _apply_vanished(session: Session, request: FetchRequest, value: None) -> Fet
     return replace(request, before=(*request.before, tell))
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "qresync",
     capabilities=(Capability(QRESYNC, lambda session: session.services.condstore),),
     enables=(QRESYNC,),

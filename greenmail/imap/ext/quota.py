@@ -129,7 +129,7 @@ GETQUOTA = Command("GETQUOTA", AUTHENTICATED, parse_getquota, run_getquota)
 GETQUOTAROOT = Command("GETQUOTAROOT", AUTHENTICATED, parse_getquotaroot, run_getquotaroot)
 SETQUOTA = Command("SETQUOTA", AUTHENTICATED, parse_setquota, run_setquota)
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "quota",
     commands=(GETQUOTA, GETQUOTAROOT, SETQUOTA),
     capabilities=(

@@ -176,7 +176,7 @@ SORT = Command(
     "SORT", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_sort, run=run_sort
 )  # fmt: skip
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "sort",
     commands=(SORT,),
     capabilities=(Capability("SORT", always), Capability("SORT=DISPLAY", always), Capability("ESORT", always)),

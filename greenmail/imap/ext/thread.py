@@ -100,7 +100,7 @@ THREAD = Command(
     "THREAD", states=SELECTED, uid=True, uses_seqs=True, may_expunge=False, parse=parse_thread, run=run_thread
 )  # fmt: skip
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "thread",
     commands=(THREAD,),
     capabilities=tuple(Capability(f"THREAD={name}", always) for name in threads.ALGORITHMS),

@@ -65,4 +65,4 @@ def run_batches(session: Session, request: BatchesRequest) -> Ok:
 
 COMMAND = Command(UIDBATCHES, states=SELECTED, parse=parse_batches, run=run_batches)
 
-FEATURE = Feature("uidbatches", commands=(COMMAND,), capabilities=(Capability(UIDBATCHES, always),))
+FEATURE: Feature = Feature("uidbatches", commands=(COMMAND,), capabilities=(Capability(UIDBATCHES, always),))

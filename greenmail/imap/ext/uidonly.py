@@ -10,4 +10,4 @@ from greenmail.imap.command import Capability, Feature, always
 
 UIDONLY = "UIDONLY"
 
-FEATURE = Feature("uidonly", capabilities=(Capability(UIDONLY, always),), enables=(UIDONLY,))
+FEATURE: Feature = Feature("uidonly", capabilities=(Capability(UIDONLY, always),), enables=(UIDONLY,))

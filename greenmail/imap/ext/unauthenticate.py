@@ -34,6 +34,6 @@ UNAUTHENTICATE = Command(
     "UNAUTHENTICATE", states=AUTHENTICATED, parse=parse_nothing, run=run_unauthenticate, looks=False
 )
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "unauthenticate", commands=(UNAUTHENTICATE,), capabilities=(Capability("UNAUTHENTICATE", after_login),)
 )

@@ -44,7 +44,7 @@ def header_check(session: Session) -> HeaderCheck | None:
     return HeaderCheck() if session.services.utf8_accept and not session.utf8 else None
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "utf8-accept",
     capabilities=(Capability(UTF8_ACCEPT, lambda session: session.services.utf8_accept),),
     enables=(UTF8_ACCEPT,),

@@ -37,7 +37,7 @@ def _key(name: str, test: Callable[[Session, Any, Rows], Iterable[bool]]) -> Sea
     return SearchKey(name, parse)
 
 
-FEATURE = Feature(
+FEATURE: Feature = Feature(
     "within",
     capabilities=(Capability("WITHIN", always),),
     search_keys={key.name: key for key in (_key("OLDER", _older), _key("YOUNGER", _younger))},
