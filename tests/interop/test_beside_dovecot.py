@@ -56,19 +56,19 @@ class Pair:
 def is_its_own(complaint: str, by_dovecot: set[Place]) -> bool:
     """Whether Dovecot found twice a name that it moved back itself to where its old line still stood."""
     found = re.search(r"/Maildir(\S*)/dovecot-uidlist: Duplicate file entry .* \(uid \d+ -> (\d+)\)", complaint)
-    box = found.group(1).removeprefix("/.").replace(".", "/") if found else ""
+    box = found.group(1).removeprefix("/").removeprefix(".").replace(".", "/") if found else ""
     return found is not None and (box or "INBOX", int(found.group(2))) in by_dovecot
 
 
 @contextlib.contextmanager
-def both(place: Path, maildir: Path) -> Iterator[Pair]:
+def both(place: Path, maildir: Path, layout: str = "maildir++") -> Iterator[Pair]:
     dovecot.give(maildir)
     with (
         greenmail.start(
             place / "green", str(maildir), user=dovecot.OWNER, group=dovecot.OWNER, separator="/",
-            run_path=str(place / "sockets"), coexistence="dovecot", idle_keepalive=60,
+            run_path=str(place / "sockets"), coexistence="dovecot", idle_keepalive=60, layout=layout,
         ) as ours,
-        dovecot.start(place / "dovecot", maildir) as theirs,
+        dovecot.start(place / "dovecot", maildir, location=":LAYOUT=fs" if layout == "fs" else "") as theirs,
     ):  # fmt: skip
         pair = Pair(maildir, ours, theirs)
         yield pair
@@ -89,17 +89,25 @@ def uid_set(text: bytes) -> list[int]:
     return [uid for part in ranges for uid in range(int(part[0]), int(part[-1]) + 1)]
 
 
+def directory_of(box: str, layout: str) -> str:
+    """The directory of a mailbox below the Maildir."""
+    if box == "INBOX":
+        return ""
+    return box if layout == "fs" else "." + box.replace("/", ".")
+
+
 class Deliverer:
     """A delivery program: no lock, no UID; by rename, or by link."""
 
-    def __init__(self, maildir: Path) -> None:
+    def __init__(self, maildir: Path, layout: str = "maildir++") -> None:
         self.maildir = maildir
+        self.layout = layout
         self.owner = pwd.getpwnam(dovecot.OWNER)
         self.count = 0
 
     def deliver(self, marker: str, box: str = "INBOX", link: bool = False) -> None:
         self.count += 1
-        where = self.maildir if box == "INBOX" else self.maildir / ("." + box.replace("/", "."))
+        where = self.maildir / directory_of(box, self.layout)
         name = f"{int(time.time())}.M{self.count:06}P{os.getpid()}.mx"
         path = where / "tmp" / name
         path.write_bytes((MESSAGE % (marker, marker)).replace("\r\n", "\n").encode())
@@ -392,8 +400,8 @@ class Worker:
                 self.known.subscribed.add(name)
 
 
-def deliver_all_the_time(maildir: Path, known: Known, until: float) -> None:
-    deliverer, number = Deliverer(maildir), 0
+def deliver_all_the_time(deliverer: Deliverer, known: Known, until: float) -> None:
+    number = 0
     while time.monotonic() < until:
         number += 1
         deliverer.deliver(f"mx-{number}", BOXES[number % len(BOXES)], link=number % 2 == 0)
@@ -463,15 +471,22 @@ def differences(one: Contents, two: Contents) -> object:
 
 
 @pytest.mark.timeout(int(SECONDS) + 240)
-@pytest.mark.parametrize("seconds", [12.0, pytest.param(SECONDS, marks=pytest.mark.slow)])
-def test_check_43_soak(place: Path, seconds: float) -> None:
+@pytest.mark.parametrize(
+    "seconds, layout",
+    [
+        (12.0, "maildir++"),
+        pytest.param(SECONDS, "maildir++", marks=pytest.mark.slow),
+        pytest.param(SECONDS, "fs", marks=pytest.mark.long),
+    ],
+)
+def test_check_43_soak(place: Path, seconds: float, layout: str) -> None:
     maildir = place / "Maildir"
-    for name in ("", ".Shared", ".Shared.Deep"):
-        make_box(maildir, name)
+    for box in BOXES:
+        make_box(maildir, directory_of(box, layout))
     known = Known()
-    with both(place, maildir) as pair:
+    with both(place, maildir, layout) as pair:
         until = time.monotonic() + seconds
-        delivering = threading.Thread(target=deliver_all_the_time, args=(maildir, known, until))
+        delivering = threading.Thread(target=deliver_all_the_time, args=(Deliverer(maildir, layout), known, until))
         delivering.start()
         workers = [
             Worker(f"{name}-{number}", connect, known, until)
@@ -484,7 +499,11 @@ def test_check_43_soak(place: Path, seconds: float) -> None:
         assert not failures, (failures, pair.dovecot.logged()[-3000:], pair.greenmail.logged()[-3000:])
         figures = verify(pair, known, workers)
         pair.by_dovecot |= known.by_dovecot
-    print(json.dumps({"seconds": seconds, "operations": sum(known.counts.values()), **figures, "losses": 0}))
+    print(
+        json.dumps(
+            {"seconds": seconds, "layout": layout, "operations": sum(known.counts.values()), **figures, "losses": 0}
+        )
+    )
     print(json.dumps({"counts": known.counts, "refused": known.refused}, indent=1, sort_keys=True))
     refused = {text: count for text, count in known.refused.items() if text.startswith("greenmail")}
     assert sum(refused.values()) <= sum(known.counts.values()) / 100, refused
