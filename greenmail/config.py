@@ -154,6 +154,10 @@ class Config(Table):
     lock_timeout: kind.Seconds = setting(30, "Seconds to wait for a lock that another program holds.")
     poll_interval: kind.Seconds = setting(15, "Seconds between looks at a mailbox which cannot be watched.")
     cache_memory: kind.Size = setting(256 << 20, "Octets that a worker uses to remember mailboxes.")
+    park_after: Annotated[int, BeforeValidator(kind.number(0, 86_400))] = setting(
+        5,
+        "Seconds after which a mailbox whose clients all wait for news (IDLE) is not kept in memory; 0: it always is.",
+    )
     time_zone: kind.TimeZone = setting("", "Zone for the dates of messages; nothing is the system's.", "Europe/Berlin")
 
     # Users

@@ -310,6 +310,16 @@ class SessionWatch:
 
     def wait(self, timeout: float) -> Wake:
         """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting."""
+        mailbox = self._mailbox
+        if mailbox is None:
+            return self._wait(timeout)
+        mailbox.resting(True)
+        try:
+            return self._wait(timeout)
+        finally:
+            mailbox.resting(False)
+
+    def _wait(self, timeout: float) -> Wake:
         end = time.monotonic() + timeout
         if self._interest is not None:
             self._interest.renew()

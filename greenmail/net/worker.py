@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _green: Any = gevent.socket  # whose names are made at run time
 
 ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
+PARK_EVERY = 0.5  # seconds between looks for mailboxes that can be parked
 REPORT_EVERY = 5.0  # seconds between figures of connections that stay open
 GIVE_UP = 2.0  # seconds behind `stop-grace` after which the kernel ends a worker that does not
 
@@ -96,6 +97,7 @@ class _Worker:
             acceptor.start()
         self._register.say({"op": "ready"})
         gevent.spawn(self._show_life)
+        gevent.spawn(self._park)
         self._stop.wait()
         for acceptor in self._acceptors:
             acceptor.close()
@@ -124,7 +126,7 @@ class _Worker:
         )
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
         authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate)
-        store = MaildirStore(runtime, config.cache_memory)
+        store = self._store = MaildirStore(runtime, config.cache_memory)
         owners = Owners(databases.users, self._work.passwords.run, runtime.blocking)
         full_text = FullTextService(Means(runtime, Pool("text", 1, self._work.clock).run, gevent.spawn))
         shared = (
@@ -199,6 +201,13 @@ class _Worker:
                 tls.load(context, certificates, key)
             except OSError as error:
                 log.error("certificate-not-reloaded path=%s reason=%r", pair.cert_path, str(error))
+
+    def _park(self) -> None:
+        """Mailboxes whose sessions all wait for news are given up, until something happens there."""
+        after = self._plan.config.park_after
+        while after:
+            gevent.sleep(PARK_EVERY)
+            self._store.mailboxes.park(after, self._work.clock.breathe)
 
     def _show_life(self) -> None:
         while True:

@@ -4,9 +4,8 @@ Vocabulary: an *account* is one user's store; a *mailbox* holds messages; its `T
 mailbox object is shared by all sessions of a worker that have that mailbox open; each session has its own view of it
 (`imap.view`, `pop3.session`). Names are Unicode with the account's separator; `INBOX` is spelled so.
 
-A method may let other green threads run (it may wait for a lock or for the pool) unless its docstring says "at once".
-Row numbers are therefore good only until the next call; a UID is good for ever.
-Every method may raise StorageError; reasons named in a docstring are the expected ones.
+A method may let others run (it may wait for a lock or for the pool) unless its docstring says "at once": row numbers
+are good only until the next call. Any may raise StorageError; reasons named in a docstring are the expected ones.
 """
 
 from array import array
@@ -218,9 +217,11 @@ class Mailbox(Protocol):
     """
 
     name: str
-    table: Table
     mailbox_id: str  # 32 hex digits
     tracks_modseq: bool  # False: no mod-sequences are offered here (NOMODSEQ)
+
+    @property
+    def table(self) -> Table: ...
 
     @property
     def uidvalidity(self) -> int: ...
@@ -255,15 +256,15 @@ class Mailbox(Protocol):
         """Take up what anyone changed on disk. Some 5 µs if nothing did. Raises GONE."""
 
     def changes(self, since: int) -> Changes:
-        """What happened after mod-sequence `since`, as far as `look` has seen it; at once, no disk."""
+        """What happened after mod-sequence `since`, as far as `look` has seen it; at once."""
 
     def last_row(self, uid: int) -> Row | None:
         """The row of `uid`, or what is remembered of it if it was expunged lately; at once."""
 
     def claim_recent(self) -> int:
-        """Take every \\Recent message for the caller and move `new/` to `cur/`; the first UID that was \\Recent.
+        """Take what is \\Recent for one caller of all and move `new/` to `cur/`; the first such UID. RFC 3501 2.3.2.
 
-        Only one caller of all workers gets each: afterwards `first_recent` is `uidnext`. RFC 3501 2.3.2.
+        Afterwards `first_recent` is `uidnext`.
         """
 
     def counters(self) -> Counters:
@@ -321,16 +322,16 @@ class Mailbox(Protocol):
         """The exclusive POP3 session, RFC 1939 3. Raises IN_USE."""
 
     def unsure(self) -> float:
-        """Seconds until a look may find what no event tells of, as of the last look; infinity if none would; at once.
-
-        A change in the same step of the file system's clock as another can be told by listing again later only.
-        """
+        """Seconds until a look may find what no event tells of (`maildir_scan`); infinity if none would; at once."""
 
     def watched(self) -> tuple[str, ...]:
         """Paths whose events mean "look": directories `new` and `cur`, and the journal."""
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
         """Have `notify` called (at once, it must not wait) when this process changes the mailbox; the canceller."""
+
+    def resting(self, is_resting: bool) -> None:
+        """The holder of a reference, subscribed, only waits for news (or no longer): `storage/parked.py`; at once."""
 
     def close(self) -> None:
         """Give back this reference to the shared object."""

@@ -16,6 +16,7 @@ the directories, and the next lock holder that can folds.
 
 import logging
 import os
+import time
 from array import array
 from collections.abc import Callable
 
@@ -56,6 +57,15 @@ class IndexFiles:
     def _snapshot_path(self) -> bytes:
         return self._directory + b"/greenmail.index"
 
+    def complete(self) -> tuple[int, int, int] | None:
+        """Device, inode and size of the journal, if the files hold everything that is known; `load` finds it there."""
+        if self.is_stale or self._has_lost or self._journal is None:
+            return None
+        try:
+            return self._journal.complete()
+        except OSError:
+            return None
+
     def size(self) -> int:
         """Octets of the snapshot; 0 if there is none."""
         try:
@@ -73,6 +83,8 @@ class IndexFiles:
             found = journal.open_journal(self._files, self.journal_path)
             self._follow_instead(found)
             self.is_stale = found is None
+            if found is None:  # removed: expunges stood there that others were told of, or will ask for
+                index.history.expunged_floor = max(index.modseq, int(time.time() * 1_000_000))
             if found is not None and not self._start(found, saved.meta, index):
                 continue  # a fold came between reading the two files: look again
             self._open_cache(index, saved)

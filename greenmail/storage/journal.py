@@ -89,6 +89,12 @@ class Journal:
             return False, True
         return found.st_size != self.offset, replaced
 
+    def complete(self) -> tuple[int, int, int] | None:
+        """Device, inode and size of the file, if it was read to its end and stands at its path."""
+        found = self._files.glance_at(self._fd)
+        is_read = found.st_size == self.offset and found.st_nlink
+        return (found.st_dev, found.st_ino, found.st_size) if is_read else None
+
     def _is_at(self, path: bytes, mine: os.stat_result) -> bool:
         try:
             found = self._files.stat(path)

@@ -32,14 +32,15 @@ from greenmail.storage.api import (
     Table,
     Upload,
 )
-from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import Waiting, lock_session
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_measure import Fact, measure
 from greenmail.storage.maildir_name import base_name, sizes_of
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
 from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
+from greenmail.storage.parked import Keeper, Parked, Subscribers
 from greenmail.storage.quota import disk_sizes
 
 log = logging.getLogger(__name__)
@@ -48,31 +49,47 @@ _INLINE_SIZE = 262144  # octets of a message that are counted here; larger ones 
 _FILL_BATCH = 500
 _POINTS = 16  # messages whose line-end checkpoints are kept for the next slice
 _FIXED = 16384  # octets of an object without messages
+_PARKED = 2048
 _PER_ROW = 150  # of a message: columns and file name
 _MANY = 10_000  # lines of a uidlist that are not kept for a mailbox that nobody has open
 _SAVE_FACTS = 200  # worked-out sizes and dates that are worth taking the lock for at the end
 
-Fact = tuple[int, int, int]  # UID, size, date
-
 
 class MaildirMailbox:
-    """See `api.Mailbox`. One for all sessions of a worker; `released` is called at each `close`."""
+    """See `api.Mailbox`. One for all sessions of a worker."""
 
-    def __init__(self, box: Box, released: Callable[["MaildirMailbox"], None], answers: Answers) -> None:
-        self.box = box
+    def __init__(self, box: Box, keeper: Keeper, answers: Answers) -> None:
+        self._box: Box | None = box
+        self._parked: Parked | None = None  # one of the two is there
+        self._keeper = keeper
+        self._subscribers = Subscribers()
+        self._resting = 0  # of the references
         self.answers = answers
         self.name = box.name
-        self.table: Table = box.index.table
+        self.identity = box.identity
+        self.place = box.place
         self.references = 0
         self.uidvalidity = box.index.uidvalidity
         self.mailbox_id = box.index.mailbox_id
         self.tracks_modseq = box.context.tracks_modseq
-        self._released = released
         self._points: OrderedDict[int, Checkpoints] = OrderedDict()
         self.uidnext = self.modseq = self.first_recent = 0
         self.keywords: tuple[str, ...] = ()
         self.can_add_keywords = self.read_only = False
+        box.subscribe(self._subscribers.tell)
         self._mirror()
+
+    @property
+    def box(self) -> Box:
+        """What is known of the mailbox. Whoever comes here without a `look` has to wait if it is parked."""
+        if self._box is None:
+            self._wake()
+            assert self._box is not None, "a mailbox that was woken is parked"
+        return self._box
+
+    @property
+    def table(self) -> Table:
+        return self.box.index.table
 
     def _mirror(self) -> None:
         """The plain attributes, after anything may have changed."""
@@ -84,11 +101,16 @@ class MaildirMailbox:
         self.can_add_keywords = not box.read_only and (box.keywords.free > 0 or not box.overflow.is_full)
 
     def look(self) -> None:
-        """Take up what anyone changed on disk."""
-        began = time.monotonic()
+        """Take up what anyone changed on disk. Parked, it stays so while all subscribers wait and nothing happened."""
+        parked, began = self._parked, time.monotonic()
+        if parked is not None and self.references <= len(self._subscribers) and parked.is_unchanged():
+            return
+        if self._box is None:
+            self._wake()  # which looks
+            return
         try:
-            look(self.box)
-            self.box.looked = began
+            look(self._box)
+            self._box.looked = began
         finally:
             self._mirror()
 
@@ -369,63 +391,106 @@ class MaildirMailbox:
 
     def unsure(self) -> float:
         """When to look again."""
-        return self.box.unsure()
+        return self._parked.unsure if self._parked is not None else self.box.unsure()
 
     def watched(self) -> tuple[str, ...]:
         """`new`, `cur` and the journal."""
-        box = self.box
-        paths = [box.new_path.rstrip(b"/"), box.cur_path.rstrip(b"/")]
-        if box.index_files is not None:
-            paths.append(box.index_files.journal_path)
-        return tuple(os.fsdecode(path) for path in paths)
+        directory, files = self.place.directory, self._box.index_files if self._box is not None else None
+        journal = self._parked.journal_path if self._parked is not None else files and files.journal_path
+        return tuple(os.fsdecode(path) for path in (directory + b"/new", directory + b"/cur", journal) if path)
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
         """Have `notify` called when this process changes the mailbox."""
-        return self.box.subscribe(notify)
+        return self._subscribers.add(notify)
 
     def close(self) -> None:
         """Give back this reference."""
-        self._released(self)
+        self._keeper.released(self)
 
     def memory(self) -> int:
         """Octets that it takes up, as measured with names of 70 octets; docs/performance.md."""
+        if self._box is None:
+            return _PARKED
         files = self.box.index_files
         cached = files.cache.memory() if files is not None and files.cache is not None else 0
         return _FIXED + _PER_ROW * len(self.table) + self.box.uidlist.uids.memory() + cached
 
+    def resting(self, is_resting: bool) -> None:
+        """Of one reference."""
+        self._resting += 1 if is_resting else -1
+        self._keeper.rested(self)
+
+    @property
+    def may_park(self) -> bool:
+        """Nobody is at it, and it is not parked: all who have a reference wait for news."""
+        return 0 < self.references == self._resting and self._box is not None
+
+    def park(self) -> bool:
+        """Give up what is in memory, if nothing is lost by that and nobody is at it; whether it is parked now.
+
+        May wait for the lock if something is to be written first.
+        """
+        if self.may_park and self.box.facts:
+            self.save_facts(1)
+        box = self._box
+        parked = Parked.of(box) if box is not None and self.may_park else None
+        if parked is None or box is None:
+            return False
+        self._parked, self._box = parked, None
+        self._points.clear()
+        self.answers.forget()
+        box.close()
+        self._keeper.changed(self)
+        return True
+
+    def _wake(self) -> None:
+        """Raises GONE, and whatever keeps it from being opened."""
+        parked = self._parked
+        assert parked is not None, "a mailbox without a box is parked"
+        with parked.waking:
+            if self._parked is not parked:  # another session was faster
+                return
+            began = time.monotonic()
+            box = parked.wake()
+            box.subscribe(self._subscribers.tell)
+            self._box, self._parked = box, None
+            box.looked = began
+        self._mirror()
+        self._keeper.changed(self)
+
+    @property
+    def is_gone(self) -> bool:
+        """The name leads elsewhere, as far as is known."""
+        return self._parked.is_gone if self._parked is not None else self.box.is_gone
+
+    def leave(self) -> None:
+        """The name leads elsewhere from now on."""
+        if self._parked is not None:
+            self._parked.is_gone = True
+            self._subscribers.tell()
+        else:
+            self.box.leave()
+
+    def give_up(self) -> None:
+        """Nobody has it open, and nobody will."""
+        if self._box is not None:
+            self._box.close()
+
     def rest(self) -> None:
         """Nobody has it open: what costs much memory, and can be had again, is given back."""
+        if self._box is None:
+            return
         self.box.index.compact_flags()
         if len(self.box.uidlist.uids) > _MANY:
             self.box.uidlist.forget()
 
-    def save_facts(self) -> None:
+    def save_facts(self, least: int = _SAVE_FACTS) -> None:
         """Before the object is given up: keep what cost reading many files, if nobody else is at the mailbox."""
-        box = self.box
-        if len(box.facts) < _SAVE_FACTS or box.is_gone or (box.read_only and not box.keeps_index):
+        box = self._box
+        if box is None or len(box.facts) < least or box.is_gone or (box.read_only and not box.keeps_index):
             return
         try:
             with box.reading() if box.read_only else box.locked():
                 self.box.commit(Change())
         except StorageError as error:
             log.debug("facts mailbox=%r error=%r", self.name, error.text)
-
-
-def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]]) -> list[Fact]:
-    """Size and date of files given by UID, path, and whether the size is asked for; those that are there."""
-    facts: list[Fact] = []
-    for uid, path, wants_size in wanted:
-        try:
-            if not wants_size:
-                facts.append((uid, -1, int(files.stat(path).st_mtime)))
-                continue
-            descriptor = files.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            claimed = sizes_of(base_name(os.path.basename(path))).on_disk
-            size = measured(descriptor, -1 if claimed is None else claimed).crlf
-            facts.append((uid, size, int(files.fstat(descriptor).st_mtime)))
-        finally:
-            files.close(descriptor)
-    return facts

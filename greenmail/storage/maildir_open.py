@@ -31,12 +31,16 @@ _CREATE_AGE = 1.0  # seconds after which a directory without parts is nobody's C
 _READ_ONLY = (Reason.READ_ONLY, Reason.NO_PERMISSION)
 
 
-def open_box(context: Context, place: Place, name: str) -> Box:
-    """The mailbox in `place`, looked at. Raises NOT_FOUND if there is no directory."""
+def open_box(context: Context, place: Place, name: str, proved: tuple[int, int] = (0, 0)) -> Box:
+    """The mailbox in `place`, looked at. Raises NOT_FOUND if there is no directory.
+
+    `proved`: times of `new/` and `cur/`, ns, with which this process has seen what the index files tell of them, and
+    later than which every change gives other times.
+    """
     box = Box(context, place, name)
     is_open = False
     try:
-        _begin(box)
+        _begin(box, proved)
         is_open = True
     finally:
         if not is_open:
@@ -44,13 +48,17 @@ def open_box(context: Context, place: Place, name: str) -> Box:
     return box
 
 
-def _begin(box: Box) -> None:
+def _begin(box: Box, proved: tuple[int, int]) -> None:
     with refusing("The mailbox cannot be opened"):
         _wait_until_made(box)
         why_not = _load(box)
         if why_not:
             metrics.index_rebuild(why_not)
             _build(box)
+    times = box.index.times
+    for which, time in enumerate(proved):
+        if times and time and times[2 * which] == time:
+            times[2 * which + 1] = 0
     look(box)
 
 
@@ -77,15 +85,16 @@ def _load(box: Box) -> str:
             return "missing"
         _read_only_uidlist(box)
         is_made_up = True
-    index_files = _index_files(box)
+    index_files = box.index_files = _index_files(box)  # so that its descriptors are given back if something fails
     size = index_files.size()
     index = box.offload(size > LARGE_FILE, index_files.load)
     # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
     is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(place)
     if index is None or is_newer:
         index_files.close()
+        box.index_files = None
         return "foreign" if is_newer else "damaged" if size else "missing"
-    box.index_files, box.index = index_files, index
+    box.index = index
     box.keeps_index = box.read_only and bool(place.index_root)
     if is_made_up:
         box.uidlist.uidvalidity = index.uidvalidity

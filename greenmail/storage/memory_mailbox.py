@@ -323,6 +323,9 @@ class MemoryMailbox:
 
         return cancel
 
+    def resting(self, is_resting: bool) -> None:
+        """Nothing of it can be given up."""
+
     def _notify(self) -> None:
         for notify in list(self._subscribers.values()):
             notify()

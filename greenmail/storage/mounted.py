@@ -42,12 +42,15 @@ class MountedMailbox:
         self.name = name
         self.inner = inner
         self.own = own
-        self.table: Table = inner.table if own is None else own.table
         self.mailbox_id = inner.mailbox_id
         self.tracks_modseq = inner.tracks_modseq and own is None
         # Numbers of flags mean something else for each reader.
         self.answers = inner.answers if own is None else None
         self._released: Callable[[], None] | None = released
+
+    @property
+    def table(self) -> Table:
+        return self.inner.table if self.own is None else self.own.table
 
     @property
     def uidvalidity(self) -> int:
@@ -289,6 +292,11 @@ class MountedMailbox:
                 one()
 
         return cancel
+
+    def resting(self, is_resting: bool) -> None:
+        """Where \\Seen is the reader's own, the mailbox is kept in memory: his picture of it is made from it."""
+        if self.own is None:
+            self.inner.resting(is_resting)
 
     def close(self) -> None:
         """Give back this reference."""

@@ -2,11 +2,13 @@
 
 There is one object for each mailbox, shared by its sessions, and a few are kept warm. An object is found by device and
 inode of its directory. It is in use while somebody has not closed it; afterwards it stays for whoever comes next, until
-the objects that nobody uses take more memory or number more than they may.
+the objects that nobody uses take more memory or number more than they may. One whose sessions all wait for news is
+parked (`parked.py`).
 """
 
 import os
 import resource
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from greenmail.storage.quota import Maildirsize
 
 Identity = tuple[int, int]
 
+_SHARE_RESTING = 32  # of `cache-memory`, for mailboxes that rest and are not parked yet
 _LEAST_WARM = 100  # objects that nobody uses ...
 _MOST_WARM = 20_000
 _DESCRIPTORS = 12  # ... of which each may have four descriptors: they may take a third of the process's
@@ -42,6 +45,7 @@ class SharedMailboxes:
         self._weight = 0
         self._used: dict[Identity, MaildirMailbox] = {}
         self._warm: OrderedDict[Identity, MaildirMailbox] = OrderedDict()
+        self._resting: OrderedDict[Identity, tuple[MaildirMailbox, float]] = OrderedDict()  # since when
 
     def get(self, identity: Identity, place: Place, make: Callable[[], Box]) -> MaildirMailbox:
         """A reference to the mailbox in `place`; `make` opens it if there is no object that still stands for it."""
@@ -53,7 +57,7 @@ class SharedMailboxes:
             if mailbox is not None:
                 box.close()
             else:
-                mailbox = MaildirMailbox(box, self._released, Answers(self._room))
+                mailbox = MaildirMailbox(box, self, Answers(self._room))
                 self._used[box.identity] = mailbox
                 self._weigh(mailbox, mailbox.memory())
                 self._shrink()
@@ -64,7 +68,7 @@ class SharedMailboxes:
         mailbox = self._used.get(identity) or self._warm.get(identity)
         if mailbox is None:
             return None
-        if mailbox.box.is_gone or not self._stands_for(mailbox.box, place):
+        if mailbox.is_gone or not self._stands_for(mailbox, place):
             # Sessions that have it open learn that it is gone when they look.
             self._forget(mailbox)
             return None
@@ -72,28 +76,29 @@ class SharedMailboxes:
             self._used[identity] = self._warm.pop(identity)
         return mailbox
 
-    def _stands_for(self, box: Box, place: Place) -> bool:
+    def _stands_for(self, mailbox: MaildirMailbox, place: Place) -> bool:
         """Whether the object is good for this place: it is there, or at another name that still leads there."""
-        if box.place == place:
+        known = mailbox.place
+        if known == place:
             return True
-        if box.place.directory == place.directory or box.place.control != box.place.directory:
+        if known.directory == place.directory or known.control != known.directory:
             return False
         try:
-            box.check()
+            mailbox.box.check()
         except StorageError:
             return False
         return True
 
     def _forget(self, mailbox: MaildirMailbox) -> None:
-        identity = mailbox.box.identity
+        identity = mailbox.identity
         if self._used.get(identity) is mailbox:
             del self._used[identity]
         if self._warm.get(identity) is mailbox:
             del self._warm[identity]
-        mailbox.box.leave()
+        mailbox.leave()
         if mailbox.references == 0:
             self._weigh(mailbox, 0)
-            mailbox.box.close()
+            mailbox.give_up()
 
     def _weigh(self, mailbox: MaildirMailbox, octets: int) -> None:
         """What this object takes up from now on; 0: it is given up."""
@@ -106,25 +111,61 @@ class SharedMailboxes:
     def leave(self, path: bytes) -> None:
         """`path` leads elsewhere from now on, or nowhere."""
         for mailbox in [*self._used.values(), *self._warm.values()]:
-            if mailbox.box.place.directory == path:
+            if mailbox.place.directory == path:
                 self._forget(mailbox)
 
-    def _released(self, mailbox: MaildirMailbox) -> None:
+    def released(self, mailbox: MaildirMailbox) -> None:
+        """One reference less."""
         if mailbox.references == 0:
             return
         mailbox.references -= 1
         if mailbox.references:
+            self.rested(mailbox)
             return
-        identity = mailbox.box.identity
+        identity = mailbox.identity
+        self._resting.pop(identity, None)
         if self._used.get(identity) is not mailbox:  # it was given up while in use
             self._weigh(mailbox, 0)
-            mailbox.box.close()
+            mailbox.give_up()
             return
         del self._used[identity]
         self._warm[identity] = mailbox
         mailbox.rest()
         self._weigh(mailbox, mailbox.memory())
         self._shrink()
+
+    def rested(self, mailbox: MaildirMailbox) -> None:
+        """A reference began or ceased to rest, or went: those that all rest are parked some time later."""
+        self._resting.pop(mailbox.identity, None)
+        if mailbox.may_park:
+            self._resting[mailbox.identity] = mailbox, time.monotonic()
+
+    def changed(self, mailbox: MaildirMailbox) -> None:
+        """It was parked or woken."""
+        self._weigh(mailbox, mailbox.memory())
+        self._shrink()
+
+    def park(self, after: float, breathe: Callable[[], None]) -> int:
+        """Park the mailboxes whose sessions have all rested for `after` seconds; how many were.
+
+        When thousands of clients come at once the first rest while the last log in. Memory that is used once does not
+        go back to the system for long: so of those that rest, only some may be in memory.
+        """
+        latest, count = time.monotonic() - after, 0
+        surplus = sum(self._weights.get(id(mailbox), 0) for mailbox, _ in self._resting.values())
+        surplus -= self._memory // _SHARE_RESTING
+        for identity, (mailbox, since) in list(self._resting.items()):
+            if since > latest and surplus <= 0:
+                break
+            if self._resting.pop(identity, None) is None:  # somebody came while others were parked
+                continue
+            surplus -= self._weights.get(id(mailbox), 0)
+            if mailbox.park():
+                count += 1
+            else:
+                self.rested(mailbox)
+            breathe()
+        return count
 
     def _shrink(self) -> None:
         """Give up what nobody uses, oldest first, until all objects (also those in use) take no more than they may."""
@@ -134,8 +175,8 @@ class SharedMailboxes:
             try:
                 mailbox.save_facts()
             finally:
-                mailbox.box.leave()
-                mailbox.box.close()
+                mailbox.leave()
+                mailbox.give_up()
 
     def close(self) -> None:
         """Give up every object that nobody uses."""

@@ -24,6 +24,10 @@ class Box:
         self.journal = root / "greenmail.log"
         self.subscribers = []
         self.seconds = float("inf")
+        self.rested = []
+
+    def resting(self, is_resting: bool) -> None:
+        self.rested.append(is_resting)
 
     def unsure(self) -> float:
         return self.seconds
@@ -137,6 +141,13 @@ def test_a_wait_for_nothing_but_the_client(watching):
     assert watch.wait(0.02) is Wake.TIMEOUT
     client.sendall(b"DONE\r\n")
     assert watch.wait(30) is Wake.INPUT
+
+
+def test_who_waits_rests(box, watching):
+    _, watch = watching(box)
+    assert not box.rested
+    assert watch.wait(0.05) is Wake.TIMEOUT
+    assert box.rested == [True, False]
 
 
 def test_a_journal_that_is_made_later_is_watched_from_the_next_wait_on(box, watching):
