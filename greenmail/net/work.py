@@ -12,11 +12,12 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import gevent
-from gevent.lock import BoundedSemaphore
+from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
 from greenmail import metrics
@@ -61,22 +62,44 @@ class Clock:
 
 
 class GreenLock:
-    """Mutual exclusion between green threads; first come, first served; not reentrant."""
+    """Mutual exclusion between green threads of the event loop; first come, first served; not reentrant.
 
-    __slots__ = ("_clock", "_semaphore")
+    Who leaves hands over to the one that waits longest. A lock that is only set free (gevent's semaphores) is taken
+    again by whoever left it, as a STORE does batch after batch, before the one that waits comes to run.
+    """
+
+    __slots__ = ("_clock", "_held", "_waiting")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._semaphore = BoundedSemaphore(1)
+        self._held = False
+        self._waiting: deque[Any] = deque()
 
     def __enter__(self) -> "GreenLock":
-        if not self._semaphore.acquire(blocking=False):
-            self._semaphore.acquire()
-            self._clock.resumed()
+        if not self._held:
+            self._held = True
+            return self
+        turn: Any = Event()
+        self._waiting.append(turn)
+        try:
+            turn.wait()
+        except BaseException:  # killed while it waited
+            if turn.is_set():
+                self._hand_over()
+            else:
+                self._waiting.remove(turn)
+            raise
+        self._clock.resumed()
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._semaphore.release()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._held = False
 
 
 class Pool:

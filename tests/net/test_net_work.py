@@ -135,6 +135,45 @@ def test_a_lock_lets_one_in_and_the_others_in_order():
     assert order == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
+def test_who_takes_a_lock_again_and_again_lets_the_others_in():
+    """As a long STORE does, batch after batch, with a NOOP of another session between two of them."""
+    lock, order = GreenLock(Clock()), []
+
+    def greedy() -> None:
+        for _ in range(4):
+            with lock:
+                order.append("greedy")
+                gevent.sleep(0.001)
+
+    def modest() -> None:
+        with lock:
+            order.append("modest")
+
+    gevent.joinall([gevent.spawn(greedy), gevent.spawn(modest)], timeout=20)
+    assert order == ["greedy", "modest", "greedy", "greedy", "greedy"]
+
+
+@pytest.mark.parametrize("when", ["while it waits", "when it is its turn"])
+def test_who_is_killed_while_it_waits_for_a_lock_does_not_keep_it(when):
+    lock, entered = GreenLock(Clock()), []
+
+    def enter(name: str) -> None:
+        with lock:
+            entered.append(name)
+
+    with lock:
+        doomed, other = gevent.spawn(enter, "doomed"), gevent.spawn(enter, "other")
+        gevent.sleep(0.001)
+        if when == "while it waits":
+            doomed.kill()
+    if when == "when it is its turn":
+        doomed.kill(block=False)
+    gevent.joinall([doomed, other], timeout=20)
+    assert entered in (["other"], ["doomed", "other"])
+    with lock:
+        pass
+
+
 def test_a_lock_is_free_again_after_an_exception():
     lock = GreenLock(Clock())
     with pytest.raises(KeyError), lock:
