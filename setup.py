@@ -35,6 +35,7 @@ setup(
         "argon2-cffi>=23.1,<26",  # docs/decisions/0002-password-schemes.md
     ],
     extras_require={
+        "bench": ["matplotlib>=3.8,<4"],  # docs/decisions/0018-matplotlib-for-plots.md
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -5,7 +5,6 @@ selected. Server and probes go before other processes (nice -15) where that is a
 machine is not taken for the server's. What held the event loop for 100 ms is taken from its log (`hub-held`).
 """
 
-import crypt
 import math
 import multiprocessing
 import os
@@ -24,6 +23,7 @@ from bench import corpus, report, servers
 from bench.client import Client, session
 from bench.meter import prefer
 from bench.servers import Site
+from greenmail.auth import schemes
 
 PROBES = 10
 GAP = 0.005  # seconds between an answer and the next NOOP of a connection
@@ -36,7 +36,6 @@ _SALTS = {
     "bcrypt 12": "$2b$12$" + "abcdefghijklmnopqrstuu",
     "SHA512-CRYPT rounds=656000": "$6$rounds=656000$saltsaltsaltsalt",
 }
-warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 @dataclass
@@ -167,9 +166,13 @@ def table(stalls: list[Stall]) -> str:
 
 def hashes() -> dict[str, str]:
     """Passwords hashed as they are in passwd-files, by name."""
-    from greenmail.auth import schemes  # after bench.servers has set the path
-
     found = {"argon2id": schemes.make("ARGON2ID", b"secret")}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import crypt  # to make hashes only; Python 3.13 does not have it
+    except ImportError:
+        return found
     for name, salt in _SALTS.items():
         made = crypt.crypt("secret", salt)
         if made:
