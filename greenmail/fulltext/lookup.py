@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from greenmail.errors import StorageError
 from greenmail.fulltext.database import DAMAGE, Database, uncovered
 from greenmail.fulltext.place import Place
-from greenmail.fulltext.text import storable, unpacked
+from greenmail.fulltext.text import packed, storable, text_of, unpacked
+from greenmail.message.fuzzy import Wanted, fitness, halves, wanted
 from greenmail.message.search import fold
+from greenmail.storage.api import Content
 from greenmail.storage.text_index import Indexed, TextNeedle
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,27 @@ class Lookup:
             self._ask(question)
         return found
 
+    def fuzzy(self, needle: TextNeedle, uids: Sequence[int]) -> tuple[dict[int, float], Sequence[int]]:
+        """See `TextIndex`."""
+        one = wanted(storable(fold(needle.text)))
+        fits: dict[int, float] = {}
+        unknown: list[Sequence[int]] = [uids]
+
+        def question(database: Database, number: int) -> None:
+            left = uncovered(uids, database.covered(number))
+            self.is_incomplete = bool(left)
+            known = set(uids).difference(left)
+            maybe = _fitting(database, number, one)
+            for uid in sorted(known if maybe is None else known & maybe):
+                octets = database.text(number, uid)
+                found = fitness(one, _weighted(unpacked(octets), needle.header)) if octets is not None else 0.0
+                if found:
+                    fits[uid] = found
+            unknown[:] = [left]
+
+        self._ask(question)
+        return (fits, unknown[0]) if unknown[0] is not uids else ({}, uids)
+
     def _ask(self, question: Callable[[Database, int], None]) -> None:
         """Have it answered, if there is an index, and the mailbox is in it."""
         try:
@@ -89,6 +112,47 @@ def _having(database: Database, number: int, wanted: tuple[str, bool], known: Co
             header, body, _ = _sections(database, number, uid)
             if text in body or (with_header and text in header):
                 yield uid
+
+
+def _fitting(database: Database, number: int, one: Wanted) -> set[int] | None:
+    """The messages in which every word may fit; None: any."""
+    found: set[int] | None = None
+    for word in one.words or (one.phrase,):
+        if len(word) < SHORTEST:
+            continue
+        maybe = set(database.candidates(number, word))
+        if len(word) >= 2 * SHORTEST:
+            for half in halves(word):
+                maybe.update(database.candidates(number, half))
+        elif len(word) > SHORTEST:
+            for at in range(len(word) - 2):
+                maybe.update(database.candidates(number, word[at : at + 3]))
+        found = maybe if found is None else found & maybe
+    return found
+
+
+def _weighted(sections: tuple[str, str, str], with_header: bool) -> list[tuple[str, float]]:
+    """What is in the subject counts most."""
+    header, body, shown = sections
+    found = [(body, 0.7), (shown, 0.7)]
+    if with_header:
+        subject = " ".join(line[8:] for line in header.split("\n") if line.startswith("subject:"))
+        found += [(subject, 1.0), (header, 0.6)]
+    return found
+
+
+def fuzzy(contents: Sequence[Content], needle: TextNeedle) -> list[float | None]:
+    """See `FullText`."""
+    one = wanted(storable(fold(needle.text)))
+    found: list[float | None] = []
+    for content in contents:
+        try:
+            text = text_of(content.read())
+        except StorageError:
+            found.append(None)
+            continue
+        found.append(0.0 if text is None else fitness(one, _weighted(unpacked(packed(text)), needle.header)))
+    return found
 
 
 def _sections(database: Database, number: int, uid: int) -> tuple[str, str, str]:

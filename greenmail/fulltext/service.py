@@ -15,10 +15,10 @@ from typing import Any
 from greenmail import metrics
 from greenmail.errors import Reason, StorageError
 from greenmail.fulltext.fill import BATCH, Fill, State
-from greenmail.fulltext.lookup import Lookup
+from greenmail.fulltext.lookup import Lookup, fuzzy
 from greenmail.runtime import Runtime
-from greenmail.storage.api import Content, Mailbox
-from greenmail.storage.text_index import Indexed, TextIndex, again, indexed
+from greenmail.storage.api import Account, Content, Mailbox
+from greenmail.storage.text_index import Indexed, TextIndex, TextNeedle, again, has_index, indexed
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,14 @@ class FullTextService:
         if key is None:
             return None
         return Lookup(key, self._damaged.add)
+
+    def serves(self, account: Account) -> bool:
+        """Whether there is an index of the mail in that account."""
+        return has_index(account)
+
+    def fuzzy(self, contents: Sequence[Content], needle: TextNeedle) -> list[float | None]:
+        """How well each of these messages fits. Runs in the pool."""
+        return fuzzy(contents, needle)
 
     def fill(self, mailbox: Mailbox, is_incomplete: bool = False) -> None:
         """Have what the index lacks filled in, later, if that may be anything."""

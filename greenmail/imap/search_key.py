@@ -108,7 +108,14 @@ class NotKey:
     key: "Key"
 
 
-Key = AllKey | FlagKey | SetKey | RowKey | SentKey | HeaderKey | TextKey | AndKey | OrKey | NotKey
+@dataclass(frozen=True, slots=True)
+class FuzzyKey:
+    """Messages that match `key`, which is no AND and no OR, fuzzily if it is a text. RFC 6203 3."""
+
+    key: "Key"
+
+
+Key = FuzzyKey | AllKey | FlagKey | SetKey | RowKey | SentKey | HeaderKey | TextKey | AndKey | OrKey | NotKey
 Table = Mapping[str, "SearchKey"]
 
 

@@ -15,12 +15,14 @@ from greenmail import metrics
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
 from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
+from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.message_set import message_ranges, selected
 from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
 from greenmail.imap.search_key import (
     AllKey,
     AndKey,
     FlagKey,
+    FuzzyKey,
     HeaderKey,
     Key,
     NotKey,
@@ -86,6 +88,14 @@ class Search:
         ]
         self.text_needles = [Needle(leaf, _needle(leaf.text, charset)) for leaf in leaves if isinstance(leaf, TextKey)]
         self.sieve = Sieve(session, [(one.key, one.text) for one in self.text_needles if isinstance(one.key, TextKey)])
+        self.fuzzy = Fuzzy(session)
+        self.texts = {
+            leaf.key: _needle(leaf.key.text, charset)
+            for leaf in leaves
+            if isinstance(leaf, FuzzyKey) and isinstance(leaf.key, HeaderKey | TextKey)
+        }
+        if any(isinstance(leaf, FuzzyKey) for leaf in leaves):
+            self.fuzzy.begin()
         self.header_hits: dict[int, Hits] = {}
         self.text_hits: dict[int, Hits] = {}
         self.lost: set[int] = set()
@@ -141,6 +151,10 @@ class Search:
             case HeaderKey() | SentKey():
                 self._probe_headers(uids)
                 return [uid for uid in uids if key in self.header_hits.get(uid, ())]
+            case FuzzyKey(HeaderKey() | TextKey() as inner):
+                return self.fuzzy.find(inner, self.texts[inner], uids)
+            case FuzzyKey(inner):
+                return self._evaluate(inner, uids)
             case TextKey():
                 self._probe_texts(self.sieve.left(key, uids))
                 return [uid for uid in uids if key in self.text_hits.get(uid, ())]
@@ -234,6 +248,9 @@ def walk(key: Key) -> Iterator[Key]:
                 waiting.extend(keys)
             case NotKey(inner):
                 waiting.append(inner)
+            case FuzzyKey(inner) if not isinstance(inner, HeaderKey | TextKey):
+                waiting.append(inner)
+                yield one
             case _:
                 yield one
 
@@ -364,7 +381,7 @@ def _cost(key: Key) -> int:
             return 0
         case RowKey():
             return 2 if key.needs_size or key.needs_date else 1
-        case TextKey():
+        case TextKey() | FuzzyKey():
             return 4
     return 3
 

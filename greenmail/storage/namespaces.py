@@ -91,6 +91,11 @@ class NamespacesAccount:
         self.other_users = _told(space for space in told if space.kind is Kind.SHARED)
         self.shared = _told(space for space in told if space.kind is Kind.PUBLIC)
 
+    @property
+    def inbox_account(self) -> Account:
+        """The account behind the namespace with INBOX."""
+        return self._inbox
+
     # Which account
 
     def _account(self, space: Space, owner: str) -> Account:

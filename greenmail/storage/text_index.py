@@ -7,9 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from greenmail.storage.api import Mailbox
+from greenmail.storage.account import MaildirAccount
+from greenmail.storage.api import Account, Content, Mailbox
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.mounted import MountedMailbox
+from greenmail.storage.namespaces import NamespacesAccount
 from greenmail.storage.text_place import TextPlace
 
 
@@ -43,12 +45,21 @@ class TextIndex(Protocol):
         A message that is left out does not have it, for certain.
         """
 
+    def fuzzy(self, needle: TextNeedle, uids: Sequence[int]) -> tuple[dict[int, float], Sequence[int]]:
+        """Out of `uids` those that fit, each with how well (above 0, to 1); and those of which that is not known."""
+
 
 class FullText(Protocol):
     """The full-text search of one worker."""
 
     def of(self, mailbox: Mailbox) -> TextIndex | None:
         """The index of that mailbox; None if there is to be none. At once."""
+
+    def serves(self, account: Account) -> bool:
+        """Whether there is an index of the mail in that account."""
+
+    def fuzzy(self, contents: Sequence[Content], needle: TextNeedle) -> list[float | None]:
+        """How well each of these messages fits, from 0 to 1; None if it cannot be read. Runs in the pool."""
 
     def fill(self, mailbox: Mailbox, is_incomplete: bool = False) -> None:
         """Have what the index lacks filled in, later, if the mailbox is another than when that was done last.
@@ -81,3 +92,9 @@ def again(mailbox: Mailbox) -> Mailbox | None:
 def _inner(mailbox: Mailbox) -> MaildirMailbox | None:
     inner = mailbox.inner if isinstance(mailbox, MountedMailbox) else mailbox
     return inner if isinstance(inner, MaildirMailbox) else None
+
+
+def has_index(account: Account) -> bool:
+    """Whether there is an index of the user's own mail."""
+    inner = account.inbox_account if isinstance(account, NamespacesAccount) else account
+    return isinstance(inner, MaildirAccount) and inner.settings.full_text_search

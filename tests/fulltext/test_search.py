@@ -107,6 +107,30 @@ def test_an_account_without_an_index_has_none(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.sqlite"))
 
 
+def test_fuzzy_search_asks_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_at(tmp_path)
+    texts = [f"filler {number}" for number in range(20)]
+    deliver(engine.backend.outside, "INBOX", [mail(text) for text in [*texts, "an invoice", "in voices"]])
+    wire = engine.select()
+    asked = []
+    monkeypatch.setattr(FullTextService, "fuzzy", lambda self, contents, needle: asked.append(contents))
+    assert b"SEARCH=FUZZY" in engine.talk(wire, b"c CAPABILITY\r\n")
+    assert search(engine, wire, b"FUZZY BODY invocie") == [21]
+    assert search(engine, wire, b"FUZZY BODY voice") == [21, 22]
+    assert search(engine, wire, b"FUZZY BODY judith") == []
+    assert len(search(engine, wire, b"FUZZY TEXT judith")) == 22
+    assert search(engine, wire, b"FUZZY BODY fller BODY 13") == [14]
+    assert asked == []
+
+
+def test_fuzzy_search_reads_what_is_not_indexed_yet(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path)
+    wire = engine.select()
+    deliver(engine.backend.outside, "INBOX", [mail("an invoice"), mail("else")])
+    engine.talk(wire, b"b NOOP\r\n")
+    assert search(engine, wire, b"FUZZY BODY invocie") == [1]
+
+
 @given(st.lists(mails(), min_size=9, max_size=12), st.lists(needles(), min_size=1, max_size=5), st.integers(0, 12))
 @settings(
     max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None

@@ -13,6 +13,7 @@ from harness.wire import MemoryWire
 from greenmail.auth import digests, scram, scram_keys
 from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, User
 from greenmail.auth.logins import Patience
+from greenmail.fulltext.service import FullTextService, Means
 from greenmail.imap.execute import serve
 from greenmail.imap.session import Limits, Services, Session
 from greenmail.storage.api import Account, FlagAction, FlagChange
@@ -21,6 +22,13 @@ from greenmail.storage.quota_rules import QuotaRules
 
 USER, PASSWORD = "alice", "secret"
 KEEPER = "keeper"  # who has all rights where the mail is not USER's
+
+
+class Everywhere(FullTextService):
+    """Full-text search as if every account had an index, whatever store it is in."""
+
+    def serves(self, account: Account) -> bool:
+        return True
 
 
 class Users:
@@ -221,6 +229,8 @@ def remove(account: Account, name: str, uids: list[int]) -> None:
 def configured(services: Services, settings: dict[str, Any]) -> Services:
     """`services` with settings by their names, those of `Limits` and `Patience` too."""
     others = dict(settings)
+    if others.pop("full_text_search", False):
+        others["full_text"] = Everywhere(Means(services.runtime, services.runtime.blocking, lambda work: None))
 
     def taken(table: type[Limits | Patience]) -> dict[str, Any]:
         return {item.name: others.pop(item.name) for item in fields(table) if item.name in others}

@@ -229,7 +229,7 @@ def esearch(octets: Octets) -> None:
         + SET
         + rb")?(?: COUNT [0-9]+)?(?: PARTIAL \((?:[0-9]+:[0-9]+|-[0-9]+:-[0-9]+) (?:NIL|"
         + SET
-        + rb")\))?(?: MODSEQ "
+        + rb")\))?(?: RELEVANCY \((?:[0-9]{1,3}(?: [0-9]{1,3})*)?\))?(?: MODSEQ "
         + NZ
         + rb")?",
         "search-return-data",

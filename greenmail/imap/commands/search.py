@@ -12,6 +12,7 @@ from greenmail.imap.command import SELECTED, Capability, Command, Feature, alway
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import day_range, load_zone
 from greenmail.imap.esearch import (
+    RELEVANCY,
     RETURN_OPTS,
     Found,
     Returns,
@@ -26,7 +27,7 @@ from greenmail.imap.flag_search import flags_alone, marked, marks
 from greenmail.imap.grammar import charset
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
-from greenmail.imap.search_key import SEARCH_KEYS, Key, RowKey, date_key, search_keys, size_key
+from greenmail.imap.search_key import SEARCH_KEYS, FuzzyKey, Key, RowKey, date_key, search_keys, size_key
 from greenmail.imap.search_run import Search, check_charset, walk
 from greenmail.imap.session import Session
 from greenmail.imap.slices import SLICE, slices
@@ -55,7 +56,9 @@ def parse_search(cur: Cursor, uid: bool) -> SearchRequest:
     if cur.take(b"CHARSET "):
         name = charset(cur)
         cur.space()
-    return SearchRequest(uid, returns, name, search_keys(cur, registry.SEARCH_KEYS))
+    key = search_keys(cur, registry.SEARCH_KEYS)
+    check_relevancy(returns is not None and RELEVANCY in returns, key)
+    return SearchRequest(uid, returns, name, key)
 
 
 def parse_returns(cur: Cursor) -> Returns | None:
@@ -76,7 +79,8 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
     with saving(session, request.returns) as saves:
         check_charset(request.charset)
         of_flags = marks(session, request.key) if flags_alone(request.key) else None
-        found = [] if of_flags is not None else Search(session, request.key, request.charset).run()
+        search = Search(session, request.key, request.charset) if of_flags is None else None
+        found = search.run() if search is not None else []
     if of_flags is not None:
         uids = selected(session).uids
         numbers = marked(session, uids if request.uid else range(1, len(uids) + 1), of_flags)
@@ -85,7 +89,8 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
     else:
         modseqs = modseqs_of(session, request.key, found)
         numbers = known_as(session, found, request.uid)
-    answer(session, request.returns, Found(request.uid, numbers, modseqs), b"" if session.rev2 else b"SEARCH")
+    scores = relevancy(session, search, request.returns, found) if search is not None else None
+    answer(session, request.returns, Found(request.uid, numbers, modseqs, scores), b"" if session.rev2 else b"SEARCH")
     if saves:
         session.saved = picked(session, found, saved_places(len(found), request.returns or {}))
     return Ok("SEARCH completed")
@@ -110,6 +115,20 @@ def search_criteria(cur: Cursor) -> tuple[str, Key]:
     name = charset(cur)
     cur.space()
     return name, search_keys(cur, registry.SEARCH_KEYS)
+
+
+def check_relevancy(is_asked: bool, key: Key) -> None:
+    """RFC 6203 4, 6: RELEVANCY only beside FUZZY."""
+    if is_asked and not any(isinstance(leaf, FuzzyKey) for leaf in walk(key)):
+        raise BadSyntax("RELEVANCY needs a FUZZY search key")
+
+
+def relevancy(session: Session, search: Search, returns: Returns | None, uids: Sequence[int]) -> list[int] | None:
+    """The scores of the messages that are returned out of `uids`, in their order, if they are asked for."""
+    if returns is None or RELEVANCY not in returns:
+        return None
+    scores = session.blocking(search.fuzzy.scores, uids)
+    return picked(session, scores, saved_places(len(uids), returns))
 
 
 def known_as(session: Session, uids: list[int], uid: bool) -> list[int]:

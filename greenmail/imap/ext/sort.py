@@ -15,9 +15,19 @@ from typing import Any
 from greenmail.imap import grammar
 from greenmail.imap.columns import dates_of, in_turns, sizes_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
-from greenmail.imap.commands.search import answer, known_as, modseqs_of, parse_returns, picked, saving, search_criteria
+from greenmail.imap.commands.search import (
+    answer,
+    check_relevancy,
+    known_as,
+    modseqs_of,
+    parse_returns,
+    picked,
+    relevancy,
+    saving,
+    search_criteria,
+)
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.esearch import Found, Returns, saved_places
+from greenmail.imap.esearch import RELEVANCY, Found, Returns, saved_places
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import Key
@@ -65,7 +75,10 @@ def parse_sort(cur: Cursor, uid: bool) -> SortRequest:
             raise cur.wrong("too many sort criteria")
     cur.close()
     cur.space()
-    return SortRequest(uid, returns, tuple(criteria), *search_criteria(cur))
+    name, key = search_criteria(cur)
+    is_asked = any(one.key == RELEVANCY for one in criteria) or (returns is not None and RELEVANCY in returns)
+    check_relevancy(is_asked, key)
+    return SortRequest(uid, returns, tuple(criteria), name, key)
 
 
 def _criterion(cur: Cursor) -> Criterion:
@@ -86,11 +99,13 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
     """Search, sort, answer."""
     with saving(session, request.returns) as saves:
         check_charset(request.charset)
-        uids = Search(session, request.key, request.charset).run()
-        order = _order(session, uids, request.criteria)
+        search = Search(session, request.key, request.charset)
+        uids = search.run()
+        order = _order(session, uids, request.criteria, search)
     numbers = known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, request.key, uids)
-    found = Found(request.uid, picked(session, numbers, order), modseqs and picked(session, modseqs, order))
+    scores = relevancy(session, search, request.returns, picked(session, uids, order))
+    found = Found(request.uid, picked(session, numbers, order), modseqs and picked(session, modseqs, order), scores)
     answer(session, request.returns, found, b"SORT")
     if saves:
         places = saved_places(len(order), request.returns or {})
@@ -99,9 +114,9 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
     return Ok("SORT completed")
 
 
-def _order(session: Session, uids: list[int], criteria: Sequence[Criterion]) -> list[int]:
+def _order(session: Session, uids: list[int], criteria: Sequence[Criterion], search: Search) -> list[int]:
     """Places in `uids`, sorted."""
-    columns = _Columns(session, uids, criteria)
+    columns = _Columns(session, uids, criteria, search)
     order = list(range(len(uids)))
     for criterion in reversed(criteria):
         values = _KEYS[criterion.key](columns)
@@ -112,7 +127,8 @@ def _order(session: Session, uids: list[int], criteria: Sequence[Criterion]) -> 
 class _Columns:
     """What the messages found are sorted by, of all criteria."""
 
-    def __init__(self, session: Session, uids: list[int], criteria: Sequence[Criterion]) -> None:
+    def __init__(self, session: Session, uids: list[int], criteria: Sequence[Criterion], search: Search) -> None:
+        self._search = search
         self._session = session
         self._mailbox: Mailbox = selected(session).mailbox
         self._uids = uids
@@ -140,6 +156,10 @@ class _Columns:
     def size(self) -> Values:
         """RFC822.SIZE."""
         return in_turns(self._mailbox, self._uids, sizes_of, self._session.breathe)
+
+    def relevancy(self) -> Values:
+        """The highest score first: RFC 6203 6."""
+        return [-score for score in self._search.fuzzy.scores(self._uids)]
 
     def date(self) -> Values:
         """Sent date, in seconds; INTERNALDATE of a message that has none. RFC 5256 2.2."""
@@ -169,6 +189,7 @@ _KEYS: dict[str, Callable[[_Columns], Values]] = {
     **{key: _text(place) for key, place in _PLACES.items()},
     "ARRIVAL": _Columns.arrival,
     "DATE": _Columns.date,
+    "RELEVANCY": _Columns.relevancy,
     "SIZE": _Columns.size,
 }
 
