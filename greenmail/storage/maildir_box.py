@@ -27,6 +27,7 @@ from greenmail.storage.maildir_index import Change, Index
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
 from greenmail.storage.mounts import COARSE_NS, DirectoryTimes, mount_of, step
 from greenmail.storage.quota import Maildirsize
+from greenmail.storage.subscribers import Subscribers
 from greenmail.storage.text_place import TextPlace
 from greenmail.storage.uidlist import Refreshed, Uidlist
 
@@ -112,8 +113,7 @@ class Box:
         self._keyword_names: tuple[str, ...] | None = None
         self._by_letters: dict[bytes, Flags] = {}
         self._by_info: dict[bytes, Flags] = {}  # what follows a base name -> its flags
-        self._subscribers: dict[int, Callable[[], None]] = {}
-        self._next_subscriber = 0
+        self._subscribers = Subscribers()
 
     # Identity
 
@@ -157,7 +157,12 @@ class Box:
                 self.follow()
             except OSError as error:
                 raise refusal(error, "The mailbox cannot be read") from error
-            yield
+            try:
+                yield
+            except StorageError as error:
+                if error.reason is Reason.NOT_FOUND:
+                    self.check()  # GONE, if the mailbox went in the midst of the change
+                raise
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -387,19 +392,11 @@ class Box:
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
         """Have `notify` called at changes; gives the canceller."""
-        number = self._next_subscriber
-        self._next_subscriber += 1
-        self._subscribers[number] = notify
-
-        def cancel() -> None:
-            self._subscribers.pop(number, None)
-
-        return cancel
+        return self._subscribers.add(notify)
 
     def notify(self) -> None:
         """Tell whoever subscribed."""
-        for notify in list(self._subscribers.values()):
-            notify()
+        self._subscribers.notify()
 
     @property
     def is_large(self) -> bool:

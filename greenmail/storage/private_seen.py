@@ -18,6 +18,7 @@ from greenmail.runtime import Runtime
 from greenmail.storage.api import SEEN, Changes, Flags, Mailbox, Row, Table
 from greenmail.storage.history import History, Range, ranges
 from greenmail.storage.seen_file import SeenFile, Stamp, contains, difference
+from greenmail.storage.subscribers import Subscribers
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,7 @@ class PrivateSeen:
         self._stamp: Stamp | None = None
         self._is_settled = False
         self._taken = 0  # the mod-sequence of `inner` up to which its changes are in the table
-        self._subscribers: dict[int, Callable[[], None]] = {}
-        self._next_subscriber = 0
+        self._subscribers = Subscribers()
         self._read()
         self._build()
 
@@ -179,16 +179,8 @@ class PrivateSeen:
             live = self.table.uids[:]
             self._runtime.blocking(self._file.change, self.inner.uidvalidity, add, remove, live)
         self.take_up()
-        for notify in list(self._subscribers.values()):
-            notify()
+        self._subscribers.notify()
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
         """As `api.Mailbox.subscribe`, for what the reader's own sessions here have seen."""
-        number = self._next_subscriber
-        self._next_subscriber += 1
-        self._subscribers[number] = notify
-
-        def cancel() -> None:
-            self._subscribers.pop(number, None)
-
-        return cancel
+        return self._subscribers.add(notify)

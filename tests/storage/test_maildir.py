@@ -851,3 +851,25 @@ def test_a_mailbox_that_goes_in_the_midst_of_a_look_is_gone(site: Site) -> None:
         box.look()
     assert moved.exists(), "nothing was listed"
     assert refused.value.reason is Reason.GONE
+
+
+def test_a_mailbox_that_goes_in_the_midst_of_a_change_is_gone(site: Site) -> None:
+    account = site.worker()
+    account.create("Box")
+    box = account.open("Box")
+    put(box, "one")
+    path, moved = site.path / ".Box", site.path / "..moved"
+    call = site.call
+
+    def renamed_under_the_locks(name: str, function: Any, *args: Any) -> Any:
+        if name in ("rename", "link") and b"/cur/" in args[1] and path.exists():
+            os.rename(path, moved)
+        return call(name, function, *args)
+
+    assert isinstance(box, MaildirMailbox)
+    box.look()
+    box.box.files._call = renamed_under_the_locks
+    with pytest.raises(StorageError) as refused:
+        put(box, "two", "\\Seen")
+    assert moved.exists(), "nothing was renamed"
+    assert refused.value.reason is Reason.GONE
