@@ -395,7 +395,8 @@ class SessionLock:
     """`dovecot-pop3-session.lock`: one POP3 session, RFC 1939 3; a `storage.api.Held` with what is in `maildrop_lock`.
 
     The file carries a flock as long as the session lives: our own processes (and the sessions of one process, which
-    share its pid) see by it whether a lock file is alive. Dovecot looks at the content and the times.
+    share its pid) see by it whether a lock file is alive. Dovecot looks at the content: while the process of this host
+    that stands in it lives, the lock is not stale, however old it is.
     """
 
     __slots__ = ("_descriptor", "_files", "_path")
@@ -403,12 +404,6 @@ class SessionLock:
     def __init__(self, files: Files, path: bytes, descriptor: int) -> None:
         """For `lock_session`: the flocked `descriptor` is open on `path`."""
         self._files, self._path, self._descriptor = files, path, descriptor
-
-    def refresh(self) -> None:
-        """Touch the lock: Dovecot on another host takes one that never changes for stale after five minutes."""
-        if self._descriptor >= 0:
-            with refusing("the lock of the mailbox cannot be kept"):
-                self._files.touch(self._descriptor)
 
     def release(self) -> None:
         """Give it back; does nothing the second time. Never raises: without the flock the file is stale."""

@@ -511,7 +511,6 @@ def test_one_pop3_session_at_a_time(folder, clock):
     with pytest.raises(StorageError) as caught:
         session_lock(folder, clock)
     assert caught.value.reason is Reason.IN_USE
-    lock.refresh()
     lock.release()
     lock.release()
     assert sorted(os.listdir(folder)) == [b"cur", b"new", b"tmp"]
