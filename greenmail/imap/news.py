@@ -22,6 +22,7 @@ _OF_FLAGS = frozenset("stw")
 _RANGES_A_LINE = 1000  # of VANISHED: some 20 KB
 
 GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
+_UNREADABLE_TEXT = b"You may not read the selected mailbox any more."
 
 
 def report(session: Session, may_expunge: bool, by_itself: bool = False, age: float = 0.0, own: bool = False) -> None:
@@ -71,12 +72,14 @@ def leave_gone(session: Session, by_itself: bool = False) -> None:
     """
     assert session.view is not None
     log.info("mailbox gone sid=%s mailbox=%r", session.sid, session.view.mailbox.name)
+    rights = session.view.rights
+    text = _UNREADABLE_TEXT if rights and "r" not in rights else GONE_TEXT  # who has no right at all is told nothing
     session.deselect()
     if session.rev2 or by_itself:
-        session.out.write(b"* OK [CLOSED] " + GONE_TEXT + b"\r\n")
+        session.out.write(b"* OK [CLOSED] " + text + b"\r\n")
     else:
         session.logging_out = True
-        session.out.write(b"* BYE " + GONE_TEXT + b" Please connect again.\r\n")
+        session.out.write(b"* BYE " + text + b" Please connect again.\r\n")
 
 
 def permanentflags(view: View) -> bytes:
