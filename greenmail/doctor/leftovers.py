@@ -10,7 +10,13 @@ from greenmail.terminal import several
 
 _OLD = 36 * 3600.0  # what every server takes for abandoned
 _TRASH = b"..DOVECOT-TRASHED"
-_HALF_WRITTEN = (b"dovecot-uidlist.tmp", b"greenmail.index.tmp", b"greenmail.log.tmp", b"greenmail.pop3.tmp", b"maildirsize.tmp")
+_HALF_WRITTEN = (
+    b"dovecot-uidlist.tmp",
+    b"greenmail.index.tmp",
+    b"greenmail.log.tmp",
+    b"greenmail.pop3.tmp",
+    b"maildirsize.tmp",
+)
 
 
 def _old(mailbox: Mailbox, around: Circumstances) -> list[bytes]:
