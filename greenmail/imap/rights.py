@@ -107,18 +107,21 @@ def _refusal(rights: Rights) -> StorageError:
     return StorageError(Reason.NOT_FOUND, "There is no such mailbox.")
 
 
-def open_mailbox(session: Session, given: str, needed: str) -> tuple[Mailbox, str, Rights]:
+def open_mailbox(session: Session, given: str, needed: str, looks: bool = True) -> tuple[Mailbox, str, Rights]:
     """A mailbox for one who has all rights of `needed`, the name that it has for him, and his rights."""
     name, rights = _found(session, given)
     if not rights.issuperset(needed):
         raise _refusal(rights)
-    return account_of(session).open(name), name, rights
+    return account_of(session).open(name, looks), name, rights
 
 
 def open_target(session: Session, given: str) -> tuple[Mailbox, str, Rights]:
-    """The mailbox that APPEND, COPY or MOVE adds to; a missing one is never made. RFC 9051 6.3.12, 6.4.7."""
+    """The mailbox that APPEND, COPY or MOVE adds to; a missing one is never made. RFC 9051 6.3.12, 6.4.7.
+
+    It is not looked at: whoever adds to it looks under its lock.
+    """
     try:
-        return open_mailbox(session, given, "i")
+        return open_mailbox(session, given, "i", looks=False)
     except StorageError as error:
         if error.reason is Reason.NOT_FOUND:
             raise Refused("there is no such mailbox; create it first", TRYCREATE) from None

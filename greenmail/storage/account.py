@@ -152,11 +152,11 @@ class MaildirAccount:
         """The one spelling of a name: INBOX as a first level comes in any case."""
         return "INBOX" + name[5:] if is_inbox(name[:5]) and name[5:6] == self.separator else name
 
-    def open(self, name: str) -> Mailbox:
-        """A reference to the mailbox, looked at."""
-        return self._open(name)
+    def open(self, name: str, looks: bool = True) -> Mailbox:
+        """A reference to the mailbox, looked at; without `looks` only if nobody had it open."""
+        return self._open(name, looks)
 
-    def _open(self, name: str) -> MaildirMailbox:
+    def _open(self, name: str, looks: bool = True) -> MaildirMailbox:
         place, name = self._place(name)
         if place.control != place.directory:
             with refusing("The control directory cannot be made"):
@@ -168,7 +168,8 @@ class MaildirAccount:
             mailbox = self._worker.mailboxes.get(identity, place, lambda: self._box(place, name))
             is_open = False
             try:
-                mailbox.look()
+                if looks:
+                    mailbox.look()
                 is_open = True
                 return mailbox
             except StorageError as error:

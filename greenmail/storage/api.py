@@ -411,8 +411,8 @@ class Account(Protocol):
     def folders(self) -> list[Folder]:
         """All mailboxes and the missing parents of mailboxes, sorted, INBOX first; of those with the right `l`."""
 
-    def open(self, name: str) -> Mailbox:
-        """A reference to the mailbox, looked at. Raises NOT_FOUND, CANNOT.
+    def open(self, name: str, looks: bool = True) -> Mailbox:
+        """A reference to the mailbox, looked at, unless it is only to be added to. Raises NOT_FOUND, CANNOT.
 
         Its `name` is the name's one spelling in this account: `my_rights` knows it.
         """

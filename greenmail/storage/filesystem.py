@@ -15,9 +15,7 @@ Durability. What the file system promises after a power cut is only what was syn
 * a new directory: fsync it and its parent.
 
 A descriptor whose fsync failed is not trusted again: the kernel may have dropped the pages, and a second fsync would
-succeed. Callers raise, and write anew.
-
-Paths and names are bytes everywhere in the storage: a Maildir may hold any octets.
+succeed. Callers raise, and write anew. Paths and names are bytes everywhere: a Maildir may hold any octets.
 
 ESTALE, NFS's word for "this is not what it was when I last saw it", means "look again": what names a path is done
 again, up to three times. What uses a descriptor raises it, and whoever opened the file opens it again. A change of
@@ -149,13 +147,14 @@ class Files:
 
     def _named(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """A call that names a path: done again when it is stale, which says that nothing was done."""
-        for _ in range(STALE_ATTEMPTS):
+        stale = 0
+        while True:
             try:
                 return self._call(name, function, *args)
             except OSError as error:
-                if error.errno != errno.ESTALE:
+                stale += 1
+                if error.errno != errno.ESTALE or stale > STALE_ATTEMPTS:
                     raise
-        return self._call(name, function, *args)
 
     # One system call each.
 
@@ -289,6 +288,11 @@ class Files:
         """The entries of a directory with their kinds, in no order."""
         entries: list[Entry] = self._named("scandir", _scan, path)
         return entries
+
+    def plain_files(self, path: bytes) -> list[bytes]:
+        """Names of what is neither directory nor link nor anything else but a file; without a call for each."""
+        names: list[bytes] = self._named("scandir", _plain_files, path)
+        return names
 
     # Made of several.
 
@@ -484,6 +488,11 @@ def is_there(path: bytes) -> bool:
 
 def _utime(path: bytes | int, mtime_ns: int) -> None:
     os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+def _plain_files(path: bytes) -> list[bytes]:
+    with os.scandir(path) as entries:
+        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
 def _scan(path: bytes) -> list[Entry]:

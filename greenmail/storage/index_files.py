@@ -165,7 +165,8 @@ class IndexFiles:
         there the mod-sequence stays: nobody must be told one that a server which starts afterwards does not have.
         """
         batch = change.batch(modseq)
-        if is_large(change):
+        # Without a journal, as at the first contact, nobody follows one, and a snapshot has to be written anyhow.
+        if is_large(change) or self._journal is None:
             index.apply(batch)
             self._has_lost = True
             self.fold(index)

@@ -149,6 +149,7 @@ class MailboxLock:
         "_files",
         "_flock",
         "_inode",
+        "_lines",
         "_owner",
         "_standing",
         "_touched",
@@ -168,6 +169,7 @@ class MailboxLock:
         self._created = -1  # the dotlock itself, where there are no links
         self._standing = b""  # the file in tmp/, if there is one
         self._inode = (0, 0)  # device and inode of what the dotlock is a link of
+        self._lines = (-1, b"", b"")  # an inode, and what is written down with it
         self._touched = 0.0
         self.held = False
 
@@ -218,7 +220,7 @@ class MailboxLock:
             return self._files.open(self._flock, os.O_RDWR | os.O_NOFOLLOW)
 
     def _take_dotlock(self, steps: Iterator[float]) -> None:
-        last = _parse_line(self._files.pread(self._descriptor, 512, 0))
+        before = self._files.pread(self._descriptor, 512, 0)
         while True:
             try:
                 if self._link() or self._is_ours():  # on NFS the answer to a successful link may have been lost
@@ -227,9 +229,9 @@ class MailboxLock:
                 # Somebody cleaned up in tmp/; if it is the directory that is gone, that shows now.
                 self._standing = b""
                 self._files.stat(os.path.dirname(self._dotlock))
-            if self._is_leftover(last):
+            if self._is_leftover(_parse_line(before)):
                 self._files.unlink_quietly(self._dotlock)
-                last = None
+                before = b""
                 continue
             self._note("-")
             if self._doubt.is_stale():
@@ -321,9 +323,16 @@ class MailboxLock:
 
     def _note(self, mark: str) -> None:
         try:
-            self._files.pwrite(self._descriptor, self._owner.line(mark, self._inode[1]), 0)
+            self._files.pwrite(self._descriptor, self._line(mark), 0)
         except OSError as error:
             log.debug("lock-note path=%r error=%s", self._flock, error)
+
+    def _line(self, mark: str) -> bytes:
+        """Worked out once for each inode."""
+        inode = self._inode[1]
+        if self._lines[0] != inode:
+            self._lines = inode, self._owner.line("+", inode), self._owner.line("-", inode)
+        return self._lines[1] if mark == "+" else self._lines[2]
 
     def _is_ours(self) -> bool:
         try:

@@ -1,7 +1,7 @@
 """Finding and opening a message's file, which anybody may rename at any time. `formats.md` 1.9."""
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, refusal
@@ -12,9 +12,8 @@ from greenmail.storage.maildir_scan import list_names, sync
 _RETRIES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A message's file as it was last known."""
+class Item(NamedTuple):
+    """A message's file as it was last known. (A tuple is made in half the time of a frozen dataclass.)"""
 
     uid: int
     name: bytes
@@ -56,8 +55,9 @@ def find_file(files: Files, directory: bytes, base: bytes) -> tuple[bytes, bool]
 
 def item_of(box: Box, uid: int) -> Item | None:
     """The name that the index has for `uid`."""
-    where = box.index.where(uid)
-    return Item(uid, *where) if where is not None else None
+    index = box.index
+    row = index.table.row(uid)
+    return Item(uid, index.names[row], uid in index.in_new) if row >= 0 else None
 
 
 def open_file(box: Box, uid: int) -> int:

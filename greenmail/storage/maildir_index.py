@@ -13,9 +13,11 @@ A *batch* is one change as the journal has it, and the only way in which an `Ind
 Names are octets, written as if they were Latin-1. A batch may be applied twice, and to an index that knows it already.
 """
 
+import operator
 import re
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -129,27 +131,20 @@ class Index:
         self.modseq = max(self.modseq, modseq)
         sets = [self.table.intern(frozenset(flags)) for flags in batch.get("flags", ())]
         touched: list[int] = []
-        last = self.table.uids[-1] if self.table.uids else 0
-        for uid, name, is_new, flags, size, date in batch.get("new", ()):
-            if uid > last:  # as nearly always: behind all others
-                self._append(uid, name.encode("latin-1"), sets[flags], modseq, (size, date))
-                last = uid
-                if is_new:
-                    self._place(len(self.names) - 1, True)
-                touched.append(uid)
-                continue
-            row = self._put(uid, name.encode("latin-1"), sets[flags], (size, date))
-            self._flag(row, sets[flags], modseq)
-            self._place(row, bool(is_new))
-            touched.append(uid)
+        new: list[list[Any]] = batch.get("new", [])
+        for start in range(0, len(new), _SLICE):  # no other thread can run while a column is extended
+            touched += self._take_new(new[start : start + _SLICE], sets, modseq)
         for uid, name, is_new, flags in batch.get("set", ()):
             row = self.table.row(uid)
             if row < 0:
                 continue
-            if uid in self.in_new:
-                self.new_names.pop(self.names[row], None)
-            self.names[row] = name.encode("latin-1")
-            self._place(row, bool(is_new))
+            if is_new or self.in_new:
+                if uid in self.in_new:
+                    self.new_names.pop(self.names[row], None)
+                self.names[row] = name.encode("latin-1")
+                self._place(row, bool(is_new))
+            else:
+                self.names[row] = name.encode("latin-1")
             if flags >= 0:
                 self._flag(row, sets[flags], modseq)
                 touched.append(uid)
@@ -168,17 +163,38 @@ class Index:
         if "letters" in batch:
             self.letters = {int(letter): name for letter, name in batch["letters"].items()}
 
-    def _append(self, uid: int, name: bytes, flags: int, modseq: int, facts: tuple[int, int]) -> None:
-        """A row behind all others."""
+    def _take_new(self, entries: list[list[Any]], sets: list[int], modseq: int) -> list[int]:
+        """Messages that came; their UIDs. As nearly always, they stand behind all others: then as columns."""
         table = self.table
-        table.uids.append(uid)
-        table.flags.append(flags)
-        table.modseqs.append(modseq)
-        table.sizes.append(facts[0])
-        table.dates.append(facts[1])
-        self.names.append(name)
-        self.uidnext = max(self.uidnext, uid + 1)
-        self._count(len(self.names) - 1, 1)
+        uids: list[int] = [entry[0] for entry in entries]
+        if uids[0] <= (table.uids[-1] if table.uids else 0) or not all(map(operator.lt, uids, uids[1:])):
+            for uid, name, is_new, flags, size, date in entries:
+                row = self._put(uid, name.encode("latin-1"), sets[flags], (size, date))
+                self._flag(row, sets[flags], modseq)
+                self._place(row, bool(is_new))
+            return uids
+        row = len(self.names)
+        flags_of_each = [sets[entry[3]] for entry in entries]
+        sizes: list[int] = [entry[4] for entry in entries]
+        table.uids.extend(uids)
+        table.flags.extend(flags_of_each)
+        table.modseqs.extend([modseq] * len(uids))
+        table.sizes.extend(sizes)
+        table.dates.extend([entry[5] for entry in entries])
+        self.names.extend([entry[1].encode("latin-1") for entry in entries])
+        self.uidnext = max(self.uidnext, uids[-1] + 1)
+        for number, count in Counter(flags_of_each).items():
+            known = table.flag_sets[number]
+            self.unseen += count * (SEEN not in known)
+            self.deleted += count * (DELETED in known)
+        counted = [size for size in sizes if size >= 0]
+        self.octets += sum(counted)
+        self.unknown_sizes += len(sizes) - len(counted)
+        for entry in entries:
+            if entry[2]:
+                self._place(row, True)
+            row += 1
+        return uids
 
     def _put(self, uid: int, name: bytes, flags: int, facts: tuple[int, int]) -> int:
         """Add a row, or take up what may be new of one that is there; its place."""
@@ -202,10 +218,12 @@ class Index:
 
     def _flag(self, row: int, flags: int, modseq: int) -> None:
         table = self.table
-        if table.flags[row] != flags:
-            self._count(row, -1)
+        old = table.flags[row]
+        if old != flags:
+            before, after = table.flag_sets[old], table.flag_sets[flags]
+            self.unseen += (SEEN not in after) - (SEEN not in before)
+            self.deleted += (DELETED in after) - (DELETED in before)
             table.flags[row] = flags
-            self._count(row, 1)
         if modseq > table.modseqs[row]:
             table.modseqs[row] = modseq
 
@@ -319,6 +337,7 @@ class Index:
         return Snapshot(meta, columns, self.names)
 
 
+_SLICE = 4096
 _SETS = 1000  # sets of flags that are kept, used or not
 _KEPT = (
     "in_new",

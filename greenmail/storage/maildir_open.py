@@ -190,10 +190,10 @@ def _adopt(box: Box) -> None:
 
 def _number_all(box: Box) -> None:
     """Under the locks: the first contact."""
-    _found(box)
+    founds = _found(box)
     box.index_files = _made_index_files(box)
     _identify(box)
-    sync(box)
+    sync(box, founds=founds)
 
 
 def _identify(box: Box) -> None:
@@ -227,17 +227,27 @@ def _keep_keywords(box: Box, keywords: dict[str, set[int]]) -> None:
             log.warning("dovecot-keywords mailbox=%r not imported error=%r", box.name, error.text)
 
 
-def _found(box: Box) -> None:
-    """Under the locks: make sure of directories and of a uidlist with UIDVALIDITY and GUID."""
+def _found(box: Box) -> bool:
+    """Under the locks: make sure of directories and of a uidlist with UIDVALIDITY and GUID.
+
+    True: there was none, and it is still to be written, `maildir_scan.sync`.
+    """
     missing = [path for path in (box.tmp_path, box.new_path, box.cur_path) if not os.path.isdir(path)]
     for path in missing:
         box.files.make_directory(path.rstrip(b"/"), box.ownership)
     refreshed = box.refresh_uidlist(locked=True)
+    is_known = box.index.uidvalidity or box.uidlist.uidvalidity
+    founds = refreshed is Refreshed.MISSING and not is_known and not _is_courier(box)
     if missing or refreshed is Refreshed.MISSING:
-        # Whoever made all this may not have synced it; from now on clients are told what is in it.
-        sync_names(box.files, box.place.directory)
+        # Whoever made all this may not have synced it; from now on clients are told what is in it. Where a uidlist is
+        # founded in the same directory, that is synced with it.
+        if not founds or box.place.control != box.place.directory:
+            sync_names(box.files, box.place.directory)
         sync_names(box.files, os.path.dirname(box.place.directory))
-    if is_courier(box.files, box.place.directory, box.place.control):
+    if founds:
+        box.uidlist.load(_uidvalidity(box), 1, [])
+        box.uidlist.guid = new_guid()
+    elif _is_courier(box):
         _import_courier(box)
     elif refreshed is Refreshed.MISSING and box.index.uidvalidity:
         restore_uidlist(box)
@@ -246,6 +256,11 @@ def _found(box: Box) -> None:
         box.uidlist.start(_uidvalidity(box), new_guid())
     elif box.uidlist.must_rewrite or not box.uidlist.guid:
         box.uidlist.rewrite()
+    return founds
+
+
+def _is_courier(box: Box) -> bool:
+    return is_courier(box.files, box.place.directory, box.place.control)
 
 
 def _uidvalidity(box: Box) -> int:

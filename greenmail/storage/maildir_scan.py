@@ -11,7 +11,6 @@ nothing changed; else the moment from which one more listing gives that certaint
 
 import logging
 import os
-import stat
 from array import array
 
 from greenmail.errors import Reason, StorageError
@@ -23,7 +22,7 @@ from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of
 from greenmail.storage.maildir_slices import SLICE, in_uid_order, set_of
-from greenmail.storage.maildir_twins import Scan, give_base, part_twins
+from greenmail.storage.maildir_twins import Scan, give_base, only_files, part_twins
 from greenmail.storage.mounts import TICK_NS
 from greenmail.storage.uidlist import Refreshed
 
@@ -154,10 +153,14 @@ def _is_listed(files: Files, path: bytes, known: tuple["array[int]", Names, froz
     )
 
 
-def sync(box: Box, full: bool = False) -> None:
-    """Under the lock (or read-only): list what may have changed, number what is new, drop what is gone."""
+def sync(box: Box, full: bool = False, founds: bool = False) -> None:
+    """Under the lock (or read-only): list what may have changed, number what is new, drop what is gone.
+
+    `founds`: the uidlist has a UIDVALIDITY and is not written yet; it is, with all that is numbered, before anything
+    is known to anybody.
+    """
     with refusing("The mailbox cannot be read"):
-        _sync(box, full, True)
+        _sync(box, full, True, founds)
 
 
 def freshen(box: Box) -> None:
@@ -166,9 +169,12 @@ def freshen(box: Box) -> None:
         _sync(box, False, False)
 
 
-def _sync(box: Box, full: bool, verify: bool) -> None:
+def _sync(box: Box, full: bool, verify: bool, founds: bool = False) -> None:
     scan = Scan()
-    _read_uidlist(box, scan)
+    if founds:
+        box.uids_are_suspect = False
+    else:
+        _read_uidlist(box, scan)
     box.refresh_keywords()
     times = box.index.times
     before = new, cur = box.directory_times()
@@ -182,12 +188,14 @@ def _sync(box: Box, full: bool, verify: bool) -> None:
     if list_new:
         is_large = box.is_large
         # Nobody else changes what these read while we have the lock, so they may run in the pool.
-        with sparing_collections(is_large):
+        with sparing_collections(is_large or not times):
             scan = box.offload(is_large, _survey, box, scan, list_cur)
             list_cur = scan.has_cur
             _confirm(box, scan)
             # Numbering ends in an fsync.
             box.offload(is_large or bool(scan.unknown), _describe, box, scan, change)
+    if founds and box.uidlist.must_rewrite:  # there was nothing to be numbered, or no room for it: then it is refused
+        box.uidlist.rewrite()
     _reinterpret(box, change)
     box.is_settled = scan.is_whole
     box.commit(change, _times(box, before, now, list_new, list_cur))
@@ -441,7 +449,7 @@ def _first_recent(numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tupl
 
 def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
     """Give UIDs to what is unknown, in the order of formats.md 1.10."""
-    bases = in_uid_order([base for base in scan.unknown if _is_file(box, *scan.unknown[base])])
+    bases = in_uid_order(only_files(box, scan.unknown))
     if not bases:
         return {}
     if box.read_only:
@@ -461,21 +469,9 @@ def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
     return {uid: scan.unknown[base] for uid, base in zip(uids, bases, strict=True)}
 
 
-def _is_file(box: Box, name: bytes, is_new: bool) -> bool:
-    """Directories and links are no messages; neither is what has gone meanwhile."""
-    try:
-        found = os.lstat(box.path(name, is_new))
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISREG(found.st_mode):
-        log.warning("not-a-file mailbox=%r name=%r", box.name, name)
-        return False
-    return True
-
-
 def known_size(box: Box, uid: int, name: bytes) -> int:
     """RFC822.SIZE as the name or the uidlist has it, or -1."""
-    size = sizes_of(base_name(name)).with_crlf
+    size = sizes_of(base_name(name)).with_crlf if b",W=" in name else None
     if size is not None:
         return size
     value = box.uidlist.field(uid, b"W")

@@ -1,6 +1,13 @@
-"""What a listing showed, and files that make trouble there: two of one base name, one without any. `formats.md` 1.1."""
+"""What a listing showed, and what makes trouble there: two files of one base name, one without any, what is no file.
 
+`formats.md` 1.1.
+"""
+
+import contextlib
 import logging
+import os
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from greenmail.storage.maildir_box import Box
@@ -9,6 +16,7 @@ from greenmail.storage.maildir_name import base_name, sizes_of
 log = logging.getLogger(__name__)
 
 _TWIN_AGE = 30.0
+_MANY = 16  # files of which the kinds are asked for by listing them
 
 
 @dataclass(slots=True)
@@ -69,3 +77,28 @@ def part_twins(box: Box, scan: Scan, file: tuple[bytes, bool], twin: tuple[bytes
 def _are_two(box: Box, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> bool:
     """Whether the directories list both: where case does not count, two names can be one entry, and the only one."""
     return all(name in box.files.listdir(box.new_path if is_new else box.cur_path) for name, is_new in (file, twin))
+
+
+def only_files(box: Box, found: Mapping[bytes, tuple[bytes, bool]]) -> list[bytes]:
+    """The base names of those that are files: directories and links are no messages, nor is what has gone meanwhile.
+
+    A directory's entries tell the kinds of all its files for what asking for a few of them costs.
+    """
+    plain: list[frozenset[bytes]] = [frozenset(), frozenset()]
+    if len(found) >= _MANY:
+        for is_new in {is_new for _, is_new in found.values()}:
+            with contextlib.suppress(FileNotFoundError):
+                plain[is_new] = frozenset(box.files.plain_files(box.new_path if is_new else box.cur_path))
+    return [base for base, (name, is_new) in found.items() if name in plain[is_new] or _is_file(box, name, is_new)]
+
+
+def _is_file(box: Box, name: bytes, is_new: bool) -> bool:
+    """Directories and links are no messages; neither is what has gone meanwhile."""
+    try:
+        found = os.lstat(box.path(name, is_new))
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        log.warning("not-a-file mailbox=%r name=%r", box.name, name)
+        return False
+    return True

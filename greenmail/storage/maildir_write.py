@@ -11,6 +11,7 @@ import logging
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.errors import StorageError
 from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
@@ -44,8 +45,7 @@ _TMP_AGE = 36 * 3600.0
 _T = LETTER_OF_FLAG[DELETED]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a piece of work in the pool did to one file."""
 
     uid: int
@@ -229,21 +229,23 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
     for outcome in outcomes:
         failed = failed or outcome.error
         if outcome.name is not None and not outcome.is_new:
-            infos.add(outcome.name[len(base_name(outcome.name)) :])
-    letters = {letter for info in infos for letter in letters_of(info)}
+            infos.add(outcome.name.partition(b":")[2])
+    letters = {letter for info in infos for letter in letters_of(b":" + info)}
     if any(letter >= FIRST_KEYWORD for letter in letters) and box.keywords.name_letters(letters, write=True):
         box.forget_meanings()
     for outcome in outcomes:
-        row = table.row(outcome.uid)
-        if outcome.name is None or (outcome.error is not None and outcome.error.errno == errno.EBUSY):
+        uid, name, is_new = outcome.uid, outcome.name, outcome.is_new
+        row = table.row(uid)
+        if name is None or (outcome.error is not None and outcome.error.errno == errno.EBUSY):
             box.is_settled = False  # the next look finds out
         elif row >= 0:
-            flags = box.flags_of(outcome.name, outcome.is_new)
+            flags = box.flags_of(name, is_new)
             differs = flags != table.flag_sets[table.flags[row]]
-            if differs or (names[row], outcome.uid in in_new) != (outcome.name, outcome.is_new):
-                change.became(outcome.uid, outcome.name, outcome.is_new, flags if differs else None)
             if differs:
-                changed.append(outcome.uid)
+                change.became(uid, name, is_new, flags)
+                changed.append(uid)
+            elif names[row] != name or (uid in in_new) != is_new:
+                change.became(uid, name, is_new, None)
     if box.keywords.names != box.index.letters:
         change.value("letters", dict(box.keywords.names))
     box.commit(change)

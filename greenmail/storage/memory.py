@@ -93,7 +93,7 @@ class MemoryAccount:
             found.append(Folder(name, name in self.mailboxes, bool(self._children(name)), uses))
         return self._access.visible(found)
 
-    def open(self, name: str) -> Mailbox:
+    def open(self, name: str, looks: bool = True) -> Mailbox:
         return self._find(name)
 
     def create(self, name: str, special_use: Iterable[str] = ()) -> str:

@@ -214,10 +214,10 @@ class NamespacesAccount:
             return self
         return self._unlisted.setdefault(space.prefix, UnlistedSpace(self, space))
 
-    def open(self, name: str) -> Mailbox:
+    def open(self, name: str, looks: bool = True) -> Mailbox:
         """A reference to the mailbox, looked at."""
         mount, inner = self._find(name)
-        mailbox = mount.account.open(inner)
+        mailbox = mount.account.open(inner, looks)
         is_done = False
         try:
             # Not the object's own name: it may be another account's. An alias shows the one name of a mailbox, too.

@@ -32,6 +32,7 @@ _RECORD_1 = re.compile(rb"^(\d{1,10})() ([^:/\r\n]+)(?::[^/\n]*)?\r?\n", re.MULT
 _LENIENT_3 = re.compile(rb"\s*(\d{1,10})\s([^\r\n]*?):([^:/\r\n]+)(?::[^/\n]*)?\r?\n")
 _LEADING_UID = re.compile(rb"(\d{1,10})(?=[ \r\n])")
 _GUID = re.compile(rb"[0-9a-fA-F]{32}")
+_NOT_IN_BASE = re.compile(rb"[:/\n\r]")
 _FIELD = re.compile(rb"[A-Z][^ \r\n]*")
 
 
@@ -220,5 +221,5 @@ def _in_order(rows: list[tuple[bytes, bytes, bytes]]) -> tuple[dict[bytes, int],
 
 def check_base(base: bytes) -> None:
     """ValueError for what cannot stand in a record."""
-    if not base or any(octet in base for octet in (b":", b"/", b"\n", b"\r")):
+    if not base or _NOT_IN_BASE.search(base) is not None:
         raise ValueError(f"not a base name: {base!r}")

@@ -99,11 +99,22 @@ def _create(files: Files, control: bytes, value: int) -> bool:
 
 
 def _note(files: Files, control: bytes, value: int) -> None:
-    """Write down the value as the place where Dovecot begins to look; it looks further if this is old."""
+    """Write down the value as the place where Dovecot begins to look; it looks further if this is old, or no number.
+
+    So nothing is synced: the file may be lost or empty after a power cut.
+    """
     # Nobody holds a lock here, so everybody has a name of his own.
     temporary = b"%b/%b%d.%b" % (control, _TEMPORARY, os.getpid(), secrets.token_hex(4).encode("ascii"))
     try:
-        owner = ownership(files.stat(control))
-        files.replace_file(control + b"/" + _NAME, b"%08x" % value, owner, temporary)
+        descriptor = files.create_exclusive(temporary, ownership(files.stat(control)))
+        try:
+            try:
+                files.write_all(descriptor, b"%08x" % value)
+            finally:
+                files.close(descriptor)
+            files.rename(temporary, control + b"/" + _NAME)
+        except OSError:
+            files.unlink_quietly(temporary)
+            raise
     except OSError as error:
         log.warning("uidvalidity-note path=%r error=%s", control, error)

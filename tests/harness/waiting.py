@@ -86,7 +86,7 @@ class WaitingAccount:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._account, name)
 
-    def open(self, name: str) -> WaitingMailbox:
+    def open(self, name: str, looks: bool = True) -> WaitingMailbox:
         """The same object for the same mailbox, as `api.Mailbox` says."""
         mailbox = self._account.open(name)
         return self._open.setdefault(id(mailbox), WaitingMailbox(mailbox, self._scheduler))
