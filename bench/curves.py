@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import corpus, delivery, report, rows, servers
+from bench.client import session
 from bench.measure import Figure, measure, sites_of
 from bench.rows import Row
 
@@ -41,6 +42,7 @@ def main(sizes: list[int], rounds: int, enough: float, where: Path) -> None:
             box = b"C%d" % count
             for site in running.values():
                 corpus.link(source, site.mail / "bench" / f".{box.decode()}", count)
+                session(site.imap, b"SELECT " + box).close()
             for name, divisor, row in points(box, source, count):
                 figure = Figure(row.number, row.case)
                 for _ in range(rounds):
