@@ -170,6 +170,8 @@ class MaildirAccount:
             try:
                 if looks:
                     mailbox.look()
+                else:
+                    mailbox.box.check()  # wakes it, too, if it is parked
                 is_open = True
                 return mailbox
             except StorageError as error:
