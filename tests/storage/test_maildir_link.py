@@ -1,4 +1,7 @@
-"""COPY and MOVE by links that are made under their final names: what may be in the way. `maildir_link`."""
+"""COPY and MOVE by links that are made under their final names: what may be in the way. `maildir_link`.
+
+And targets that were opened without a look.
+"""
 
 import os
 from collections.abc import Callable
@@ -146,3 +149,28 @@ def test_a_message_that_went_is_left_out(site: Site) -> None:
     site.link = vanish
     assert inbox.copy([1, 2], other) == [(2, 1)]
     assert list(site.there("cur")) == ["2.M2P2.h:2,S"]
+
+
+def test_who_adds_without_a_look_finds_what_others_delivered(site: Site) -> None:
+    site.put("1.M1P1.h:2,S")
+    inbox, other = site.open("INBOX"), site.open("Other")
+    (site.root / ".Other" / "new" / "0.M0P0.h").write_bytes(b"Subject: delivered\n\n")
+    target = site.account.open("Other", looks=False)
+    assert target is other and len(other.table) == 0
+    assert inbox.copy([1], target) == [(1, 2)]
+    assert list(other.table.uids) == [1, 2]
+    target.close()
+
+
+def test_who_adds_without_a_look_never_gets_a_mailbox_that_was_replaced(site: Site) -> None:
+    other = site.open("Other")
+    (site.root / ".Other").rename(site.root / ".Away")
+    (site.root / ".Away" / "cur").joinpath("5.M5P5.h:2,").write_bytes(b"Subject: kept\n\n")
+    with pytest.raises(StorageError) as raised:
+        site.account.open("Other", looks=False)
+    assert raised.value.reason is Reason.NOT_FOUND
+    site.account.create("Other")
+    fresh = site.account.open("Other", looks=False)
+    assert fresh is not other and fresh.mailbox_id != other.mailbox_id
+    fresh.close()
+    other.close()
