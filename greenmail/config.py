@@ -230,6 +230,9 @@ class Config(Table):
     max_metadata_entries: Annotated[int, BeforeValidator(kind.number(10, 10_000))] = setting(
         100, "Annotations of one mailbox, 10 at least."
     )
+    max_search_contexts: Annotated[int, BeforeValidator(kind.number(1, 1000))] = setting(
+        10, "Searches of the selected mailbox whose results are kept up to date for one connection (UPDATE)."
+    )
     max_notify_mailboxes: Annotated[int, BeforeValidator(kind.number(10, 100_000))] = setting(
         2000, "Mailboxes that one connection can have watched by NOTIFY, 10 at least; what is watched is shared."
     )

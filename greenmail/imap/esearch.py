@@ -10,7 +10,9 @@ from typing import Any
 
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.grammar import tagged_ext_label
+from greenmail.imap.search_key import Key
 from greenmail.imap.sequence_set import compact
+from greenmail.imap.session import Session
 
 _NUMBERS_A_PIECE = 4096
 RELEVANCY = "RELEVANCY"
@@ -30,6 +32,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Searched:
+    """A SEARCH or SORT that was answered."""
+
+    uid: bool
+    key: Key
+    charset: str
+    uids: Sequence[int]  # that were found, in the order of the answer
+    modseq: int  # of the mailbox when it began, ...
+    largest: int  # ... and the largest UID that the client knew then
+    criteria: tuple[Any, ...] = ()  # of SORT
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnOpt:
     """One search-return-opt: `parse` reads what follows the name, `render(found, value)` gives its return data.
 
@@ -42,6 +57,8 @@ class ReturnOpt:
     render: Callable[[Found, Any], bytes]
     places: Callable[[int, Any], Sequence[int]] | None = None
     excludes: frozenset[str] = frozenset()  # options that cannot stand beside it; itself, if it cannot stand twice
+    begin: Callable[[Session, Any], None] | None = None  # before the search, with the value; may refuse it
+    end: Callable[[Session, "Searched", Any], None] | None = None  # behind the answer
 
 
 Returns = Mapping[str, tuple[ReturnOpt, Any]]

@@ -4,7 +4,7 @@ The core knows no events. It asks here what of the selected mailbox is to be tol
 lets the client be told of other things while no command is in progress.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,8 +37,11 @@ class Listening(Protocol):
     def tell(self) -> None:
         """Tell what happened elsewhere than in the selected mailbox."""
 
-    def arrived(self, uids: Sequence[int]) -> None:
-        """The client has just been told of these messages in the selected mailbox."""
+    def tells_of(self, uid: int) -> bool:
+        """Whether `arrived` sends a FETCH of this message."""
+
+    def arrived(self, uids: Sequence[int], more: Mapping[int, tuple[Any, ...]]) -> None:
+        """The client has just been told of these messages in the selected mailbox; of some, more data items are due."""
 
     def did(self, command: str, argument: Any, code: bytes) -> None:
         """This client has done that itself: it need not be told."""

@@ -57,11 +57,14 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False, age: fl
     if differs or (view.offers_keywords and not view.mailbox.can_add_keywords):
         session.out.write(permanentflags(view))
     if news:
-        session.out.write(render(session, news))
+        leaving = view.contexts.leaving(news.expunged) if view.contexts is not None else b""
+        session.out.write(leaving + render(session, news))
     if (view.pending or had_pending or (view.withheld and news)) and tells_modseq(session):
         session.out.write(_highest(view))
-    if news.exists is not None and session.listening is not None:
-        session.listening.arrived(view.uids[bisect_right(view.uids, largest) :])
+    arrived: Sequence[int] = view.uids[bisect_right(view.uids, largest) :] if news.exists is not None else ()
+    more = view.contexts.follow(arrived) if view.contexts is not None else {}
+    if arrived and session.listening is not None:
+        session.listening.arrived(arrived, more)
 
 
 def leave_gone(session: Session, by_itself: bool = False) -> None:

@@ -103,19 +103,19 @@ class Search:
             if isinstance(leaf, RowKey) and leaf.begin is not None:
                 leaf.begin(session)
 
-    def run(self) -> list[int]:
-        """The UIDs found, ascending."""
-        found = self._evaluate(self.key, self._live())
+    def run(self, among: Sequence[int] | None = None) -> list[int]:
+        """The UIDs found, ascending; of the view, or of `among`, which ascend and are in the view."""
+        found = self._evaluate(self.key, self._live(self.view.uids if among is None else among))
         return self._without(found, self.lost) if self.lost else found
 
     def _without(self, uids: list[int], others: Collection[int]) -> list[int]:
         """Those of `uids` that are not in `others`."""
         return self._in_blocks(uids, lambda block: [uid for uid in block if uid not in others])
 
-    def _live(self) -> list[int]:
-        """The messages of the view that are still in the mailbox."""
+    def _live(self, among: Sequence[int]) -> list[int]:
+        """Those of the messages that are still in the mailbox."""
         found: list[int] = []
-        for uids in slices(self.view.uids):
+        for uids in slices(among):
             rows = live_rows(self.mailbox.table, uids)
             found += uids if isinstance(rows, range) else [uid for uid, row in zip(uids, rows, strict=True) if row >= 0]
             self.session.breathe()

@@ -28,6 +28,7 @@ class Limits:
     max_metadata_entries: int = 100  # annotations of one mailbox
     min_uid_batch_size: int = 500  # messages: RFC 10022 3.1.3.2
     max_uid_batches: int = 10000  # in one answer of UIDBATCHES
+    max_search_contexts: int = 10  # of one selected mailbox, RFC 5267 4.3.1
     max_notify_mailboxes: int = 2000  # of one connection, RFC 5465 5.8
     max_depth: int = 50  # of parentheses in a command
     max_bad_commands: int = 20  # BADs in a row before BYE

@@ -10,8 +10,9 @@ piece before anything else: the view and the octets sent always agree.
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import ALL_RIGHTS, Flags, Mailbox, Rights
@@ -59,6 +60,19 @@ def claim_recent(mailbox: Mailbox) -> int:
         return mailbox.uidnext
 
 
+class Contexts(Protocol):
+    """Searches whose results the client is told of as they change."""
+
+    def leaving(self, expunged: Sequence[tuple[int, int]]) -> bytes:
+        """What goes before the EXPUNGEs of these, as in `News`; at once."""
+
+    def follow(self, arrived: Sequence[int]) -> Mapping[int, tuple[Any, ...]]:
+        """Tell what is different now, behind the news, in which the client was told of the messages `arrived`.
+
+        FETCH data items that are to be told of some of these, by UID: somebody else will.
+        """
+
+
 class View:
     """`uids[n - 1]` is the UID of message sequence number n. Made behind a `look`, and behind `claim_recent`."""
 
@@ -76,6 +90,7 @@ class View:
         self.looked = float("-inf")  # when the last look at the mailbox began, by the monotonic clock
         self.pending: set[int] = set()  # expunged, and the client not told yet
         self.complete = self.told  # the client knows everything up to this one, expunges too: RFC 7162 3.2
+        self.contexts: Contexts | None = None  # searches of which updates are told: RFC 5267 4.3
         self.withheld = False  # flags changed of which the client did not want to be told: RFC 5465 5.1
         self.offers_keywords = False  # the client has been told that it can create keywords: "\\*"
 

@@ -30,6 +30,7 @@ def limits(config: Config) -> Limits:
         max_metadata_entries=config.max_metadata_entries,
         min_uid_batch_size=config.min_uid_batch_size,
         max_uid_batches=config.max_uid_batches,
+        max_search_contexts=config.max_search_contexts,
         max_notify_mailboxes=config.max_notify_mailboxes,
         max_depth=config.max_depth,
         max_bad_commands=config.max_bad_commands,

@@ -140,6 +140,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
         b"METADATA": rb" (?:LONGENTRIES [0-9]+|MAXSIZE [0-9]+|TOOMANY|NOPRIVATE)",
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
+        b"NOUPDATE": rb' "' + TAG + rb'"',
         b"BADCHARSET": rb"(?: \(" + ATOM + rb"(?: " + ATOM + rb")*\))?",
     }.get(name, rb"")
     if re.fullmatch(re.escape(name) + wanted, code) is None or re.fullmatch(ATOM, name) is None:
@@ -231,7 +232,9 @@ def esearch(octets: Octets) -> None:
         + SET
         + rb")\))?(?: RELEVANCY \((?:[0-9]{1,3}(?: [0-9]{1,3})*)?\))?(?: MODSEQ "
         + NZ
-        + rb")?",
+        + rb")?(?: (?:ADDTO|REMOVEFROM) \((?:[0-9]+ "
+        + SET
+        + rb" ?)+(?<=[0-9])\))*",
         "search-return-data",
     )
 

@@ -66,6 +66,8 @@ keys = one_of(
     "RETURN (MIN MAX SAVE) ALL",
     "RETURN (COUNT) NOT SEEN",
     "RETURN (PARTIAL -1:-2 SAVE) ALL",
+    "RETURN (UPDATE CONTEXT COUNT) UNSEEN",
+    "RETURN (UPDATE (UID FLAGS)) 1:2",
     "$",
     "UID 1:*",
     "TEXT Message",
@@ -118,6 +120,7 @@ COMMANDS = st.one_of(
     joined(one_of("", "UID "), one_of("COPY ", "MOVE "), sets, " ", names),
     one_of("EXPUNGE", "UID EXPUNGE 1:*", "CLOSE", "UNSELECT", "CHECK", "NOOP", "NAMESPACE", "CAPABILITY"),
     one_of(
+        'CANCELUPDATE "a"',
         "NOTIFY NONE",
         "NOTIFY SET (personal (MailboxName SubscriptionChange))",
         "NOTIFY SET STATUS (selected (MessageNew (UID FLAGS) MessageExpunge FlagChange)) (subtree a (MailboxName))",

@@ -30,7 +30,7 @@ def test_every_command_of_both_revisions_is_there() -> None:
         (
             SELECTED,
             {"CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"}
-            | {"UIDBATCHES"},
+            | {"UIDBATCHES", "CANCELUPDATE"},
         ),
     ],
 )

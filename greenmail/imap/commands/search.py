@@ -16,6 +16,7 @@ from greenmail.imap.esearch import (
     RETURN_OPTS,
     Found,
     Returns,
+    Searched,
     esearch_response,
     saved_places,
     search_response,
@@ -76,6 +77,7 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
     """Find, answer, and remember for "$" what was found if SAVE is asked for."""
     if request.charset and UTF8_ACCEPT in session.enabled:
         raise BadSyntax("everything is in UTF-8 here: no CHARSET")  # RFC 9755 3
+    modseq, largest = begin_options(session, request.returns)
     with saving(session, request.returns) as saves:
         check_charset(request.charset)
         of_flags = marks(session, request.key) if flags_alone(request.key) else None
@@ -84,16 +86,34 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
     if of_flags is not None:
         uids = selected(session).uids
         numbers = marked(session, uids if request.uid else range(1, len(uids) + 1), of_flags)
-        found = numbers if request.uid or not saves else marked(session, uids, of_flags)
+        wants_uids = saves or any(option.end is not None for option, _ in (request.returns or {}).values())
+        found = numbers if request.uid or not wants_uids else marked(session, uids, of_flags)
         modseqs = None
     else:
         modseqs = modseqs_of(session, request.key, found)
         numbers = known_as(session, found, request.uid)
     scores = relevancy(session, search, request.returns, found) if search is not None else None
     answer(session, request.returns, Found(request.uid, numbers, modseqs, scores), b"" if session.rev2 else b"SEARCH")
+    end_options(session, request.returns, Searched(request.uid, request.key, request.charset, found, modseq, largest))
     if saves:
         session.saved = picked(session, found, saved_places(len(found), request.returns or {}))
     return Ok("SEARCH completed")
+
+
+def begin_options(session: Session, returns: Returns | None) -> tuple[int, int]:
+    """Before the search. What the mailbox's mod-sequence is, and the largest UID: `Searched`."""
+    for option, value in (returns or {}).values():
+        if option.begin is not None:
+            option.begin(session, value)
+    view = selected(session)
+    return view.mailbox.modseq, view.largest_uid
+
+
+def end_options(session: Session, returns: Returns | None, searched: Searched) -> None:
+    """Behind the answer."""
+    for option, value in (returns or {}).values():
+        if option.end is not None:
+            option.end(session, searched, value)
 
 
 @contextmanager

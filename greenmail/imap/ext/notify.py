@@ -17,15 +17,13 @@ was deleted, for who may not see a mailbox is not told that there is one, RFC 43
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap import rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
-from greenmail.imap.commands.fetch import UID, fetch_uids
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.ext.condstore import MODSEQ
 from greenmail.imap.ext.notify_names import Names
 from greenmail.imap.ext.notify_request import (
     DELAYED,
@@ -41,12 +39,13 @@ from greenmail.imap.ext.notify_request import (
     unsupported,
 )
 from greenmail.imap.ext.notify_table import EXISTS, NO_ACCESS, UNKNOWN, WATCHED, Table, Told, identity, told_of
-from greenmail.imap.fetch_att import FetchRequest, Item, RowItem
+from greenmail.imap.ext.unasked import begin_items, fetch_unasked
+from greenmail.imap.fetch_att import Item
 from greenmail.imap.listening import Wanted
-from greenmail.imap.news import report, tells_modseq
+from greenmail.imap.news import report
 from greenmail.imap.response import Ok
 from greenmail.imap.rights import account_of
-from greenmail.imap.sequence_set import SequenceSet, resolve, sequence_set
+from greenmail.imap.sequence_set import resolve, sequence_set
 from greenmail.imap.session import Session
 from greenmail.runtime import Places, Wake, Watch
 from greenmail.storage.api import Mailbox
@@ -88,9 +87,7 @@ class Ears:
             self._names.begin()
             if self._is_too_much():
                 raise Refused("too many mailboxes to watch; name fewer of them", OVERFLOW)
-        for item in self._items:
-            if isinstance(item, RowItem) and item.begin is not None:
-                item.begin(self._session)
+        begin_items(self._session, self._items)
         if self._places is None:
             return
         for name in self._table.with_bit(EXISTS):
@@ -117,7 +114,7 @@ class Ears:
         end = now() + seconds
         while True:
             watch = self.watch()
-            if session.view is not None and self.wanted.messages:
+            if self._is_followed:
                 report(session, may_expunge=self.wanted.expunges_at_rest)
             if not session.logging_out:
                 self.tell()
@@ -129,10 +126,16 @@ class Ears:
             if watch.wait(left) is Wake.INPUT:
                 return True
 
+    @property
+    def _is_followed(self) -> bool:
+        """Whether there may be anything to tell of the selected mailbox."""
+        view = self._session.view
+        return view is not None and (self.wanted.messages or view.contexts is not None)
+
     def watch(self) -> Watch:
         """A wait for the client, for news of the selected mailbox, and of the places."""
         view = self._session.view
-        mailbox = view.mailbox if view is not None and self.wanted.messages else None
+        mailbox = view.mailbox if view is not None and self._is_followed else None
         if self._watch is None or mailbox is not self._watched:
             if self._watch is not None:
                 self._watch.close()
@@ -159,20 +162,17 @@ class Ears:
         except StorageError as error:
             log.warning("notify sid=%s reason=%s text=%r", self._session.sid, error.reason.name, error.text)
 
-    def arrived(self, uids: Sequence[int]) -> None:
-        """Send what MessageNew asked for, but not of what this client added itself. RFC 5465 5.2."""
-        session = self._session
-        others = [uid for uid in uids if uid not in self._own]
+    def tells_of(self, uid: int) -> bool:
+        """MessageNew asked for something, and this client has not added the message itself. RFC 5465 5.2."""
+        return bool(self._items) and uid not in self._own
+
+    def arrived(self, uids: Sequence[int], more: Mapping[int, tuple[Item, ...]]) -> None:
+        """Send what MessageNew asked for; with what UPDATE asked for, in one FETCH. RFC 5465 5.2."""
+        plain = [uid for uid in uids if self.tells_of(uid) and uid not in more]
         self._own.clear()  # what was added before is told by now
-        if not self._items or not others:
-            return
-        items = dict.fromkeys((UID, *self._items) if not session.uid_only else self._items)
-        if tells_modseq(session):
-            items[MODSEQ] = None  # RFC 7162 3.1
-        try:
-            fetch_uids(session, FetchRequest(uid=True, seqs=SequenceSet(()), items=tuple(items)), others)
-        except (StorageError, Refused) as error:
-            log.warning("notify-fetch sid=%s text=%r", session.sid, error.text)
+        fetch_unasked(self._session, self._items, plain)
+        for items in dict.fromkeys(more.values()):
+            fetch_unasked(self._session, (*self._items, *items), [uid for uid in uids if more.get(uid) == items])
 
     def did(self, command: str, argument: Any, code: bytes) -> None:
         """This client has done that itself: RFC 5465 5 would not have it told."""

@@ -17,7 +17,9 @@ from greenmail.imap.columns import dates_of, in_turns, sizes_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.search import (
     answer,
+    begin_options,
     check_relevancy,
+    end_options,
     known_as,
     modseqs_of,
     parse_returns,
@@ -27,7 +29,7 @@ from greenmail.imap.commands.search import (
     search_criteria,
 )
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.esearch import RELEVANCY, Found, Returns, saved_places
+from greenmail.imap.esearch import RELEVANCY, Found, Returns, Searched, saved_places
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import Key
@@ -97,6 +99,7 @@ def _criterion(cur: Cursor) -> Criterion:
 
 def run_sort(session: Session, request: SortRequest) -> Completion:
     """Search, sort, answer."""
+    modseq, largest = begin_options(session, request.returns)
     with saving(session, request.returns) as saves:
         check_charset(request.charset)
         search = Search(session, request.key, request.charset)
@@ -107,6 +110,12 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
     scores = relevancy(session, search, request.returns, picked(session, uids, order))
     found = Found(request.uid, picked(session, numbers, order), modseqs and picked(session, modseqs, order), scores)
     answer(session, request.returns, found, b"SORT")
+    sorted_uids = picked(session, uids, order) if request.returns else ()
+    end_options(
+        session,
+        request.returns,
+        Searched(request.uid, request.key, request.charset, sorted_uids, modseq, largest, request.criteria),
+    )
     if saves:
         places = saved_places(len(order), request.returns or {})
         # Most often everything, which is in order already.
@@ -124,10 +133,41 @@ def _order(session: Session, uids: list[int], criteria: Sequence[Criterion], sea
     return order
 
 
+class _Falling:
+    """A value of a REVERSE criterion."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __lt__(self, other: "_Falling") -> bool:
+        return bool(other.value < self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Falling) and bool(self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def places_of(session: Session, uids: list[int], criteria: Sequence[Criterion]) -> list[tuple[Any, ...]]:
+    """For each of `uids` (ascending) what its place in the sorted mailbox is found by: the smallest comes first.
+
+    Not for RELEVANCY, which changes with other messages.
+    """
+    columns = _Columns(session, uids, criteria, None)
+    values: list[Values] = []
+    for criterion in criteria:
+        column = _KEYS[criterion.key](columns)
+        values.append([_Falling(value) for value in column] if criterion.reverse else column)
+    return list(zip(*values, uids, strict=True))
+
+
 class _Columns:
     """What the messages found are sorted by, of all criteria."""
 
-    def __init__(self, session: Session, uids: list[int], criteria: Sequence[Criterion], search: Search) -> None:
+    def __init__(self, session: Session, uids: list[int], criteria: Sequence[Criterion], search: Search | None) -> None:
         self._search = search
         self._session = session
         self._mailbox: Mailbox = selected(session).mailbox
@@ -159,6 +199,7 @@ class _Columns:
 
     def relevancy(self) -> Values:
         """The highest score first: RFC 6203 6."""
+        assert self._search is not None, "a score is not a thing of the message"
         return [-score for score in self._search.fuzzy.scores(self._uids)]
 
     def date(self) -> Values:
