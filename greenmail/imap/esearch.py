@@ -84,9 +84,14 @@ def search_return_opts(cur: Cursor, table: Mapping[str, ReturnOpt]) -> Returns:
     return found
 
 
-def esearch_response(tag: bytes, found: Found, returns: Returns, order: Mapping[str, ReturnOpt]) -> bytes:
-    """The whole line: `* ESEARCH (TAG "A282") UID MIN 2 COUNT 3`. Data stand in the order of the table `order`."""
-    words = [b'* ESEARCH (TAG "%b")' % tag]
+def esearch_response(
+    tag: bytes, found: Found, returns: Returns, order: Mapping[str, ReturnOpt], correlators: bytes = b""
+) -> bytes:
+    """The whole line: `* ESEARCH (TAG "A282") UID MIN 2 COUNT 3`. Data stand in the order of the table `order`.
+
+    `correlators`: more of them, each with a space before it. RFC 7377 2.1.
+    """
+    words = [b'* ESEARCH (TAG "%b"%b)' % (tag, correlators)]
     if found.uid:
         words.append(b"UID")
     data = [option.render(found, value) for name in order for option, value in filter(None, [returns.get(name)])]

@@ -220,7 +220,20 @@ def status_att_val(octets: Octets) -> None:
 
 
 def esearch(octets: Octets) -> None:
-    octets.match(rb'(?: \(TAG (?:"' + TAG + rb'"|' + ASTRING_ATOM + rb")\))?(?: UID)?", "search-correlator")
+    octets.match(
+        rb'(?: \(TAG (?:"'
+        + TAG
+        + rb'"|'
+        + ASTRING_ATOM
+        + rb")(?: MAILBOX (?:"
+        + QUOTED
+        + rb"|"
+        + ASTRING_ATOM
+        + rb") UIDVALIDITY "
+        + NZ
+        + rb")?\))?(?: UID)?",
+        "search-correlator",
+    )  # RFC 7377 4
     octets.match(
         rb"(?: MIN "
         + NZ

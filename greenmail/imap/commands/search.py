@@ -47,12 +47,15 @@ class SearchRequest:
 
 
 def parse_search(cur: Cursor, uid: bool) -> SearchRequest:
-    """search = "SEARCH" [search-return-opts] SP search-program; search-program = ["CHARSET" SP charset SP] search-key
-    *(SP search-key) — RFC 9051 9."""
+    """search = "SEARCH" [search-return-opts] SP search-program — RFC 9051 9."""
+    cur.space()
+    return parse_program(cur, uid, parse_returns(cur))
+
+
+def parse_program(cur: Cursor, uid: bool, returns: Returns | None) -> SearchRequest:
+    """search-program = ["CHARSET" SP charset SP] search-key *(SP search-key) — RFC 9051 9."""
     from greenmail.imap import registry  # not at the top: it imports this module
 
-    cur.space()
-    returns = parse_returns(cur)
     name = ""
     if cur.take(b"CHARSET "):
         name = charset(cur)
@@ -190,11 +193,16 @@ def answer(session: Session, returns: Returns | None, found: Found, plain: bytes
     line = (session.blocking if is_long else _at_once)(
         esearch_response, session.tag, found, options, registry.SEARCH_RETURN_OPTS
     )
-    _write(session, (line[start : start + _PIECE] for start in range(0, len(line), _PIECE)))
+    write_line(session, line)
 
 
 def _at_once(function: Callable[..., bytes], *args: Any) -> bytes:
     return function(*args)
+
+
+def write_line(session: Session, line: bytes) -> None:
+    """One line, however long."""
+    _write(session, (line[start : start + _PIECE] for start in range(0, len(line), _PIECE)))
 
 
 def _write(session: Session, pieces: Iterable[bytes]) -> None:

@@ -125,7 +125,7 @@ def _event_group(cur: Cursor) -> EventGroup:
     names: tuple[str, ...] = ()
     if mailboxes in _WITH_NAMES:
         cur.space()
-        names = _one_or_more_mailbox(cur)
+        names = one_or_more_mailbox(cur)
     cur.space()
     events, items = _events(cur)
     cur.close()
@@ -133,7 +133,7 @@ def _event_group(cur: Cursor) -> EventGroup:
     return EventGroup(mailboxes, names, events, items)
 
 
-def _one_or_more_mailbox(cur: Cursor) -> tuple[str, ...]:
+def one_or_more_mailbox(cur: Cursor) -> tuple[str, ...]:
     """one-or-more-mailbox = mailbox / "(" mailbox *(SP mailbox) ")" — RFC 5465 8. What can be no name is left out."""
     if cur.peek() != b"(":
         return tuple(_mailbox(cur))
