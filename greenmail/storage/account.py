@@ -66,7 +66,7 @@ class MaildirAccount:
         waiting = Waiting(shared.runtime.sleep, shared.runtime.now, settings.lock_timeout)
         control = self._places.common
         self._folders = folders_of(self._files, layout, self._places)
-        self._controls = Controls(self._files, self._places)
+        self._controls = Controls(self._files, self._places, waiting)
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
         self._uses = SpecialUse(self._files, self._places.data, settings.special_use, waiting)
         self._waiting = waiting
@@ -208,13 +208,14 @@ class MaildirAccount:
         wanted = self._folders.free(name)
         above = self._access.above(name)
         given = self._acls.files_of(above) if above else {}
-        old = self._controls.set_aside(wanted)
-        try:
-            directory = self._folders.create(name, given)
-        except StorageError as error:
-            if error.reason is Reason.EXISTS:
-                self._controls.put_back(wanted, old)
-            raise
+        with self._controls.alone():
+            old = self._controls.set_aside(wanted)
+            try:
+                directory = self._folders.create(name, given)
+            except StorageError as error:
+                if error.reason is Reason.EXISTS:
+                    self._controls.put_back(wanted, old)
+                raise
         if old:
             self._remove(old)
         return directory
@@ -287,7 +288,7 @@ class MaildirAccount:
         ]
         directories = {name: self._folders.find(name) for name in moving}
         records: list[bytes] = []
-        with self._quiet(directories.values()):
+        with self._quiet(directories.values()), self._controls.alone():
             try:
                 pairs = self._folders.rename(old, new, lambda moves: records.append(self._controls.begin(moves)))
             finally:

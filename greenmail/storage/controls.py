@@ -14,18 +14,23 @@ directory has new UIDs, so there is one at both names when the mailbox is rename
 After a crash the record tells which copy is too much: the one whose mailbox is not there, if the other's is, and if
 their uidlists name the same mailbox. `purge` removes it after an hour. Nothing else is ever taken for garbage: that a
 mailbox is missing may also mean that its disk is not mounted.
+
+While a copy is there and its mailbox is not (steps 2 and 3) a CREATE of the new name would take the copy for its own:
+so CREATE and RENAME are done one at a time, by a flock on the control root, which is taken after every other lock.
 """
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from greenmail.errors import StorageError
+from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Entry, Files, ownership, refusing
+from greenmail.storage.locks import Waiting
 from greenmail.storage.places import Places
 from greenmail.storage.trash import is_set_aside, remove, set_aside_name
 
@@ -42,11 +47,38 @@ Move = tuple[bytes, bytes]
 class Controls:
     """Does nothing where there is no control root. Methods raise StorageError."""
 
-    __slots__ = ("_files", "_places", "_root")
+    __slots__ = ("_files", "_places", "_root", "_waiting")
 
-    def __init__(self, files: Files, places: Places) -> None:
-        self._files, self._places = files, places
+    def __init__(self, files: Files, places: Places, waiting: Waiting) -> None:
+        self._files, self._places, self._waiting = files, places, waiting
         self._root = places.control
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else of ours makes or renames a mailbox of this account."""
+        if not self._root:
+            yield
+            return
+        descriptor = -1
+        try:
+            with refusing("The control directories cannot be locked"), contextlib.suppress(FileNotFoundError):
+                descriptor = self._files.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+            steps = self._waiting.steps()
+            while descriptor >= 0 and not self._claimed(descriptor):
+                self._waiting.pause(steps)
+            yield
+        finally:
+            if descriptor >= 0:
+                self._files.close_quietly(descriptor)
+
+    def _claimed(self, descriptor: int) -> bool:
+        try:
+            self._files.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:  # NFS cannot lock directories
+            log.debug("control-claim path=%r error=%s", self._root, error)
+        return True
 
     # A mailbox that is no more, or is not yet
 
@@ -103,6 +135,9 @@ class Controls:
         """Steps 1 and 2, for mailboxes that are about to be renamed, by path; the record, for `settle`."""
         if not self._root:
             return b""
+        moves = list(moves)
+        if any(os.path.lexists(new) for _, new in moves):  # made since RENAME looked: its control directory stays
+            raise StorageError(Reason.EXISTS, "There is a mailbox of that name.")
         pairs = [(self._entry(old), self._entry(new)) for old, new in moves]
         pairs = [(old, new) for old, new in pairs if os.path.isdir(self._root + b"/" + old)]
         if not pairs:

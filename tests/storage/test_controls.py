@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from greenmail.errors import StorageError
+from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.controls import Controls
 from greenmail.storage.filesystem import Files, plain_call
+from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.places import Places
@@ -35,7 +36,7 @@ class Killed(BaseException):
 
 def settings_of(tmp_path: Path, layout: str) -> MaildirSettings:
     return MaildirSettings(
-        str(tmp_path / "mail"), control_path=str(tmp_path / "control"), layout=layout, lock_timeout=2.0
+        str(tmp_path / "mail"), control_path=str(tmp_path / "control"), layout=layout, lock_timeout=0.002
     )
 
 
@@ -44,7 +45,11 @@ def account_of(tmp_path: Path, layout: str, call: Callable[..., Any] = unsynced)
 
 
 def controls_of(tmp_path: Path, layout: str) -> Controls:
-    return Controls(Files(unsynced), Places(Files(unsynced), settings_of(tmp_path, layout)))
+    return Controls(
+        Files(unsynced),
+        Places(Files(unsynced), settings_of(tmp_path, layout)),
+        Waiting(lambda _: None, lambda: 0.0, 1.0),
+    )
 
 
 def entry(layout: str, name: str) -> str:
@@ -164,6 +169,47 @@ def test_a_new_mailbox_has_nothing_of_an_old_control_directory(tmp_path: Path, l
     old_leftovers(tmp_path, layout)
     assert look(account_of(tmp_path, layout), "N") == look(account, "N")
     assert len(look(account_of(tmp_path, layout), "A")[2]) == 1
+
+
+@LAYOUTS
+@pytest.mark.parametrize("first", ["rename", pytest.param("create", marks=pytest.mark.slow)])
+def test_a_mailbox_made_in_the_midst_of_a_rename_gets_nothing_of_the_other(
+    tmp_path: Path, layout: str, first: str
+) -> None:
+    """Whichever of the two a process stops in, and whenever: the other one waits, or is refused."""
+
+    def do(what: str, account: MaildirAccount) -> bool:
+        try:
+            account.create("N") if what == "create" else account.rename("A", "N")
+        except StorageError as error:
+            assert error.reason in (Reason.EXISTS, Reason.IN_USE)
+            return False
+        return True
+
+    at = count = done = 0
+    second = "create" if first == "rename" else "rename"
+
+    def call(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        nonlocal count, done
+        if name in CHANGES or name == "listdir":
+            count += 1
+            if count == at:
+                done += do(second, account_of(place, layout))
+        return unsynced(name, function, *args)
+
+    while count >= at:
+        at, count, done = at + 1, 0, 0
+        place = tmp_path / str(at)
+        place.mkdir()
+        fill(place, layout)
+        account = account_of(place, layout, call)
+        done += do(first, account)
+        assert done == 1, at
+        names = [folder.name for folder in account_of(place, layout).folders() if folder.selectable]
+        looks = [look(account_of(place, layout), name) for name in names]
+        assert len({one[0] for one in looks}) == len({one[1] for one in looks}) == len(names) == 3 + ("A" in names)
+        assert sum(len(one[2]) for one in looks) == 2
+    assert at > 5
 
 
 @LAYOUTS
