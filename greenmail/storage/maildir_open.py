@@ -150,8 +150,8 @@ def _build(box: Box) -> None:
     """Without an index: under the locks, from what the Maildir and the uidlist say."""
     try:
         with box.locked():
-            # Nobody else has this object yet: all of it may be done in the pool.
-            box.offload(box.is_large, _number_all, box)
+            # Nobody else has this object yet: all of it may be done in the pool, and it syncs, however small it is.
+            box.context.runtime.blocking(_number_all, box)
     except StorageError as error:
         if error.reason not in _READ_ONLY:
             raise
