@@ -334,12 +334,17 @@ def pop3_rows(sizes: Sizes) -> list[Row]:
         return Run(more=user.encode())
 
     listing = pop3(b"bench", [b"UIDL", b"LIST"])
+
+    def warm(site: Site) -> Run:
+        if "pop3 known" not in site.notes:
+            site.notes["pop3 known"] = b"done"
+            listing(site, Run())
+        return Run()
+
     return [
         Row("W17", f"{sizes.messages} login, UIDL, LIST, first", stranger, listing),
-        Row("W17", f"{sizes.messages} login, UIDL, LIST, second", clean, listing, 0.5),
-        Row(
-            "W17", f"RETR {sizes.some}", clean, pop3(b"bench", [b"RETR %d" % n for n in range(1, sizes.some + 1)]), 0.8
-        ),
+        Row("W17", f"{sizes.messages} login, UIDL, LIST, second", warm, listing, 0.5),
+        Row("W17", f"RETR {sizes.some}", warm, pop3(b"bench", [b"RETR %d" % n for n in range(1, sizes.some + 1)]), 0.8),
     ]
 
 
