@@ -12,6 +12,9 @@ An entry that was asked for by its name and has no value is answered with NIL. A
 agree on where options stand, and on several entries without parentheses: all is taken. There is no ENABLE METADATA,
 so no METADATA comes unasked, RFC 5464 4.1; nor does the one that RFC 6154 5.4 shows, when a special use moves.
 
+A private annotation on another user's mailbox is in the user's own account, and raises no mod-sequence in that mailbox
+(RFC 7162 3.2): nobody else could see what changed, and its owner's index is not for readers to write.
+
 What RFC 5464 4.1 recommends and is not done: annotations on names that are no mailboxes (\\Noselect), which have no
 directory to keep them in.
 """
