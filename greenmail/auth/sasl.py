@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from greenmail.auth import digests, scram
 from greenmail.auth.api import Proof, Secret
+from greenmail.auth.saslprep import utf8_text
 from greenmail.errors import BadSyntax
 
 
@@ -95,17 +96,6 @@ def initial(argument: bytes | None) -> bytes | None:
     return response(argument)
 
 
-def _text(octets: bytes, what: str) -> str:
-    """UTF-8 without NUL, RFC 4616 2."""
-    try:
-        found = octets.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadSyntax(f"{what} is not UTF-8") from None
-    if "\0" in found:
-        raise BadSyntax(f"{what} has a NUL in it")
-    return found
-
-
 def converse(exchange: Exchange, write: Callable[[bytes], None], read_line: Callable[[], bytes]) -> Credentials:
     """Challenges and responses, one a line, until there are credentials. RFC 9051 6.2.2, RFC 5034 4."""
     while exchange.credentials is None:
@@ -128,9 +118,9 @@ def plain(means: scram.Means) -> Steps:
     parts = message.split(b"\0")
     if len(parts) != 3 or not parts[1]:
         raise BadSyntax("PLAIN wants an authorization identity, a user name and a password, with NUL between them")
-    _text(parts[2], "the password")
+    utf8_text(parts[2], "the password")
     return Credentials(
-        _text(parts[1], "the user name"), Secret(parts[2]), _text(parts[0], "the authorization identity")
+        utf8_text(parts[1], "the user name"), Secret(parts[2]), utf8_text(parts[0], "the authorization identity")
     )
 
 
@@ -140,7 +130,7 @@ def login(means: scram.Means) -> Steps:
     password = yield b"Password:"
     if not name or b"\0" in password:
         raise BadSyntax("LOGIN wants a user name and a password without NUL")
-    return Credentials(_text(name, "the user name"), Secret(password))
+    return Credentials(utf8_text(name, "the user name"), Secret(password))
 
 
 def _scram(mechanism: str) -> Mechanism:

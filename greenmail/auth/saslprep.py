@@ -6,6 +6,8 @@ The tables are those of RFC 3454 (Unicode 3.2), which Python's `stringprep` has.
 import stringprep
 import unicodedata
 
+from greenmail.errors import BadSyntax
+
 # RFC 4013 2.3; unassigned code points too, since what is prepared here is stored: RFC 4013 2.5.
 _PROHIBITED = (
     stringprep.in_table_a1,
@@ -48,3 +50,14 @@ def password(octets: bytes) -> bytes:
     except UnicodeDecodeError:
         return octets
     return found.encode("utf-8") if found else octets
+
+
+def utf8_text(octets: bytes, what: str) -> str:
+    """UTF-8 without NUL, RFC 4616 2, as `what` a client sent must be. Nothing is prepared. Raises BadSyntax."""
+    try:
+        found = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSyntax(f"{what} is not UTF-8") from None
+    if "\0" in found:
+        raise BadSyntax(f"{what} has a NUL in it")
+    return found

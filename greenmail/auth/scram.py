@@ -24,6 +24,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from greenmail.auth.api import Clear, Keys, Proof
+from greenmail.auth.saslprep import utf8_text
 from greenmail.errors import BadSyntax
 
 HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
@@ -175,10 +176,4 @@ def _octets(text: str) -> bytes:
 
 
 def _text(octets: bytes) -> str:
-    try:
-        found = octets.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadSyntax("a message of SCRAM is UTF-8") from None
-    if "\0" in found:
-        raise BadSyntax("a message of SCRAM has no NUL in it")
-    return found
+    return utf8_text(octets, "a message of SCRAM")

@@ -8,6 +8,7 @@ from greenmail import metrics
 from greenmail.auth import digests, sasl
 from greenmail.auth.api import Secret, User
 from greenmail.auth.logins import Failed
+from greenmail.auth.saslprep import utf8_text
 from greenmail.errors import BadSyntax, Reason, Refused, StorageError
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
 from greenmail.pop3.session import AUTH, LOGIN_DELAY, SYS_TEMP, Session, leave
@@ -86,13 +87,7 @@ def _text(octets: bytes) -> str:
     SASLprep is not applied: passwords are compared with hashes of what was typed at another time into another program,
     and IMAP's LOGIN takes them as they are too.
     """
-    try:
-        text = octets.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadSyntax("this is not UTF-8") from None
-    if "\0" in text:
-        raise BadSyntax("a NUL cannot be a part of it")
-    return text
+    return utf8_text(octets, "this")
 
 
 def _require_privacy(session: Session) -> None:
