@@ -30,12 +30,14 @@ log = logging.getLogger(__name__)
 
 BATCH = 16  # messages that are open at once, and are one transaction
 _REMOVED = 100  # messages that are forgotten in one transaction
+_MOST_REMOVED = 5000  # ... and by one `begin`; the rest waits for the next one
 
 
 class State(Enum):
     """How a piece of work ended."""
 
     GOOD = "there may be more to do"
+    MORE = "other mailboxes wait: it goes on when they had their turn"
     BUSY = "another process fills this index: come again"
     LOST = "the index was removed, or is damaged, and was removed: begin again"
     FAILED = "it cannot be done now: a full disk, no permission; a line in the log says why"
@@ -79,7 +81,7 @@ class Fill:
 
     def _forget(self, database: Database, number: int, gone: Sequence[int]) -> None:
         """What was expunged."""
-        for start in range(0, len(gone), _REMOVED):
+        for start in range(0, min(len(gone), _MOST_REMOVED), _REMOVED):
             database.check()
             with database.writing():
                 database.remove(number, gone[start : start + _REMOVED])
@@ -99,9 +101,11 @@ class Fill:
                 if number != self._number and (one.inode not in there or _same(one, self.key))
             ]
         for number in superseded:
-            self._forget(database, number, database.covered(number))
-            with database.writing():
-                database.leave(number)
+            covered = database.covered(number)
+            self._forget(database, number, covered)
+            if len(covered) <= _MOST_REMOVED:
+                with database.writing():
+                    database.leave(number)
 
     def add(self, batch: Sequence[tuple[int, Content]]) -> State:
         """Add messages that are open, ascending; one that cannot be read is left, and looked at by each search."""

@@ -27,6 +27,8 @@ _SHORTEST_REST = 0.005
 _RETRY = 2.0  # seconds until an index that another process fills is looked at again
 _TRIES = 30
 _PATIENCE = 60.0  # seconds in which a mailbox that could not be filled is not tried again
+_TURN = 1024  # messages that are added to one mailbox while others wait
+_MOST_WAITING = 200  # mailboxes, which are kept open; the next SELECT or SEARCH of any other asks again
 _REMEMBERED = 10_000  # mailboxes that need not be looked at again
 
 _Name = tuple[bytes, int, int]  # directory of the index, inode and UIDVALIDITY of the mailbox
@@ -72,7 +74,9 @@ class FullTextService:
     def fill(self, mailbox: Mailbox, is_incomplete: bool = False) -> None:
         """Have what the index lacks filled in, later, if that may be anything."""
         key = indexed(mailbox)
-        if key is None or _name(key) in self._queue or not self._is_wanted(key, mailbox, is_incomplete):
+        if key is None or _name(key) in self._queue or len(self._queue) >= _MOST_WAITING:
+            return
+        if not self._is_wanted(key, mailbox, is_incomplete):
             return
         mine = again(mailbox)
         if mine is None:
@@ -96,9 +100,11 @@ class FullTextService:
             tries = 0
             while self._queue:
                 name, mailbox = next(iter(self._queue.items()))
-                state = self._fill(mailbox)
+                state = self._filled_or_left(name, mailbox)
                 tries = tries + 1 if state in (State.BUSY, State.LOST) else 0
-                if state is State.BUSY and tries < _TRIES:
+                if state is State.MORE:
+                    self._queue[name] = self._queue.pop(name)
+                elif state is State.BUSY and tries < _TRIES:
                     self._queue[name] = self._queue.pop(name)  # the others first
                     self._means.runtime.sleep(_RETRY)
                 elif state is not State.LOST or tries >= _TRIES:
@@ -108,6 +114,17 @@ class FullTextService:
             self._is_working = False
             self._current = 0
             self._show()
+
+    def _filled_or_left(self, name: _Name, mailbox: Mailbox) -> State:
+        """A mailbox over which this green thread dies is not tried again by the next one."""
+        has_ended = False
+        try:
+            state = self._fill(mailbox)
+            has_ended = True
+            return state
+        finally:
+            if not has_ended:
+                self._queue.pop(name).close()
 
     def _fill(self, mailbox: Mailbox) -> State:
         key = indexed(mailbox)
@@ -121,6 +138,9 @@ class FullTextService:
             state = self._begin(fill, mailbox)
             for start in range(0, len(fill.lacking), BATCH):
                 if state is not State.GOOD:
+                    break
+                if start >= _TURN and len(self._queue) > 1:
+                    state = State.MORE
                     break
                 self._current = len(fill.lacking) - start
                 self._show(directory, fill.octets)

@@ -405,3 +405,36 @@ def test_a_message_that_is_too_long_is_always_opened(site: Site, monkeypatch: py
     remove(site.account, "INBOX", [long])
     site.fill()
     assert site.find("silence") == set()
+
+
+def test_a_large_mailbox_lets_others_have_their_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenmail.fulltext.service._TURN", 16)
+    site.account.create("Other")
+    site.put(*(f"number{number}" for number in range(40)))
+    [uid] = site.put("voice", name="Other")
+    large, other = site.account.open("INBOX"), site.account.open("Other")
+    site.service.fill(large)
+    site.service.fill(other)
+    for mailbox in (large, other):
+        mailbox.close()
+    while site.waiting:
+        site.waiting.pop()()
+    assert site.works == ["begin", "add", "end", "begin", "add", "end", "begin", "add", "add", "end"]
+    assert site.find("voice", "Other") == {uid}
+    assert site.find("number39") == {40}
+
+
+def test_few_mailboxes_are_kept_open_for_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("greenmail.fulltext.service._MOST_WAITING", 1)
+    site.account.create("Other")
+    site.put("voice")
+    [uid] = site.put("voice", name="Other")
+    inbox, other = site.account.open("INBOX"), site.account.open("Other")
+    site.service.fill(inbox)
+    site.service.fill(other)
+    site.waiting.pop()()
+    assert site.find("voice", "Other") is None
+    site.fill("Other")
+    assert site.find("voice", "Other") == {uid}
+    inbox.close()
+    other.close()
