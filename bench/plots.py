@@ -74,8 +74,7 @@ def _curves(results: dict[str, Any]) -> list[Path]:
                 count, value = points[-1]
                 axes.annotate(_short(value), (count, value), textcoords="offset points", xytext=(-4, 6), ha="right",
                               color=COLOURS[who], fontsize=8)  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _scale(axes, [int(count) for count in by_size])
         axes.margins(x=0.12, y=0.22)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("messages in the mailbox")
@@ -83,9 +82,22 @@ def _curves(results: dict[str, Any]) -> list[Path]:
     for axes in list(grid.flat)[len(data) :]:
         axes.set_visible(False)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower right", ncols=2, frameon=False)
+    figure.legend(handles, labels, loc="lower right", ncols=2, frameon=False, fontsize=12)
     figure.suptitle(f"Cost of one command as the mailbox grows (lower is better)\n{_foot(results)}", fontsize=11)
     return _save(figure, "curves")
+
+
+def _scale(axes: Any, places: list[int]) -> None:
+    """Log-log, with plain numbers: `places` below, and 1, 2, 5 of each decade at the side."""
+    from matplotlib import ticker
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(places, [f"{count:,}" for count in places])
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=20))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(ticker.NullLocator())
 
 
 def _short(milliseconds: float) -> str:
@@ -141,8 +153,7 @@ def _memory(results: dict[str, Any]) -> list[Path]:
             axes.annotate(
                 f"{size:.0f}", (count, size), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8
             )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    _scale(axes, sorted({count for sizes in data.values() for count in sizes}))
     axes.margins(x=0.1, y=0.15)
     axes.set_xlabel("idle connections, a mailbox of 1,000 messages selected")
     axes.set_ylabel("KiB of memory (PSS) a connection")
