@@ -16,6 +16,7 @@ What was not synced at all is thus missing in one state, and there in another. N
 about having written, and file systems that were mounted without barriers.
 """
 
+import contextlib
 import itertools
 import os
 import sys
@@ -176,10 +177,9 @@ class Recorder:
         return result
 
     def _before(self, name: str, args: tuple[Any, ...]) -> Any:
-        if name == "rename" and self._inside(args[0]):
-            return self._find(args[0])
-        if name == "link":
-            return self._find(args[0])
+        if name == "link" or (name == "rename" and self._inside(args[0])):
+            with contextlib.suppress(KeyError):  # a directory above it is not there: the call will say so
+                return self._find(args[0])
         return None
 
     def _on_open(self, descriptor: int, _: Any, path: bytes, flags: int, mode: int) -> None:
