@@ -15,6 +15,7 @@ from greenmail import metrics
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
 from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
+from greenmail.imap.ext.filters import expanded
 from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.message_set import message_ranges, selected
 from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
@@ -79,7 +80,8 @@ class Search:
         self.session = session
         self.view = selected(session)
         self.mailbox = self.view.mailbox
-        self.key = key
+        key, charset = expanded(session, key, charset)
+        self.key, self.charset = key, charset  # with what filters stand for: RFC 5466 3.1
         leaves = list(walk(key))
         self.header_needles = [
             Needle(leaf, _needle(leaf.text, charset) if isinstance(leaf, HeaderKey) else "")

@@ -140,6 +140,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
         b"METADATA": rb" (?:LONGENTRIES [0-9]+|MAXSIZE [0-9]+|TOOMANY|NOPRIVATE)",
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
+        b"UNDEFINED-FILTER": b" " + ATOM,
         b"NOUPDATE": rb' "' + TAG + rb'"',
         b"BADCHARSET": rb"(?: \(" + ATOM + rb"(?: " + ATOM + rb")*\))?",
     }.get(name, rb"")

@@ -66,6 +66,7 @@ keys = one_of(
     "RETURN (MIN MAX SAVE) ALL",
     "RETURN (COUNT) NOT SEEN",
     "RETURN (PARTIAL -1:-2 SAVE) ALL",
+    "FILTER mine",
     "RETURN (UPDATE CONTEXT COUNT) UNSEEN",
     "RETURN (UPDATE (UID FLAGS)) 1:2",
     "$",

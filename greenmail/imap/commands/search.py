@@ -22,6 +22,7 @@ from greenmail.imap.esearch import (
     search_response,
     search_return_opts,
 )
+from greenmail.imap.ext.filters import check_charset_of_filters
 from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
 from greenmail.imap.fetch_att import Rows
 from greenmail.imap.flag_search import flags_alone, marked, marks
@@ -61,6 +62,7 @@ def parse_program(cur: Cursor, uid: bool, returns: Returns | None) -> SearchRequ
         name = charset(cur)
         cur.space()
     key = search_keys(cur, registry.SEARCH_KEYS)
+    check_charset_of_filters(name, walk(key))
     check_relevancy(returns is not None and RELEVANCY in returns, key)
     return SearchRequest(uid, returns, name, key)
 
@@ -93,11 +95,12 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
         found = numbers if request.uid or not wants_uids else marked(session, uids, of_flags)
         modseqs = None
     else:
-        modseqs = modseqs_of(session, request.key, found)
+        modseqs = modseqs_of(session, search.key if search is not None else request.key, found)
         numbers = known_as(session, found, request.uid)
     scores = relevancy(session, search, request.returns, found) if search is not None else None
     answer(session, request.returns, Found(request.uid, numbers, modseqs, scores), b"" if session.rev2 else b"SEARCH")
-    end_options(session, request.returns, Searched(request.uid, request.key, request.charset, found, modseq, largest))
+    key, name = (search.key, search.charset) if search is not None else (request.key, request.charset)
+    end_options(session, request.returns, Searched(request.uid, key, name, found, modseq, largest))
     if saves:
         session.saved = picked(session, found, saved_places(len(found), request.returns or {}))
     return Ok("SEARCH completed")
@@ -137,7 +140,9 @@ def search_criteria(cur: Cursor) -> tuple[str, Key]:
 
     name = charset(cur)
     cur.space()
-    return name, search_keys(cur, registry.SEARCH_KEYS)
+    key = search_keys(cur, registry.SEARCH_KEYS)
+    check_charset_of_filters(name, walk(key))
+    return name, key
 
 
 def check_relevancy(is_asked: bool, key: Key) -> None:

@@ -28,6 +28,7 @@ from greenmail.imap.command import SELECTED, Capability, Command, Feature, alway
 from greenmail.imap.commands.fetch import MACROS
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.esearch import RELEVANCY, ReturnOpt, Searched
+from greenmail.imap.ext.filters import expanded
 from greenmail.imap.ext.sort import places_of
 from greenmail.imap.ext.unasked import begin_items, fetch_unasked
 from greenmail.imap.fetch_att import Item, fetch_atts
@@ -59,8 +60,8 @@ class Context:
         self.items = items  # that are told of messages that come and match, RFC 5465 7
         self.members: array[int] = array("I", sorted(searched.uids))
         self._order: array[int] | None = array("I", searched.uids) if searched.criteria else None
-        self._criteria, self._charset = searched.criteria, searched.charset
-        self._key = pinned(session, searched.key)
+        key, self._charset = expanded(session, searched.key, searched.charset)
+        self._criteria, self._key = searched.criteria, pinned(session, key)
         leaves = list(walk(self._key))
         self._has_last = any(
             isinstance(leaf, SetKey) and any(None in pair for pair in leaf.seqs.ranges) for leaf in leaves

@@ -28,6 +28,7 @@ from greenmail.imap import grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.mailboxes import USES
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext.filters import check_values
 from greenmail.imap.response import CANNOT, LIMIT, NOPERM, USEATTR, Ok
 from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
@@ -221,6 +222,8 @@ def run_setmetadata(session: Session, argument: SetMetadata) -> Ok:
     """RFC 5464 4.3: all entries are set, or none."""
     name, values, limits = argument.name, argument.values, session.limits
     _check(session, values)
+    if not name:
+        check_values(session, values)  # RFC 5466 3.2
     if not name and any(key.startswith("/shared/") for key in values):
         raise Refused("annotations of the server that all see are set by the administrator", NOPERM)
     if name and SPECIAL_USE in values:

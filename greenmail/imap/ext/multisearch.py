@@ -18,6 +18,8 @@ from greenmail.imap import grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, always
 from greenmail.imap.commands.search import (
     SearchRequest,
+    begin_options,
+    end_options,
     modseqs_of,
     parse_program,
     parse_returns,
@@ -26,7 +28,7 @@ from greenmail.imap.commands.search import (
     write_line,
 )
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.esearch import Found, Returns, esearch_response, saved_places
+from greenmail.imap.esearch import Found, Returns, Searched, esearch_response, saved_places
 from greenmail.imap.ext.notify_names import spaces_of
 from greenmail.imap.ext.notify_request import one_or_more_mailbox
 from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
@@ -108,6 +110,10 @@ def run_esearch(session: Session, request: EsearchRequest) -> Completion:
     search = request.search
     if any(source.mailboxes == SELECTED for source in request.sources) and session.view is None:
         raise BadSyntax("no mailbox is selected")  # RFC 7377 2.2
+    if any(option.end is not None for option, _ in (search.returns or {}).values()):
+        if session.view is None:
+            raise BadSyntax("updates are told of the selected mailbox, and none is selected")  # RFC 7377 2.2
+        begin_options(session, search.returns)
     if search.charset and UTF8_ACCEPT in session.enabled:
         raise BadSyntax("everything is in UTF-8 here: no CHARSET")  # RFC 9755 3
     with saving(session, search.returns) as saves:
@@ -164,7 +170,10 @@ def _in_group(session: Session, source: Source) -> Iterator[str]:
 def _search(session: Session, search: SearchRequest, name: str, is_named: bool) -> list[int]:
     """Search one mailbox and write its line; the UIDs found."""
     if session.view is not None and session.view.name == name:
-        return _searched(session, search)
+        modseq, largest = session.view.mailbox.modseq, session.view.largest_uid
+        found = _searched(session, search)
+        end_options(session, search.returns, Searched(True, search.key, search.charset, found, modseq, largest))
+        return found
     try:
         mailbox, name, _ = rights.open_mailbox(session, name, "r" if is_named else "lr")
     except StorageError:  # RFC 7377 2.2: ignored, whatever the reason
@@ -203,7 +212,7 @@ def _searched(session: Session, search: SearchRequest) -> list[int]:
         return found
     where = serialize.mailbox(view.name, session.utf8), view.mailbox.uidvalidity
     scores = relevancy(session, run, search.returns, found)
-    result = Found(True, found, modseqs_of(session, search.key, found), scores)
+    result = Found(True, found, modseqs_of(session, run.key, found), scores)
     order = registry.SEARCH_RETURN_OPTS
     line = session.blocking(
         esearch_response, session.tag, result, returns, order, b" MAILBOX %b UIDVALIDITY %d" % where

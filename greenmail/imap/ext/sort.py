@@ -106,7 +106,7 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
         uids = search.run()
         order = _order(session, uids, request.criteria, search)
     numbers = known_as(session, uids, request.uid)
-    modseqs = modseqs_of(session, request.key, uids)
+    modseqs = modseqs_of(session, search.key, uids)
     scores = relevancy(session, search, request.returns, picked(session, uids, order))
     found = Found(request.uid, picked(session, numbers, order), modseqs and picked(session, modseqs, order), scores)
     answer(session, request.returns, found, b"SORT")
@@ -114,7 +114,7 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
     end_options(
         session,
         request.returns,
-        Searched(request.uid, request.key, request.charset, sorted_uids, modseq, largest, request.criteria),
+        Searched(request.uid, search.key, search.charset, sorted_uids, modseq, largest, request.criteria),
     )
     if saves:
         places = saved_places(len(order), request.returns or {})
