@@ -7,7 +7,8 @@ and then all such keys of the command are answered by the one reading.
 A message that somebody else has expunged matches nothing, not even NOT: nobody could do anything with it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -17,6 +18,7 @@ from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
 from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
 from greenmail.imap.ext.filters import expanded
 from greenmail.imap.fuzzy_search import Fuzzy
+from greenmail.imap.header_column import ENCODED, LEAST, OPEN, Column, asked, column
 from greenmail.imap.message_set import message_ranges, selected
 from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
 from greenmail.imap.search_key import (
@@ -53,6 +55,8 @@ _DATE = b"date"
 
 HeaderProbe = HeaderKey | SentKey
 Hits = frozenset[Key]  # which keys of a kind a message matches
+
+_NOTHING: Hits = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +156,14 @@ class Search:
                 return self._in_blocks(uids, lambda block: self._by_rows(key, block))
             case HeaderKey() | SentKey():
                 self._probe_headers(uids)
-                return [uid for uid in uids if key in self.header_hits.get(uid, ())]
+                return _matching(key, uids, self.header_hits)
             case FuzzyKey(HeaderKey() | TextKey() as inner):
                 return self.fuzzy.find(inner, self.texts[inner], uids)
             case FuzzyKey(inner):
                 return self._evaluate(inner, uids)
             case TextKey():
                 self._probe_texts(self.sieve.left(key, uids))
-                return [uid for uid in uids if key in self.text_hits.get(uid, ())]
+                return _matching(key, uids, self.text_hits)
 
     def _any(self, keys: Sequence[Key], uids: list[int]) -> list[int]:
         """OR: each key is asked only of what the cheaper ones have not found."""
@@ -215,12 +219,51 @@ class Search:
 
     def _from_records(self, block: list[int]) -> list[int]:
         """Answer from HEADERS records; the messages whose record is too long to be kept are left."""
+        texts = [None if isinstance(needle.key, SentKey) else asked(needle.text) for needle in self.header_needles]
+        known = self._column(block) if None not in texts and len(block) >= LEAST else None
+        if known is not None:
+            return self._from_column(block, known, [text or b"" for text in texts])
         records = ready(self.session, self.mailbox, block, _HEADERS, lambda error: None)[CacheKind.HEADERS]
         left = [uid for uid, record in zip(block, records, strict=True) if record == TOO_LONG]
         there = [pair for pair in zip(block, records, strict=True) if pair[1] is not None and pair[1] != TOO_LONG]
         hits = match_records([record or b"" for _, record in there], self.header_needles)
         self.header_hits.update(zip((uid for uid, _ in there), hits, strict=True))
         return left
+
+    def _column(self, block: list[int]) -> Column | None:
+        """The records of these messages, kept from an earlier SEARCH or put together; None if some cannot be had."""
+        answers = self.mailbox.answers
+        shelf = answers.shelf(_HEADERS) if answers is not None else None
+        made_of = (array("I", block).tobytes(),)
+        octets = shelf.find(block[0], made_of, ()) if shelf is not None else None
+        if octets is None:
+            records = ready(self.session, self.mailbox, block, _HEADERS, lambda error: None)[CacheKind.HEADERS]
+            there = [record for record in records if record is not None]
+            if len(there) < len(block):
+                return None
+            octets = column(there)
+            if shelf is not None:
+                shelf.keep(block[0], made_of, (), octets)
+        return Column(octets)
+
+    def _from_column(self, block: list[int], known: Column, texts: Sequence[bytes]) -> list[int]:
+        """As `_from_records`; `texts` is what is asked for by each needle."""
+        found: dict[int, list[Key]] = {}
+        for needle, text in zip(self.header_needles, texts, strict=True):
+            for place in known.having(_field(needle.key), text) if text else ():
+                found.setdefault(place, []).append(needle.key)
+        self.header_hits.update(dict.fromkeys(block, _NOTHING))
+        self.header_hits.update((block[place], frozenset(keys)) for place, keys in found.items())
+        left = [uid for uid, kind in zip(block, known.kinds, strict=True) if kind == OPEN]
+        encoded = [uid for uid, kind in zip(block, known.kinds, strict=True) if kind == ENCODED]
+        for uid, record in zip(encoded, self.mailbox.cached_many(encoded, CacheKind.HEADERS), strict=True):
+            if record is None:
+                left.append(uid)
+            else:
+                self.header_hits[uid] = match_header(header_of(record), self.header_needles)
+        for uid in left:
+            del self.header_hits[uid]
+        return sorted(left)
 
     def _probe_texts(self, uids: list[int]) -> None:
         """Answer every BODY and TEXT key of the command for `uids`, reading each message once."""
@@ -238,6 +281,11 @@ class Search:
         for (uid, _), found in zip(batch, made, strict=True):
             if found is not None:
                 hits[uid] = found
+
+
+def _matching(key: Key, uids: Sequence[int], hits: Mapping[int, Hits]) -> list[int]:
+    """Those of `uids` that match `key`; most have matched nothing."""
+    return [uid for uid in uids if (found := hits.get(uid)) and key in found]
 
 
 def walk(key: Key) -> Iterator[Key]:
@@ -267,7 +315,6 @@ def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterat
     if len(wanted) < len(octets):
         yield from (match_header(header_of(record), needles) for record in records)
         return
-    nothing: Hits = frozenset()
     for record in records:
         low = record.lower()
         if b"\r\n " in low or b"\r\n\t" in low:
@@ -277,7 +324,7 @@ def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterat
                 break
         else:
             if b"=?" not in low and low.isascii():
-                yield nothing
+                yield _NOTHING
                 continue
         yield match_header(header_of(record), needles)
 

@@ -100,8 +100,7 @@ class Shelf:
 
     def _means_the_same(self, sets: FlagSets) -> bool:
         """New sets are added behind the others; all else means that numbers may mean something else."""
-        known = self._sets
-        return sets == known or sets[: len(known)] == known
+        return list(sets[: len(self._sets)]) == self._sets
 
     def forget(self) -> None:
         """Forget them all."""
