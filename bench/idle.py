@@ -340,6 +340,9 @@ def main() -> int:
     parser.add_argument("--quiet", type=int, default=30, help="seconds over which idle CPU is measured")
     parser.add_argument("--processes", type=int, default=2, help="client processes")
     parser.add_argument("--directory", default="", help="where the mail is made; it is removed afterwards")
+    parser.add_argument(
+        "--keep", default="", help="use the mail of an earlier run in this directory, or make it to stay"
+    )
     parser.add_argument("--settings", default="{}", help="settings of the server, as JSON")
     options = parser.parse_args()
     options.users = options.users or options.connections
@@ -347,7 +350,10 @@ def main() -> int:
     where = Path(tempfile.mkdtemp(prefix="greenmail-idle-", dir=options.directory or None))
     try:
         began = time.monotonic()
-        make_users(where / "mail", options.users, options.messages)
+        if options.keep:
+            (where / "mail").symlink_to(Path(options.keep).absolute())
+        if not options.keep or not Path(options.keep).exists():
+            make_users((where / "mail").resolve(), options.users, options.messages)
         print(f"made {options.users} users in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         with running(options, where) as run:
             print(json.dumps(report(options, run), indent=1))

@@ -252,7 +252,8 @@ def _read_uidlist(box: Box, scan: Scan) -> None:
     if uidlist.must_rewrite and not box.read_only:
         _rewrite(box)
     if box.uids_are_suspect:
-        box.offload(box.is_large, _find_strays, box, scan)
+        if not box.is_settled or index.times[4:7] != uidlist.print():  # else it is the one that the index agreed with
+            box.offload(box.is_large, _find_strays, box, scan)
         box.uids_are_suspect = False
     if uidlist.next_uid > index.uidnext:
         change = Change()
