@@ -7,9 +7,11 @@ and go on with the new files. What is lost by `resync` is the history of changes
 CONDSTORE or QRESYNC fetch the flags once more.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from greenmail.doctor.account import layout_of, places
 from greenmail.doctor.audit import Run, owner_of
@@ -21,6 +23,7 @@ from greenmail.fulltext.command import fill_account
 from greenmail.runtime import direct
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.filesystem import refusing
+from greenmail.storage.folder_names import Layout
 from greenmail.storage.locks import MailboxLock
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_index import Change
@@ -36,29 +39,60 @@ Progress = Callable[[str, int], None]
 
 def rebuild(run: Run, target: Target, anew: bool, progress: Progress) -> tuple[int, int, list[Failure]]:
     """Mailboxes and messages that were indexed, and what could not be. `anew`: as `resync`."""
+
+    def work(serving: Serving, place: Place) -> int:
+        if anew:
+            with refusing("the index cannot be removed"):
+                _drop(run, target, place)
+        return _index(serving.account, place, progress)
+
+    return on_each_mailbox(run, target, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """An account as the server opens it."""
+
+    account: MaildirAccount
+    layout: Layout
+    places: list[Place]
+
+
+@contextlib.contextmanager
+def serving(run: Run, target: Target) -> Iterator[Serving]:
+    """Raises StorageError or OSError if the account cannot be opened, or should not."""
+    layout, is_mixed = layout_of(run.files, target.settings)
+    if is_mixed:
+        raise StorageError(Reason.CANNOT, "mailbox names are in two encodings: see greenmail doctor")
     store = MaildirStore(direct(), files=run.files)
+    account = store.open_account(target.name, target.settings)
+    try:
+        yield Serving(account, layout, places(run.files, layout, target.settings))
+    finally:
+        account.close()
+        store.mailboxes.close()
+
+
+def on_each_mailbox(
+    run: Run,
+    target: Target,
+    work: Callable[[Serving, Place], int],
+    first: Callable[[Serving], None] = lambda serving: None,
+) -> tuple[int, int, list[Failure]]:
+    """Do `first`, then `work`, which gives a number of messages; mailboxes and messages in all, and what went wrong."""
     failures: list[Failure] = []
-    path = os.fsencode(target.settings.mail_path)
     mailboxes = messages = 0
     try:
-        layout, is_mixed = layout_of(run.files, target.settings)
-        if is_mixed:
-            raise StorageError(Reason.CANNOT, "mailbox names are in two encodings: see greenmail doctor")
-        account = store.open_account(target.name, target.settings)
-        found = places(run.files, layout, target.settings)
+        with serving(run, target) as opened:
+            first(opened)
+            for place in opened.places:
+                try:
+                    messages += work(opened, place)
+                    mailboxes += 1
+                except (StorageError, OSError) as error:
+                    failures.append(Failure(place.name, place.directory, reason(error)))
     except (StorageError, OSError) as error:
-        return 0, 0, [Failure("", path, reason(error))]
-    for place in found:
-        try:
-            if anew:
-                with refusing("the index cannot be removed"):
-                    _drop(run, target, place)
-            messages += _index(account, place, progress)
-            mailboxes += 1
-        except (StorageError, OSError) as error:
-            failures.append(Failure(place.name, place.directory, reason(error)))
-    account.close()
-    store.mailboxes.close()
+        failures.append(Failure("", os.fsencode(target.settings.mail_path), reason(error)))
     return mailboxes, messages, failures
 
 
@@ -67,14 +101,11 @@ def index_texts(run: Run, target: Target, progress: Progress) -> tuple[int, int,
     path = os.fsencode(target.settings.mail_path)
     if not target.settings.full_text_search:
         return 0, 0, [Failure("", path, "full-text-search is off for this account")]
-    store = MaildirStore(direct(), files=run.files)
     try:
-        account = store.open_account(target.name, target.settings)
-        mailboxes, messages, failures = fill_account(account, progress)
+        with serving(run, target) as opened:
+            mailboxes, messages, failures = fill_account(opened.account, progress)
     except (StorageError, OSError) as error:
         return 0, 0, [Failure("", path, reason(error))]
-    account.close()
-    store.mailboxes.close()
     return mailboxes, messages, [Failure(name, path, text) for name, text in failures]
 
 

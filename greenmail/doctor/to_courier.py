@@ -7,17 +7,14 @@ a time under its locks, and the subscriptions. Run it when GreenMail has stopped
 The databases are as old as our UID lists, so GreenMail goes on with its own until Courier has written a newer one.
 """
 
-import os
 import re
 from collections.abc import Sequence
 
-from greenmail.doctor.account import layout_of, places
 from greenmail.doctor.audit import Run
 from greenmail.doctor.repair import Failure
-from greenmail.doctor.resync import Progress, reason
+from greenmail.doctor.resync import Progress, Serving, on_each_mailbox
+from greenmail.doctor.survey import Place
 from greenmail.doctor.target import Target
-from greenmail.errors import Reason, StorageError
-from greenmail.runtime import direct
 from greenmail.storage import mutf7
 from greenmail.storage.courier import (
     format_database,
@@ -31,42 +28,28 @@ from greenmail.storage.folder_names import INBOX, Encoding, Layout
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_name import base_name
-from greenmail.storage.maildir_store import MaildirStore
 
 _UIDL = re.compile(rb"UID(\d{1,18})-(\d{1,18})")
 
 
 def hand_back(run: Run, target: Target, progress: Progress) -> tuple[int, int, list[Failure]]:
     """Mailboxes and messages that Courier's files tell of now, and what could not be written."""
-    store = MaildirStore(direct(), files=run.files)
-    failures: list[Failure] = []
-    mailboxes = messages = 0
-    path = os.fsencode(target.settings.mail_path)
-    try:
-        layout, is_mixed = layout_of(run.files, target.settings)
-        if is_mixed:
-            raise StorageError(Reason.CANNOT, "mailbox names are in two encodings: see greenmail doctor")
-        account = store.open_account(target.name, target.settings)
-        found = places(run.files, layout, target.settings)
+
+    def subscriptions(serving: Serving) -> None:
         with refusing("the subscriptions cannot be written"):
-            _write_subscriptions(run.files, layout, account.subscriptions())
-    except (StorageError, OSError) as error:
-        return 0, 0, [Failure("", path, reason(error))]
-    for place in found:
+            _write_subscriptions(run.files, serving.layout, serving.account.subscriptions())
+
+    def work(serving: Serving, place: Place) -> int:
+        mailbox = serving.account.open(place.name)
+        assert isinstance(mailbox, MaildirMailbox), "an account of another store"
         try:
-            mailbox = account.open(place.name)
-            assert isinstance(mailbox, MaildirMailbox), "an account of another store"
-            try:
-                messages += _write_mailbox(mailbox, place.is_inbox)
-                progress(place.name, len(mailbox.table))
-            finally:
-                mailbox.close()
-            mailboxes += 1
-        except (StorageError, OSError) as error:
-            failures.append(Failure(place.name, place.directory, reason(error)))
-    account.close()
-    store.mailboxes.close()
-    return mailboxes, messages, failures
+            messages = _write_mailbox(mailbox, place.is_inbox)
+            progress(place.name, len(mailbox.table))
+            return messages
+        finally:
+            mailbox.close()
+
+    return on_each_mailbox(run, target, work, subscriptions)
 
 
 def _write_mailbox(mailbox: MaildirMailbox, is_inbox: bool) -> int:
