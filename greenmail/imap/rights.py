@@ -195,6 +195,12 @@ def quotas(session: Session, given: str) -> list[Quota]:
     return [account.quota(root) for root in account.quota_roots(given)]
 
 
+def share_quota(session: Session, one: str, other: str) -> bool:
+    """Whether two mailboxes count in the same quota root."""
+    account = account_of(session)
+    return not set(account.quota_roots(one)).isdisjoint(account.quota_roots(other))
+
+
 # Access control lists
 
 

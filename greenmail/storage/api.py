@@ -294,11 +294,14 @@ class Mailbox(Protocol):
     def store(self, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None) -> Stored:
         """Change flags, in batches; each batch is a change of its own."""
 
-    def expunge(self, uids: Sequence[int] | None) -> list[int]:
-        """Remove messages that are \\Deleted on disk now, of `uids` only if given; the UIDs removed, ascending."""
+    def expunge(self, uids: Sequence[int] | None, flagged: bool = True) -> list[int]:
+        """Remove messages that are \\Deleted on disk now, of `uids` only if given; the UIDs removed, ascending.
 
-    def upload(self) -> Upload:
-        """Begin a message."""
+        Without `flagged` they need not be \\Deleted: REPLACE, RFC 8508 3.4.
+        """
+
+    def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
+        """Begin a message. `freed`: octets and messages of the same quota root that go in exchange for it."""
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
         """Make `uploads` messages, all or none, in this order; their UIDs. RFC 3502."""

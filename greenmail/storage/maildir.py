@@ -285,11 +285,11 @@ class MaildirMailbox:
         finally:
             self._mirror()
 
-    def expunge(self, uids: Sequence[int] | None) -> list[int]:
-        """Remove what is \\Deleted on disk now."""
+    def expunge(self, uids: Sequence[int] | None, flagged: bool = True) -> list[int]:
+        """Remove what is \\Deleted on disk now, or all of `uids`."""
         self._writable()
         try:
-            return maildir_write.expunge(self.box, uids)
+            return maildir_write.expunge(self.box, uids, flagged)
         finally:
             self._mirror()
 
@@ -298,11 +298,11 @@ class MaildirMailbox:
         if self.box.read_only:
             raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
 
-    def upload(self) -> Upload:
+    def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
         """Begin a message."""
         self._writable()
-        self.box.admit(0, 1)
-        return MaildirUpload(self.box)
+        self.box.admit(0, 1 - freed[1])
+        return MaildirUpload(self.box, freed)
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
         """Make `uploads` messages."""

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class MaildirUpload:
     """A file in `tmp/`, written as it arrives."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, freed: tuple[int, int] = (0, 0)) -> None:
+        self.freed = freed  # octets and messages that go in exchange: see `api.Mailbox.upload`
         self.flags: Flags = frozenset()
         self.date: int | None = None
         self._files = box.files
@@ -157,7 +158,8 @@ def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
     box.check()
     for upload in uploads:
         upload.check()
-    box.admit(sum(upload.size for upload in uploads), len(uploads))
+    octets = sum(upload.size - upload.freed[0] for upload in uploads)
+    box.admit(octets, sum(1 - upload.freed[1] for upload in uploads))
     now = int(box.context.runtime.now())
     dated = [(upload, now if upload.date is None else upload.date) for upload in uploads]
     finished = box.context.runtime.blocking(finish_all, dated)

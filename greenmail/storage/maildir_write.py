@@ -256,11 +256,19 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
 
 # Expunge
 
+_ANY: Identity = (-1, -1)  # in the place of an identity: whatever file it is
+
 
 def unlink_deleted(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
     """Unlink each file whose name, found on disk, has the letter T; the others stay."""
     finder = Finder(files, directory)
     return [_unlink_one(files, directory, item, None, finder) for item in items]
+
+
+def unlink_any(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
+    """Unlink each file, by the name that it has now, whatever its letters are."""
+    finder = Finder(files, directory)
+    return [_unlink_one(files, directory, item, _ANY, finder) for item in items]
 
 
 def unlink_same(
@@ -276,8 +284,8 @@ def unlink_same(
 
 def _doomed(files: Files, path: bytes, name: bytes, identity: Identity | None) -> int:
     """Octets of the file at `path` if it is to go, else -1: it has the letter T, or is the one of this `identity`."""
-    if identity is None:
-        return disk_size(files, path) if _T in letters_of(name) else -1
+    if identity is None or identity == _ANY:
+        return disk_size(files, path) if identity == _ANY or _T in letters_of(name) else -1
     found = files.lstat(path)
     if (found.st_dev, found.st_ino) != identity:
         return -1
@@ -295,7 +303,7 @@ def _unlink_one(
     finder: Finder,
     is_remote: bool = False,
 ) -> Outcome:
-    """`identity`: of the file that is to go; None: the letter T in its name decides."""
+    """`identity`: of the file that is to go; None: the letter T in its name decides; _ANY: it goes."""
     name, is_new = item.name, item.is_new
     was_there = False
     for _ in range(_RETRIES):
@@ -322,12 +330,12 @@ def _unlink_one(
     return Outcome(item.uid, name, is_new, False)
 
 
-def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
+def expunge(box: Box, uids: Sequence[int] | None, flagged: bool) -> list[int]:
     """`api.Mailbox.expunge`."""
     look(box)
     wanted = None if uids is None else set(uids)
     table = box.index.table
-    doomed = [DELETED in flags for flags in table.flag_sets]
+    doomed = [not flagged or DELETED in flags for flags in table.flag_sets]
     known = [
         uid
         for uid, flags in zip(table.uids, table.flags, strict=True)
@@ -337,8 +345,9 @@ def expunge(box: Box, uids: Sequence[int] | None) -> list[int]:
     for batch in batches(known):
         with box.locked():
             freshen(box)
-            items = [item for uid in batch if (item := item_of(box, uid)) is not None and not item.is_new]
-            outcomes = box.offload(len(items) > _INLINE, unlink_deleted, box.files, box.place.directory, items)
+            items = [item for uid in batch if (item := item_of(box, uid)) is not None and not (flagged and item.is_new)]
+            unlink = unlink_deleted if flagged else unlink_any
+            outcomes = box.offload(len(items) > _INLINE, unlink, box.files, box.place.directory, items)
             removed.extend(drop(box, outcomes))
         box.context.runtime.breathe()
     return removed

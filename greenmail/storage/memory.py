@@ -165,6 +165,8 @@ class MemoryAccount:
         rules = self.quota_rules
         if rules is None or not rules.enforced or rules.ignores(name, self.separator):
             return
+        if storage <= 0 and messages <= 0:
+            return
         used = self._used(rules)
         if rules.limits_in(name, self.separator, rules.limits).exceeded_by(used[0] + storage, used[1] + messages):
             raise StorageError(Reason.OVER_QUOTA, OVER_TEXT)

@@ -32,7 +32,8 @@ _ANSWERS = 1 << 20  # octets
 class MemoryUpload:
     """A message on its way."""
 
-    def __init__(self) -> None:
+    def __init__(self, freed: tuple[int, int]) -> None:
+        self.freed = freed
         self.flags: Flags = frozenset()
         self.date: int | None = None
         self.data = bytearray()
@@ -202,14 +203,14 @@ class MemoryMailbox:
         self._deleted += sign * (DELETED in flags)
         self._size += sign * self.table.sizes[row]
 
-    def expunge(self, uids: Sequence[int] | None) -> list[int]:
+    def expunge(self, uids: Sequence[int] | None, flagged: bool = True) -> list[int]:
         self._writable()
         table = self.table
         wanted = None if uids is None else set(uids)
         doomed = [
             uid
             for row, uid in enumerate(table.uids)
-            if DELETED in table.flags_of(row) and (wanted is None or uid in wanted)
+            if (not flagged or DELETED in table.flags_of(row)) and (wanted is None or uid in wanted)
         ]
         self._remove(doomed)
         return doomed
@@ -227,19 +228,22 @@ class MemoryMailbox:
             del self._data[uid], self._guids[uid]
         self._notify()
 
-    def upload(self) -> Upload:
+    def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
         self._writable()
-        self.admit(self.name, 0, 1)
-        return MemoryUpload()
+        self.admit(self.name, 0, 1 - freed[1])
+        return MemoryUpload(freed)
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
         self._writable()
         messages: list[tuple[bytes, Flags, int]] = []
+        octets = count = 0
         for upload in uploads:
             assert isinstance(upload, MemoryUpload), "an upload of another store"
             data = to_crlf(bytes(upload.data))
             messages.append((data, upload.flags, int(self._now()) if upload.date is None else upload.date))
-        self.admit(self.name, sum(len(data) for data, _, _ in messages), len(messages))
+            octets += len(data) - upload.freed[0]
+            count += 1 - upload.freed[1]
+        self.admit(self.name, octets, count)
         uids = self.add(messages)
         for upload in uploads:
             upload.abort()

@@ -190,15 +190,15 @@ class MountedMailbox:
         changed = sorted({*done.changed, *more.changed})
         return Stored(changed, [], sorted({*done.missing, *more.missing}), done.ignored)
 
-    def expunge(self, uids: Sequence[int] | None) -> list[int]:
-        """Remove what is \\Deleted on disk now."""
-        gone = self.inner.expunge(uids)
+    def expunge(self, uids: Sequence[int] | None, flagged: bool = True) -> list[int]:
+        """Remove what is \\Deleted on disk now, or all of `uids`."""
+        gone = self.inner.expunge(uids, flagged)
         self._take_up()
         return gone
 
-    def upload(self) -> Upload:
+    def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
         """Begin a message."""
-        return self.inner.upload()
+        return self.inner.upload(freed)
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
         """Make `uploads` messages; those with \\Seen are seen by the reader alone."""

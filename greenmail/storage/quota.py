@@ -267,7 +267,7 @@ class Maildirsize:
 
     def admit(self, name: str, storage: int, messages: int) -> None:
         """Raises OVER_QUOTA if so much more is too much for the mailbox `name`."""
-        if not self.rules.enforced or not self.counts(name):
+        if not self.rules.enforced or not self.counts(name) or (storage <= 0 and messages <= 0):
             return
 
         def limits_in(limits: Limits) -> Limits:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from greenmail.errors import StorageError
 from greenmail.runtime import Runtime, direct
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange, Flags
@@ -320,6 +321,16 @@ def _annotate_where_others_made(world: World) -> Any:
     return _annotate_as_reader(world)
 
 
+def _replace(world: World) -> Any:
+    """What REPLACE does, in this order: RFC 8508 3.4."""
+    new = put(world.inbox, "new", flags=("\\Draft",))
+    try:
+        return new, world.inbox.expunge([2], flagged=False)
+    except StorageError:
+        world.inbox.expunge(new, flagged=False)
+        raise
+
+
 # What `make check` tries of each kind; all the others wait for `make test`.
 DAILY = frozenset({"append", "store", "move", "expunge"})
 
@@ -380,6 +391,7 @@ OPERATIONS = [
     Operation("move", lambda world: world.inbox.move([1, 2, 5], _needed(world.other)), takes_back=False, keeps=False),
     Operation("expunge", lambda world: world.inbox.expunge(None), takes_back=False, keeps=False),
     Operation("uid-expunge", lambda world: world.inbox.expunge([3]), takes_back=False, keeps=False),
+    Operation("replace", _replace, takes_back=False, keeps=False),
     Operation("create", _create),
     Operation("create-control", _create, variant="control"),
     Operation("rename", lambda world: world.account.rename("Parent", "Renamed"), takes_back=False),

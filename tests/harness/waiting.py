@@ -44,8 +44,8 @@ class WaitingMailbox:
         self._scheduler.pause()
         return done
 
-    def expunge(self, uids: Sequence[int] | None) -> list[int]:
-        return self._around(self._mailbox.expunge, uids)
+    def expunge(self, uids: Sequence[int] | None, flagged: bool = True) -> list[int]:
+        return self._around(self._mailbox.expunge, uids, flagged)
 
     def save(self, uploads: Sequence[Any]) -> list[int]:
         return self._around(self._mailbox.save, uploads)

@@ -30,7 +30,7 @@ def test_every_command_of_both_revisions_is_there() -> None:
         (
             SELECTED,
             {"CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "SORT", "THREAD", "FETCH", "STORE", "COPY", "MOVE"}
-            | {"UIDBATCHES", "CANCELUPDATE"},
+            | {"CANCELUPDATE", "REPLACE", "UIDBATCHES"},
         ),
     ],
 )
@@ -48,7 +48,7 @@ def test_states(states: frozenset[object], names: set[str]) -> None:
 def test_uid_forms() -> None:
     """RFC 9051 6.4.9."""
     with_uid = {name for name, command in registry.COMMANDS.items() if command.uid}
-    assert with_uid == {"COPY", "MOVE", "FETCH", "STORE", "EXPUNGE", "SEARCH", "SORT", "THREAD"}
+    assert with_uid == {"COPY", "MOVE", "FETCH", "STORE", "EXPUNGE", "REPLACE", "SEARCH", "SORT", "THREAD"}
 
 
 def test_expunge_is_forbidden_where_the_rfc_forbids_it() -> None:

@@ -61,6 +61,10 @@ CASES: dict[str, tuple[Case, ...]] = {
     "COPY": (Case("COPY 1 Free", "", selected=True), Case("UID COPY 1 Free", "", selected=True)),
     "MOVE": (Case("MOVE 1 Free", "te", selected=True), Case("UID MOVE 1 Free", "te", selected=True)),
     "CHECK": (Case("CHECK", "", selected=True),),
+    "REPLACE": (
+        Case("REPLACE 1 Free {4+}\r\na\r\n", "te", selected=True),
+        Case("UID REPLACE 1 Free {4+}\r\na\r\n", "te", selected=True),
+    ),
     "CANCELUPDATE": (),  # it takes back what only who could read has asked for
     "UIDBATCHES": (Case("UIDBATCHES 500", "", selected=True),),
     "CLOSE": (Case("CLOSE", "", selected=True),),

@@ -5,6 +5,7 @@ all or none. What a command did not use is removed when it is over, whatever hap
 """
 
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from greenmail.imap.response import NONEXISTENT, TOOBIG, Ok
 from greenmail.imap.sequence_set import compact
 from greenmail.imap.session import Session
 from greenmail.storage.api import Flags, Mailbox, Upload
+
+Freed = Callable[[str], tuple[int, int]]
 
 _ANNOUNCED = re.compile(rb"(~?)\{[0-9]++\+?\}\r\n")  # to the end of the text: the literal that is being announced
 
@@ -106,6 +109,11 @@ def append_opts(cur: Cursor) -> tuple[Flags, int | None]:
     return flags, date
 
 
+def is_announced(cur: Cursor) -> bool:
+    """Whether a literal is announced here, and nothing stands before it."""
+    return _ANNOUNCED.fullmatch(cur.text, cur.pos) is not None
+
+
 def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
     """Where the literal at the end of the text goes; None: it is the mailbox name."""
     if cur.staged:  # what stands before the last message was looked at when that began
@@ -114,9 +122,19 @@ def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
         name, number = previous.name, previous.number + 1
     else:
         cur.space()
-        if _ANNOUNCED.fullmatch(cur.text, cur.pos):
+        if is_announced(cur):
             return None
         name, number = grammar.mailbox(cur), 1
+    return begin_message(session, cur, size, name, number)
+
+
+def begin_message(
+    session: Session, cur: Cursor, size: int, name: str, number: int = 1, freed: Freed | None = None
+) -> Streamed:
+    """What takes the literal of an append-message, which is announced behind the mailbox name `name`.
+
+    `freed(name)`: what goes in exchange for it, see `api.Mailbox.upload`.
+    """
     flags, date = append_opts(cur)
     announced = _ANNOUNCED.fullmatch(cur.text, cur.pos)
     if announced is None:
@@ -128,7 +146,7 @@ def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
     mailbox, _, mine = rights.open_target(session, name)
     with ExitStack() as undo:
         undo.callback(mailbox.close)
-        upload = mailbox.upload()
+        upload = mailbox.upload(freed(name) if freed is not None else (0, 0))
         undo.pop_all()
     upload.flags, upload.date = rights.settable(mine, flags), date  # RFC 4314 4: the others are not refused, but lost
     binary = BinaryUpload(session, upload) if announced[1] else None
@@ -145,11 +163,16 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
     session.figures.appended += len(uids)
     text_search.changed(session, mailbox)
     quota.warn(session, mailbox.name)
-    if session.rev2 and mailbox.name != request.name:  # RFC 9051 6.3.12: the name was normalized
-        session.out.write(render_renamed(session, mailbox.name, request.name))
+    tell_normalized(session, mailbox, request.name)
     code = b"APPENDUID %d %b" % (mailbox.uidvalidity, compact(uids))
     # Who may not SELECT the mailbox learns nothing of it: RFC 4315 3.
     return Ok("APPEND completed", code if "r" in mine else b"")
+
+
+def tell_normalized(session: Session, mailbox: Mailbox, given: str) -> None:
+    """RFC 9051 6.3.12: the name of the mailbox, if it is not the one that the client gave."""
+    if session.rev2 and mailbox.name != given:
+        session.out.write(render_renamed(session, mailbox.name, given))
 
 
 APPEND = Command("APPEND", states=AUTHENTICATED, parse=parse_append, run=run_append, literal=stream_message)
