@@ -66,6 +66,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("UID REPLACE 1 Free {4+}\r\na\r\n", "te", selected=True),
     ),
     "CANCELUPDATE": (),  # it takes back what only who could read has asked for
+    "ESEARCH": (),  # what may not be read is left out in silence: transcripts/multisearch/multisearch-rights.txt
     "UIDBATCHES": (Case("UIDBATCHES 500", "", selected=True),),
     "CLOSE": (Case("CLOSE", "", selected=True),),
 }
