@@ -26,7 +26,9 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
     # What would make mail look another way
     (r"plugin/(mail_crypt|fscrypt)", "encrypted mail cannot be read: decrypt it first", Weight.FIRST),
     (r"plugin/zlib_save", "try one compressed message with a client first, and stop compressing", Weight.FIRST),
-    (r"plugin/acl", "rights in dovecot-acl files are kept; see CAPABILITY for whether ACL is served", Weight.TO_DO),
+    (r"plugin/acl_", "dovecot-acl files are obeyed without it, see docs/acl.md", Weight.NOTHING),
+    (r"plugin/acl", "dovecot-acl files are obeyed; a global one (vfile:/PATH) is not: give its rights to the mailboxes",
+     Weight.TO_DO),
     (r"(protocol pop3/)?pop3_reuse_xuidl", "ids from X-UIDL: POP3 clients download such mail again", Weight.FIRST),
     (r"(protocol pop3/)?pop3_uidl_duplicates", "only for ids that are not unique by themselves", Weight.TO_DO),
     (r"(protocol pop3/)?pop3_save_uidl", "ids that were saved are read from dovecot-uidlist", Weight.NOTHING),
