@@ -4,9 +4,12 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/.ready
+COMPILED := .venv-compiled/bin/python -P
+COMPILED_READY := .venv-compiled/.ready
+SOURCES := $(shell find greenmail -name "*.py")
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run test check lint format types interop bench bench-quick fuzz crash soak scale docs rfc clean
+.PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz crash soak scale docs rfc clean
 
 run: $(READY)
 	@$(PY) tools/demo.py demo
@@ -35,6 +38,10 @@ interop: $(READY)
 bench: $(READY)
 	$(PY) -m bench $(BENCH)
 
+# The installed wheel: the checkout is behind it on the path, for `bench` alone.
+bench-compiled: $(COMPILED_READY)
+	PYTHONSAFEPATH=1 $(COMPILED) -c "import runpy, sys; sys.path.append('.'); runpy.run_module('bench', run_name='__main__')" $(BENCH)
+
 fuzz: $(READY)
 	$(PY) -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile=long --timeout=3600 $(PYTEST)
 
@@ -54,9 +61,24 @@ docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md
 	$(PY) tools/commands_page.py docs/imap.md
 
+# The quick tests of what is compiled, against the installed wheel: -P keeps the checkout's own modules out.
+check-compiled: $(COMPILED_READY)
+	GREENMAIL_EXPECT=compiled PYTHONSAFEPATH=1 $(COMPILED) -m pytest -n $(JOBS) --dist loadgroup \
+		-m "not slow and not long and not interop and not interpreted" \
+		tests/test_built.py tests/message tests/imap tests/pop3 $(PYTEST)
+
+compiled: $(COMPILED_READY)
+
+wheel:
+	$(PYTHON) -m pip wheel --no-deps --wheel-dir dist .
+
+$(COMPILED_READY): setup.py pyproject.toml tools/compiled.sh tools/build_backend.py $(SOURCES)
+	@sh tools/compiled.sh "$(PYTHON)"
+	@touch $(COMPILED_READY)
+
 $(READY): setup.py pyproject.toml tools/venv.sh
 	@sh tools/venv.sh "$(PYTHON)"
 	@touch $(READY)
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-compiled demo build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

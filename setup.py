@@ -1,11 +1,64 @@
-"""The build of GreenMail: `pip install .` gives the command `greenmail`."""
+"""The build of GreenMail: `pip install .` gives the command `greenmail`.
 
+`tools/build_backend.py` decides whether the modules below are compiled and sets GREENMAIL_BUILD_*.
+"""
+
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
+# What is compiled: docs/decisions/0016-compiled-modules.md says by which rules.
+COMPILED = {
+    "imap": "chars columns cursor date_time execute fetch_att framing grammar message_set parts render response"
+    " search_key section sequence_set serialize session view commands/fetch",
+    "message": "collation decode envelope headers search sort_keys structure subject",
+}
+
+
+class ParallelBuild(build_ext):
+    """Compiles the C files of one extension side by side."""
+
+    def build_extensions(self) -> None:
+        compile_files = self.compiler.compile
+
+        def side_by_side(sources: list[str], **options: object) -> list[str]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                made = pool.map(lambda source: compile_files([source], **options), sources)
+                return [name for names in made for name in names]
+
+        self.compiler.compile = side_by_side
+        super().build_extensions()
+
+
+def modules() -> list[str]:
+    """The files that are compiled, below the directory of this one."""
+    return [f"greenmail/{package}/{name}.py" for package, names in COMPILED.items() for name in names.split()]
+
+
+def extensions(base: str) -> list[object]:
+    """One library with all compiled modules, so that calls among them are calls in C."""
+    from mypyc.build import mypycify  # not at the top: it is here only where modules are compiled
+
+    # Types of what GreenMail depends on may be missing here; whether types are right is the business of `make types`.
+    options = ["--config-file=", "--ignore-missing-imports", "--no-warn-no-return"]
+    return mypycify(
+        [*options, "greenmail"],
+        only_compile_paths=modules(),
+        opt_level="2",
+        debug_level="0",
+        multi_file=True,
+        target_dir=base,
+        group_name="greenmail",
+    )
+
+
+BASE = os.environ.get("GREENMAIL_BUILD_BASE", "")
+IS_COMPILED = bool(os.environ.get("GREENMAIL_BUILD_COMPILED"))
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "greenmail" / "__init__.py").read_text(encoding="utf-8"))
 assert VERSION is not None, "greenmail/__init__.py has no __version__"
 
@@ -50,5 +103,8 @@ setup(
             "aioimaplib>=2",
         ],
     },
+    ext_modules=extensions(BASE) if IS_COMPILED else [],
+    cmdclass={"build_ext": ParallelBuild},
+    options={"build": {"build_base": BASE}} if BASE else {},
     entry_points={"console_scripts": ["greenmail = greenmail.cli:main"]},
 )

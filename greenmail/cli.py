@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import greenmail
+from greenmail import built
 from greenmail import config as configuration
 from greenmail import log as logs
 from greenmail.auth import names, passwd_edit, passwd_file, schemes
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         description="IMAP and POP3 server over Maildirs. Without a command it serves.",
         parents=[common],
     )
-    parser.add_argument("--version", action="version", version=f"greenmail {greenmail.__version__}")
+    parser.add_argument("--version", action="version", version=f"greenmail {greenmail.__version__} ({built.kind()})")
     commands = parser.add_subparsers(title="commands", metavar="")
     check = commands.add_parser("check-config", parents=[common], help="check the configuration and show what it does")
     check.set_defaults(run=_check_config)

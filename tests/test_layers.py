@@ -16,6 +16,7 @@ ALLOWED = {
     "metrics": set(),
     "log": set(),
     "terminal": set(),
+    "built": {"message"},
     "message": {"errors", "message"},
     "storage": {"errors", "runtime", "message", "storage"},
     "auth": {"errors", "runtime", "auth"},

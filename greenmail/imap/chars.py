@@ -4,29 +4,30 @@ import re
 from collections.abc import Iterable
 from re import Pattern
 
-ALL = frozenset(range(256))
-SP = frozenset(b" ")
-DQUOTE = frozenset(b'"')
-ALPHA = frozenset(range(0x41, 0x5B)) | frozenset(range(0x61, 0x7B))
-DIGIT = frozenset(b"0123456789")
-CHAR = frozenset(range(0x01, 0x80))
-CHAR8 = frozenset(range(0x01, 0x100))
-CTL = frozenset(range(0x20)) | frozenset({0x7F})
+ALL: frozenset[int] = frozenset(range(256))
+SP: frozenset[int] = frozenset(b" ")
+DQUOTE: frozenset[int] = frozenset(b'"')
+ALPHA: frozenset[int] = frozenset(range(0x41, 0x5B)) | frozenset(range(0x61, 0x7B))
+DIGIT: frozenset[int] = frozenset(b"0123456789")
+CHAR: frozenset[int] = frozenset(range(0x01, 0x80))
+CHAR8: frozenset[int] = frozenset(range(0x01, 0x100))
+CTL: frozenset[int] = frozenset(range(0x20)) | frozenset({0x7F})
 
-QUOTED_SPECIALS = DQUOTE | frozenset(b"\\")
-RESP_SPECIALS = frozenset(b"]")
-LIST_WILDCARDS = frozenset(b"%*")
-ATOM_SPECIALS = frozenset(b"(){") | SP | CTL | LIST_WILDCARDS | QUOTED_SPECIALS | RESP_SPECIALS
-ATOM_CHAR = CHAR - ATOM_SPECIALS
-ASTRING_CHAR = ATOM_CHAR | RESP_SPECIALS
-LIST_CHAR = ATOM_CHAR | LIST_WILDCARDS | RESP_SPECIALS
-TAG_CHAR = ASTRING_CHAR - frozenset(b"+")
-TEXT_CHAR = CHAR - frozenset(b"\r\n")
-QUOTED_SAFE = TEXT_CHAR - QUOTED_SPECIALS  # the first alternative of QUOTED-CHAR
-UTF8_OCTET = frozenset(range(0x80, 0x100))  # an octet of UTF8-2, UTF8-3 or UTF8-4; their order is checked by decoding
-BASE64_CHAR = ALPHA | DIGIT | frozenset(b"+/")
-TAGGED_LABEL_FCHAR = ALPHA | frozenset(b"-_.")
-TAGGED_LABEL_CHAR = TAGGED_LABEL_FCHAR | DIGIT | frozenset(b":")
+QUOTED_SPECIALS: frozenset[int] = DQUOTE | frozenset(b"\\")
+RESP_SPECIALS: frozenset[int] = frozenset(b"]")
+LIST_WILDCARDS: frozenset[int] = frozenset(b"%*")
+ATOM_SPECIALS: frozenset[int] = frozenset(b"(){") | SP | CTL | LIST_WILDCARDS | QUOTED_SPECIALS | RESP_SPECIALS
+ATOM_CHAR: frozenset[int] = CHAR - ATOM_SPECIALS
+ASTRING_CHAR: frozenset[int] = ATOM_CHAR | RESP_SPECIALS
+LIST_CHAR: frozenset[int] = ATOM_CHAR | LIST_WILDCARDS | RESP_SPECIALS
+TAG_CHAR: frozenset[int] = ASTRING_CHAR - frozenset(b"+")
+TEXT_CHAR: frozenset[int] = CHAR - frozenset(b"\r\n")
+QUOTED_SAFE: frozenset[int] = TEXT_CHAR - QUOTED_SPECIALS  # the first alternative of QUOTED-CHAR
+# An octet of UTF8-2, UTF8-3 or UTF8-4; their order is checked by decoding.
+UTF8_OCTET: frozenset[int] = frozenset(range(0x80, 0x100))
+BASE64_CHAR: frozenset[int] = ALPHA | DIGIT | frozenset(b"+/")
+TAGGED_LABEL_FCHAR: frozenset[int] = ALPHA | frozenset(b"-_.")
+TAGGED_LABEL_CHAR: frozenset[int] = TAGGED_LABEL_FCHAR | DIGIT | frozenset(b":")
 
 
 def one_of(octets: Iterable[int]) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from greenmail.message.content import header_end
 from greenmail.message.headers import Kind, collect, finder, words
+from greenmail.message.turn import turn
 
 MAX_ADDRESSES = 10_000  # of one field: more cannot be mail to people, and every one costs each client a list
 
@@ -185,6 +186,7 @@ class _AddressList:
             self._here().append((b":", True))
 
     def _end_mailbox(self) -> None:
+        turn()
         if self.angle is not None:
             route, local, host = _addr_spec(self.angle)
             name = _phrase(self.outside) or self.comment

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from greenmail.message.envelope import Envelope, envelope
 from greenmail.message.headers import Params, collect, finder, token_and_params, tokens
+from greenmail.message.turn import turn
 
 MAX_DEPTH = 100  # Dovecot's limit; clients and our own rendering recurse that deep
 MAX_PARTS = 10_000  # Dovecot's limit; a BODYSTRUCTURE of a megabyte
@@ -131,6 +132,7 @@ class _Scanner:
         data = self.data
         start = 0
         while True:
+            turn()
             hit = self._next(start - 2)
             before = len(self.delimiters)
             self._enter(start, hit)

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import greenmail
+from greenmail import built, metrics
 from greenmail import config as configuration
 from greenmail import log as logs
-from greenmail import metrics
 from greenmail.config import Config
 from greenmail.config_tables import ConfigError
 from greenmail.net import directory, systemd
@@ -64,7 +64,9 @@ class _Supervisor:
 
     def run(self) -> int:
         config = self._site.config
-        log.info("start version=%s pid=%d processes=%d", greenmail.__version__, os.getpid(), config.processes)
+        which = "compiled" if built.is_compiled() else "python"
+        version = greenmail.__version__
+        log.info("start version=%s modules=%s pid=%d processes=%d", version, which, os.getpid(), config.processes)
         self._site.announce()
         preload(config.time_zone)
         with self._signal_pipe():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import greenmail
-from greenmail import cli
+from greenmail import built, cli
 from greenmail import log as logs
 from greenmail.auth import schemes
 from greenmail.auth.passwd_file import parse
@@ -50,7 +50,7 @@ def test_version(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out == f"greenmail {greenmail.__version__}\n"
+    assert capsys.readouterr().out == f"greenmail {greenmail.__version__} ({built.kind()})\n"
 
 
 @pytest.mark.parametrize("arguments", [["--no-such"], ["nonsense"], ["user"], ["user", "add"], ["-c"]])

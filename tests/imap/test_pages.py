@@ -27,6 +27,7 @@ def test_the_rfc_index_is_up_to_date() -> None:
     assert rfc_index.page(rfc_index.index()[0], {}, old) == old, "make docs"
 
 
+@pytest.mark.interpreted
 def test_the_commands_page_is_up_to_date() -> None:
     assert commands_page.page() == (ROOT / "docs" / "imap.md").read_text(), "make docs"
 
