@@ -31,7 +31,8 @@ _LIST = b"dovecot-acl-list"
 _STALE = 120.0  # seconds, as Dovecot has it
 _COOLED = 2_000_000_000  # ns: what changed less than this ago may change again without its time showing it
 _MOST = 1 << 20  # octets: a list is short, and a client's SETACL makes it longer
-_KEPT = 10_000  # mailboxes
+_KEPT = 10_000  # mailboxes of which it is remembered that they have no list
+_KEPT_OCTETS = 4 << 20  # of lists that are remembered; as objects they take some ten times as much
 
 _NONE = Acl()
 _Stamp = tuple[int, int, int, int, int]
@@ -46,7 +47,7 @@ class _Known:
 class AclFiles:
     """`access.Lists` on disk: a place is the directory of a mailbox. Methods raise StorageError."""
 
-    __slots__ = ("_default", "_files", "_known", "_lists", "_none", "_now", "_waiting", "_without")
+    __slots__ = ("_default", "_files", "_known", "_lists", "_none", "_now", "_octets", "_waiting", "_without")
 
     def __init__(
         self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places, settings: MaildirSettings
@@ -58,6 +59,7 @@ class AclFiles:
         # Where the root is INBOX its list is INBOX's alone; what is nobody's has no INBOX.
         self._default = places.root if places.root != places.inbox or settings.owner == "" else b""
         self._known: dict[bytes, _Known] = {}
+        self._octets = 0  # in those files, and a few for each
         self._without: dict[bytes, _Stamp] = {}  # directories in which there was no list
 
     def read(self, directory: bytes) -> Acl:
@@ -113,8 +115,10 @@ class AclFiles:
         if acl.wrong:
             log.warning("acl-ignored path=%r reason=%r", path, acl.wrong)
         if self._is_cool(stamp):
-            if len(self._known) >= _KEPT:
+            self._octets += found.st_size + len(path) + 64
+            if self._octets > _KEPT_OCTETS:
                 self._known.clear()
+                self._octets = found.st_size + len(path) + 64
             self._known[path] = _Known(stamp, acl)
         return acl
 

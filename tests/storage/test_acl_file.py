@@ -9,6 +9,7 @@ import pytest
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
+from greenmail.storage import acl_file
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import ALL_RIGHTS, AclAction
 from greenmail.storage.filesystem import Files
@@ -213,3 +214,15 @@ def test_an_owner_cannot_lock_himself_out(root: Path) -> None:
         alice.set_acl("A", "!$team", REPLACE, frozenset("l"))
     assert refusal.value.reason is Reason.CANNOT
     assert alice.my_rights("A") == frozenset("la")
+
+
+def test_long_lists_are_not_all_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acl_file, "_KEPT_OCTETS", 10_000)
+    monkeypatch.setattr(acl_file, "_COOLED", 0)
+    alice = account(root, "alice")
+    lists = alice._acls
+    for number in range(20):
+        path = box(root / f".Box{number}", f"user=bob lr{'x' * (number % 2)}\n" + "user=someone l\n" * 200)
+        assert ("x" in lists.read(bytes(path)).lines[0].rights) == bool(number % 2)
+        assert sum(os.path.getsize(known) for known in lists._known) <= 10_000
+    assert lists._known
