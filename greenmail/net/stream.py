@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 GATHER = 1 << 16  # octets that come together before anything is sent
 SLICE = 1 << 18  # octets offered to the kernel at once, plain
 SLICE_TLS = 1 << 16
-SCATTER = 1 << 15  # octets in chunks ...
-MOST_CHUNKS = 64  # ... so few of which are sent as they are, plain
 KERNEL_UNSENT = 1 << 17  # TCP_NOTSENT_LOWAT: with GATHER and a chunk of an engine below 512 KiB, see architecture.md
 RECEIVE = 1 << 16
 INJECTED = 1 << 18  # octets before a handshake that are thrown away; beyond them the connection is closed
@@ -134,26 +132,15 @@ class Stream:
         self._check()
         if not self._chunks:
             return
-        chunks, gathered = self._chunks, self._gathered
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
         self._gathered = 0
         self._answered = True
-        scatters = gathered >= SCATTER and 1 < len(chunks) <= MOST_CHUNKS
-        if scatters and not self.tls_version and self._deflate is None and chunks[-2].endswith(b"\n"):
-            self._line_ended = True
-            self._note_line(chunks[-1])
-            self._send_chunks(chunks)
-            return
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._note_line(data)
-        self._send(data)
-
-    def _note_line(self, data: bytes) -> None:
-        """How the line begins that ends what is sent now."""
         start = data.rfind(b"\n", 0, len(data) - 1) + 1
         if start or self._line_ended:
             self._line = data[start : start + 2]
         self._line_ended = data.endswith(b"\n")
+        self._send(data)
 
     def receive(self) -> bytes:
         """The next octets from the client, at most 64 KiB, after a flush. Raises Disconnected."""
@@ -394,21 +381,6 @@ class Stream:
             self.sent += taken
             if position < len(view):
                 self._shared.clock.breathe()
-
-    def _send_chunks(self, chunks: list[bytes]) -> None:
-        """As `_send`, for large chunks that need not become one first."""
-        try:
-            taken = self._sock.sendmsg(chunks)
-        except BlockingIOError:
-            taken = 0
-        except OSError as error:
-            raise self._lost(_why(error), audible=False) from None
-        self.sent += taken
-        for place, chunk in enumerate(chunks):
-            if taken < len(chunk):
-                self._send(b"".join((chunk[taken:], *chunks[place + 1 :])))
-                return
-            taken -= len(chunk)
 
     def _wait_for_reader(self, event: int) -> None:
         end = time.monotonic() + self._shared.timeout_write

@@ -397,7 +397,6 @@ def test_the_channel_binding_is_that_of_the_certificate_that_the_client_saw(loop
 
 
 def test_large_chunks_arrive_whole_and_in_order_though_the_client_reads_slowly(loop):
-    """They are handed to the kernel as they are, and it takes as much of them as it wants."""
     client, stream = loop.pair()
     chunks = []
     for number in range(200):
