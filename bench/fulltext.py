@@ -76,9 +76,8 @@ def filled(port: int, meter: Meter, scrape: Callable[[], str], count: int) -> No
     octets = figure(page, "greenmail_full_text_octets")
     print(f"filled {count} messages in {wall:.1f} s, {(spent - noops) / count * 1e3:.2f} ms CPU a message")
     print(f"{octets / count:.0f} octets on disk a message")
-    print(
-        f"NOOP of others meanwhile: p50 {waits[len(waits) // 2] * 1e3:.1f} ms, p99 {waits[len(waits) * 99 // 100] * 1e3:.1f} ms"
-    )
+    middle, last = waits[len(waits) // 2] * 1e3, waits[len(waits) * 99 // 100] * 1e3
+    print(f"NOOP of others meanwhile: p50 {middle:.1f} ms, p99 {last:.1f} ms")
     selected.close()
     other.close()
 
