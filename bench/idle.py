@@ -375,6 +375,7 @@ def report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     after = measure(run.meter)
     found["pss_kib_each"] = round((after[0] - run.before[0]) / count / 1024, 2)
     found["descriptors_each"] = round((after[1] - run.before[1]) / count, 3)
+    print(json.dumps(found), file=sys.stderr, flush=True)
     time.sleep(options.quiet)
     found["idle_cpu_percent"] = round((measure(run.meter)[2] - after[2]) / max(1, options.quiet) * 100, 2)
     for name, work in (("one_each", lambda: [run.deliver(number) for number in range(min(10, options.users))]),
