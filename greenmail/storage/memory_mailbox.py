@@ -25,6 +25,7 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.flag_names import FlagNames, changed
 from greenmail.storage.history import History, ranges
+from greenmail.storage.subscribers import Subscribers
 
 _ANSWERS = 1 << 20  # octets
 
@@ -91,7 +92,7 @@ class MemoryMailbox:
         self._data: dict[int, bytes] = {}
         self._guids: dict[int, str] = {}
         self._cache: dict[tuple[int, CacheKind], bytes] = {}
-        self._subscribers: dict[int, Callable[[], None]] = {}
+        self._subscribers = Subscribers()
         self._unseen = 0
         self._deleted = 0
         self._size = 0
@@ -194,7 +195,7 @@ class MemoryMailbox:
             for uid in done.changed:
                 self.table.modseqs[self.table.row(uid)] = modseq
             self._history.note_changed(done.changed, modseq)
-            self._notify()
+            self._subscribers.notify()
         return done
 
     def _count(self, row: int, sign: int) -> None:
@@ -226,7 +227,7 @@ class MemoryMailbox:
             for column in (table.uids, table.flags, table.modseqs, table.sizes, table.dates):
                 del column[row]
             del self._data[uid], self._guids[uid]
-        self._notify()
+        self._subscribers.notify()
 
     def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
         self._writable()
@@ -268,7 +269,7 @@ class MemoryMailbox:
             self._count(len(table) - 1, 1)
             uids.append(uid)
         self._history.note_changed(uids, modseq)
-        self._notify()
+        self._subscribers.notify()
         return uids
 
     def copy(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
@@ -296,7 +297,7 @@ class MemoryMailbox:
     def touch(self) -> None:
         self._writable()
         self._next_modseq()
-        self._notify()
+        self._subscribers.notify()
 
     def guids(self, uids: Sequence[int]) -> list[str]:
         return [self._guids.get(uid, "") for uid in uids]
@@ -319,20 +320,10 @@ class MemoryMailbox:
         return ()
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
-        key = id(notify) if id(notify) not in self._subscribers else max(self._subscribers) + 1
-        self._subscribers[key] = notify
-
-        def cancel() -> None:
-            self._subscribers.pop(key, None)
-
-        return cancel
+        return self._subscribers.add(notify)
 
     def resting(self, is_resting: bool) -> None:
         """Nothing of it can be given up."""
-
-    def _notify(self) -> None:
-        for notify in list(self._subscribers.values()):
-            notify()
 
     def close(self) -> None:
         """The store keeps its mailboxes."""
@@ -340,7 +331,7 @@ class MemoryMailbox:
     def leave(self) -> None:
         """The name leads elsewhere from now on: every session finds this object gone."""
         self._gone = True
-        self._notify()
+        self._subscribers.notify()
 
     def renamed(self, name: str) -> "MemoryMailbox":
         """The same messages, UIDs and identity under another name; this object is gone."""
