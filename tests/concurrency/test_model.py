@@ -22,6 +22,11 @@ from greenmail.imap.view import NO_NEWS, View
 from greenmail.storage import history
 from greenmail.storage.memory import MemoryStore
 
+MATCHES: dict[str, Callable[[frozenset[str]], bool]] = {
+    "ALL": lambda flags: True,
+    "UNSEEN": lambda flags: "\\Seen" not in flags,
+    "OR FLAGGED KEYWORD Work": lambda flags: bool(flags & {"\\Flagged", "Work"}),
+}
 FLAGS = ("\\Seen", "\\Deleted", "\\Flagged", "Work")
 EXTENSIONS = ("QRESYNC", "CONDSTORE", "UIDONLY", "IMAP4rev2")
 Choose = Callable[[int], int]
@@ -40,7 +45,7 @@ def _some(client: ModelClient, choose: Choose) -> tuple[str, str, list[int]] | N
     first = choose(count)
     chosen = range(first, first + choose(min(count - first, 3)) + 1)
     uids = [client.messages[place].uid or 0 for place in chosen]
-    if not client.uid_only and choose(2):
+    if not client.uid_only and client.notified != "SELECTED" and choose(2):  # RFC 5465 5.3: numbers change at any time
         return "", f"{chosen[0] + 1}:{chosen[-1] + 1}", uids
     known = [str(uid) for uid in uids if uid]
     return ("UID ", ",".join(known), [uid for uid in uids if uid]) if known else None
@@ -71,7 +76,7 @@ def store(client: ModelClient, choose: Choose) -> object:
     action, flags = ("+", "-", "")[choose(3)], _flags(choose)
     if client.enabled & {"CONDSTORE", "QRESYNC"} and choose(3) == 0 and client.modseq:
         return client.do(Step(f"{prefix}STORE {numbers} (UNCHANGEDSINCE {client.modseq}) {action}FLAGS ({flags})"))
-    if choose(2):
+    if choose(2) or client.notified:  # what is told at any time may cross a silent change
         return client.do(Step(f"{prefix}STORE {numbers} {action}FLAGS ({flags})"))
     believe = _believe(prefix, numbers, uids, action, flags)
     return client.do(Step(f"{prefix}STORE {numbers} {action}FLAGS.SILENT ({flags})", believe))
@@ -84,6 +89,8 @@ def delete(client: ModelClient, choose: Choose) -> object:
     prefix, numbers, uids = some
     believe = _believe(prefix, numbers, uids, "+", "\\Deleted")
     expunge = f"UID EXPUNGE {numbers}" if prefix and choose(2) else "EXPUNGE"
+    if client.notified:
+        return client.do(Step(f"{prefix}STORE {numbers} +FLAGS (\\Deleted)"), Step(expunge))
     return client.do(Step(f"{prefix}STORE {numbers} +FLAGS.SILENT (\\Deleted)", believe), Step(expunge))
 
 
@@ -117,13 +124,38 @@ def learn(client: ModelClient, choose: Choose) -> object:
 def search(client: ModelClient, choose: Choose) -> object:
     """Also "$", of which messages may vanish; and UID SEARCH with numbers, which tells no expunge."""
     keys = ["UID SEARCH SEEN", "UID SEARCH RETURN (SAVE) DELETED"]
-    if not client.uid_only:
+    if not client.uid_only and client.notified != "SELECTED":
         keys += ["SEARCH UNSEEN"]
         keys += ["UID SEARCH 1:* SEEN"] if client.messages else []
     steps = [Step(keys[choose(len(keys))])]
     if "SAVE" in steps[0].text:
         steps.append(Step("UID FETCH $ (FLAGS)"))
     return client.do(*steps)
+
+
+def follow(client: ModelClient, choose: Choose) -> object:
+    """A search with UPDATE, or the end of one."""
+    if client.contexts and choose(3) == 0:
+        tag = list(client.contexts)[choose(len(client.contexts))]
+        client.absorb()
+        del client.contexts[tag]  # nothing is told of it any more, an expunge by this command included
+        return client.do(Step(f'CANCELUPDATE "{tag}"'))
+    if len(client.contexts) >= 4:
+        return None
+    words = ["UID SEARCH RETURN (UPDATE ALL) ", "UID SORT RETURN (UPDATE ALL) (REVERSE SIZE) UTF-8 "]
+    if not client.uid_only and client.notified != "SELECTED":
+        words += ["SEARCH RETURN (UPDATE ALL) ", "SORT RETURN (UPDATE ALL) (REVERSE SIZE) UTF-8 "]
+    return client.do(Step(words[choose(len(words))] + list(MATCHES)[choose(len(MATCHES))]))
+
+
+def notify(client: ModelClient, choose: Choose) -> object:
+    """Also NONE, some changes, and SET again: then everything is told that came together."""
+    selected = ("selected", "selected-delayed")[choose(2)]
+    events = "MessageNew (UID FLAGS) MessageExpunge FlagChange"
+    ask = Step(f"NOTIFY SET STATUS ({selected} ({events})) (mailboxes other (MessageNew MessageExpunge))")
+    if choose(3):
+        return client.do(ask)
+    return client.do(Step("NOTIFY NONE"), Step("APPEND INBOX {5+}\r\nA: b\n"), Step("NOOP"), ask)
 
 
 def noop(client: ModelClient, choose: Choose) -> object:
@@ -151,7 +183,7 @@ def lose(client: ModelClient, choose: Choose) -> object:
 
 ACTS: tuple[Act, ...] = (
     store, store, store, delete, delete, append, append, copy, fetch, fetch, fetch, learn, search, noop, idle, reselect,
-    lose, lose,
+    lose, lose, follow, follow, notify,
 )  # fmt: skip
 
 
@@ -181,6 +213,42 @@ def compare(engine: Engine, client: ModelClient) -> Callable[[str], None]:
             assert item.uid is not None and item.flags in (None, truth[item.uid]), report
 
     return check
+
+
+def compare_what_is_told(engine: Engine, client: ModelClient) -> None:
+    """Holds contexts, and what NOTIFY tells, against the mailboxes; when everybody is silent."""
+    if not client.notified:
+        return
+    client.absorb()
+    mailbox = engine.backend.outside.open("INBOX")
+    mailbox.look()
+    uids = mailbox.table.uids.tolist()
+    mailbox.fill(uids, sizes=True)
+    table = mailbox.table
+    truth = {uid: table.flags_of(row) for row, uid in enumerate(uids)}
+    sizes = dict(zip(uids, table.sizes, strict=True))
+    mailbox.close()
+    report = f"{client.name}: {truth}\n{client.messages}"
+    known = [item for item in client.messages if item.uid in (None, *truth) or client.notified == "SELECTED"]
+    # With SELECTED-DELAYED those that are expunged may still be there.
+    assert len(known) >= len(truth) and (client.notified != "SELECTED" or len(known) == len(truth)), report
+    assert all(item.uid is None or item.flags in (None, truth.get(item.uid)) for item in known), report
+    for tag, results in client.contexts.items():
+        found = [uid for uid in uids if MATCHES[results.keys.rpartition(") ")[2].removeprefix("UTF-8 ")](truth[uid])]
+        told = [one if isinstance(one, int) else one.uid for one in results.items]
+        if results.is_sorted:
+            found.sort(key=lambda uid: (-sizes[uid], uid))
+            wrong = [one for one, uid in zip(told, found, strict=True) if one not in (None, uid)]
+        else:
+            wrong = [one for one in told if one not in (None, *found)]
+        assert len(told) == len(found) and not wrong, f"{tag} {results} {found}\n{report}"
+    other = engine.backend.outside.open("other")
+    other.look()
+    counters = other.counters()
+    other.close()
+    assert client.other is not None
+    wanted = {"MESSAGES": counters.messages, "UIDNEXT": counters.uidnext}
+    assert {word: client.other[word] for word in wanted} == wanted, report
 
 
 def waiting_backend(scheduler: Scheduler) -> Backend:
@@ -227,10 +295,14 @@ def play(
         for _ in range(acts * len(clients)):
             client = clients[choose(len(clients))]
             _run(scheduler, [client], lambda client: acting(client, [ACTS[choose(len(ACTS))]]))
+            for listener in clients:
+                _run(scheduler, [listener], lambda client: compare_what_is_told(engine, client))
+                counts["told"] = counts.get("told", 0) + bool(listener.notified)
     for client in clients:
         client.check = compare(engine, client)
         _run(scheduler, [client], lambda client: client.do(Step("NOOP")))
         _run(scheduler, [client], ModelClient.learn_all)
+        _run(scheduler, [client], lambda client: compare_what_is_told(engine, client))
         _run(scheduler, [client], lambda client: client.lose_connection(with_matches=False))
         counts["resynchronized"] = counts.get("resynchronized", 0) + client.resynchronized
 

@@ -15,9 +15,14 @@ _UIDFETCH = re.compile(r"\* (\d+) UIDFETCH \((.*)\)$")
 _NUMBERED = re.compile(r"\* \d+ (FETCH|UIDFETCH) \((.*)\)$")
 _HIGHEST = re.compile(r"\S+ OK \[HIGHESTMODSEQ (\d+)\]")
 _VALIDITY = re.compile(r"\* OK \[UIDVALIDITY (\d+)\]")
+_STATUS = re.compile(r"\* STATUS other \((.*)\)$")
+_ESEARCH = re.compile(r'\* ESEARCH \(TAG "(\w+)"\)( UID)?(?: ALL ([\d:,]+))?(.*)$')
+_STEP = re.compile(r" (ADDTO|REMOVEFROM) \(([^)]*)\)")
+_COPYUID = re.compile(r"\S+ OK \[COPYUID \d+ [\d:,]+ (\d+)(?::(\d+))?\]")
+REST = "(no command)"
 _MODSEQ = re.compile(r"MODSEQ \((\d+)\)")
 # RFC 9051 7.5.1, RFC 7162 3.2.10.2: no expunge is told in these.
-_NO_EXPUNGE = re.compile(r"(FETCH|STORE|SEARCH|UID SEARCH (RETURN \(\w+\) )?\d)")
+_NO_EXPUNGE = re.compile(r"(FETCH|STORE|SEARCH|SORT|UID SEARCH (RETURN \(\w+\) )?\d)")
 
 
 def numbers_of(text: str) -> list[int]:
@@ -34,6 +39,37 @@ def may_lag(command: str) -> bool:
     return _NO_EXPUNGE.match(command) is not None
 
 
+def _same(one: int | Known, other: int | Known) -> bool:
+    """Messages of which nothing is known look alike."""
+    return one is other or (isinstance(one, int) and one == other)
+
+
+@dataclass
+class Results:
+    """The results of a search with UPDATE, as the client keeps them: UIDs, or messages for numbers. RFC 5267 4.3."""
+
+    keys: str
+    uid: bool
+    is_sorted: bool
+    items: list[int | Known] = field(default_factory=list)
+
+    def step(self, word: str, position: int, items: list[int | Known]) -> None:
+        """ADDTO or REMOVEFROM; without positions the order is that of the mailbox."""
+        if self.is_sorted:
+            assert 1 <= position <= len(self.items) + (word == "ADDTO"), f"position {position} of {self.items}"
+        if word == "ADDTO":
+            assert not any(_same(one, other) for one in items for other in self.items), f"{items}: {self.items}"
+            place = position - 1 if position else len(self.items)
+            self.items[place:place] = items
+        elif position:
+            there = self.items[position - 1 : position - 1 + len(items)]
+            assert all(map(_same, there, items)), f"at {position} there is {there}, not {items}"
+            del self.items[position - 1 : position - 1 + len(items)]
+        else:
+            for one in items:
+                del self.items[next(place for place, other in enumerate(self.items) if _same(one, other))]
+
+
 @dataclass
 class ModelClient(StrictClient):
     """`enabled`: IMAP4rev2, CONDSTORE, QRESYNC, UIDONLY. `check(command)` is called when nothing is unread."""
@@ -45,6 +81,9 @@ class ModelClient(StrictClient):
     uidvalidity: int = 0
     cache: dict[int, Known] = field(default_factory=dict)  # what is known from before, while SELECT (QRESYNC) runs
     resynchronized: int = 0
+    notified: str = ""  # NOTIFY was used: SELECTED or SELECTED-DELAYED
+    contexts: dict[str, "Results"] = field(default_factory=dict)  # RFC 5267, by tag
+    other: dict[str, int] | None = None  # what STATUS said of the mailbox "other"
     _code: int | None = None
     _seen: int = 0
     _condstore: bool = False
@@ -57,7 +96,20 @@ class ModelClient(StrictClient):
     def vanishes(self) -> bool:
         return bool(self.enabled & {"UIDONLY", "QRESYNC"})
 
+    def absorb(self) -> None:
+        """Believe what came while no command was in progress."""
+        self.unread += self.wire.take().decode()
+        while "\r\n" in self.unread:
+            line, _, self.unread = self.unread.partition("\r\n")
+            self.answers.append(f"S: {line}")
+            self._take(line, REST)
+
+    def idle(self, pauses: int) -> str:
+        self.absorb()
+        return super().idle(pauses)
+
     def do(self, *steps: Step) -> list[str]:
+        self.absorb()
         answers = super().do(*steps)
         if self.check is not None and steps:
             self.check(steps[-1].text)
@@ -68,13 +120,16 @@ class ModelClient(StrictClient):
         assert self.engine is not None
         self.wire = self.engine.connect()
         self.unread, self.messages, self._code, self._seen = "", [], None, 0
+        self.notified, self.other = "", None
+        self.contexts.clear()
         self._condstore = bool(self.enabled & {"CONDSTORE", "QRESYNC"})
         words = " ".join(sorted(self.enabled))
         super().do(Step(f"LOGIN {USER} {PASSWORD}"), *([Step(f"ENABLE {words}")] if words else []), Step(select))
 
     def learn_all(self) -> None:
         """Ask for what there is to know."""
-        self.do(Step("UID FETCH 1:* (UID FLAGS)" if self.uid_only else "FETCH 1:* (UID FLAGS)"))
+        by_uid = self.uid_only or self.notified == "SELECTED"
+        self.do(Step("UID FETCH 1:* (UID FLAGS)" if by_uid else "FETCH 1:* (UID FLAGS)"))
 
     def lose_connection(self, with_matches: bool, last_words: str = "") -> None:
         """Go away, the answer to `last_words` unread, and come back: with QRESYNC one SELECT makes the model right."""
@@ -107,7 +162,18 @@ class ModelClient(StrictClient):
         self.learn_all()
 
     def _read_answer(self, tag: str, step: Step) -> str:
+        if "(UPDATE" in step.text:
+            self.contexts[tag] = Results(step.text, step.text.startswith("UID "), "SORT" in step.text)
+        if step.text.startswith(("CLOSE", "UNSELECT", "SELECT")):
+            self.contexts.clear()
         line = super()._read_answer(tag, step)
+        if (found := _COPYUID.match(line)) and self.other is not None and step.text.endswith(" other"):
+            first, last = int(found[1]), int(found[2] or found[1])
+            if first == self.other["UIDNEXT"]:  # else somebody else came between, and there will be a STATUS
+                self.other |= {"UIDNEXT": last + 1, "MESSAGES": self.other["MESSAGES"] + last + 1 - first}
+        if step.text.startswith("NOTIFY SET"):
+            assert " OK " in line, line
+            self.notified = "SELECTED-DELAYED" if "selected-delayed" in step.text else "SELECTED"
         if found := _HIGHEST.match(line):
             self._code = int(found[1])
         if self._code is not None:  # RFC 7162 6: it counts, even if higher mod-sequences were seen
@@ -118,6 +184,42 @@ class ModelClient(StrictClient):
         return line
 
     def _take(self, line: str, command: str) -> None:
+        before = list(self.messages)
+        if command == REST:
+            assert self.notified, f"{line!r} and nobody asked for it"
+            told = " EXPUNGE" in line or "VANISHED" in line
+            assert not told or self.notified == "SELECTED", f"{line!r} while no command is in progress"
+        self._believe(line, command)
+        gone = [item for item in before if not any(item is other for other in self.messages)]
+        for results in self.contexts.values():
+            kept = [one for item in gone for one in results.items if one is item or (results.uid and one == item.uid)]
+            assert not kept, f"{line!r}, and it is among {results}"
+
+    def _results(self, found: re.Match[str]) -> None:
+        """RFC 5267 4.3.2: each step in its order."""
+        results = self.contexts.get(found[1])
+        if results is None:
+            return
+        assert results.uid == (found[2] is not None), found[0]
+        if found[3]:
+            results.items = self._named(results, found[3])
+        for word, pairs in _STEP.findall(found[4]):
+            words = pairs.split()
+            for position, names in zip(words[::2], words[1::2], strict=True):
+                results.step(word, int(position), self._named(results, names))
+
+    def _named(self, results: Results, names: str) -> list[int | Known]:
+        numbers = numbers_of(names)
+        return list(numbers) if results.uid else [self.messages[number - 1] for number in numbers]
+
+    def _believe(self, line: str, command: str) -> None:
+        if found := _ESEARCH.match(line):
+            self._results(found)
+            return
+        if found := _STATUS.match(line):
+            words = found[1].split()
+            self.other = {**(self.other or {}), **dict(zip(words[::2], map(int, words[1::2]), strict=True))}
+            return
         if found := _HIGHEST.match(line):
             self._code = int(found[1])
         if found := _VALIDITY.match(line):

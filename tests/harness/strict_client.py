@@ -18,7 +18,7 @@ _FLAGS = re.compile(r"FLAGS \(([^)]*)\)")
 _UID = re.compile(r"UID (\d+)")
 _OTHER = re.compile(r"\* (OK|SEARCH|ESEARCH|FLAGS|STATUS|LIST)( |$)|\+ ")
 # RFC 9051 7.5.1: in the answer to these there is no EXPUNGE. Their UID forms may have it.
-_NO_EXPUNGE = ("FETCH", "STORE", "SEARCH")
+_NO_EXPUNGE = ("FETCH", "STORE", "SEARCH", "SORT")
 
 
 @dataclass

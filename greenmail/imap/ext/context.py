@@ -90,13 +90,13 @@ class Context:
         if self._order is None:
             return [(b"REMOVEFROM", 0, gone)]
         if len(gone) > _FEW:
-            places = [place for place, uid in enumerate(self._order) if uid in doomed]
+            places = [place for place, uid in enumerate(self._order, 1) if uid in doomed]
         else:
-            places = sorted(self._order.index(uid) for uid in gone)
+            places = sorted(self._order.index(uid) + 1 for uid in gone)
         steps: list[Step] = []
         for first, last in reversed(ranges_of(places)):  # the last run first: the positions of the others stay
-            steps.append((b"REMOVEFROM", first + 1, self._order[first : last + 1].tolist()))
-            del self._order[first : last + 1]
+            steps.append((b"REMOVEFROM", first, self._order[first - 1 : last].tolist()))
+            del self._order[first - 1 : last]
         return steps
 
     def update(self, session: Session, view: View) -> tuple[list[Step], list[int]]:
