@@ -44,11 +44,10 @@ def extensions(base: str) -> list[object]:
     """One library with all compiled modules, so that calls among them are calls in C."""
     from mypyc.build import mypycify  # not at the top: it is here only where modules are compiled
 
-    # Types of what GreenMail depends on may be missing here; whether types are right is the business of `make types`.
-    options = ["--config-file=", "--ignore-missing-imports", "--no-warn-no-return"]
+    # What GreenMail depends on may be missing here, and only the modules below count: all others are for `make types`.
+    options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
     return mypycify(
-        [*options, "greenmail"],
-        only_compile_paths=modules(),
+        [*options, *modules()],
         opt_level="2",
         debug_level="0",
         multi_file=True,
