@@ -7,7 +7,8 @@ READY := .venv/.ready
 COMPILED := .venv-compiled/bin/python -P
 COMPILED_READY := .venv-compiled/.ready
 SOURCES := $(shell find greenmail -name "*.py")
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# One more than there are cores: many tests wait, for a server to start or for a time to pass.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz crash soak scale docs rfc clean
 

@@ -474,7 +474,6 @@ def differences(one: Contents, two: Contents) -> object:
 @pytest.mark.parametrize(
     "seconds, layout",
     [
-        (12.0, "maildir++"),
         pytest.param(SECONDS, "maildir++", marks=pytest.mark.slow),
         pytest.param(SECONDS, "fs", marks=pytest.mark.long),
     ],
