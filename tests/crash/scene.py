@@ -448,7 +448,7 @@ OPERATIONS = [
         is_long=True,
     ),
     Operation("metadata-first", _annotate("Other"), is_long=True),
-    Operation("metadata-first-control", _annotate("Other"), variant="control"),
+    Operation("metadata-first-control", _annotate("Other"), variant="control", is_long=True),
     Operation("metadata-server", _annotate(""), is_long=True),
     Operation("metadata-reader", _annotate_as_reader, takes_back=False),
     *_in_directories("fs", False),
