@@ -72,7 +72,8 @@ def _curves(results: dict[str, Any]) -> list[Path]:
                     *zip(*points, strict=True), LESS[who], marker=MARKS[who], color=COLOURS[who], label=NAMES[who]
                 )
                 count, value = points[-1]
-                axes.annotate(_short(value), (count, value), textcoords="offset points", xytext=(-4, 6), ha="right",
+                below = any(0 < value < 1e3 * other for other in by_size[str(count)].values())
+                axes.annotate(_short(value), (count, value), textcoords="offset points", xytext=(-4, -14 if below else 6), ha="right",
                               color=COLOURS[who], fontsize=8)  # fmt: skip
         _scale(axes, [int(count) for count in by_size])
         axes.margins(x=0.12, y=0.22)
@@ -82,7 +83,7 @@ def _curves(results: dict[str, Any]) -> list[Path]:
     for axes in list(grid.flat)[len(data) :]:
         axes.set_visible(False)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower right", ncols=2, frameon=False, fontsize=12)
+    figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False, fontsize=12)
     figure.suptitle(f"Cost of one command as the mailbox grows (lower is better)\n{_foot(results)}", fontsize=11)
     return _save(figure, "curves")
 
