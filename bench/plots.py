@@ -73,7 +73,8 @@ def _curves(results: dict[str, Any]) -> list[Path]:
                 )
                 count, value = points[-1]
                 below = any(0 < value < 1e3 * other for other in by_size[str(count)].values())
-                axes.annotate(_short(value), (count, value), textcoords="offset points", xytext=(-4, -14 if below else 6), ha="right",
+                place = (-4, -14 if below else 6)
+                axes.annotate(_short(value), (count, value), textcoords="offset points", xytext=place, ha="right",
                               color=COLOURS[who], fontsize=8)  # fmt: skip
         _scale(axes, [int(count) for count in by_size])
         axes.margins(x=0.12, y=0.22)
