@@ -224,6 +224,12 @@ class Config(Table):
     max_append_messages: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
         1000, "Messages in one APPEND, RFC 3502; each is a file until the last of them has come."
     )
+    message_limit: Annotated[int, BeforeValidator(kind.number(0, 0xFFFFFFFF))] = setting(
+        1_000_000, "Messages that one command processes (MESSAGELIMIT, RFC 9738), not below 1000 in earnest; 0: all."
+    )
+    save_limit: Annotated[int, BeforeValidator(kind.number(0, 0xFFFFFFFF))] = setting(
+        1_000_000, "Messages in one COPY or APPEND (SAVELIMIT, RFC 9738), not below 1000 in earnest; 0: any number."
+    )
     max_metadata_size: Annotated[int, BeforeValidator(kind.number(1024, 1 << 20))] = setting(
         16384, "Octets of one annotation of a mailbox (METADATA), 1024 at least."
     )

@@ -112,6 +112,11 @@ def one_row(rows: Rows, place: int) -> Rows:
     return Rows(rows.uids[here], rows.flags[here], rows.modseqs[here], rows.sizes[here], rows.dates[here])
 
 
+def turned(rows: Rows) -> Rows:
+    """The columns, the last message first."""
+    return Rows(rows.uids[::-1], rows.flags[::-1], rows.modseqs[::-1], rows.sizes[::-1], rows.dates[::-1])
+
+
 def _slices(table: Table, first: int, last: int) -> Rows:
     sets = table.flag_sets
     return Rows(

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
 from greenmail.imap.grammar import MAX_NUMBER64
-from greenmail.imap.response import LIMIT, TOOBIG
+from greenmail.imap.response import LIMIT, MESSAGELIMIT, TOOBIG
 from greenmail.imap.session import Limits
 
 PIECE = 65536  # octets that a sink gets at once, at most
@@ -269,8 +269,11 @@ class Reader:
                 raise BadSyntax("literal is too large for this command", TOOBIG)
             return None
         draft.sinks.append(sink)
-        if len(draft.sinks) > self._limits.max_append_messages:
-            raise Refused(f"at most {self._limits.max_append_messages} messages in one command", LIMIT)
+        limits = self._limits
+        most = min(limits.max_append_messages, limits.savable or limits.max_append_messages)
+        if len(draft.sinks) > most:
+            code = f"{MESSAGELIMIT} {most}" if limits.savable else LIMIT  # RFC 9738 3.1
+            raise Refused(f"at most {most} messages in one command", code)
         return sink
 
     def _keep(self, draft: _Draft, size: int) -> None:

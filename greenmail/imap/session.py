@@ -28,6 +28,8 @@ class Limits:
     max_metadata_entries: int = 100  # annotations of one mailbox
     min_uid_batch_size: int = 500  # messages: RFC 10022 3.1.3.2
     max_uid_batches: int = 10000  # in one answer of UIDBATCHES
+    message_limit: int = 1_000_000  # of one command, RFC 9738 3; 0: none
+    save_limit: int = 1_000_000  # of one COPY or APPEND; 0: none
     max_search_contexts: int = 10  # of one selected mailbox, RFC 5267 4.3.1
     max_notify_mailboxes: int = 2000  # of one connection, RFC 5465 5.8
     max_depth: int = 50  # of parentheses in a command
@@ -37,6 +39,11 @@ class Limits:
     timeout_authenticated: float = 1800.0
     timeout_idle: float = 1800.0
     idle_keepalive: float = 120.0
+
+    @property
+    def savable(self) -> int:
+        """Messages in one COPY or APPEND by RFC 9738 3; 0: any number."""
+        return min(filter(None, (self.message_limit, self.save_limit)), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ def limits(config: Config) -> Limits:
         max_request_size=config.max_request_size,
         max_drain=config.drain,
         max_append_messages=config.max_append_messages,
+        message_limit=config.message_limit,
+        save_limit=config.save_limit,
         max_metadata_size=config.max_metadata_size,
         max_metadata_entries=config.max_metadata_entries,
         min_uid_batch_size=config.min_uid_batch_size,

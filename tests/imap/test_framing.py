@@ -302,7 +302,7 @@ def test_streamed_literals_are_counted():
     stream = b"a APPEND x" + b" {1+}\r\ny" * 1001 + b"\r\nb NOOP\r\n"
     peer = Peer(stream, limits=Limits())
     frame = peer.frame(peer.append)
-    assert frame.failure.code == "LIMIT"
+    assert frame.failure.code == "MESSAGELIMIT 1000"  # RFC 9738 3.1
     assert [sink.log[-1] for sink in peer.sinks] == ["abort"] * 1001
     assert peer.frame().text == b"b NOOP"
 

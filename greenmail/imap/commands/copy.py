@@ -8,9 +8,9 @@ from greenmail.imap import grammar, rights
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.ext import quota
+from greenmail.imap.ext import messagelimit, quota
 from greenmail.imap.message_set import message_uids, selected
-from greenmail.imap.response import EXPUNGEISSUED, Ok
+from greenmail.imap.response import EXPUNGEISSUED, Completion, Ok
 from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
 from greenmail.imap.session import Session
 from greenmail.storage.api import SYSTEM_FLAGS, FlagAction, FlagChange, Mailbox, Rights
@@ -38,6 +38,7 @@ def parse_copy(cur: Cursor, uid: bool) -> CopyRequest:
 def run_copy(session: Session, request: CopyRequest) -> Ok:
     """All or none; COPYUID stands in the tagged OK."""
     uids = _messages(session, request)
+    messagelimit.check_copy(session, uids)
     target, _, mine = rights.open_target(session, request.name)
     try:
         pairs = selected(session).mailbox.copy(uids, target) if uids else []
@@ -49,10 +50,10 @@ def run_copy(session: Session, request: CopyRequest) -> Ok:
         target.close()
 
 
-def run_move(session: Session, request: CopyRequest) -> Ok:
+def run_move(session: Session, request: CopyRequest) -> Completion:
     """COPYUID goes before EXPUNGE or VANISHED, which `execute` sends as news of the source mailbox. RFC 6851 4.3."""
     view = writable(session)
-    uids = _messages(session, request)
+    uids, limit = messagelimit.newest(session, _messages(session, request))
     target, _, mine = rights.open_target(session, request.name)
     try:
         pairs = view.mailbox.move(uids, target) if uids else []
@@ -64,7 +65,8 @@ def run_move(session: Session, request: CopyRequest) -> Ok:
         target.close()
     if code:
         session.out.write(b"* OK [%b] Moved\r\n" % code)
-    return Ok("MOVE completed" if pairs else "No messages, so nothing moved", expunged=bool(pairs))
+    done = Ok("MOVE completed" if pairs else "No messages, so nothing moved", expunged=bool(pairs))
+    return messagelimit.told(session, done, limit)
 
 
 def _messages(session: Session, request: CopyRequest) -> list[int]:

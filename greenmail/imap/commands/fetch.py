@@ -12,10 +12,11 @@ from typing import Any
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap.binary import add_binary, add_binary_size
-from greenmail.imap.columns import known_rows, numbers_of, one_row
+from greenmail.imap.columns import known_rows, numbers_of, one_row, turned
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.digest import TOO_LONG, Columns, Subset, ready
+from greenmail.imap.ext import messagelimit
 from greenmail.imap.ext.condstore import MODSEQ
 from greenmail.imap.fetch_att import (
     BinaryItem,
@@ -89,7 +90,10 @@ def run_fetch(session: Session, request: FetchRequest) -> Completion:
             item.begin(session)
     for begin in request.before:
         begin(session)
-    return fetch_uids(session, request, _chosen(session, request))
+    uids, limit = messagelimit.newest(session, _chosen(session, request))
+    if limit and request.choose:  # a page that is too large: RFC 9738 3.1
+        raise messagelimit.refusal(session.limits.message_limit)
+    return messagelimit.told(session, fetch_uids(session, request, uids, backwards=bool(limit)), limit)
 
 
 def _chosen(session: Session, request: FetchRequest) -> Sequence[int]:
@@ -106,16 +110,20 @@ def _chosen(session: Session, request: FetchRequest) -> Sequence[int]:
     return [uid for uid in uids if uid in known]
 
 
-def fetch_uids(session: Session, request: FetchRequest, uids: Sequence[int]) -> Completion:
-    """Answer these messages of the client's view; the request's set does not count any more."""
-    return _Fetch(session, request).run(uids)
+def fetch_uids(session: Session, request: FetchRequest, uids: Sequence[int], backwards: bool = False) -> Completion:
+    """Answer these messages (ascending) of the client's view; the request's set does not count any more.
+
+    `backwards`: the last one first.
+    """
+    return _Fetch(session, request, backwards).run(uids)
 
 
 class _Fetch:
     """One FETCH while it runs."""
 
-    def __init__(self, session: Session, request: FetchRequest) -> None:
+    def __init__(self, session: Session, request: FetchRequest, backwards: bool) -> None:
         self.session = session
+        self.backwards = backwards
         self.view = selected(session)
         self.mailbox = self.view.mailbox
         self.uid = request.uid
@@ -136,11 +144,12 @@ class _Fetch:
         self.sees = self.sees and not self.view.read_only and not self.mailbox.read_only
         self.sees = self.sees and "s" in self.view.rights  # RFC 4314 4 FETCH
         self.trouble: list[StorageError | Refused] = []
-        keeps = self.joins and not self.sees and not self.keep
+        keeps = self.joins and not self.sees and not self.keep and not backwards
         self.repeats = Repeats(session, self.view, self.items) if keeps else None
 
     def run(self, uids: Sequence[int]) -> Completion:
-        for chunk in self._chunks(uids):
+        chunks = self._chunks(uids)
+        for chunk in reversed(list(chunks)) if self.backwards else chunks:
             if not self._repeat(chunk):
                 self._answer(chunk)
             self.session.breathe()
@@ -207,6 +216,8 @@ class _Fetch:
             self.trouble.append(StorageError(Reason.EXPUNGED, "some messages are gone"))
             known = set(rows.uids)
             columns = {kind: list(compress(column, map(known.__contains__, chunk))) for kind, column in columns.items()}
+        if self.backwards:
+            rows, columns = turned(rows), {kind: column[::-1] for kind, column in columns.items()}
         if self.joins and not seen and self._is_known(rows) and _is_short(columns):
             self._join(rows, columns)
         else:
@@ -233,7 +244,9 @@ class _Fetch:
             return frozenset()
 
     def _numbers(self, rows: Rows) -> Sequence[int]:
-        return rows.uids if self.session.uid_only else numbers_of(self.view, rows.uids)
+        if self.session.uid_only:
+            return rows.uids
+        return numbers_of(self.view, rows.uids[::-1])[::-1] if self.backwards else numbers_of(self.view, rows.uids)
 
     def _is_known(self, rows: Rows) -> bool:
         return not (self.needs_size and -1 in rows.sizes) and not (self.needs_date and -1 in rows.dates)

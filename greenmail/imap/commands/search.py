@@ -22,6 +22,7 @@ from greenmail.imap.esearch import (
     search_response,
     search_return_opts,
 )
+from greenmail.imap.ext import messagelimit
 from greenmail.imap.ext.filters import check_charset_of_filters
 from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
 from greenmail.imap.fetch_att import Rows
@@ -85,9 +86,10 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
     modseq, largest = begin_options(session, request.returns)
     with saving(session, request.returns) as saves:
         check_charset(request.charset)
-        of_flags = marks(session, request.key) if flags_alone(request.key) else None
+        is_whole = not 0 < session.limits.message_limit < len(selected(session).uids)
+        of_flags = marks(session, request.key) if is_whole and flags_alone(request.key) else None
         search = Search(session, request.key, request.charset) if of_flags is None else None
-        found = search.run() if search is not None else []
+        found, limit = _search(session, search, request.returns) if search is not None else ([], b"")
     if of_flags is not None:
         uids = selected(session).uids
         numbers = marked(session, uids if request.uid else range(1, len(uids) + 1), of_flags)
@@ -100,10 +102,19 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
     scores = relevancy(session, search, request.returns, found) if search is not None else None
     answer(session, request.returns, Found(request.uid, numbers, modseqs, scores), b"" if session.rev2 else b"SEARCH")
     key, name = (search.key, search.charset) if search is not None else (request.key, request.charset)
-    end_options(session, request.returns, Searched(request.uid, key, name, found, modseq, largest))
+    if limit and "UPDATE" in (request.returns or {}):
+        session.out.write(b'* NO [NOUPDATE "%b"] Not all messages were searched\r\n' % session.tag)
+    else:
+        end_options(session, request.returns, Searched(request.uid, key, name, found, modseq, largest))
     if saves:
         session.saved = picked(session, found, saved_places(len(found), request.returns or {}))
-    return Ok("SEARCH completed")
+    return messagelimit.told(session, Ok("SEARCH completed"), limit)
+
+
+def _search(session: Session, search: Search, returns: Returns | None) -> tuple[list[int], bytes]:
+    """What is found, and the response code if not all messages were searched: RFC 9738 3.1."""
+    among, limit = messagelimit.searched(session, search.key, returns)
+    return search.run(among), limit
 
 
 def begin_options(session: Session, returns: Returns | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from greenmail.imap.columns import known_rows, numbers_of
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext import messagelimit
 from greenmail.imap.ext.condstore import enable_in_mailbox
 from greenmail.imap.message_set import message_uids
 from greenmail.imap.news import tells_modseq
@@ -73,25 +74,26 @@ def store_att_flags(cur: Cursor) -> tuple[FlagChange, bool]:
 def run_store(session: Session, request: StoreRequest) -> Completion:
     """Change the flags, then tell what became of them: all of it, or with .SILENT only what the client cannot know."""
     view = writable(session)
-    uids = message_uids(session, request.seqs, request.uid)
+    uids, limit = messagelimit.newest(session, message_uids(session, request.seqs, request.uid))
     if request.unchanged_since is not None:
         enable_in_mailbox(session)
     expected = _expected(session, view, uids, request.change) if request.silent else {}
     done = _carry_out(view, uids, request)
     missing, modified = set(done.missing), set(done.modified)
-    for start in range(0, len(uids), _CHUNK):
+    starts = range(0, len(uids), _CHUNK)
+    for start in reversed(starts) if limit else starts:  # from the highest UID to the lowest: RFC 9738 3.1
         chunk = [uid for uid in uids[start : start + _CHUNK] if uid not in missing]
         # Rendered and marked in one step, then written: what others do meanwhile is news.
         if request.silent or modified:
             lines = [_answer(session, view, request, uid, expected.get(uid), uid in modified) for uid in chunk]
         else:
             lines = _plain_answers(session, view, request.uid, chunk)
-        session.out.write(b"".join(lines))
+        session.out.write(b"".join(reversed(lines) if limit else lines))
         session.breathe()
-    return _completion(view, request, done)
+    return messagelimit.told(session, _completion(view, request, done), limit)
 
 
-def _carry_out(view: View, uids: list[int], request: StoreRequest) -> Stored:
+def _carry_out(view: View, uids: Sequence[int], request: StoreRequest) -> Stored:
     """Change the flags that the user may change; the others stay as they are. RFC 4314 4 STORE.
 
     It is refused if there is something to change, and nothing of it may be.

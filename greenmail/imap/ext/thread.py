@@ -14,6 +14,7 @@ from greenmail.imap.columns import dates_of, in_turns, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.search import search_criteria
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext.messagelimit import check_whole
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
 from greenmail.imap.search_key import Key
@@ -52,7 +53,9 @@ def parse_thread(cur: Cursor, uid: bool) -> ThreadRequest:
 def run_thread(session: Session, request: ThreadRequest) -> Completion:
     """Search, thread, answer."""
     check_charset(request.charset)
-    uids = Search(session, request.key, request.charset).run()
+    search = Search(session, request.key, request.charset)
+    check_whole(session, search.key)
+    uids = search.run()
     view = selected(session)
     messages: list[threads.Message] = []
     numbers: list[int] = []
