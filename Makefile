@@ -61,6 +61,7 @@ scale: $(READY)
 docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md
 	$(PY) tools/commands_page.py docs/imap.md
+	$(PY) tools/compare_page.py docs/compare.md
 
 # The quick tests of what is compiled, against the installed wheel: -P keeps the checkout's own modules out.
 check-compiled: $(COMPILED_READY)

@@ -1,9 +1,11 @@
-"""`docs/rfc-index.md` and `docs/imap.md` are what `make docs` makes of the code; the code names sections that exist."""
+"""Pages that `make docs` makes of the code are what it makes now; the code names sections that exist, pages files."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ def tool(name: str) -> ModuleType:
     return module
 
 
-rfc_index, commands_page = tool("rfc_index"), tool("commands_page")
+rfc_index, commands_page, compare_page = tool("rfc_index"), tool("commands_page"), tool("compare_page")
 
 
 def test_the_rfc_index_is_up_to_date() -> None:
@@ -30,6 +32,57 @@ def test_the_rfc_index_is_up_to_date() -> None:
 @pytest.mark.interpreted
 def test_the_commands_page_is_up_to_date() -> None:
     assert commands_page.page() == (ROOT / "docs" / "imap.md").read_text(), "make docs"
+
+
+@pytest.mark.interpreted
+def test_the_comparison_is_up_to_date() -> None:
+    assert compare_page.page() == (ROOT / "docs" / "compare.md").read_text(), "make docs"
+
+
+@pytest.mark.parametrize("page", ["compare.md", "imap.md"])
+def test_what_a_page_links_to_exists(page: str) -> None:
+    links = set(re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs" / page).read_text()))
+    assert len(links) > 50
+    assert [link for link in sorted(links) if not (ROOT / "docs" / link).exists()] == []
+
+
+def compared() -> list[dict[str, Any]]:
+    return [row for protocol in ("imap", "pop3") for what in compare_page.TABLE[protocol] for row in what["rows"]]
+
+
+def test_tests_and_settings_of_the_comparison_exist() -> None:
+    settings = (ROOT / "conf" / "imap.yaml").read_text()
+    for row in compared():
+        for file, test in (path.split("::") for path in row.get("shown", ()) if "::" in path):
+            assert f"\ndef {test}(" in (ROOT / file).read_text(), (row["name"], file, test)
+        words = f"{row.get('has', '')} {row.get('note', '')} `{row.get('setting', 'bind-addr')}`"
+        for setting in re.findall(r"`([^`:]+)[^`]*`", words):
+            assert re.search(rf"^#?{re.escape(setting)}:", settings, re.M), (row["name"], setting)
+
+
+def test_nothing_is_compared_twice() -> None:
+    names = [row["name"] for row in compared()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "row, expected",
+    [
+        ({"name": "A", "shown": ["tests/a.txt"]}, "yes ([a](../tests/a.txt))"),
+        ({"name": "A", "no": "not made yet", "shown": ["tests/a.txt"]}, "yes ([a](../tests/a.txt))"),
+        ({"name": "B", "setting": "b", "shown": ["tests/b"]}, "off by default: `b` ([b](../tests/b))"),
+        ({"name": "C", "no": "not made yet"}, "no: not made yet"),
+        ({"name": "C", "has": "in part", "shown": ["tests/c.py::test_c"]}, "in part ([test_c](../tests/c.py))"),
+    ],
+)
+def test_what_the_comparison_says_of_us(row: dict[str, Any], expected: str) -> None:
+    assert compare_page.ours(row, {"A"}, ("A", "B")) == expected
+
+
+@pytest.mark.parametrize("row", [{"name": "B", "shown": []}, {"name": "D"}, {"name": "D", "has": "yes"}])
+def test_the_comparison_says_nothing_without_a_reason_or_a_test(row: dict[str, Any]) -> None:
+    with pytest.raises((AssertionError, KeyError)):
+        compare_page.ours(row, {"A"}, ("A", "B"))
 
 
 def test_every_section_that_the_code_names_exists() -> None:
