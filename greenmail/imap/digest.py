@@ -102,6 +102,7 @@ def open_batches(
         finally:
             for _, content in batch:
                 content.close()
+        session.processed(len(batch))
         session.breathe()
 
 

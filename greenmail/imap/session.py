@@ -8,6 +8,7 @@ from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Logins, Patience, Register
 from greenmail.imap.date_time import InternalDates
 from greenmail.imap.listening import EVERYTHING, Listening, Wanted
+from greenmail.imap.progress import Progress
 from greenmail.imap.view import View
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
@@ -39,6 +40,7 @@ class Limits:
     timeout_authenticated: float = 1800.0
     timeout_idle: float = 1800.0
     idle_keepalive: float = 120.0
+    progress_interval: float = 10.0  # between two signs of a long command, RFC 9585 4; 0: none
 
     @property
     def savable(self) -> int:
@@ -107,6 +109,7 @@ class Session:
         self.internal_dates = InternalDates(services.time_zone)
         self.client_id: Mapping[str, str | None] = {}
         self.figures = Figures()
+        self.progress: Progress | None = None  # of the command that is working, where it may be told: RFC 9585
 
     @property
     def rev2(self) -> bool:
@@ -168,6 +171,13 @@ class Session:
 
     def breathe(self) -> None:
         self.services.runtime.breathe()
+        if self.progress is not None:
+            self.progress.look()
+
+    def processed(self, messages: int) -> None:
+        """So many messages more were processed by the command."""
+        if self.progress is not None:
+            self.progress.done += messages
 
 
 @dataclass(slots=True)

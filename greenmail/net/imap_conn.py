@@ -41,6 +41,7 @@ def limits(config: Config) -> Limits:
         timeout_authenticated=config.timeout_authenticated,
         timeout_idle=config.timeout_idle,
         idle_keepalive=config.idle_keepalive,
+        progress_interval=config.progress_interval,
     )
 
 

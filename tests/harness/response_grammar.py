@@ -141,6 +141,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"METADATA": rb" (?:LONGENTRIES [0-9]+|MAXSIZE [0-9]+|TOOMANY|NOPRIVATE)",
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
         b"UNDEFINED-FILTER": b" " + ATOM,
+        b"INPROGRESS": rb'(?: \((?:NIL|"' + TAG + rb'") (?:NIL NIL|[0-9]+ (?:NIL|' + NZ + rb"))\))?",  # RFC 9585 5
         b"MESSAGELIMIT": b" " + NZ + b"(?: " + NZ + b")?",  # RFC 9738 5
         b"NOUPDATE": rb' "' + TAG + rb'"',
         b"BADCHARSET": rb"(?: \(" + ATOM + rb"(?: " + ATOM + rb")*\))?",

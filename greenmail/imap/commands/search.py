@@ -24,6 +24,7 @@ from greenmail.imap.esearch import (
 )
 from greenmail.imap.ext import messagelimit
 from greenmail.imap.ext.filters import check_charset_of_filters
+from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
 from greenmail.imap.fetch_att import Rows
 from greenmail.imap.flag_search import flags_alone, marked, marks
@@ -114,7 +115,8 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
 def _search(session: Session, search: Search, returns: Returns | None) -> tuple[list[int], bytes]:
     """What is found, and the response code if not all messages were searched: RFC 9738 3.1."""
     among, limit = messagelimit.searched(session, search.key, returns)
-    return search.run(among), limit
+    with working(session):
+        return search.run(among), limit
 
 
 def begin_options(session: Session, returns: Returns | None) -> tuple[int, int]:

@@ -29,6 +29,7 @@ from greenmail.imap.commands.search import (
 )
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.esearch import Found, Returns, Searched, esearch_response, saved_places
+from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.notify_names import spaces_of
 from greenmail.imap.ext.notify_request import one_or_more_mailbox
 from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
@@ -206,7 +207,8 @@ def _searched(session: Session, search: SearchRequest) -> list[int]:
 
     view = selected(session)
     run = Search(session, search.key, search.charset)
-    found = run.run()
+    with working(session):
+        found = run.run()
     returns: Returns = search.returns or {"ALL": (registry.SEARCH_RETURN_OPTS["ALL"], None)}
     if not found or list(returns) == ["SAVE"]:
         return found

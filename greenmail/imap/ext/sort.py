@@ -30,6 +30,7 @@ from greenmail.imap.commands.search import (
 )
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.esearch import RELEVANCY, Found, Returns, Searched, saved_places
+from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.messagelimit import check_whole
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
@@ -105,8 +106,9 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
         check_charset(request.charset)
         search = Search(session, request.key, request.charset)
         check_whole(session, search.key)
-        uids = search.run()
-        order = _order(session, uids, request.criteria, search)
+        with working(session):
+            uids = search.run()
+            order = _order(session, uids, request.criteria, search)
     numbers = known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, search.key, uids)
     scores = relevancy(session, search, request.returns, picked(session, uids, order))

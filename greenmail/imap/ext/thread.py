@@ -14,6 +14,7 @@ from greenmail.imap.columns import dates_of, in_turns, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.commands.search import search_criteria
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.messagelimit import check_whole
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
@@ -55,16 +56,8 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     check_charset(request.charset)
     search = Search(session, request.key, request.charset)
     check_whole(session, search.key)
-    uids = search.run()
-    view = selected(session)
-    messages: list[threads.Message] = []
-    numbers: list[int] = []
-    for some, records in zip(slices(uids), record_slices(session, view.mailbox, uids), strict=True):
-        arrived = in_turns(view.mailbox, some, dates_of, session.breathe)
-        known = numbers_of(view, some) if not request.uid else some
-        made = session.blocking(_messages, records, arrived)
-        messages += [message for message in made if message is not None]
-        numbers += [number for number, message in zip(known, made, strict=True) if message is not None]
+    with working(session):
+        messages, numbers = _found(session, search.run(), request.uid)
     lists = session.blocking(_thread, request.algorithm, messages, numbers)
     session.out.write(b"* THREAD")
     for number, piece in enumerate(lists):
@@ -72,6 +65,20 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
         session.breathe()
     session.out.write(b"\r\n")
     return Ok("THREAD completed")
+
+
+def _found(session: Session, uids: Sequence[int], uid: bool) -> tuple[list[threads.Message], list[int]]:
+    """What the messages are threaded by, and the numbers by which the client knows them."""
+    view = selected(session)
+    messages: list[threads.Message] = []
+    numbers: list[int] = []
+    for some, records in zip(slices(uids), record_slices(session, view.mailbox, uids), strict=True):
+        arrived = in_turns(view.mailbox, some, dates_of, session.breathe)
+        known = some if uid else numbers_of(view, some)
+        made = session.blocking(_messages, records, arrived)
+        messages += [message for message in made if message is not None]
+        numbers += [number for number, message in zip(known, made, strict=True) if message is not None]
+    return messages, numbers
 
 
 def _messages(records: Sequence[bytes | None], arrived: Sequence[int]) -> list[threads.Message | None]:
