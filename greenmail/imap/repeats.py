@@ -14,6 +14,7 @@ from greenmail.storage.answers import Shelf
 from greenmail.storage.api import Table
 
 LEAST = 16  # messages of a chunk that is worth keeping
+LONGEST = 2048  # octets of data items whose answers are kept: the items are kept, too
 
 
 class Repeats:
@@ -29,7 +30,7 @@ class Repeats:
         self._shelf: Shelf | None = None
         self._columns: tuple[str, ...] = ()
         self._shows_flags = False
-        if answers is None or None in depends:
+        if answers is None or None in depends or sum(map(_length, items)) > LONGEST:
             return
         self._columns = tuple(sorted(set(chain.from_iterable(columns or () for columns in depends))))
         self._shows_flags = "flags" in self._columns
@@ -66,6 +67,10 @@ class Repeats:
         if octets != view.uids[seq - 1 : seq - 1 + count].tobytes():
             return None
         return octets, *_octets(table, self._columns, here)
+
+
+def _length(item: Item) -> int:
+    return len(item.template if isinstance(item, RowItem) else item.name)
 
 
 def _octets(table: Table, names: Iterable[str], rows: slice) -> list[bytes]:

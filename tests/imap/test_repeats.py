@@ -87,6 +87,19 @@ def test_an_answer_is_taken_from_another_session(command: bytes, monkeypatch: py
     assert expected.count(b"\r\n* ") >= 2 * LEAST - 3
 
 
+def test_long_data_items_are_not_kept() -> None:
+    """An item is as long as its client likes, and answers are kept together with their items."""
+    made = engine()
+    made.select()  # takes the recent ones
+    answers = mailbox_of(made).answers = Answers(Room(1 << 26))
+    wire = made.select()
+    for number in range(3):
+        fields = b" ".join([b"subject"] * (500 + number))
+        answer = made.talk(wire, b"a FETCH 1:* (BODY.PEEK[HEADER.FIELDS (%b)])\r\n" % fields)
+        assert b"\r\na OK" in answer
+    assert sum(len(repr(kind)) for kind in answers._shelves) < 5000
+
+
 def test_the_answers_of_a_mailbox_have_their_limit() -> None:
     made = engine()
     made.select()  # takes the recent ones
