@@ -56,7 +56,7 @@ def check_charset_of_filters(charset: str, leaves: Iterable[Key]) -> None:
 def expanded(session: Session, key: Key, charset: str) -> tuple[Key, str]:
     """The key with the criteria of filters in their places, and the CHARSET of it all. Raises Refused, StorageError."""
     expansion = _Expansion(session)
-    found = expansion.of(key, ())
+    found = expansion.of(key, (), 0)
     return (found, UTF_8) if expansion.count else (key, charset)
 
 
@@ -72,35 +72,36 @@ class _Expansion:
         self._annotations: Mapping[str, bytes] | None = None
         self.count = 0
 
-    def of(self, key: Key, above: tuple[str, ...]) -> Key:
-        """`above`: the filters within which it stands."""
+    def of(self, key: Key, above: tuple[str, ...], depth: int) -> Key:
+        """`above`: the filters within which it stands, `depth`: the keys, those of these filters included."""
         match key:
             case RowKey(name, argument) if name == FILTER:
-                return self._filter(argument, above)
+                return self._filter(argument, above, depth)
             case AndKey(keys):
-                return AndKey(tuple(self.of(one, above) for one in keys))
+                return AndKey(tuple([self.of(one, above, depth + 1) for one in keys]))
             case OrKey(keys):
-                return OrKey(tuple(self.of(one, above) for one in keys))
+                return OrKey(tuple([self.of(one, above, depth + 1) for one in keys]))
             case NotKey(inner):
-                return NotKey(self.of(inner, above))
+                return NotKey(self.of(inner, above, depth + 1))
             case FuzzyKey(inner):
-                return fuzzily(self.of(inner, above)) if _is_filter(inner) else key
+                return fuzzily(self.of(inner, above, depth + 1)) if _is_filter(inner) else key
         return key
 
-    def _filter(self, given: str, above: tuple[str, ...]) -> Key:
+    def _filter(self, given: str, above: tuple[str, ...], depth: int) -> Key:
         name = given.lower()
         self.count += 1
         value = None if name in above or len(above) == _PASSES or self.count > _MOST else self._value(name)
         if value is None:
             raise Refused("there is no such filter, or it cannot be resolved", f"UNDEFINED-FILTER {given}")
         cur = Cursor(value, utf8=True, max_depth=self._session.limits.max_depth)
+        cur.depth = depth  # all that is nested counts together
         try:
             key = criteria(cur)
         except BadSyntax as error:
             raise Refused(f"the filter {given} cannot be understood: {error.text}", CANNOT) from None
         if self._session.uid_only and cur.numbers:
             raise BadSyntax("the filter has message numbers, which cannot be used once UIDONLY is enabled", UIDREQUIRED)
-        return self.of(key, (*above, name))
+        return self.of(key, (*above, name), depth)
 
     def _value(self, name: str) -> bytes | None:
         if self._annotations is None:
