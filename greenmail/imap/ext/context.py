@@ -197,6 +197,7 @@ class SelectedContexts:
         """REMOVEFROM for messages that are told expunged next: their numbers are right for the last time."""
         if not expunged:
             return b""
+        self._by_uid()
         seqs = {uid: seq for seq, uid in expunged}
         uids = sorted(seqs)
         return b"".join(rendered(context, context.remove(uids), seqs.__getitem__) for context in self.by_tag.values())
@@ -205,6 +206,7 @@ class SelectedContexts:
         """Ask what changed the search keys again, and tell what is different."""
         session, more = self._session, dict[int, tuple[Item, ...]]()
         told: set[int] = set()
+        self._by_uid()
         for context in list(self.by_tag.values()):
             try:
                 steps, come = context.update(session, self._view)
@@ -219,6 +221,12 @@ class SelectedContexts:
             if steps:
                 session.out.write(rendered(context, steps, self._view.seq))
         return more
+
+    def _by_uid(self) -> None:
+        """RFC 9586 3: once UIDONLY is enabled no message number is told, whatever the search was."""
+        if self._session.uid_only:
+            for context in self.by_tag.values():
+                context.uid = True
 
     def _fetch(self, context: Context, uids: list[int], more: dict[int, tuple[Item, ...]]) -> None:
         """RFC 5465 7: behind EXISTS and before ESEARCH; together with what NOTIFY tells of the message, if it does."""
