@@ -132,7 +132,7 @@ class MemoryPlaces:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._names: set[str] = set()
+        self.names: set[str] = set()
         self._seen = scheduler.epoch
         self.marked = False
 
@@ -141,19 +141,19 @@ class MemoryPlaces:
         return self.marked or self._seen != self._scheduler.epoch
 
     def add(self, name: str, paths: Sequence[str]) -> None:
-        self._names.add(name)
+        self.names.add(name)
 
     def drop(self, name: str) -> None:
-        self._names.discard(name)
+        self.names.discard(name)
 
     def changed(self) -> set[str]:
         if not self.due:
             return set()
         self.marked, self._seen = False, self._scheduler.epoch
-        return set(self._names)
+        return set(self.names)
 
     def close(self) -> None:
-        self._names.clear()
+        self.names.clear()
 
 
 class MemoryWatch:

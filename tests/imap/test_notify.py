@@ -1,10 +1,14 @@
 """What NOTIFY asks for, and what a client has been told: RFC 5465 6, 8."""
 
+from collections.abc import Iterator
+
 import pytest
+from harness.engine import Engine, memory_backend
+from harness.green import Scheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenmail.errors import BadSyntax
+from greenmail.errors import BadSyntax, Disconnected
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext.notify_request import EventGroup, Spaces, parse_notify, unsupported, wanted_events
 from greenmail.imap.ext.notify_table import EXISTS, SUBSCRIBED, WATCHED, Table, Told
@@ -74,6 +78,46 @@ def test_what_is_not_known_is_found() -> None:
 )
 def test_groups(name: str, group: EventGroup, subscribed: bool, is_meant: bool) -> None:
     assert wanted_events([group], SPACES, name, subscribed) == (PAIR if is_meant else frozenset())
+
+
+@given(st.text("ab/", max_size=8), st.text("ab/", max_size=8), st.sampled_from(["/", ""]))
+def test_what_a_name_is_below(name: str, root: str, separator: str) -> None:
+    spaces = Spaces(separator, ("",), ())
+    assert (root in spaces.roots(name)) == spaces.is_below(name, root)
+
+
+class Unlisted(frozenset[str]):
+    """So many names that nobody should go through them for each mailbox."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("went through all names")
+
+
+@pytest.mark.parametrize("mailboxes", ["SUBTREE", "MAILBOXES"])
+def test_many_names_cost_no_more_than_few(mailboxes: str) -> None:
+    group = EventGroup(mailboxes, Unlisted(map(str, range(100))), PAIR)
+    assert wanted_events([group], SPACES, "7", False) == PAIR
+    assert not wanted_events([group], SPACES, "x/7", False)
+
+
+@pytest.mark.parametrize("failure", [Disconnected("gone"), MemoryError()])
+def test_a_client_that_goes_in_the_midst_leaves_no_registrations(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Engine(scheduler := Scheduler(), memory_backend(scheduler))
+    wire = made.login()
+    places = wire.places()
+    monkeypatch.setattr(wire, "places", lambda: places)
+    write = wire.write
+
+    def failing(data: bytes) -> None:
+        if data.startswith(b"* STATUS"):
+            raise failure
+        write(data)
+
+    monkeypatch.setattr(wire, "write", failing)
+    made.talk(wire, b"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge))\r\n")
+    assert not places.names
 
 
 def test_groups_add_up_but_for_none() -> None:

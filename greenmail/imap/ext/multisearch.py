@@ -149,6 +149,7 @@ def _in_group(session: Session, source: Source) -> Iterator[str]:
     account = account_of(session)
     spaces = spaces_of(account)
     subscribed = frozenset(account.subscriptions()) if source.mailboxes == "SUBSCRIBED" else frozenset()
+    names = frozenset(source.names)
     scopes = {id(scope): scope for scope in map(account.scope, ("", *source.names))}
     for scope in scopes.values():
         for folder in scope.folders():
@@ -157,10 +158,10 @@ def _in_group(session: Session, source: Source) -> Iterator[str]:
                 case "SUBSCRIBED":
                     is_meant = name in subscribed
                 case "SUBTREE":
-                    is_meant = any(spaces.is_below(name, root) for root in source.names)
+                    is_meant = not spaces.roots(name).isdisjoint(names)
                 case "SUBTREE-ONE":
                     above = name.rpartition(spaces.separator)[0] if spaces.separator else name
-                    is_meant = name in source.names or above in source.names
+                    is_meant = name in names or above in names
                 case _:  # INBOXES: who delivers where is not known, so it is PERSONAL. RFC 5465 6.3
                     is_meant = spaces.is_personal(name)
             if is_meant and folder.selectable:

@@ -411,7 +411,7 @@ def run_notify(session: Session, request: NotifyRequest) -> Ok:
     ears = Ears(session, request)
     try:
         ears.begin(request.status)
-    except (Refused, StorageError):
+    except BaseException:  # a client that goes away meanwhile, too: nobody else knows of these registrations
         ears.close()
         raise
     session.stop_listening()

@@ -9,7 +9,7 @@ OLDNAME.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenmail.imap.commands.listing import Entry, render_entry, render_renamed
 from greenmail.imap.ext.notify_request import (
@@ -50,7 +50,7 @@ class Names:
 
     def __init__(self, session: Session, groups: tuple[EventGroup, ...], table: Table) -> None:
         self._session = session
-        self._groups = groups
+        self._groups = tuple(replace(group, names=frozenset(group.names)) for group in groups)  # asked for each name
         self._table = table
         self._spaces = spaces_of(account_of(session))
         self._asked = ("", *(name for group in groups for name in group.names))

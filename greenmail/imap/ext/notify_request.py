@@ -8,8 +8,9 @@
 Lenient: events without parentheses, as in the examples of RFC 5465 3.1; RFC 5465 8 wants them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from greenmail.errors import BadSyntax, Refused
 from greenmail.imap import grammar
@@ -53,7 +54,7 @@ class EventGroup:
     """One event-group. No events: NONE, the client wants to know nothing of these mailboxes. RFC 5465 8."""
 
     mailboxes: str  # "SELECTED", "SELECTED-DELAYED", "INBOXES", ...
-    names: tuple[str, ...] = ()  # of SUBTREE and MAILBOXES
+    names: Collection[str] = ()  # of SUBTREE and MAILBOXES
     events: frozenset[str] = frozenset()
     items: tuple[Item, ...] = ()  # what is told of a new message
 
@@ -87,6 +88,11 @@ class Spaces:
     def _is_in(self, name: str, prefix: str) -> bool:
         is_inbox = name == "INBOX" and prefix in self.personal
         return is_inbox or name.startswith(prefix) or name + self.separator == prefix
+
+    def roots(self, name: str) -> frozenset[str]:
+        """The names of which it is one, or below one."""
+        words = name.split(self.separator) if self.separator else [name]
+        return frozenset(accumulate(words, lambda above, word: above + self.separator + word))
 
     def is_below(self, name: str, root: str) -> bool:
         """Whether it is `root` itself, or below it."""
@@ -209,6 +215,7 @@ def wanted_events(groups: Iterable[EventGroup], spaces: Spaces, name: str, subsc
     Several groups add up, but for NONE, which says that nothing is to be told of its mailboxes.
     """
     found: frozenset[str] = frozenset()
+    roots = spaces.roots(name)
     for group in groups:
         match group.mailboxes:
             case "SUBSCRIBED":
@@ -216,7 +223,7 @@ def wanted_events(groups: Iterable[EventGroup], spaces: Spaces, name: str, subsc
             case "MAILBOXES":
                 is_meant = name in group.names
             case "SUBTREE":
-                is_meant = any(spaces.is_below(name, root) for root in group.names)
+                is_meant = any(root in group.names for root in roots)
             case _:  # INBOXES: who delivers where is not known, so it is PERSONAL. RFC 5465 6.3
                 is_meant = spaces.is_personal(name)
         if is_meant and not group.events:
