@@ -54,6 +54,7 @@ class Register:
         self._entries: dict[int, dict[int, Entry]] = {}  # by pid of the worker, by its number
         self._counts: dict[str, int] = {}
         self._polls: dict[str, float] = {}  # when a user was last let in by POP3, by the monotonic clock
+        self._most_polls = _POLLS
 
     def handle(self, pid: int, message: dict[str, Any]) -> dict[str, Any] | None:
         """The answer to a worker's message, if it gets one."""
@@ -75,8 +76,9 @@ class Register:
         wait = self._polls.get(user, float("-inf")) + delay - now
         if wait > 0:
             return wait
-        if len(self._polls) >= _POLLS:
+        if len(self._polls) >= self._most_polls:
             self._polls = {name: last for name, last in self._polls.items() if last + delay > now}
+            self._most_polls = max(_POLLS, 2 * len(self._polls))  # else each login of many users would look at them all
         self._polls[user] = now
         return 0.0
 

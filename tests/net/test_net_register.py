@@ -79,6 +79,17 @@ def test_those_who_need_not_wait_any_more_are_forgotten(monkeypatch):
     assert set(register._polls) == {"c", "d"}
 
 
+def test_many_who_wait_are_not_all_looked_at_in_each_login(monkeypatch):
+    monkeypatch.setattr(register_module, "_POLLS", 8)
+    register = Register(1)
+    looks = 0
+    for number in range(64):
+        before = register._polls
+        assert poll(register, f"u{number}") == 0
+        looks += register._polls is not before
+    assert len(register._polls) == 64 and looks <= 4
+
+
 class Parent:
     """The other end, on this thread's loop: answers when told to."""
 
