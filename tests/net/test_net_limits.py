@@ -10,15 +10,15 @@ from greenmail.pop3.session import Limits as Pop3Limits
 
 
 def _all_changed() -> Config:
-    """Each setting that is named as a limit, one above its default."""
+    """Each setting that is named as a limit, one above its default; one below where the default is the most."""
     names = {item.name for table in (ImapLimits, Pop3Limits, Patience) for item in fields(table)} - {"patience"}
     default = from_mapping({})
     changed = {
-        name.replace("_", "-"): (getattr(default, name) or default.drain) + 1
+        name.replace("_", "-"): getattr(default, name) + (-1 if name == "min_uid_batch_size" else 1)
         for name in names
         if not name.endswith("_anonymous") or name.startswith("timeout")
     }
-    return from_mapping(changed)
+    return from_mapping({**changed, "max-drain": default.drain + 1})
 
 
 def test_imap_limits() -> None:
