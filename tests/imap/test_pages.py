@@ -39,11 +39,17 @@ def test_the_comparison_is_up_to_date() -> None:
     assert compare_page.page() == (ROOT / "docs" / "compare.md").read_text(), "make docs"
 
 
-@pytest.mark.parametrize("page", ["compare.md", "imap.md"])
-def test_what_a_page_links_to_exists(page: str) -> None:
-    links = set(re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs" / page).read_text()))
-    assert len(links) > 50
-    assert [link for link in sorted(links) if not (ROOT / "docs" / link).exists()] == []
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
+)
+def test_what_a_page_links_to_exists(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    assert [link for link in links if not link.startswith("http") and not (page.parent / link).exists()] == []
+
+
+def test_generated_pages_link_to_what_they_speak_of() -> None:
+    for page in ("compare.md", "imap.md", "rfc-index.md"):
+        assert len(set(re.findall(r"\]\(\.\./([^)#]+)\)", (ROOT / "docs" / page).read_text()))) > 50, page
 
 
 def compared() -> list[dict[str, Any]]:
