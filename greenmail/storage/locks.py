@@ -434,7 +434,8 @@ def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -
     place = control + b"/tmp" if os.path.isdir(control + b"/tmp") else control
     temporary = place + os.fsencode(f"/greenmail.{owner.host}.{owner.pid}.{secrets.token_hex(4)}")
     # Never too young to be doubted: our own lock files appear whole, and a living holder of ours has the flock too.
-    doubt = Doubt(files, path, path, _SESSION_STALE, waiting.onlooker(owner.pid, owner.host), young=-1.0)
+    # Nor is one that a clock ahead of ours (of a file server, or of before it was set back) made in times to come.
+    doubt = Doubt(files, path, path, _SESSION_STALE, waiting.onlooker(owner.pid, owner.host), young=float("-inf"))
     steps = waiting.steps()
     with refusing("the mailbox cannot be locked"):
         descriptor = files.create_exclusive(temporary, ownership(files.stat(control)))

@@ -554,8 +554,10 @@ def test_a_pop3_session_of_another_process(folder, clock):
     session_lock(folder, clock).release()
 
 
-def test_a_pop3_session_of_a_killed_process(folder, clock):
+@pytest.mark.parametrize("behind", [0.0, 3600.0])
+def test_a_pop3_session_of_a_killed_process(folder, clock, behind):
     Child(folder, SESSION).kill()
+    clock.time = os.stat(folder + b"/dovecot-pop3-session.lock").st_mtime - behind  # the clock of a file server
     assert os.path.exists(folder + b"/dovecot-pop3-session.lock")
     session_lock(folder, clock).release()  # no patience is needed: its flock went with it
     assert sum(clock.slept) < 1.0
