@@ -26,7 +26,7 @@ STATES = {
     SELECTED: "selected",
 }
 TRANSCRIPTS = ROOT / "tests" / "transcripts"
-_RFC = re.compile(r"RFC \d{4}(?:,? (?:Appendix )?[0-9A-Z][0-9.]*(?:(?:,| and| to) [0-9][0-9.]*)*)?")
+_RFC = re.compile(r"RFC \d{4,5}(?:,? (?:Appendix )?[0-9A-Z][0-9.]*(?:(?:,| and| to) [0-9][0-9.]*)*)?")
 
 
 @dataclass
@@ -107,9 +107,10 @@ def covered(kinds: Iterable[str], belongs: Callable[[str], bool]) -> list[str]:
     return [name for entry in entries for name in [*entry.get("good", []), *entry.get("bad", [])]]
 
 
-def transcripts(command: Command) -> list[str]:
-    """Those of the coverage; of a command that it does not know, those that are called as it is."""
+def transcripts(command: Command, feature: str) -> list[str]:
+    """Those of the coverage; of a command that it does not know, those of its extension; else those called as it is."""
     found = covered(["command"], lambda form: form.removeprefix("UID ").split(" ")[0] == command.name)
+    found = found or _of_extension(feature, command.name)
     return found or [name for name in files() if re.split("[/.-]", name)[1] == command.name.lower()]
 
 
@@ -129,7 +130,7 @@ def commands(homes: dict[str, ModuleType]) -> list[str]:
             rfcs = references(command, homes[feature.name])
             uid = "yes" if command.uid else ""
             row = [command.name, STATES[command.states], uid, rfcs, code(homes[feature.name])]
-            lines.append("| " + " | ".join([*row, links(transcripts(command))]) + " |")
+            lines.append("| " + " | ".join([*row, links(transcripts(command, feature.name))]) + " |")
     return lines
 
 

@@ -47,6 +47,14 @@ def test_what_a_page_links_to_exists(page: Path) -> None:
     assert [link for link in links if not link.startswith("http") and not (page.parent / link).exists()] == []
 
 
+def test_every_command_has_a_transcript() -> None:
+    commands = (ROOT / "docs" / "imap.md").read_text().partition("## Capabilities")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in commands.splitlines() if "](../greenmail" in line]
+    assert len(rows) > 50
+    assert [row[1] for row in rows if not row[6]] == ["COMPRESS"]  # octets, not lines: test_compress.py
+    assert {rfc for row in rows for rfc in re.findall(r"RFC \d+", row[4]) if len(rfc) > 8} == {"RFC 10022"}
+
+
 def test_generated_pages_link_to_what_they_speak_of() -> None:
     for page in ("compare.md", "imap.md", "rfc-index.md"):
         assert len(set(re.findall(r"\]\(\.\./([^)#]+)\)", (ROOT / "docs" / page).read_text()))) > 50, page
