@@ -87,6 +87,7 @@ class SessionPlaces:
         """Register for what happens at `paths`; in place of others."""
         old = self._places.get(name)
         if old is not None and old.paths == tuple(paths):
+            old.interest.renew()  # they may have gone and be there again
             return
         self._places[name] = self._shared.take(name, paths, self)
         if old is not None:

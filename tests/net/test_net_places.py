@@ -1,6 +1,7 @@
 """What NOTIFY waits for: shared by the connections of a worker, small for each, polled where events do not come."""
 
 import os
+import shutil
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -68,6 +69,21 @@ def test_what_happens_between_two_waits_is_not_lost(loop, watcher, tmp_path):
     assert watch.wait(30) is Wake.CHANGED
     assert places.changed() == {"a"}
     watch.close()
+    places.close()
+
+
+def test_a_mailbox_that_went_and_came_back_is_watched_anew(watcher, tmp_path):
+    places = SessionPlaces(SharedPlaces(watcher))
+    paths = box(tmp_path, "a")
+    places.add("a", paths)
+    shutil.rmtree(tmp_path / "a")
+    gevent.sleep(0.05)
+    assert places.changed() == {"a"}
+    box(tmp_path, "a")
+    places.add("a", paths)
+    deliver(tmp_path, "a")
+    gevent.sleep(0.05)
+    assert places.changed() == {"a"}
     places.close()
 
 

@@ -262,6 +262,8 @@ class Ears:
             if table.has(name, NO_ACCESS):
                 table.put(name, NO_ACCESS, False)
                 session.out.write(self._names.access_line(name))  # RFC 5465 5.9
+            if self._places is not None:
+                self._places.add(name, mailbox.watched())  # it may be another mailbox by now
             now = told_of(mailbox.counters())
             values = self._differences(table.told(name), now, events, mailbox)
             table.tell(name, now)
