@@ -30,6 +30,9 @@ class Register(Protocol):
     def poll(self, user: str, delay: float) -> float:
         """Seconds until the user may log in to POP3 again; 0: now, and then not for `delay` seconds. RFC 2449 6.5."""
 
+    def unpoll(self, user: str) -> None:
+        """He was not let in after all, so the last `poll` does not count."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -181,6 +184,11 @@ class Logins:
             metrics.login(self._protocol, "refused")
             metrics.refused(self._protocol, "login-delay")
         return wait
+
+    def need_not_wait(self, user: User, delay: float) -> None:
+        """He did not get in: the delay begins with a login that succeeds. RFC 2449 6.5."""
+        if delay:
+            self._register.unpoll(user.name)
 
     def leave_seat(self, user: User) -> None:
         """The session is over, or did not come about."""

@@ -6,7 +6,8 @@ one JSON object. A worker asks {"n": 7, "op": "login", "user": ..., "address": .
 worker takes all of its entries away.
 
 {"n": 8, "op": "poll", "user": ..., "delay": 60} is answered {"n": 8, "wait": 12.5}: the seconds for which the user has
-to wait before he may look for mail by POP3 again; 0: he may, and that is remembered.
+to wait before he may look for mail by POP3 again; 0: he may, and that is remembered. {"n": 9, "op": "unpoll", "user":
+...} forgets it, and is not answered.
 
 If there is no answer in a second the login goes on: the register guards against excess, and must not become a way for
 all mail to stop.
@@ -64,6 +65,9 @@ class Register:
             return None
         if message["op"] == "poll":
             return {"n": number, "wait": self._poll(message["user"], message["delay"], time.monotonic())}
+        if message["op"] == "unpoll":
+            self._polls.pop(message["user"], None)
+            return None
         entry = Entry(message["user"], message["address"], message["protocol"], time.time())
         if self._counts.get(entry.user, 0) >= self.per_user:
             return {"n": number, "deny": f"too many connections of this user, at most {self.per_user} are allowed"}
@@ -151,6 +155,10 @@ class RegisterClient:
             self._waiting.pop(number, None)
             return 0.0
         return float(answer["wait"])
+
+    def unpoll(self, user: str) -> None:
+        """The last `poll` does not count."""
+        self._out.put(encode({"n": next(self._numbers), "op": "unpoll", "user": user}))
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any] | None:
         """The parent's answer; None if it takes too long."""

@@ -104,7 +104,11 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     wait = session.logins.must_wait(outcome, session.limits.pop3_login_delay)
     if wait:
         raise Refused(f"you were here just now, please wait {math.ceil(wait)} seconds", LOGIN_DELAY)
-    maildrop = _enter(session, outcome)
+    try:
+        maildrop = _enter(session, outcome)
+    except (Refused, StorageError):
+        session.logins.need_not_wait(outcome, session.limits.pop3_login_delay)
+        raise
     session.logins.succeeded(outcome, mechanism, f"messages={maildrop.count} octets={maildrop.octets}")
     session.ok(f"Logged in, {maildrop.count} messages ({maildrop.octets} octets)")
 

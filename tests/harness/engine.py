@@ -86,6 +86,9 @@ class Seats:
         self.polls.append((user, delay))
         return self.wait
 
+    def unpoll(self, user: str) -> None:
+        self.polls.remove(next(poll for poll in reversed(self.polls) if poll[0] == user))
+
 
 class Backend:
     """A store for tests: `open_account` is for sessions, `outside` shows the same mail as another process sees it."""

@@ -66,6 +66,16 @@ def test_who_looked_for_mail_waits_and_nobody_else(monkeypatch):
     assert poll(register) == 60
 
 
+def test_who_was_not_let_in_need_not_wait():
+    register = Register(1)
+    assert poll(register) == 0
+    assert register.handle(1, {"n": 6, "op": "unpoll", "user": "alice"}) is None
+    assert register.handle(1, {"n": 7, "op": "unpoll", "user": "alice"}) is None
+    assert poll(register) == 0
+    assert poll(register) > 0
+    assert register.who() == []
+
+
 def test_those_who_need_not_wait_any_more_are_forgotten(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(register_module.time, "monotonic", lambda: clock[0])

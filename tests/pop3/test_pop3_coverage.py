@@ -132,6 +132,15 @@ def test_login_delay() -> None:
     assert host.seats.polls == [("alice", 60)] * 3
 
 
+def test_login_delay_does_not_begin_with_a_login_that_failed() -> None:
+    """RFC 2449 6.5: it is counted from a "+OK"."""
+    host = Host(pop3_login_delay=60)
+    first = host.login()
+    check(host.talk(host.connect(), LOGIN), ["+OK", "-ERR [IN-USE]"])
+    assert host.seats.polls == [("alice", 60)]
+    check(host.talk(first, b"QUIT\r\n"), ["+OK"])
+
+
 def test_login_delay_is_not_told_where_there_is_none() -> None:
     host = Host()
     assert b"LOGIN-DELAY" not in host.talk(host.connect(), b"CAPA\r\n")
