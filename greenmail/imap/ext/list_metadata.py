@@ -1,6 +1,8 @@
 """LIST-METADATA, RFC 9590: LIST tells with each mailbox the annotations that were asked for.
 
-    return-option =/ "METADATA" SP entries      ; entries of RFC 5464
+    return-option =/ "METADATA" SP "(" entry *(SP entry) ")"      ; entry of RFC 5464
+
+Lenient: one entry may stand without parentheses, as in GETMETADATA; RFC 9590 5 wants them.
 
 An entry that has no value is NIL, as in GETMETADATA.
 """

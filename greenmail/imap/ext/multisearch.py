@@ -227,8 +227,7 @@ def _searched(session: Session, search: SearchRequest) -> list[int]:
 ESEARCH = Command(
     "ESEARCH",
     states=AUTHENTICATED,
-    uid=True,
-    uses_seqs=True,
+    uid=True,  # both forms answer with UIDs, so UIDONLY refuses neither, but for numbers among the keys: RFC 9586 3
     may_expunge=False,
     parse=parse_esearch,
     run=run_esearch,
