@@ -71,6 +71,8 @@ keys = one_of(
     "RETURN (UPDATE (UID FLAGS)) 1:2",
     "$",
     "UID 1:*",
+    "UIDAFTER 1",
+    "UIDBEFORE 3 UNSEEN",
     "TEXT Message",
     'HEADER Subject ""',
     "SINCE 1-Jan-2024",
@@ -129,6 +131,15 @@ COMMANDS = st.one_of(
         "NOTIFY SET (inboxes (MailboxMetadataChange ServerMetadataChange))",
         "NOTIFY SET (selected (MessageNew))",
     ),
+    joined(
+        one_of("", "UID "),
+        "REPLACE ",
+        one_of("1", "9", "*", "0"),
+        " ",
+        names,
+        " ",
+        one_of("{4+}\r\na\r\n", "{0+}\r\n", "x"),
+    ),
     one_of("UIDBATCHES 500", "UIDBATCHES 1000 1:2", "UIDBATCHES 2", "GETJMAPACCESS"),
     one_of(
         "ENABLE CONDSTORE",
@@ -152,10 +163,10 @@ damages = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), COMMANDS, damages), max_size=30))
-def test_every_command_has_its_answer_and_none_is_a_bug(script):
+@given(st.sampled_from([0, 2]), st.lists(st.tuples(st.integers(0, 2), COMMANDS, damages), max_size=30))
+def test_every_command_has_its_answer_and_none_is_a_bug(message_limit, script):
     scheduler = Scheduler()
-    engine = Engine(scheduler, memory_backend(scheduler), max_bad_commands=1000)
+    engine = Engine(scheduler, memory_backend(scheduler), max_bad_commands=1000, message_limit=message_limit)
     engine.fill("INBOX", 3)
     wires = [engine.login() for _ in range(3)]
     sessions = [0, 1, 2]
