@@ -250,3 +250,72 @@ def test_fail2ban_takes_the_jail(tmp_path: Path) -> None:
     assert "['add', 'greenmail', 'systemd']" in read
     assert "['set', 'greenmail', 'addjournalmatch', '_SYSTEMD_UNIT=greenmail.service']" in read
     assert "'imap,imaps,pop3,pop3s'" in read
+
+
+# --- Postfix and maildrop ---
+
+POSTFIX = CONTRIB / "postfix"
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("postconf") is None, reason="postconf is not installed (Debian: postfix)")
+def test_postfix_takes_the_lines(tmp_path: Path) -> None:
+    main = (POSTFIX / "main.cf").read_text(encoding="utf-8")
+    # The lines that are to be tried instead are taken with the others.
+    main = re.sub(r"^#(maildrop_\w+ =)", r"\1", main, flags=re.MULTILINE)
+    (tmp_path / "main.cf").write_text(f"compatibility_level = 3.6\n{main}", encoding="utf-8")
+    shutil.copy(POSTFIX / "master.cf", tmp_path)
+    shutil.copy(POSTFIX / "vmailbox", tmp_path)
+    done = subprocess.run(["postconf", "-c", tmp_path, "-n"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and not done.stderr  # an unknown parameter would be a warning
+    assert "virtual_transport = virtual" in done.stdout.splitlines()
+    service = run("postconf", "-c", tmp_path, "-M", "maildrop/unix")
+    assert service.split()[:2] == ["maildrop", "unix"] and "mailfilter ${nexthop} ${user}" in service
+    run("postmap", "-c", tmp_path, f"hash:{tmp_path}/vmailbox")
+    asked = run("postmap", "-c", tmp_path, "-q", "alice@example.org", f"hash:{tmp_path}/vmailbox")
+    assert asked == "example.org/alice/Maildir/\n"
+
+
+@pytest.fixture
+def mailfilter(tmp_path: Path) -> Path:
+    """The filter, for mail below `tmp_path`: alice has a Maildir, bob one with .Junk, carol none."""
+    for box in ("alice/Maildir", "bob/Maildir", "bob/Maildir/.Junk"):
+        for part in ("cur", "new", "tmp"):
+            (tmp_path / "example.org" / box / part).mkdir(parents=True)
+    (tmp_path / "example.org/carol").mkdir()
+    path = tmp_path / "mailfilter"
+    path.write_text((POSTFIX / "mailfilter").read_text(encoding="utf-8").replace("/var/vmail", str(tmp_path)))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("maildrop") is None, reason="maildrop is not installed")
+@pytest.mark.parametrize(
+    "domain, user, header, status, where",
+    [
+        ("example.org", "alice", "", 0, "alice/Maildir/new"),
+        ("example.org", "alice", "X-Spam-Flag: YES\n", 0, "alice/Maildir/new"),
+        ("example.org", "bob", "", 0, "bob/Maildir/new"),
+        ("example.org", "bob", "X-Spam-Flag: YES\n", 0, "bob/Maildir/.Junk/new"),
+        ("example.org", "carol", "", 75, ""),  # waits; no mbox is made
+        ("example.org", "carol", "X-Spam-Flag: YES\n", 75, ""),
+        ("example.org", "nobody", "", 75, ""),
+        ("example.org", "../example.org/alice", "", 67, ""),
+        ("example.org", "..", "", 67, ""),
+        ("..", "alice", "", 67, ""),
+        (".", "alice", "", 67, ""),
+        ("", "alice", "", 75, ""),
+    ],
+)
+def test_maildrop_delivers_into_the_maildir_or_not_at_all(
+    tmp_path: Path, mailfilter: Path, domain: str, user: str, header: str, status: int, where: str
+) -> None:
+    message = f"From: ann@example.org\nSubject: hello\n{header}\nhello\n"
+    done = subprocess.run(
+        ["maildrop", mailfilter, domain, user], input=message, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == status, done.stderr
+    made = [path.relative_to(tmp_path / "example.org").parent for path in (tmp_path / "example.org").rglob("*.*,S=*")]
+    assert [str(path) for path in made] == ([where] if where else [])
+    assert not any(path.is_file() for path in (tmp_path / "example.org").glob("*/*"))
