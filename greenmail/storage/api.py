@@ -280,10 +280,10 @@ class Mailbox(Protocol):
         """Raises EXPUNGED if the message is gone (made sure of, `formats.md` 1.9)."""
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
-        """What `cache` was given for this message by anyone, or None; at once."""
+        """What `cache` was given for this message by anyone, or None."""
 
     def cached_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
-        """`cached` for each of `uids`, which ascend; at once."""
+        """`cached` for each of `uids`, which ascend. At once, but for the first time, or after others kept much."""
 
     def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
         """Keep `data`; may be lost, never changed."""

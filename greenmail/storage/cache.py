@@ -25,6 +25,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress, islice
 
 from greenmail.storage.api import CacheKind
 from greenmail.storage.filesystem import Files, Ownership, is_stale
@@ -39,15 +40,21 @@ _PLACE_SHIFT = 25  # a place is an offset in the file and 25 bit of length
 _LENGTH = (1 << _PLACE_SHIFT) - 1
 _UID = (1 << _KIND_SHIFT) - 1
 MAX_DATA = 16 << 20  # longer values are not kept
-_SCAN = 1 << 20  # octets read at once while scanning
+_SCAN = 1 << 16  # octets read at once while scanning
+_STEP = 256  # records that are scanned before others may run ...
+_STEP_OCTETS = 1 << 20  # ... or so many octets of them
 _PIECE = 1 << 18  # octets read at once for several records
-_FEW = 1024  # keys out of order that are found by hash before they are put into the columns
+_FEW = 512  # keys out of order that are found by hash before they are put into the columns
 _ABANDONED = 60.0  # seconds after which a half-made file is of one who died
 
 
 def owner_of(mailbox_id: str, uidvalidity: int) -> bytes:
     """What the header says of the mailbox: UIDs of another UIDVALIDITY are other messages."""
     return hashlib.sha256(f"{mailbox_id} {uidvalidity}".encode()).digest()[:16]
+
+
+def nothing() -> None:
+    """Lets nobody run."""
 
 
 def _key(uid: int, kind: int) -> int:
@@ -81,17 +88,29 @@ class _Places:
             self.checked.append(1)
             return
         self.loose[key] = place
-        if len(self.loose) > max(_FEW, len(self.keys) >> 2):
-            self.settle()
-
-    def settle(self) -> None:
-        """Put what is loose into the columns."""
-        if self.loose:
-            found = dict(zip(self.keys, self.places, strict=True)) | self.loose
-            self.keys = array("Q", sorted(found))
-            self.places = array("Q", map(found.__getitem__, self.keys))
-            self.checked = bytearray(len(self.keys))
+        if len(self.loose) > max(_FEW, len(self.keys) >> 8):
+            self.keys, self.places, self.checked = self.merged()
             self.loose = {}
+
+    def merged(self) -> tuple["array[int]", "array[int]", bytearray]:
+        """The columns with what is loose in its place: whole runs are copied, so it is no long step."""
+        count = len(self.checked)
+        keys, places, checked = array("Q"), array("Q"), bytearray()
+        start = 0
+        for key, place in sorted(self.loose.items()):
+            row = bisect_left(self.keys, key, start, count)
+            if row > start:
+                keys.extend(self.keys[start:row])
+                places.extend(self.places[start:row])
+                checked.extend(self.checked[start:row])
+            keys.append(key)
+            places.append(place)
+            checked.append(1)
+            start = row + 1 if row < count and self.keys[row] == key else row
+        keys.extend(self.keys[start:count])
+        places.extend(self.places[start:count])
+        checked.extend(self.checked[start:count])
+        return keys, places, checked
 
     def find(self, key: int) -> int | None:
         place = self.loose.get(key)
@@ -104,14 +123,24 @@ class _Places:
         """The rows of the columns that hold exactly `keys` (ascending, not empty), if some do."""
         first = bisect_left(self.keys, keys[0])
         last = first + len(keys)
-        return slice(first, last) if not self.loose and self.keys[first:last] == keys else None
+        is_there = self.keys[first:last] == keys and (not self.loose or self.loose.keys().isdisjoint(keys))
+        return slice(first, last) if is_there else None
 
 
 class Cache:
     """The cache file of one mailbox; missing, damaged or unwritable, it is only slower."""
 
-    def __init__(self, files: Files, path: bytes, owner: bytes, ownership: Ownership, is_remote: bool = False) -> None:
+    def __init__(
+        self,
+        files: Files,
+        path: bytes,
+        owner: bytes,
+        ownership: Ownership,
+        is_remote: bool = False,
+        breathe: Callable[[], None] = nothing,
+    ) -> None:
         self._files = files
+        self._breathe = breathe  # called between the steps of a scan that `get_many` needs
         self._is_remote = is_remote  # a file that is replaced while it is open keeps a name: see `mounts`
         self._path = path
         self._owner = owner
@@ -140,10 +169,9 @@ class Cache:
         """What `restore` wants: generation, keys, places, and how far the file was scanned."""
         keys, places = array("Q"), array("Q")
         for kind in sorted(self._kinds):
-            known = self._kinds[kind]
-            known.settle()
-            keys.extend(known.keys)
-            places.extend(known.places)
+            some_keys, some_places, _ = self._kinds[kind].merged()
+            keys.extend(some_keys)
+            places.extend(some_places)
         return self.generation, keys, places, self._scanned
 
     def get(self, uid: int, kind: CacheKind) -> bytes | None:
@@ -151,7 +179,10 @@ class Cache:
         return self.get_many((uid,), kind)[0]
 
     def get_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
-        """The values last kept for `uids`, which ascend; None where there is none."""
+        """The values last kept for `uids`, which ascend; None where there is none.
+
+        Lets others run if there is much that has to be scanned first.
+        """
         if self._fd < 0:
             self._open()
         if not uids or self._fd < 0:
@@ -271,13 +302,16 @@ class Cache:
         return os.fstat(self._fd).st_size if self._fd >= 0 else 0
 
     def wants_rewrite(self, is_live: Callable[[int], bool]) -> bool:
-        """Whether the file is damaged, or more than half of it is of messages that are gone. Reads every record."""
-        if self._fd < 0 or self._is_broken:
+        """Whether the file is damaged, or more than half of what was scanned is of no use. Reads nothing."""
+        total = self._scanned - HEADER
+        if self._is_broken or total <= 65536:
             return self._is_broken
-        self._grow()
-        total = self.octets() - HEADER
-        live = sum(length for uid, _, _, length in self._records() if is_live(uid))
-        return total > 65536 and live * 2 < total
+        live = 0
+        for known in self._kinds.values():
+            keys, places, _ = known.merged()
+            lives = list(compress(places, map(is_live, map(_UID.__and__, keys))))
+            live += sum(map(_LENGTH.__and__, lives)) + _RECORD.size * len(lives)
+        return live * 2 < total
 
     def rewrite(self, is_live: Callable[[int], bool]) -> None:
         """Replace the file by one with the records of live messages only. Raises OSError."""
@@ -341,14 +375,23 @@ class Cache:
             raise FileNotFoundError(self._path)
 
     def _grow(self) -> bool:
-        """Find the records that were appended since; whether there were any."""
+        """Find the records that were appended since, in steps; whether anything is known now that was not."""
+        before = self.generation, self._scanned
+        while self._scan():
+            self._breathe()  # whatever others did here meanwhile, the next step goes on from there
+        return (self.generation, self._scanned) != before
+
+    def _scan(self) -> bool:
+        """One step of it, always whole records; whether there may be more."""
         if self._fd < 0 or self._is_broken or os.fstat(self._fd).st_size <= self._scanned:
             return False
-        before = self._scanned
-        for uid, kind, place, length in self._records(self._scanned):
+        start = self._scanned
+        for uid, kind, place, length in islice(self._records(start), _STEP):
             self._add(uid, kind, place, length - _RECORD.size)
             self._scanned = place + length
-        return self._scanned > before
+            if self._scanned - start > _STEP_OCTETS:
+                break
+        return self._scanned > start
 
     def _records(self, start: int = HEADER) -> Iterator[tuple[int, int, int, int]]:
         """(uid, kind, place, octets with head) of each whole record from `start` on; stops at a damaged one."""

@@ -21,7 +21,7 @@ from array import array
 from collections.abc import Callable
 
 from greenmail.storage import journal, snapshot
-from greenmail.storage.cache import Cache, owner_of
+from greenmail.storage.cache import Cache, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import Batch, Journal
 from greenmail.storage.maildir_index import Change, Index, from_snapshot, is_large
@@ -35,8 +35,16 @@ _ATTEMPTS = 5
 class IndexFiles:
     """The index files in one directory. All methods but `load` and `follow` want the mailbox's locks held."""
 
-    def __init__(self, files: Files, directory: bytes, owner: Ownership, is_remote: bool = False) -> None:
+    def __init__(
+        self,
+        files: Files,
+        directory: bytes,
+        owner: Ownership,
+        is_remote: bool = False,
+        breathe: Callable[[], None] = nothing,
+    ) -> None:
         self._files = files
+        self._breathe = breathe
         self._is_remote = is_remote  # a file that is replaced while it is open keeps a name: see `mounts`
         self._directory = directory
         self._owner = owner
@@ -231,7 +239,7 @@ class IndexFiles:
             self.cache.close()
         path = self._directory + b"/greenmail.cache"
         owner = owner_of(index.mailbox_id, index.uidvalidity)
-        self.cache = Cache(self._files, path, owner, self._owner, self._is_remote)
+        self.cache = Cache(self._files, path, owner, self._owner, self._is_remote, self._breathe)
         if saved is not None and "cache" in saved.meta:
             generation, scanned = saved.meta["cache"]
             keys = saved.columns.get("cache_keys", array("Q"))

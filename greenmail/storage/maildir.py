@@ -227,11 +227,11 @@ class MaildirMailbox:
             self._points.popitem(last=False)
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
-        """What was kept; at once."""
+        """What was kept."""
         return self.cached_many((uid,), kind)[0]
 
     def cached_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
-        """What was kept of each; at once."""
+        """What was kept of each; lets others run while much has to be scanned."""
         files = self.box.index_files
         if files is None or files.cache is None:
             return [None] * len(uids)

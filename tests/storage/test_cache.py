@@ -1,13 +1,15 @@
 """`greenmail.cache`: what anyone kept is found by all, damage costs only the damaged, old files are left."""
 
+import itertools
 import os
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from greenmail.storage.api import CacheKind
-from greenmail.storage.cache import Cache, owner_of
+from greenmail.storage.cache import Cache, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
 
 ENVELOPE, PREVIEW = CacheKind.ENVELOPE, CacheKind.PREVIEW
@@ -15,8 +17,8 @@ OWNER = Ownership(0o600, 0o700, None)
 MINE = owner_of("ab" * 16, 1)
 
 
-def open_cache(tmp_path: Path, owner: bytes = MINE) -> Cache:
-    return Cache(Files(), os.fsencode(tmp_path / "greenmail.cache"), owner, OWNER)
+def open_cache(tmp_path: Path, owner: bytes = MINE, breathe: Callable[[], None] = nothing) -> Cache:
+    return Cache(Files(), os.fsencode(tmp_path / "greenmail.cache"), owner, OWNER, breathe=breathe)
 
 
 def test_values_are_seen_by_all_that_have_the_file_open(tmp_path: Path) -> None:
@@ -154,3 +156,78 @@ def test_removal_is_harmless(tmp_path: Path) -> None:
     assert one.get(2, ENVELOPE) is None
     one.put(3, ENVELOPE, b"kept")
     assert open_cache(tmp_path).get(3, ENVELOPE) == b"kept"
+
+
+def test_a_scan_lets_others_run_after_a_few_records_each(tmp_path: Path) -> None:
+    """The steps are counted: who asks while many others wait holds them up for one step at most."""
+    writer = open_cache(tmp_path)
+    for start in range(1, 5001, 500):
+        writer.put_many([(uid, ENVELOPE, b"%d" % uid) for uid in range(start, start + 500)])
+    known: list[int] = [0]
+    reader = open_cache(tmp_path, breathe=lambda: known.append(reader.memory() // 17))
+    assert reader.get(5000, ENVELOPE) == b"5000"
+    assert known[-1] == 5000 and len(known) > 10
+    assert max(after - before for before, after in itertools.pairwise(known)) <= 256
+
+
+def test_large_records_are_scanned_in_shorter_steps(tmp_path: Path) -> None:
+    open_cache(tmp_path).put_many([(uid, ENVELOPE, b"x" * 400_000) for uid in range(1, 11)])
+    steps: list[int] = []
+    reader = open_cache(tmp_path, breathe=lambda: steps.append(1))
+    assert reader.get(11, ENVELOPE) is None and reader.get(10, ENVELOPE) == b"x" * 400_000
+    assert len(steps) == 4  # three in each, one in the last
+
+
+@pytest.mark.parametrize("event", ["asked", "written", "rewritten", "closed", "removed"])
+def test_what_happens_between_two_steps_of_a_scan(tmp_path: Path, event: str) -> None:
+    writer = open_cache(tmp_path)
+    writer.put_many([(uid, ENVELOPE, b"%d" % uid) for uid in range(1, 1001)])
+    happened: list[object] = []
+
+    def breathe() -> None:
+        if happened:
+            return
+        happened.append(event)
+        match event:
+            case "asked":
+                happened.append(reader.get_many((1, 700, 1001), ENVELOPE))
+            case "written":
+                reader.put(1001, ENVELOPE, b"1001")
+            case "rewritten":
+                reader.rewrite(lambda uid: uid > 500)
+            case "closed":
+                reader.close()
+            case _:
+                os.unlink(tmp_path / "greenmail.cache")
+
+    reader = open_cache(tmp_path, breathe=breathe)
+    found = reader.get_many((1, 1000, 1001), ENVELOPE)
+    wanted = {"written": [b"1", b"1000", b"1001"], "rewritten": [None, b"1000", None], "closed": [None] * 3}
+    assert found == wanted.get(event, [b"1", b"1000", None])
+    assert happened[1:] in ([], [[b"1", b"700", None]])
+    if event == "closed":
+        assert reader.get_many((1, 1000, 1001), ENVELOPE) == [b"1", b"1000", None]
+
+
+def test_keys_in_any_order_are_merged_with_the_last_value(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    expected: dict[int, bytes] = {}
+    for turn in range(3):
+        for uid in (number * 7919 % 2999 for number in range(1, 2999, 1 + turn)):
+            expected[uid] = b"%d of %d" % (uid, turn)
+            cache.put(uid, ENVELOPE, expected[uid])
+    uids = sorted(expected)
+    reader, saved = open_cache(tmp_path), open_cache(tmp_path)
+    saved.restore(*cache.saved())
+    for one in (cache, reader, saved):
+        assert one.get_many(uids, ENVELOPE) == [expected[uid] for uid in uids]
+        assert one.get_many(uids[100:200], ENVELOPE) == [expected[uid] for uid in uids[100:200]]
+
+
+def test_how_much_is_of_no_use_is_known_without_reading(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    for _ in range(3):
+        cache.put_many([(uid, ENVELOPE, b"x" * 1000) for uid in range(1, 101)])
+    os.truncate(tmp_path / "greenmail.cache", 100)
+    assert cache.wants_rewrite(lambda uid: True)  # two of three are replaced
+    assert cache.get(5, ENVELOPE) is None
