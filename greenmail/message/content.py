@@ -93,11 +93,12 @@ class FileContent:
     here, so a caller has this made in the pool if the file is large. A false claim that comes out in reading corrects
     `size`. Claims about a compressed file are about what is in it.
     `checkpoints` of the same file are used if they are complete: only then two threads may share them.
+    `found` is what fstat says of the file, if the caller has asked already.
     """
 
     __slots__ = (
-        "_all_crlf", "_claims", "_disk", "_fd", "_is_known", "_is_settled", "_key", "_left", "_unpacked", "_unpacking",
-        "_whole", "checkpoints", "size",
+        "_all_crlf", "_claims", "_disk", "_fd", "_is_known", "_is_settled", "_key", "_left", "_points", "_unpacked",
+        "_unpacking", "_whole", "size",
     )  # fmt: skip
 
     def __init__(
@@ -107,34 +108,42 @@ class FileContent:
         disk_size: int = -1,
         checkpoints: Checkpoints | None = None,
         unpacking: Unpacking = _DIRECT,
+        found: os.stat_result | None = None,
     ) -> None:
         self._fd = fd
         self._claims = crlf_size, disk_size
         self._unpacking = unpacking
         self._unpacked: Unpacked | None = None  # of a compressed file, once it is known as one
         self._is_settled = False  # all of it is unpacked, and `_disk` is right
-        self.checkpoints = checkpoints if checkpoints and checkpoints.complete else Checkpoints()
-        self._is_known = self.checkpoints.complete  # whether it is compressed: callers keep checkpoints of plain files
+        self._points = checkpoints if checkpoints is not None and checkpoints.complete else None
+        self._is_known = self._points is not None  # whether it is compressed: callers keep checkpoints of plain files
         self._whole: bytes | None = None  # all octets of a small file, once they were asked for
         self._left = b""  # what can be had of a small compressed file that is damaged
         self.size = -1
         is_open = False
         try:
-            self._open(crlf_size, disk_size)
+            self._open(crlf_size, disk_size, found)
             is_open = True
         finally:
             if not is_open:
                 self.close()
 
-    def _open(self, crlf_size: int, disk_size: int) -> None:
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """What is known of the line ends of a large file; nothing is made for others."""
+        if self._points is None:
+            self._points = Checkpoints()
+        return self._points
+
+    def _open(self, crlf_size: int, disk_size: int, found: os.stat_result | None) -> None:
         try:
-            found = os.fstat(self._fd)
+            found = found or os.fstat(self._fd)
         except OSError as error:
             raise _unreadable(error) from error
         self._key: Key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         self._disk = found.st_size  # of a compressed file: octets in it
-        if self.checkpoints.complete:
-            self.size = self.checkpoints.size
+        if self._points is not None:  # then they are complete
+            self.size = self._points.size
         elif disk_size == self._disk and self._fits(crlf_size):
             self.size = crlf_size
         else:
@@ -276,7 +285,7 @@ class FileContent:
             os.close(self._fd)
         self._fd = -1
         self._unpacked = unpacked
-        self.checkpoints = unpacked.checkpoints or Checkpoints()
+        self._points = unpacked.checkpoints
         self._disk = disk_size
         if not self._fits(crlf_size) or disk_size == self._key[2]:  # what is claimed is not about what is in it
             self._disk = -1
@@ -307,7 +316,7 @@ class FileContent:
         elif unpacked.trouble is None and unpacked.octets != self._disk:
             log.warning("wrong-size file=%r claimed=%d real=%d", self._unpacking.label, self._disk, unpacked.octets)
             self._disk = unpacked.octets
-            self.checkpoints = Checkpoints()
+            self._points = None
             self.size = self._count()
             self._all_crlf = self.size == self._disk
 

@@ -36,7 +36,7 @@ from greenmail.storage.locks import Waiting, lock_session
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_measure import Fact, measure
-from greenmail.storage.maildir_name import base_name, sizes_of
+from greenmail.storage.maildir_name import base_name, disk_size_of
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
 from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
@@ -192,24 +192,27 @@ class MaildirMailbox:
     def content(self, uid: int) -> Content:
         """The message's octets."""
         box = self.box
-        descriptor = maildir_find.open_file(box, uid)
-        self._mirror()
+        descriptor = maildir_find.open_where_it_was(box, uid)
+        if descriptor < 0:
+            descriptor = maildir_find.open_file(box, uid)
+            self._mirror()
         found = os.fstat(descriptor)
         disk = found.st_size
         row = self.table.row(uid)
         size, claimed, date, name = -1, -1, -1, b""
         if row >= 0:
             name = box.index.names[row]
-            in_name = sizes_of(base_name(name))
+            in_name = disk_size_of(base_name(name))
             size = self.table.sizes[row]
             # Without S in the name our own count, or the uidlist's, is of this very file: files do not change.
-            claimed = disk if in_name.on_disk is None else in_name.on_disk
+            claimed = disk if in_name is None else in_name
             date = int(found.st_mtime) if self.table.dates[row] < 0 else -1
         points = self._points.get(uid)
         unpacking = Unpacking(box.context.runtime.blocking, box.context.unpacked, name)
+        made_of = descriptor, size, claimed, points, unpacking, found
         # In the pool if a large file has to be read for its size.
         is_long_work = disk > _INLINE_SIZE and points is None and (size < 0 or claimed != disk)
-        content = box.offload(is_long_work, FileContent, descriptor, size, claimed, points, unpacking)
+        content = box.offload(True, FileContent, *made_of) if is_long_work else FileContent(*made_of)
         assert isinstance(content, FileContent)
         if not content.is_compressed:
             if row >= 0 and claimed != disk:

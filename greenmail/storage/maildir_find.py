@@ -60,6 +60,19 @@ def item_of(box: Box, uid: int) -> Item | None:
     return Item(uid, index.names[row], uid in index.in_new) if row >= 0 else None
 
 
+def open_where_it_was(box: Box, uid: int) -> int:
+    """A descriptor of the message's file under the name that is known of it; -1 if it needs `open_file`."""
+    index = box.index
+    row = index.table.row(uid)
+    if row < 0:
+        return -1
+    path = (box.new_path if uid in index.in_new else box.cur_path) + index.names[row]
+    try:
+        return box.files.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return -1
+
+
 def open_file(box: Box, uid: int) -> int:
     """A descriptor of the message's file. Raises EXPUNGED only when listings under the lock are sure of it."""
     for _ in range(_RETRIES):

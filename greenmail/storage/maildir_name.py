@@ -103,14 +103,20 @@ def sizes_of(base: bytes) -> Sizes:
     return Sizes(_size(base, b",S="), _size(base, b",W="))
 
 
+def disk_size_of(base: bytes) -> int | None:
+    """The first of the two alone."""
+    return _size(base, b",S=")
+
+
 def _size(base: bytes, key: bytes) -> int | None:
     start = base.find(key)
     if start < 0:
         return None
     match = _SIZE.match(base, start + 3)
-    if match is None or int(match[1]) > _LARGEST_SIZE:
+    if match is None:
         return None
-    return int(match[1])
+    size = int(match[1])
+    return size if size <= _LARGEST_SIZE else None
 
 
 def with_sizes(unique: bytes, on_disk: int, with_crlf: int) -> bytes:
