@@ -64,6 +64,9 @@ class DotStuffer:
         self._tail = b"\r\n"  # the last two octets before the next piece
 
     def feed(self, data: bytes) -> bytes:
+        if len(data) > 1 and data[0] not in b".\n":  # nothing begins in the piece before: it need not be copied
+            self._tail = data[-2:]
+            return data.replace(b"\r\n.", b"\r\n..")
         whole = self._tail + data
         self._tail = whole[-2:]
         return whole.replace(b"\r\n.", b"\r\n..")[2:]
