@@ -136,11 +136,11 @@ class MountedMailbox:
         return self.inner.content(uid)
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
-        """What was kept; at once."""
+        """What was kept."""
         return self.inner.cached(uid, kind)
 
     def cached_many(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
-        """What was kept of each; at once."""
+        """What was kept of each."""
         return self.inner.cached_many(uids, kind)
 
     def cache(self, uid: int, kind: CacheKind, data: bytes) -> None:
