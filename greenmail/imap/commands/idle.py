@@ -9,6 +9,7 @@ from greenmail.imap.cursor import Cursor
 from greenmail.imap.news import report
 from greenmail.imap.response import Completion, No, Ok
 from greenmail.imap.session import Session
+from greenmail.imap.view import View
 from greenmail.runtime import Wake, Watch
 
 _LEAST_KEEPALIVE = 0.8  # of `idle-keepalive`: or all clients that connected at once would be written to at once
@@ -20,22 +21,43 @@ def parse_idle(cur: Cursor, uid: bool) -> None:
 
 def run_idle(session: Session, argument: None) -> Completion:
     """Tell news as they come, EXPUNGE included, until DONE. The watch begins before the first look: none is missed."""
-    listening = session.listening
-    if listening is not None:  # RFC 5465 4: in IDLE the same is told
-        watch = listening.watch()
-    else:
-        watch = session.wire.watch(session.view.mailbox if session.view is not None else None)
+    watching = _Watching(session)
+    watching.watch()
     metrics.idle(1)
     try:
         session.out.write(b"+ idling\r\n")
-        return _until_done(session, watch)
+        return _until_done(session, watching)
     finally:
         metrics.idle(-1)
-        if listening is None:
+        watching.close()
+
+
+class _Watching:
+    """The watch of what is selected, which may go in the midst of IDLE."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._view: View | None = None
+        self._watch: Watch | None = None
+
+    def watch(self) -> Watch:
+        """That of now. RFC 5465 4: with NOTIFY the same is told in IDLE."""
+        session = self._session
+        if session.listening is not None:
+            return session.listening.watch()
+        if self._watch is None or self._view is not session.view:
+            self.close()
+            self._view = session.view
+            self._watch = session.wire.watch(session.view.mailbox if session.view is not None else None)
+        return self._watch
+
+    def close(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
             watch.close()
 
 
-def _until_done(session: Session, watch: Watch) -> Completion:
+def _until_done(session: Session, watching: _Watching) -> Completion:
     now, limits = session.services.runtime.now, session.limits
     end = now() + limits.timeout_idle
     keepalive = _next_keepalive(session)
@@ -46,7 +68,8 @@ def _until_done(session: Session, watch: Watch) -> Completion:
         if session.logging_out:
             return No("IDLE ended: the mailbox is gone")
         line = b""
-        if session.reader.buffered or watch.wait(max(0.0, min(end, keepalive) - now())) is Wake.INPUT:
+        watch, seconds = watching.watch(), max(0.0, min(end, keepalive) - now())
+        if session.reader.buffered or watch.wait(seconds) is Wake.INPUT:
             line = session.reader.read_line()
         if line:
             break

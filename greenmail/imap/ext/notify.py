@@ -113,7 +113,7 @@ class Ears:
         session, now = self._session, self._session.services.runtime.now
         end = now() + seconds
         while True:
-            watch = self.watch()
+            self.watch()  # before the looks: nothing is missed
             if self._is_followed:
                 report(session, may_expunge=self.wanted.expunges_at_rest)
             if not session.logging_out:
@@ -123,7 +123,7 @@ class Ears:
             left = end - now()
             if left <= 0:
                 return False
-            if watch.wait(left) is Wake.INPUT:
+            if self.watch().wait(left) is Wake.INPUT:  # what was selected may be gone
                 return True
 
     @property
@@ -411,11 +411,13 @@ def run_notify(session: Session, request: NotifyRequest) -> Ok:
     if unsupported(request.groups):
         raise Refused("there is no such event here", BADEVENT)
     ears = Ears(session, request)
+    begun = False
     try:
         ears.begin(request.status)
-    except BaseException:  # a client that goes away meanwhile, too: nobody else knows of these registrations
-        ears.close()
-        raise
+        begun = True
+    finally:
+        if not begun:  # a client that goes away meanwhile, too: nobody else knows of these registrations
+            ears.close()
     session.stop_listening()
     if request.groups and session.view is not None:
         session.view.withhold_nothing()
