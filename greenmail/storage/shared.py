@@ -45,36 +45,47 @@ class SharedMailboxes:
         self._weight = 0
         self._used: dict[Identity, MaildirMailbox] = {}
         self._warm: OrderedDict[Identity, MaildirMailbox] = OrderedDict()
-        self._resting: OrderedDict[Identity, tuple[MaildirMailbox, float]] = OrderedDict()  # since when
+        self._resting: OrderedDict[int, tuple[MaildirMailbox, float]] = OrderedDict()  # by id(): since when
 
     def get(self, identity: Identity, place: Place, make: Callable[[], Box]) -> MaildirMailbox:
         """A reference to the mailbox in `place`; `make` opens it if there is no object that still stands for it."""
         mailbox = self._find(identity, place)
-        if mailbox is None:
-            box = make()
+        if mailbox is not None:
+            return mailbox
+        box, is_ours = make(), False
+        try:
             # Others ran meanwhile: perhaps one of them made the object.
             mailbox = self._find(box.identity, place)
-            if mailbox is not None:
+            is_ours = mailbox is None
+        finally:
+            if not is_ours:
                 box.close()
-            else:
-                mailbox = MaildirMailbox(box, self, Answers(self._room))
-                self._used[box.identity] = mailbox
-                self._weigh(mailbox, mailbox.memory())
-                self._shrink()
-        mailbox.references += 1
+        if mailbox is None:
+            mailbox = MaildirMailbox(box, self, Answers(self._room))
+            mailbox.references = 1
+            self._used[box.identity] = mailbox
+            self._weigh(mailbox, mailbox.memory())
+            self._shrink()
         return mailbox
 
     def _find(self, identity: Identity, place: Place) -> MaildirMailbox | None:
-        mailbox = self._used.get(identity) or self._warm.get(identity)
-        if mailbox is None:
-            return None
-        if mailbox.is_gone or not self._stands_for(mailbox, place):
-            # Sessions that have it open learn that it is gone when they look.
-            self._forget(mailbox)
-            return None
-        if identity in self._warm:
-            self._used[identity] = self._warm.pop(identity)
-        return mailbox
+        """A reference to the object that stands for the mailbox, if there is one."""
+        while (mailbox := self._used.get(identity) or self._warm.get(identity)) is not None:
+            self._warm.pop(identity, None)
+            self._used[identity] = mailbox
+            mailbox.references += 1  # if it is parked it is woken, and others run meanwhile: they must not give it up
+            is_right = False
+            try:
+                is_right = not mailbox.is_gone and self._stands_for(mailbox, place) and not mailbox.is_gone
+                if not is_right:
+                    # Sessions that have it open learn that it is gone when they look.
+                    self._forget(mailbox)
+            finally:
+                if not is_right:
+                    self.released(mailbox)
+            if is_right:
+                return mailbox
+        return None
 
     def _stands_for(self, mailbox: MaildirMailbox, place: Place) -> bool:
         """Whether the object is good for this place: it is there, or at another name that still leads there."""
@@ -123,7 +134,7 @@ class SharedMailboxes:
             self.rested(mailbox)
             return
         identity = mailbox.identity
-        self._resting.pop(identity, None)
+        self._resting.pop(id(mailbox), None)
         if self._used.get(identity) is not mailbox:  # it was given up while in use
             self._weigh(mailbox, 0)
             mailbox.give_up()
@@ -136,9 +147,9 @@ class SharedMailboxes:
 
     def rested(self, mailbox: MaildirMailbox) -> None:
         """A reference began or ceased to rest, or went: those that all rest are parked some time later."""
-        self._resting.pop(mailbox.identity, None)
+        self._resting.pop(id(mailbox), None)
         if mailbox.may_park:
-            self._resting[mailbox.identity] = mailbox, time.monotonic()
+            self._resting[id(mailbox)] = mailbox, time.monotonic()
 
     def changed(self, mailbox: MaildirMailbox) -> None:
         """It was parked or woken."""
@@ -154,10 +165,10 @@ class SharedMailboxes:
         latest, count = time.monotonic() - after, 0
         surplus = sum(self._weights.get(id(mailbox), 0) for mailbox, _ in self._resting.values())
         surplus -= self._memory // _SHARE_RESTING
-        for identity, (mailbox, since) in list(self._resting.items()):
+        for key, (mailbox, since) in list(self._resting.items()):
             if since > latest and surplus <= 0:
                 break
-            if self._resting.pop(identity, None) is None:  # somebody came while others were parked
+            if self._resting.pop(key, None) is None:  # somebody came while others were parked
                 continue
             surplus -= self._weights.get(id(mailbox), 0)
             if mailbox.park():
