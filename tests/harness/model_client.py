@@ -266,7 +266,9 @@ class ModelClient(StrictClient):
             self.messages.insert(place, self.messages.pop())
         assert place < len(self.messages) and self.messages[place].uid is None, f"{line!r}: {uid} was never shown"
         held = {id(one) for results in self.contexts.values() for one in results.items}
-        for number in range(place, len(self.messages)):  # one that a REMOVEFROM was about is the one that goes
+        for number in range(
+            place, place if self.uid_only else len(self.messages)
+        ):  # one that a REMOVEFROM was about is the one that goes
             if self.messages[number].uid is not None:
                 break
             if id(self.messages[number]) not in held:
