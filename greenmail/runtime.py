@@ -61,6 +61,9 @@ class Places(Protocol):
     def drop(self, name: str) -> None:
         """End that registration, if there is one."""
 
+    def again(self, name: str, seconds: float) -> None:
+        """Have the name among those of `changed` in so many seconds, though nothing happens there."""
+
     def changed(self) -> set[str]:
         """The names for which there may be news since they were asked for last; at once."""
 

@@ -75,13 +75,14 @@ class SessionPlaces:
         self._places: dict[str, _Place] = {}
         self.wake: Callable[[float], None] | None = None
         self.dirty: set[str] = set()
+        self._again: dict[str, float] = {}  # when to look whatever happens
         self._slow_at = time.monotonic() + SLOW_LOOK * random.uniform(0.8, 1.0)
         self._poll_at = self._next_poll()
 
     @property
     def look_at(self) -> float:
-        """When to look at what is polled, or at everything."""
-        return min(self._poll_at, self._slow_at)
+        """When to look at what is polled, at everything, or where it was asked for."""
+        return min(self._poll_at, self._slow_at, *self._again.values())
 
     def add(self, name: str, paths: Sequence[str]) -> None:
         """Register for what happens at `paths`; in place of others."""
@@ -97,13 +98,22 @@ class SessionPlaces:
         """End that registration, if there is one."""
         place = self._places.pop(name, None)
         self.dirty.discard(name)
+        self._again.pop(name, None)
         if place is not None:
             self._shared.give_back(place, self)
+
+    def again(self, name: str, seconds: float) -> None:
+        """Look there in so many seconds, too."""
+        if name in self._places:
+            self._again[name] = time.monotonic() + seconds
 
     def changed(self) -> set[str]:
         """The names for which there may be news since they were asked for last."""
         now = time.monotonic()
         changed, self.dirty = self.dirty, set()
+        for name in [name for name, moment in self._again.items() if now >= moment]:
+            del self._again[name]
+            changed.add(name)
         if now >= self._slow_at:
             self._slow_at = now + SLOW_LOOK * random.uniform(0.8, 1.0)
             changed = set(self._places)

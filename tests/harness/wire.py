@@ -135,10 +135,11 @@ class MemoryPlaces:
         self.names: set[str] = set()
         self._seen = scheduler.epoch
         self.marked = False
+        self._again = float("inf")
 
     @property
     def due(self) -> bool:
-        return self.marked or self._seen != self._scheduler.epoch
+        return self.marked or self._seen != self._scheduler.epoch or self._scheduler.clock.now() >= self._again
 
     def add(self, name: str, paths: Sequence[str]) -> None:
         self.names.add(name)
@@ -146,10 +147,13 @@ class MemoryPlaces:
     def drop(self, name: str) -> None:
         self.names.discard(name)
 
+    def again(self, name: str, seconds: float) -> None:
+        self._again = min(self._again, self._scheduler.clock.now() + seconds)
+
     def changed(self) -> set[str]:
         if not self.due:
             return set()
-        self.marked, self._seen = False, self._scheduler.epoch
+        self.marked, self._seen, self._again = False, self._scheduler.epoch, float("inf")
         return set(self.names)
 
     def close(self) -> None:

@@ -87,6 +87,26 @@ def test_a_mailbox_that_went_and_came_back_is_watched_anew(watcher, tmp_path):
     places.close()
 
 
+def test_who_is_to_look_again_is_woken_without_an_event(loop, watcher, tmp_path):
+    places = SessionPlaces(SharedPlaces(watcher))
+    for name in ("a", "b"):
+        places.add(name, box(tmp_path, name))
+    places.again("a", 0.02)
+    places.again("b", 3600)
+    places.again("unknown", 0)
+    assert places.changed() == set()
+    _, stream = loop.pair()
+    watch = SessionWatch(stream, watcher, None, places)
+    assert watch.wait(30) is Wake.CHANGED
+    assert places.changed() == {"a"}
+    assert places.look_at > time.monotonic() + 10
+    places.again("b", 0)
+    places.drop("b")
+    assert places.changed() == set()
+    watch.close()
+    places.close()
+
+
 def test_what_cannot_be_watched_is_looked_at_by_time(loop, monkeypatch, tmp_path):
     polling = Watcher(0.05)
     places = SessionPlaces(SharedPlaces(polling))

@@ -56,6 +56,8 @@ BADEVENT = f"BADEVENT ({' '.join(EVENTS)})"  # RFC 5465 8
 OVERFLOW = "NOTIFICATIONOVERFLOW"
 
 _NAMES = ""  # the name of the place where mailboxes come and go; no mailbox has it
+_LATER = 2.0  # seconds to the next look, where one failed
+_SOON = 0.25  # the least for one after a look that was not sure to have seen everything
 _ONE_BY_ONE = frozenset({Reason.NOT_FOUND, Reason.GONE, Reason.CANNOT})
 
 
@@ -161,6 +163,8 @@ class Ears:
                 self._tell_names()
         except StorageError as error:
             log.warning("notify sid=%s reason=%s text=%r", self._session.sid, error.reason.name, error.text)
+            for name in changed:
+                self._look_again(name, _LATER)
 
     def tells_of(self, uid: int) -> bool:
         """MessageNew asked for something, and this client has not added the message itself. RFC 5465 5.2."""
@@ -226,6 +230,7 @@ class Ears:
                 self._places.add(name, mailbox.watched())
                 mailbox.look()  # what came before that is seen here, and what comes later is an event
                 told = told_of(mailbox.counters())
+                self._look_again(name, mailbox.unsure())
                 self._table.tell(name, told)
                 events = self._names.events(name)
                 if MAILBOX_METADATA in events:
@@ -256,6 +261,7 @@ class Ears:
                 self._no_access(name)
             elif error.reason not in _ONE_BY_ONE:
                 log.warning("notify sid=%s mailbox=%r text=%r", session.sid, name, error.text)
+                self._look_again(name, _LATER)
             return error.reason not in _ONE_BY_ONE
         try:
             events = self._names.events(name)
@@ -265,6 +271,7 @@ class Ears:
             if self._places is not None:
                 self._places.add(name, mailbox.watched())  # it may be another mailbox by now
             now = told_of(mailbox.counters())
+            self._look_again(name, mailbox.unsure())
             values = self._differences(table.told(name), now, events, mailbox)
             table.tell(name, now)
             table.identify(name, identity(mailbox.mailbox_id))
@@ -275,6 +282,11 @@ class Ears:
         if MAILBOX_METADATA in events:
             self._tell_annotations(name)
         return True
+
+    def _look_again(self, name: str, seconds: float) -> None:
+        """An error passes; and of two changes in one step of the file system's clock a look may have seen one."""
+        if self._places is not None and seconds < float("inf"):
+            self._places.again(name, max(seconds, _SOON))
 
     def _differences(self, old: Told, new: Told, events: frozenset[str], mailbox: Mailbox) -> dict[str, int]:
         """What STATUS tells: RFC 5465 5.1 to 5.3."""
