@@ -90,6 +90,7 @@ setup(
         "bench": ["matplotlib>=3.8,<4"],  # docs/decisions/0018-matplotlib-for-plots.md
         "dev": [
             "pytest>=8",
+            "matplotlib>=3.8,<4",  # the plots of bench/ are tested
             "pytest-xdist>=3.5",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",

@@ -87,6 +87,7 @@ class ModelClient(StrictClient):
     _code: int | None = None
     _seen: int = 0
     _condstore: bool = False
+    _is_leaving: bool = False  # for another mailbox; what comes before its data is about the old one
 
     @property
     def uid_only(self) -> bool:
@@ -164,9 +165,12 @@ class ModelClient(StrictClient):
     def _read_answer(self, tag: str, step: Step) -> str:
         if "(UPDATE" in step.text:
             self.contexts[tag] = Results(step.text, step.text.startswith("UID "), "SORT" in step.text)
-        if step.text.startswith(("CLOSE", "UNSELECT", "SELECT")):
-            self.contexts.clear()
-        line = super()._read_answer(tag, step)
+        leaves = step.believe is not None and step.text.startswith(("CLOSE", "UNSELECT", "SELECT"))
+        # Until the server takes up the command it may still tell of the mailbox: RFC 5465 3.
+        self._is_leaving = leaves and step.text.startswith("SELECT")
+        line = super()._read_answer(tag, Step(step.text) if leaves else step)
+        if leaves and not step.text.startswith("SELECT") or self._is_leaving:
+            self._leave()
         if (found := _COPYUID.match(line)) and self.other is not None and step.text.endswith(" other"):
             first, last = int(found[1]), int(found[2] or found[1])
             if first == self.other["UIDNEXT"]:  # else somebody else came between, and there will be a STATUS
@@ -183,7 +187,14 @@ class ModelClient(StrictClient):
         self._code, self._seen = None, 0
         return line
 
+    def _leave(self) -> None:
+        self._is_leaving = False
+        self.messages.clear()
+        self.contexts.clear()
+
     def _take(self, line: str, command: str) -> None:
+        if self._is_leaving and line.startswith(("* OK [CLOSED]", "* FLAGS ")):  # RFC 7162 3.2.11
+            self._leave()
         before = list(self.messages)
         if command == REST:
             assert self.notified, f"{line!r} and nobody asked for it"
