@@ -169,7 +169,7 @@ class ModelClient(StrictClient):
         # Until the server takes up the command it may still tell of the mailbox: RFC 5465 3.
         self._is_leaving = leaves and step.text.startswith("SELECT")
         line = super()._read_answer(tag, Step(step.text) if leaves else step)
-        if leaves and not step.text.startswith("SELECT") or self._is_leaving:
+        if (leaves and not step.text.startswith("SELECT")) or self._is_leaving:
             self._leave()
         if (found := _COPYUID.match(line)) and self.other is not None and step.text.endswith(" other"):
             first, last = int(found[1]), int(found[2] or found[1])
