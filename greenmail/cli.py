@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _user_action(actions, common, "delete", "remove a user; the mail stays", _user_delete)
     listing = actions.add_parser("list", parents=[common], help="list users", description="List users.")
     listing.set_defaults(run=_user_list)
-    doctor.register(commands, common, accounts.settings_for)
+    doctor.register(commands, common, accounts.places_for)
     shadow.register(commands, common)
     import_config.register(commands)
     return parser

@@ -10,7 +10,7 @@ from greenmail.config import Config
 from greenmail.errors import Refused
 from greenmail.storage.maildir_settings import MaildirSettings
 
-SettingsFor = Callable[[Config, User], MaildirSettings]
+SettingsFor = Callable[[Config, User], list[tuple[str, MaildirSettings]]]  # by prefix; INBOX's first, with ""
 _DEPTH = 5  # levels below a given directory in which Maildirs are searched
 
 
@@ -25,7 +25,7 @@ class Target:
 
 
 def by_user(config: Config, settings_for: SettingsFor, wanted: Sequence[str]) -> list[Target]:
-    """The accounts of `wanted`, or of everybody in the passwd-file. Raises Refused."""
+    """The accounts of `wanted`, or of everybody in the passwd-file; a target a root of theirs. Raises Refused."""
     if not config.passwd_file:
         raise Refused(f"passwd-file is not set in {config.source}: name directories instead")
     tables: dict[str, passwd_file.Table] = {}
@@ -40,11 +40,13 @@ def by_user(config: Config, settings_for: SettingsFor, wanted: Sequence[str]) ->
         if entry is None:
             raise Refused(f"there is no user {name} in {path}")
         user = User(name, entry.home, entry.uid, entry.gid, entry.extra)
-        settings = _for_looking(settings_for(config, user))
-        uid, gid = owner(config, os.fsencode(settings.mail_path))
-        found.append(
-            Target(name, settings, uid if entry.uid is None else entry.uid, gid if entry.gid is None else entry.gid)
-        )
+        for prefix, place in settings_for(config, user):
+            settings = _for_looking(place)
+            if prefix and not os.path.isdir(settings.mail_path):  # made when the user needs it
+                continue
+            uid, gid = owner(config, os.fsencode(settings.mail_path))
+            owned = uid if entry.uid is None else entry.uid, gid if entry.gid is None else entry.gid
+            found.append(Target(f"{name} {prefix}" if prefix else name, settings, *owned))
     return found
 
 
@@ -77,7 +79,7 @@ def by_path(config: Config, settings_for: SettingsFor, paths: Sequence[str]) -> 
     """Every Maildir at or below `paths`. Raises Refused."""
     if config.control_path or config.inbox_path:
         raise Refused("control-path or inbox-path is set, and differs for each user: name users with --user instead")
-    common = settings_for(config, User("nobody@nowhere", home="/nonexistent"))
+    common = settings_for(config, User("nobody@nowhere", home="/nonexistent"))[0][1]
     found = []
     for path in paths:
         start = os.path.abspath(path)

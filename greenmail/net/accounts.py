@@ -51,6 +51,22 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
     )
 
 
+def places_for(config: Config, user: User) -> list[tuple[str, MaildirSettings]]:
+    """Every Maildir root that is this user's alone: INBOX's, and those of further private namespaces by their prefix.
+
+    Raises Refused if no path of the first can be made; of the others such a one is left out, as it is in a session.
+    """
+    own = settings_for(config, user)
+    found = [("", own)]
+    for table in namespaces.tables_of(config)[1:]:
+        if table.type == "private" and not table.alias_for:
+            try:
+                found.append((table.prefix, namespaces.mail_settings(config, table, user, own)))
+            except Refused as error:
+                log.warning("namespace prefix=%r user=%r reason=%r", table.prefix, user.name, error.text)
+    return found
+
+
 def _layout(option: str) -> str:
     """Of one user, as Dovecot writes it."""
     if option.lower() not in ("", "fs", "maildir++"):

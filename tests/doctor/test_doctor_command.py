@@ -299,3 +299,21 @@ if os.getuid() == 0:  # ids can be changed by root alone
         os.chown(site / "log", 4711, 4711)
         assert call(site, "--undo", str(site / "log")) == 1
         assert "root does not follow it" in capsys.readouterr().err
+
+
+def test_further_private_namespaces_are_looked_at(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A root of the user's own beside INBOX's; an alias is no other mail, a root that is not made yet no fault."""
+    build(site / "ann" / "Archive")
+    build(site / "bob" / "Archive")
+    (site / "bob" / "Archive" / "dovecot-uidlist").write_bytes(b"nonsense\n")
+    text = (site / "g.yaml").read_text()
+    namespaces = (
+        '[{type: private, inbox: true}, {type: private, prefix: "old/", alias-for: ""},'
+        f' {{type: private, prefix: "Archive/", mail-path: "{site}/%n/Archive"}},'
+        f' {{type: private, prefix: "Later/", mail-path: "{site}/%n/Later"}}]'
+    )
+    write(site / "g.yaml", f"{text}namespaces: {namespaces}\nseparator: /\n")
+    assert call(site, "--user", "ann") == 0
+    assert capsys.readouterr().out.startswith("2 accounts, ")
+    assert call(site, "--user", "bob") == 4
+    assert "bob Archive/" in capsys.readouterr().out
