@@ -185,14 +185,19 @@ def parse_or(cur: Cursor, table: Table) -> Key:
 
 
 def parse_not(cur: Cursor, table: Table) -> Key:
-    """ "NOT" SP search-key; counted as a level of nesting."""
+    """ "NOT" SP search-key — RFC 9051 9."""
+    return NotKey(nested_key(cur, table))
+
+
+def nested_key(cur: Cursor, table: Table) -> Key:
+    """SP search-key behind a word that is a key itself; counted as a level of nesting, which is bounded."""
     cur.space()
     cur.depth += 1
     if cur.depth > cur.max_depth:
         raise BadSyntax("too many nested search keys")
     key = search_key(cur, table)
     cur.depth -= 1
-    return NotKey(key)
+    return key
 
 
 def _plain(key: Key) -> Callable[[Cursor, Table], Key]:

@@ -40,8 +40,9 @@ from greenmail.storage.maildir_name import base_name, disk_size_of
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
 from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
-from greenmail.storage.parked import Keeper, Parked, Subscribers
+from greenmail.storage.parked import Keeper, Parked
 from greenmail.storage.quota import disk_sizes
+from greenmail.storage.subscribers import Subscribers
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class MaildirMailbox:
         self.uidnext = self.modseq = self.first_recent = 0
         self.keywords: tuple[str, ...] = ()
         self.can_add_keywords = self.read_only = False
-        box.subscribe(self._subscribers.tell)
+        box.subscribe(self._subscribers.notify)
         self._mirror()
 
     @property
@@ -455,7 +456,7 @@ class MaildirMailbox:
                 return
             began = time.monotonic()
             box = parked.wake()
-            box.subscribe(self._subscribers.tell)
+            box.subscribe(self._subscribers.notify)
             self._box, self._parked = box, None
             box.looked = began
         self._mirror()
@@ -470,7 +471,7 @@ class MaildirMailbox:
         """The name leads elsewhere from now on."""
         if self._parked is not None:
             self._parked.is_gone = True
-            self._subscribers.tell()
+            self._subscribers.notify()
         else:
             self.box.leave()
 

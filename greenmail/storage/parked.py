@@ -11,7 +11,6 @@ Nothing holds the inode of a parked mailbox's directory. If another directory ge
 tell that it is another one.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -128,32 +127,3 @@ class Keeper(Protocol):
 
     def changed(self, mailbox: Any) -> None:
         """It was parked or woken: it takes another amount of memory now."""
-
-
-class Subscribers:
-    """Who is told when this process changes a mailbox, parked or not."""
-
-    __slots__ = ("_known", "_next")
-
-    def __init__(self) -> None:
-        self._known: dict[int, Callable[[], None]] = {}
-        self._next = 0
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def add(self, notify: Callable[[], None]) -> Callable[[], None]:
-        """Have `notify` called at changes; gives the canceller."""
-        number = self._next
-        self._next += 1
-        self._known[number] = notify
-
-        def cancel() -> None:
-            self._known.pop(number, None)
-
-        return cancel
-
-    def tell(self) -> None:
-        """Something changed."""
-        for notify in list(self._known.values()):
-            notify()

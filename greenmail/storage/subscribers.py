@@ -12,6 +12,9 @@ class Subscribers:
         self._functions: dict[int, Callable[[], None]] = {}
         self._next = 0
 
+    def __len__(self) -> int:
+        return len(self._functions)
+
     def add(self, notify: Callable[[], None]) -> Callable[[], None]:
         """Have `notify` called at changes; gives the canceller, which may be called more than once."""
         number = self._next

@@ -1,6 +1,7 @@
 """The account on which the crash tests play, what is done in it, and what is there afterwards."""
 
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -331,6 +332,17 @@ def _replace(world: World) -> Any:
         raise
 
 
+def _lose_data(root: Path, world: World) -> None:
+    """Only what says how far UIDs went is in it, and the uidlist says the same."""
+    shutil.rmtree(root / "Maildir" / "greenmail-data")
+
+
+def _choose_where_others_made(world: World) -> Any:
+    """What a mailbox is for, as an annotation; whoever made `greenmail-data` synced nothing."""
+    world.others.mkdir(os.fsencode(world.root / "Maildir" / "greenmail-data"), 0o700)
+    return world.account.set_special_use("Other", ["\\Archive"])
+
+
 # What `make check` tries of each kind; all the others wait for `make test`.
 DAILY = frozenset({"append", "store", "move", "expunge"})
 
@@ -461,6 +473,7 @@ BESIDE_OTHERS = [
     Operation("append-made-by-others", _made_by_others, is_first=True, takes_back=False, tells=("INBOX",)),
     Operation("seen-made-by-others", _read_where_others_made),
     Operation("metadata-made-by-others", _annotate_where_others_made),
+    Operation("special-use-made-by-others", _choose_where_others_made, prepare=_lose_data),
 ]
 
 

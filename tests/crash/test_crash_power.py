@@ -148,6 +148,7 @@ _PROMISED += (
     "uidlist-rewrite",
     "seen-made-by-others",
     "metadata-made-by-others",
+    "special-use-made-by-others",
     "metadata-first-control",
     "delete-fs",
 )

@@ -8,24 +8,17 @@
 Offered only to users whose mail has a full-text index.
 """
 
-from greenmail.errors import BadSyntax
 from greenmail.imap.command import Capability, Feature
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.esearch import RELEVANCY, Found, ReturnOpt
 from greenmail.imap.fuzzy_search import fuzzily
-from greenmail.imap.search_key import Key, SearchKey, Table, search_key
+from greenmail.imap.search_key import Key, SearchKey, Table, nested_key
 from greenmail.imap.session import Session
 
 
 def parse_fuzzy(cur: Cursor, table: Table) -> Key:
-    """ "FUZZY" SP search-key; counted as a level of nesting. RFC 6203 7."""
-    cur.space()
-    cur.depth += 1
-    if cur.depth > cur.max_depth:
-        raise BadSyntax("too many nested search keys")
-    key = search_key(cur, table)
-    cur.depth -= 1
-    return fuzzily(key)
+    """ "FUZZY" SP search-key — RFC 6203 7."""
+    return fuzzily(nested_key(cur, table))
 
 
 def _render(found: Found, value: None) -> bytes:
