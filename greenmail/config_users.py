@@ -1,0 +1,56 @@
+"""The settings of who may log in, and how: a part of `config.Config`."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from greenmail import config_types as kind
+from greenmail.auth.sasl import MECHANISMS, OFF
+from greenmail.config_tables import Table, setting
+
+
+class UserSettings(Table):
+    """The section Users."""
+
+    passwd_file: kind.TablePath = setting(
+        "", "Users and passwords, as Dovecot's passwd-file; %d in it is the domain. Without it nobody can log in.",
+        "/etc/greenmail/users",
+    )  # fmt: skip
+    deny_file: kind.TablePath = setting(
+        "", "Users who may not log in, whatever their password: names, one a line. If it cannot be read, nobody can.",
+        "/etc/greenmail/denied",
+    )  # fmt: skip
+    master_passwd_file: kind.Path = setting(
+        "",
+        "Master users and their passwords: each may log in as any user, and is none himself (docs/users.md).",
+        "/etc/greenmail/masters",
+    )
+    master_separator: kind.MasterSeparator = setting(
+        "*", "Between a user and a master user in the name that a client gives: bob*admin. Nothing: SASL alone."
+    )
+    sasl_mechanisms: Annotated[tuple[str, ...], BeforeValidator(kind.some_of(*MECHANISMS))] = setting(
+        tuple(name for name in MECHANISMS if name not in OFF),
+        "Ways to log in that clients are told of; SCRAM, and CRAM-MD5 if it is named here, only while every user has a"
+        " password that it can use.",
+    )
+    username_format: kind.UsernameFormat = setting(
+        "%Lu", "What becomes of the name that a client gives: %Lu in lower case, %u as it is, %Ln without the domain."
+    )
+    default_domain: kind.Text = setting("", "Appended with @ to names which have no domain.", "example.org")
+    allow_plain_text: kind.Switch = setting(False, "Take passwords over connections without TLS, too.")
+    allow_weak_schemes: kind.Switch = setting(
+        False, "Accept the password schemes that are easily broken: DES-CRYPT, MD5, LDAP-MD5, PLAIN-MD5, SMD5."
+    )
+    secure_networks: kind.Networks = setting(
+        (), "Clients in these networks may send passwords without TLS.", '["127.0.0.0/8", "::1"]'
+    )
+    max_auth_failures: Annotated[int, BeforeValidator(kind.number(1, 1000))] = setting(
+        3, "Failed logins after which a connection is closed."
+    )
+    auth_failure_delay: kind.Seconds = setting(2, "Seconds until a client is told that its login failed.")
+    max_waiting_logins: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
+        128, "Logins of a worker whose passwords wait to be compared; more are told to come back later."
+    )
+    max_waiting_logins_per_address: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
+        32, "Likewise, of one client's address."
+    )
