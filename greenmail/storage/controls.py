@@ -27,6 +27,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Entry, Files, ownership, refusing
@@ -187,16 +188,21 @@ class Controls:
             if entry.is_directory:
                 self._copy(path, target + b"/" + entry.name)
             elif not entry.is_symlink and not _PASSING.fullmatch(entry.name):
+                copy = target + b"/" + entry.name
                 try:
-                    self._files.link(path, target + b"/" + entry.name)
+                    # Without dovecot-keywords the copy would have lost the names of keywords.
+                    self._files.surely(partial(self._link_as, copy), path)
                 except FileNotFoundError:
                     continue  # it was there for a moment
                 except OSError as error:
                     if error.errno not in _NO_LINKS:
                         raise
                     owner = ownership(self._files.stat(source))
-                    self._files.replace_file(target + b"/" + entry.name, self._files.read_file(path), owner)
+                    self._files.replace_file(copy, self._files.surely(self._files.read_file, path), owner)
         self._files.fsync_directory(target)
+
+    def _link_as(self, target: bytes, source: bytes) -> None:
+        self._files.link(source, target)
 
     def settle(self, record: bytes, is_fresh: bool = True) -> None:
         """Step 4, or the taking back of step 2, as the mailboxes are now; never raises: `purge` does it again.

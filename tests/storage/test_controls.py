@@ -81,6 +81,24 @@ def look(account: MaildirAccount, name: str) -> tuple[int, str, list[tuple[int, 
         mailbox.close()
 
 
+@LAYOUTS
+def test_a_file_that_is_said_once_not_to_be_there_is_copied_all_the_same(tmp_path: Path, layout: str) -> None:
+    """A file server says so of a file that another machine has just replaced: the copy must not be without it."""
+    fill(tmp_path, layout)
+    before = look(account_of(tmp_path, layout), "A")
+    said = set()
+
+    def call(name: str, function: Any, *args: Any) -> Any:
+        if name == "link" and args[0] not in said and args[0].startswith(bytes(tmp_path / "control")):
+            said.add(args[0])
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return unsynced(name, function, *args)
+
+    account_of(tmp_path, layout, call).rename("A", "C")
+    assert any(path.endswith(b"/dovecot-keywords") for path in said)
+    assert look(account_of(tmp_path, layout), "C") == before
+
+
 def old_leftovers(tmp_path: Path, layout: str) -> None:
     """The purge of a server that is started in two hours."""
     import time  # the real clock: the times of files cannot be set
