@@ -9,6 +9,8 @@ COMPILED_READY := .venv-compiled/.ready
 SOURCES := $(shell find greenmail -name "*.py")
 # One more than there are cores: many tests wait, for a server to start or for a time to pass.
 JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# The tests start hundreds of servers: each would compile all modules again where the shell forbids to keep byte code.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz crash soak scale docs rfc clean
 

@@ -14,7 +14,6 @@ from crash.load import Client, Ledger
 from crash.scene import Clock, look_at, open_account, unsynced
 from support.server import start
 
-_FEW = 5
 _ROUNDS = 25
 _CLIENTS = 3
 
@@ -62,15 +61,8 @@ def _kill_often(rounds: int) -> Ledger:
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_when_the_server_is_killed(record_property: Callable[[str, object], None]) -> None:
-    ledger = _kill_often(_FEW)
-    record_property("kills", _FEW)
-    record_property("answers", ledger.answers)
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_nothing_is_lost_when_the_server_is_killed_often(
+def test_nothing_is_lost_when_the_server_is_killed(
     request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
     rounds = request.config.getoption("--crash-rounds", default=None) or _ROUNDS

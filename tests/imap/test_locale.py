@@ -25,7 +25,6 @@ def run(*arguments: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_transcripts_in_another_zone_and_locale() -> None:
     """With the store in memory; they set their zone themselves, so nothing of Chatham's may be in an answer."""
     files = ("tests/imap/test_transcripts.py", "tests/imap/test_date_time.py", "tests/imap/test_search_run.py")

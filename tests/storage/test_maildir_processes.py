@@ -178,7 +178,7 @@ def shuffle(path: Path, seconds: float, seed: int, move: bool) -> int:
     return done
 
 
-@pytest.mark.parametrize("seconds", [1.5, pytest.param(60.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(15.0, marks=pytest.mark.slow), pytest.param(60.0, marks=pytest.mark.long)])
 def test_opposite_moves_lose_nothing_and_come_to_an_end(tmp_path: Path, seconds: float) -> None:
     path = tmp_path / "Maildir"
     account = open_account(path)
