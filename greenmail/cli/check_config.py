@@ -1,0 +1,71 @@
+"""`check-config`: what is wrong with a configuration, or what it does."""
+
+import argparse
+from collections.abc import Sequence
+
+from greenmail.auth import passwd_file
+from greenmail.cli import files
+from greenmail.cli.output import say
+from greenmail.cli.parsing import Commands
+from greenmail.config import Config
+from greenmail.config_types import Endpoint
+
+EX_CONFIG = 78
+
+
+def register(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the verb."""
+    check = commands.add_parser("check-config", parents=[common], help="check the configuration and show what it does")
+    check.set_defaults(run=_check_config)
+
+
+def _certificate_problems(config: Config) -> list[str]:
+    """What the server would say of the certificates at its start."""
+    # Here and not above: editing the passwd-file needs neither gevent nor OpenSSL.
+    from greenmail.net import tls
+
+    found = []
+    pairs = {tls.Pair(listener.cert_path, listener.key_path) for listener in config.listeners() if listener.cert_path}
+    for pair in sorted(pairs, key=lambda pair: pair.cert_path):
+        try:
+            tls.read(pair)
+        except tls.CannotStart as problem:
+            found.append(problem.text)
+    return found
+
+
+def _check_config(config: Config, parsed: argparse.Namespace) -> int:
+    for listener in config.listeners():
+        tls = "TLS" if listener.implicit_tls else "STARTTLS" if listener.cert_path else "no TLS"
+        if listener.protocol == "pop3" and tls == "STARTTLS":
+            tls = "STLS"
+        where = Endpoint(listener.address, listener.port)
+        say(f"listener {listener.name}: {listener.protocol} at {where}, {tls}")
+    for notice in config.notices():
+        say(f"note: {notice}")
+    problems = files.problems(config)
+    if config.passwd_file and not problems and "%" not in config.passwd_file:
+        table = files.table(config.passwd_file)
+        say(f"passwd-file: {len(table.entries)} users")
+        for problem in table.problems:
+            say(f"note: {config.passwd_file}: {problem}")
+        for note in _half_offered(table, config.sasl_mechanisms):
+            say(f"note: {note}")
+    problems = problems or _certificate_problems(config)
+    for problem in problems:
+        say(f"greenmail: {problem}", error=True)
+    if problems:
+        return EX_CONFIG
+    say(f"{config.source}: good")
+    return 0
+
+
+def _half_offered(table: passwd_file.Table, mechanisms: Sequence[str]) -> list[str]:
+    """Mechanisms that some users could use, were it not for others."""
+    found = []
+    for name in table.scram.kinds:
+        if name in mechanisms and name in table.scram.lacking:
+            count, one = table.scram.lacking[name]
+            who = "1 user has" if count == 1 else f"{count} users have"
+            found.append(f"{name} is not offered: {who} no password for it, one of them is {one}")
+    return found

@@ -1,0 +1,10 @@
+"""What the modules of the verbs share of argparse."""
+
+import argparse
+from collections.abc import Callable
+from typing import TypeAlias
+
+from greenmail.config import Config
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Run: TypeAlias = Callable[[Config, argparse.Namespace], int]
