@@ -128,7 +128,9 @@ def check_union(path: Path, told: list[dict[int, str]]) -> None:
     assert [again.table.flags_of(row) for row in range(len(again.table))] == flags
 
 
-@pytest.mark.parametrize("seconds", [1.5, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seconds", [1.5, pytest.param(15.0, marks=pytest.mark.slow), pytest.param(60.0, marks=pytest.mark.long)]
+)
 def test_two_workers_on_one_mailbox_while_index_files_are_removed(tmp_path: Path, seconds: float) -> None:
     path = tmp_path / "Maildir"
     open_account(path).open("INBOX")
@@ -178,7 +180,9 @@ def shuffle(path: Path, seconds: float, seed: int, move: bool) -> int:
     return done
 
 
-@pytest.mark.parametrize("seconds", [1.5, pytest.param(15.0, marks=pytest.mark.slow), pytest.param(60.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "seconds", [1.5, pytest.param(15.0, marks=pytest.mark.slow), pytest.param(60.0, marks=pytest.mark.long)]
+)
 def test_opposite_moves_lose_nothing_and_come_to_an_end(tmp_path: Path, seconds: float) -> None:
     path = tmp_path / "Maildir"
     account = open_account(path)
@@ -260,7 +264,9 @@ def fetch_all(path: Path, seconds: float) -> int:
     return number
 
 
-@pytest.mark.parametrize("seconds", [1.5, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seconds", [1.5, pytest.param(15.0, marks=pytest.mark.slow), pytest.param(60.0, marks=pytest.mark.long)]
+)
 def test_renames_without_a_lock_are_never_taken_for_expunges(tmp_path: Path, seconds: float) -> None:
     """Check 38."""
     path = tmp_path / "Maildir"
