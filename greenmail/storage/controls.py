@@ -114,7 +114,8 @@ class Controls:
         if not self._places.is_nested:
             return set()
         try:
-            return {entry.name for entry in self._files.scan(control) if entry.is_directory and entry.name != _DATA}
+            found = self._files.surely(self._files.scan, control)
+            return {entry.name for entry in found if entry.is_directory and entry.name != _DATA}
         except FileNotFoundError:
             return set()
 
@@ -284,16 +285,17 @@ class Controls:
 
     def _guid(self, path: bytes) -> bytes:
         try:
-            found = _GUID.match(self._files.read_file(path))
+            found = _GUID.match(self._files.surely(self._files.read_file, path))
         except FileNotFoundError:
             return b""
         return found[1] if found else b""
 
     def _scan(self, path: bytes) -> list[Entry]:
         try:
-            return self._files.scan(path)
+            found: list[Entry] = self._files.surely(self._files.scan, path)
         except FileNotFoundError:
             return []
+        return found
 
     def purge(self, now: float) -> None:
         """Settle and remove what was left behind more than an hour ago."""

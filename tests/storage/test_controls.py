@@ -99,6 +99,23 @@ def test_a_file_that_is_said_once_not_to_be_there_is_copied_all_the_same(tmp_pat
     assert look(account_of(tmp_path, layout), "C") == before
 
 
+def test_a_directory_that_is_said_once_not_to_be_there_may_have_mailboxes_below_it(tmp_path: Path) -> None:
+    """DELETE of a parent leaves its children's control directories, which lie in its own."""
+    fill(tmp_path, "fs")
+    before = look(account_of(tmp_path, "fs"), "A/B")
+    said = set()
+
+    def call(name: str, function: Any, *args: Any) -> Any:
+        if name == "scandir" and args[0] not in said and args[0].startswith(bytes(tmp_path / "control")):
+            said.add(args[0])
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return unsynced(name, function, *args)
+
+    account_of(tmp_path, "fs", call).delete("A")
+    assert said
+    assert look(account_of(tmp_path, "fs"), "A/B") == before
+
+
 def old_leftovers(tmp_path: Path, layout: str) -> None:
     """The purge of a server that is started in two hours."""
     import time  # the real clock: the times of files cannot be set
