@@ -1,8 +1,18 @@
-"""The rules about locks are asserted in every test of the storage."""
+"""What all tests of the storage share. The rules about locks are asserted in each of them."""
+
+from pathlib import Path
 
 import pytest
+from support.maildir_site import Site
 
 
 @pytest.fixture(autouse=True)
 def _lock_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENMAIL_DEBUG", "1")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path / "Maildir")
+    made.worker()
+    return made

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.maildir_site import MAIL, Site
 
 from greenmail.errors import Reason, StorageError
 from greenmail.imap.view import View
@@ -21,8 +22,6 @@ from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box
-
-from .test_maildir import MAIL, Site
 
 ADD = FlagAction.ADD
 FLAGGED = FlagChange(ADD, frozenset({"\\Flagged"}))
