@@ -1,6 +1,6 @@
 """Mail stores. No protocol word in here: IMAP and POP3 both sit on top.
 
-A backend is a class whose `open_account` gives a `storage.api.Account`; each keeps to `tests/storage/test_contract.py`.
+A backend is a class whose `open_account` gives a `storage.api.Account`; each keeps to `tests/storage/contract`.
 """
 
 from greenmail.storage.maildir_store import MaildirStore

@@ -1,4 +1,4 @@
-"""Annotations as they stand on disk; what they mean is in `test_contract`."""
+"""Annotations as they stand on disk; what they mean is in `tests/storage/contract`."""
 
 import errno
 import os
