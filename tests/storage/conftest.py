@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.locks import Clock
 from support.maildir_site import Site
 
 
@@ -16,3 +17,8 @@ def site(tmp_path: Path) -> Site:
     made = Site(tmp_path / "Maildir")
     made.worker()
     return made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
