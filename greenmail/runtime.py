@@ -32,6 +32,7 @@ class Runtime:
     breathe: Callable[[], None]  # between chunks: yields only if 2 ms passed since this green thread was resumed
     now: Callable[[], float]  # seconds since 1970, the wall clock
     current: Callable[[], object] = threading.get_ident  # the present green thread, to tell it from others
+    used: Callable[[], float] = time.thread_time  # seconds that the present green thread has worked, the pool for it, too
 
 
 class Wake(Enum):
@@ -103,6 +104,10 @@ class Wire(Protocol):
     @property
     def end_point(self) -> bytes:
         """`tls-server-end-point` of this connection's TLS, RFC 5929 4; empty: no TLS, or a certificate without one."""
+
+    @property
+    def certified(self) -> tuple[str, ...]:
+        """The users for whom the client has shown a certificate that is trusted; none: it has not."""
 
     @property
     def can_start_tls(self) -> bool:

@@ -38,10 +38,13 @@ class Line:
     trusted: bool = False
     can_compress: bool = True
     end_point: bytes = b"a hash of the certificate"
+    certified: tuple[str, ...] = ("alice",)
 
 
 class Everybody:
     """Users who can all use every mechanism."""
+
+    takes_tokens = True
 
     def able(self) -> frozenset[str]:
         return frozenset(HASHES)

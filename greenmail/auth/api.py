@@ -82,6 +82,19 @@ class Proof:
     stored: str = field(default="", repr=False)  # what it was right for
     text: str = ""  # why it was wrong, for the log
     unavailable: bool = False  # it could not be found out
+    vouched: str = ""  # "certificate" or "token": who signed it says who this is, and `stored` does not matter
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is to be thought of a bearer token."""
+
+    login: str = ""  # whom it is for; empty: it is no good
+    text: str = ""  # why it is no good, for the log; never a part of the token
+    lacks_scope: bool = False  # it is good, but for something else
+    unavailable: bool = False  # it could not be found out
+    scope: str = ""  # that a token must have, and where clients learn who gives them: RFC 7628 3.2.2
+    openid_configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +114,8 @@ class Attempt:
 class Authenticator(Protocol):
     """Checks passwords against the configured user databases."""
 
+    takes_tokens: bool  # OAUTHBEARER and XOAUTH2 can work
+
     def able(self) -> frozenset[str]:
         """The mechanisms that want certain stored passwords (SCRAM without -PLUS, CRAM-MD5) and that every user has."""
 
@@ -109,6 +124,9 @@ class Authenticator(Protocol):
 
     def clear(self, login: str, address: str) -> Clear | None:
         """The password as it is, for CRAM-MD5 and APOP: likewise. One who has none has an invented one."""
+
+    def token(self, token: Secret, address: str) -> Token:
+        """Whom a bearer token is for, RFC 6750; nobody, where none are taken."""
 
     def check(self, attempt: Attempt) -> User | Denied:
         """The user, or why not. Takes equally long for an unknown user and a wrong password."""

@@ -13,32 +13,18 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 from greenmail import metrics
 from greenmail.auth import names, schemes, scram_keys
-from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, User
+from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.cache import SuccessCache
 from greenmail.auth.gate import Gate
-from greenmail.auth.passwd_file import Entry, PasswdFile, StandIn, Unavailable, deny_file
+from greenmail.auth.database import Blocking, Database, Entry, StandIn, Unavailable
+from greenmail.auth.passwd_file import PasswdFile, deny_file
 
 log = logging.getLogger(__name__)
 
-Blocking = Callable[..., Any]
 _SHOWN = 256  # characters of what a client sent that the log gets to see
-
-
-class Database(Protocol):
-    """Where users are."""
-
-    def recall(self, name: str) -> Entry | None:
-        """The user, if that can be said at once."""
-
-    def find(self, name: str, blocking: Blocking) -> Entry | StandIn | Unavailable:
-        """The user, working through `blocking`."""
-
-    def scram(self, blocking: Blocking) -> scram_keys.Summary:
-        """What all users together can do for SCRAM; usually at once."""
 
 
 BACKENDS: dict[str, Callable[[str], Database]] = {"passwd-file": PasswdFile, "deny-file": deny_file}
@@ -99,12 +85,16 @@ class PasswordAuthenticator:
         blocking: Blocking,
         cache: SuccessCache | None = None,
         gate: Gate | None = None,
+        tokens: Callable[[Secret], Token] | None = None,
     ) -> None:
+        """`tokens` says whom a bearer token is for; it may take its time, in a pool of its own."""
         self._databases = databases
         self._rules = rules
         self._blocking = blocking
         self._cache = cache or SuccessCache()
         self._gate = gate or Gate()
+        self._tokens = tokens
+        self.takes_tokens = tokens is not None
 
     def normalize(self, login: str) -> str:
         """A client's spelling of a name as the rest of the server knows it."""
@@ -155,6 +145,17 @@ class PasswordAuthenticator:
             return Clear(Secret(password), found.stored)
         return Clear(Secret(os.urandom(16)))
 
+    def token(self, token: Secret, address: str) -> Token:
+        """Whom a bearer token is for; the user database is asked by `check`, later."""
+        if self._tokens is None:
+            return Token(text="no tokens are taken here")
+        if not self._gate.enter(address):
+            return Token(text="too many logins wait to be checked", unavailable=True)
+        try:
+            return self._tokens(token)
+        finally:
+            self._gate.leave(address)
+
     def _kept_keys(self, entry: Entry, mechanism: str) -> Keys | None:
         salt = scram_keys.salt_for(self._rules.secret, entry.name)
         if schemes.plain(entry.stored) is None:
@@ -175,7 +176,11 @@ class PasswordAuthenticator:
 
     def check(self, attempt: Attempt) -> User | Denied:
         """The user, or why not. Takes equally long for an unknown user and a wrong password."""
-        claim = self._claim(attempt.login, attempt.authorize_as)
+        proof = attempt.proof
+        claim = self._claim(attempt.login, attempt.authorize_as, proof.vouched if proof is not None else "")
+        if proof is not None and proof.vouched and not proof.right:
+            denial = Denial.UNAVAILABLE if proof.unavailable else Denial.MISMATCH
+            return Denied(denial, claim.shown[:_SHOWN], proof.text)
         for name in (claim.name, claim.target) if claim.is_master else (claim.name,):
             reason = names.refusal(name)
             if reason:
@@ -193,12 +198,16 @@ class PasswordAuthenticator:
         finally:
             self._gate.leave(attempt.address)
 
-    def _claim(self, login: str, authorize_as: str) -> _Claim:
-        users, masters = self._databases.users, self._databases.masters
+    def _claim(self, login: str, authorize_as: str, vouched: str = "") -> _Claim:
+        """`user*master` is for people to type: a name that is vouched for is a name as it stands there.
+
+        And a token makes nobody a master: its names may be such as users chose for themselves.
+        """
+        users, masters = self._databases.users, () if vouched == "token" else self._databases.masters
         separator = self._rules.master_separator
         if masters:
             target, found, master = login.partition(separator) if separator else (login, "", "")
-            if found and authorize_as in ("", target):
+            if found and authorize_as in ("", target) and not vouched:
                 return _Claim(self._master_name(master), self.normalize(target), masters, True)
             if authorize_as and self.normalize(authorize_as) != self.normalize(login) and not found:
                 return _Claim(self._master_name(login), self.normalize(authorize_as), masters, True)
@@ -210,7 +219,8 @@ class PasswordAuthenticator:
 
     def _recall(self, claim: _Claim) -> Entry | None:
         # Only the first database: what a later one has counts only if the earlier ones do not know the user.
-        return claim.databases[0].recall(claim.name) if claim.databases else None
+        found = claim.databases[0].recall(claim.name) if claim.databases else None
+        return found if isinstance(found, Entry) else None
 
     def _find(self, databases: Sequence[Database], name: str) -> Entry | StandIn | Unavailable:
         """The user in the first database that has him. One that cannot be read may have something against him."""
@@ -254,7 +264,7 @@ class PasswordAuthenticator:
         assert proof is not None, "the caller looked"
         if proof.unavailable:
             return self._no_keys(claim)
-        if not proof.right or proof.stored != entry.stored:
+        if not proof.right or (proof.stored != entry.stored and not proof.vouched):
             return Denied(Denial.MISMATCH, claim.shown, proof.text or Denial.MISMATCH.value)
         return self._admit(entry, claim, attempt)
 

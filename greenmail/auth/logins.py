@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from greenmail import metrics
-from greenmail.auth import digests, sasl, scram
-from greenmail.auth.api import Attempt, Authenticator, Clear, Denial, Denied, Keys, User
+from greenmail.auth import digests, sasl, scram, vouched
+from greenmail.auth.api import Attempt, Authenticator, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.failures import Failures, refused_login
 from greenmail.auth.sasl import Credentials
 from greenmail.runtime import Runtime, Wire
@@ -86,12 +86,18 @@ class Logins:
         if not self.is_private:
             return ()
         able = frozenset[str]()
+        if authenticator.takes_tokens and self._wire.secure:  # RFC 7628 3: a token is nothing for others to see
+            able = frozenset(vouched.WITH_TOKEN)
         if any(_wants_stored(name) for name in mechanisms):
-            able = authenticator.able()
+            able |= authenticator.able()
         return tuple(name for name in mechanisms if self._can(name, able))
 
     def _can(self, name: str, able: frozenset[str]) -> bool:
         base = name.removesuffix(scram.PLUS)
+        if name == vouched.EXTERNAL:
+            return bool(self._wire.certified)
+        if name in vouched.WITH_TOKEN:
+            return name in able
         if not _wants_stored(name):
             return True
         return base in able and (base == name or bool(self._wire.end_point))
@@ -111,8 +117,12 @@ class Logins:
         def clear(login: str) -> Clear | None:
             return authenticator.clear(login, self._wire.peer)
 
+        def token(sent: Secret) -> Token:
+            return authenticator.token(sent, self._wire.peer)
+
         can_bind = any(name.endswith(scram.PLUS) for name in offered)
-        means = scram.Means(keys, self._wire.end_point if can_bind else b"", clear=clear)
+        end_point = self._wire.end_point if can_bind else b""
+        means = scram.Means(keys, end_point, clear=clear, certified=self._wire.certified, token=token)
         return sasl.start(mechanism, sasl.initial(initial), means)
 
     def check(self, authenticator: Authenticator, mechanism: str, credentials: Credentials) -> User | Failed:

@@ -6,7 +6,8 @@ holds an `Exchange`:
     exchange = sasl.start("PLAIN", sasl.initial(argument))     # argument: octets behind the mechanism's name, or None
     credentials = sasl.converse(exchange, write, read_line)
     ... credentials ...                                        # right, and the user may come in?
-    sasl.conclude(credentials, write, read_line)
+    sasl.conclude(credentials, write, read_line)               # yes
+    sasl.explain(credentials, write, read_line)                # no
 
 Everything raises BadSyntax: unknown mechanisms, broken base64, malformed messages, and the client's "*" (cancelled).
 """
@@ -16,7 +17,7 @@ import binascii
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from greenmail.auth import digests, scram
+from greenmail.auth import digests, scram, vouched
 from greenmail.auth.api import Proof, Secret
 from greenmail.auth.saslprep import utf8_text
 from greenmail.errors import BadSyntax
@@ -31,6 +32,7 @@ class Credentials:
     authorize_as: str = ""  # RFC 4616 2, authzid; empty: the same as `login`
     proof: Proof | None = None  # in the place of the password
     final: bytes = field(default=b"", repr=False)  # for the client once it is let in; RFC 4422 3.6, additional data
+    error: bytes = field(default=b"", repr=False)  # for the client that is not let in; RFC 7628 3.2.2
 
 
 Steps = Generator[bytes, bytes, Credentials]
@@ -61,7 +63,7 @@ def _nobody(mechanism: str, login: str, authorize_as: str) -> None:
 def start(mechanism: str, initial_response: bytes | None, means: scram.Means | None = None) -> Exchange:
     """Begin; `initial_response` is decoded, and None if the client sent none. RFC 4422 3.3, RFC 4959 3.
 
-    `means` is needed by SCRAM alone.
+    `means` is needed by those that are more than name and password.
     """
     make = MECHANISMS.get(mechanism.upper())
     if make is None:
@@ -112,6 +114,13 @@ def conclude(credentials: Credentials, write: Callable[[bytes], None], read_line
             raise BadSyntax("the exchange was over, and nothing was expected")
 
 
+def explain(credentials: Credentials, write: Callable[[bytes], None], read_line: Callable[[], bytes]) -> None:
+    """`error`, if there is one, and the client's answer to it, which means nothing: RFC 7628 3.2.3."""
+    if credentials.error:
+        write(b"+ %b\r\n" % encode(credentials.error))
+        read_line()
+
+
 def plain(means: scram.Means) -> Steps:
     """message = [authzid] UTF8NUL authcid UTF8NUL passwd — RFC 4616 2."""
     message = yield b""
@@ -149,6 +158,16 @@ def _cram_md5(means: scram.Means) -> Steps:
     return Credentials(outcome.login, Secret(b""), proof=outcome.proof)
 
 
+def _vouched(run: Callable[[scram.Means], Generator[bytes, bytes, vouched.Vouched]]) -> Mechanism:
+    """RFC 4422 A, RFC 7628."""
+
+    def steps(means: scram.Means) -> Steps:
+        outcome = yield from run(means)
+        return Credentials(outcome.login, Secret(b""), outcome.authorize_as, outcome.proof, error=outcome.error)
+
+    return steps
+
+
 OFF = frozenset({digests.CRAM_MD5})  # not offered unless the settings name it
 
 # In the order in which clients are told of them.
@@ -156,5 +175,8 @@ MECHANISMS: dict[str, Mechanism] = {
     "PLAIN": plain,
     "LOGIN": login,
     **{f"{name}{suffix}": _scram(f"{name}{suffix}") for name in scram.HASHES for suffix in (scram.PLUS, "")},
+    vouched.EXTERNAL: _vouched(vouched.external),
+    vouched.OAUTHBEARER: _vouched(vouched.oauthbearer),
+    vouched.XOAUTH2: _vouched(vouched.xoauth2),
     digests.CRAM_MD5: _cram_md5,
 }

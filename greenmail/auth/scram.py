@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from greenmail.auth.api import Clear, Keys, Proof
+from greenmail.auth.api import Clear, Keys, Proof, Secret, Token
 from greenmail.auth.saslprep import utf8_text
 from greenmail.errors import BadSyntax
 
@@ -44,6 +44,10 @@ def _no_clear(login: str) -> Clear | None:
     return None
 
 
+def _no_token(token: Secret) -> Token:
+    return Token(text="no tokens are taken here")
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What the server's half needs to know of user database and connection."""
@@ -52,6 +56,8 @@ class Means:
     end_point: bytes = b""  # of this connection's TLS; empty: none, or it is not offered
     nonce: Callable[[], str] = field(default=_nonce)
     clear: Callable[[str], Clear | None] = field(default=_no_clear)  # (login), for CRAM-MD5
+    certified: tuple[str, ...] = ()  # whom the client's certificate is for, for EXTERNAL
+    token: Callable[[Secret], Token] = field(default=_no_token)  # whom a token is for, for OAUTHBEARER
 
 
 @dataclass(frozen=True, slots=True)

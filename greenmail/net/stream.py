@@ -100,6 +100,7 @@ class Stream:
         self.tls_version = ""
         self.tls_cipher = ""
         self.end_point = b""
+        self.certified: tuple[str, ...] = ()
 
     def _local_name(self) -> tuple[Any, ...]:
         try:
@@ -308,6 +309,8 @@ class Stream:
             io = self._ios[event] = self._loop.io(self._sock.fileno(), event)
         waiter = self._waiter = Waiter()
         timer = self._loop.timer(seconds)
+        clock = self._shared.clock
+        used = clock.used()
         io.start(waiter.switch, Wake.INPUT)
         timer.start(waiter.switch, Wake.TIMEOUT)
         try:
@@ -318,7 +321,7 @@ class Stream:
             io.stop()
             timer.stop()
             timer.close()
-            self._shared.clock.resumed()
+            clock.resumed(used)
 
     def _receive_now(self) -> bytes:
         """What is there, or nothing. Raises Disconnected at the end of the stream."""

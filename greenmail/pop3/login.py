@@ -99,6 +99,8 @@ def _require_privacy(session: Session) -> None:
 def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> None:
     outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
     if isinstance(outcome, Failed):
+        if not outcome.unavailable:
+            sasl.explain(credentials, session.write, session.read_line)
         raise _refusal(session, outcome)
     sasl.conclude(credentials, session.write, session.read_line)
     wait = session.logins.must_wait(outcome, session.limits.pop3_login_delay)

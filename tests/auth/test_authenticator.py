@@ -7,7 +7,7 @@ import time
 import pytest
 
 from greenmail.auth import schemes
-from greenmail.auth.api import Attempt, Denial, Denied, Secret, User
+from greenmail.auth.api import Attempt, Denial, Denied, Proof, Secret, Token, User
 from greenmail.auth.authenticator import BACKENDS, Databases, PasswordAuthenticator, Rules
 from greenmail.auth.cache import SuccessCache
 from greenmail.auth.gate import Gate, network_of
@@ -301,3 +301,70 @@ def test_a_name_of_any_length_stays_short_in_the_log(make):
     found = make().check(attempt("x" * 8000))
     assert isinstance(found, Denied) and found.denial is Denial.INVALID_NAME
     assert len(found.user) <= 256
+
+
+VOUCHED = Proof(True, vouched="certificate")
+
+
+@pytest.mark.parametrize(
+    "login, authorize_as, address, expected",
+    [
+        ("bob", "", "192.0.2.9", "bob"),
+        ("BOB", "bob", "192.0.2.9", "bob"),
+        ("nobody", "", "192.0.2.9", Denial.UNKNOWN),
+        ("locked", "", "192.0.2.9", Denial.NO_LOGIN),
+        ("inside", "", "192.0.2.9", Denial.NETWORK),
+        ("inside", "", "10.1.2.3", "inside"),
+        ("bob", "alice@example.org", "192.0.2.9", Denial.MISMATCH),  # he is no master
+    ],
+)
+def test_who_is_vouched_for_needs_no_password_and_no_less_of_all_else(make, login, authorize_as, address, expected):
+    outcome = make().check(Attempt(login, Secret(b""), address, "imap", "EXTERNAL", True, authorize_as, proof=VOUCHED))
+    assert (outcome.name if isinstance(outcome, User) else outcome.denial) == expected
+
+
+def test_a_proof_that_is_wrong_is_not_made_right_by_a_voucher(make):
+    proof = Proof(False, text="the token has expired", vouched="token")
+    outcome = make().check(Attempt("bob", Secret(b""), "192.0.2.9", "imap", "OAUTHBEARER", True, proof=proof))
+    assert outcome == Denied(Denial.MISMATCH, "bob", "the token has expired")
+
+
+def test_tokens_are_looked_at_within_the_bounds_of_waiting_logins(tmp_path):
+    seen = []
+
+    def tokens(token):
+        seen.append(token.reveal())
+        return Token("bob")
+
+    gate = Gate(1, 1)
+    authenticator = PasswordAuthenticator(Databases(), Rules(), lambda f, *args: f(*args), gate=gate, tokens=tokens)
+    assert authenticator.takes_tokens
+    assert authenticator.token(Secret(b"x"), "192.0.2.9") == Token("bob")
+    assert gate.enter("192.0.2.9")
+    assert authenticator.token(Secret(b"x"), "192.0.2.9").unavailable
+    assert seen == [b"x"]
+    none = PasswordAuthenticator(Databases(), Rules(), lambda f, *args: f(*args))
+    assert not none.takes_tokens
+    assert none.token(Secret(b"x"), "192.0.2.9").login == ""
+
+
+@pytest.mark.parametrize(
+    "vouched, login, authorize_as, expected",
+    [
+        ("certificate", "admin", "bob", ("bob", "admin")),
+        ("token", "admin", "bob", "may not act as 'bob'"),  # who chooses his name with the issuer is no master by that
+        ("certificate", "bob*admin", "", Denial.UNKNOWN.value),  # nor is who has such a name signed
+        ("token", "bob*admin", "", Denial.UNKNOWN.value),
+        ("certificate", "admin", "", Denial.UNKNOWN.value),  # a master is no user
+    ],
+)
+def test_masters_who_are_vouched_for(tmp_path, vouched, login, authorize_as, expected):
+    (tmp_path / "users").write_text("bob:{PLAIN}secret\n" + ("admin:*\n" if vouched == "token" else ""))
+    (tmp_path / "masters").write_text("admin:{PLAIN}master\n")
+    databases = Databases(
+        [BACKENDS["passwd-file"](str(tmp_path / "users"))], [BACKENDS["passwd-file"](str(tmp_path / "masters"))]
+    )
+    authenticator = PasswordAuthenticator(databases, Rules(), lambda function, *args: function(*args))
+    proof = Proof(True, vouched=vouched)
+    outcome = authenticator.check(Attempt(login, Secret(b""), "192.0.2.9", "imap", "X", True, authorize_as, proof))
+    assert ((outcome.name, outcome.master) if isinstance(outcome, User) else outcome.text) == expected

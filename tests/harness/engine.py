@@ -11,7 +11,7 @@ from harness.green import Scheduler
 from harness.wire import MemoryWire
 
 from greenmail.auth import digests, scram, scram_keys
-from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, User
+from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.logins import Patience
 from greenmail.fulltext.service import FullTextService, Means
 from greenmail.imap.execute import serve
@@ -37,6 +37,11 @@ class Users:
     def __init__(self, passwords: dict[str, str]) -> None:
         self.passwords = passwords
         self.attempts: list[Attempt] = []
+        self.tokens: dict[str, Token] = {}
+        self.takes_tokens = False
+
+    def token(self, token: Secret, address: str) -> Token:
+        return self.tokens.get(token.reveal().decode("ascii"), Token(text="no such token", scope="mail"))
 
     def able(self) -> frozenset[str]:
         return frozenset((*scram.HASHES, digests.CRAM_MD5))

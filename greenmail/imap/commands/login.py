@@ -109,6 +109,8 @@ def _require_privacy(session: Session, what: str) -> None:
 def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> Ok:
     outcome = session.logins.check(session.services.authenticator, mechanism, credentials)
     if isinstance(outcome, Failed):
+        if not outcome.unavailable:
+            sasl.explain(credentials, session.out.write, session.reader.read_line)
         raise _refusal(session, outcome)
     sasl.conclude(credentials, session.out.write, session.reader.read_line)
     _enter(session, outcome)
