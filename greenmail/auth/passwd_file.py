@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from greenmail.auth import scram_keys
+from greenmail.auth.database import Entry, StandIn, Unavailable
 from greenmail.auth.names import expand
 from greenmail.errors import Refused
 
@@ -40,21 +41,6 @@ _SETTLED_NS = 2_000_000_000
 _MOST_FILES = 1000  # open tables, if the path has the domain in it
 # What a path made of a client's name gives if there is nothing: also a name too long for a file, or below a file.
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One user's line."""
-
-    name: str
-    stored: str = field(repr=False)  # password with its {SCHEME}
-    uid: int | None = None
-    gid: int | None = None
-    home: str = ""
-    no_login: str = ""  # why this user may not log in; empty: may
-    is_elsewhere: bool = False  # the mail is on another server
-    allow_nets: tuple[str, ...] | None = None  # None: from everywhere
-    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +62,6 @@ class Table:
             return ""
         number = int.from_bytes(hmac.digest(key, name.encode("utf-8", "surrogatepass"), hashlib.sha256)[:8])
         return self.entries[self.names[number % len(self.names)]].stored
-
-
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """No such user; `stored` is a password to check all the same, so that it takes as long. May be empty."""
-
-    stored: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """The file cannot be read now; `text` is for the log."""
-
-    text: str
 
 
 def parse(octets: bytes) -> Table:
@@ -213,6 +185,8 @@ def _load(path: str, now_ns: int, known: dict[str, _Loaded], read: Parse) -> _Lo
 class PasswdFile:
     """The file of a `passwd-file` path, or the files if there is %d, %u or %n in it. Satisfies `Database`."""
 
+    is_remote = False
+
     def __init__(self, path: str, now_ns: Callable[[], int] = time.time_ns, read: Parse = parse) -> None:
         self._path = path
         self._read = read
@@ -222,10 +196,10 @@ class PasswdFile:
         self._unreadable: set[str] = set()
         self._key = os.urandom(16)
 
-    def recall(self, name: str) -> Entry | None:
+    def recall(self, name: str) -> Entry | StandIn | None:
         """The user's entry if the file is in memory and unchanged; at once, one stat."""
         table = self._at_once(self._path_for(name))
-        return None if table is None else table.entries.get(name)
+        return None if table is None else table.entries.get(name) or StandIn()
 
     def find(self, name: str, blocking: Callable[..., Any]) -> Entry | StandIn | Unavailable:
         """The user's entry, after reading the file through `blocking` if need be.

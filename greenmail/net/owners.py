@@ -12,8 +12,8 @@ from typing import Any
 
 from greenmail.auth import names
 from greenmail.auth.api import User
-from greenmail.auth.authenticator import Database
-from greenmail.auth.passwd_file import Entry, PasswdFile, Unavailable
+from greenmail.auth.database import Database, Entry, Unavailable
+from greenmail.auth.passwd_file import PasswdFile
 
 log = logging.getLogger(__name__)
 

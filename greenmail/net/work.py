@@ -34,31 +34,40 @@ SWITCH = (
 
 
 class Clock:
-    """When the present green thread was resumed.
+    """When the present green thread was resumed, and how long it has run before.
 
     One value for all green threads is enough: whoever runs has come out of a wait last, and every wait of the shell
-    ends with `resumed`.
+    ends with `resumed`, which is given what `used` said before the wait.
     """
 
-    __slots__ = ("_since",)
+    __slots__ = ("_before", "_since")
 
     def __init__(self) -> None:
         self._since = time.monotonic()
+        self._before = 0.0
 
-    def resumed(self) -> None:
-        """Say that the caller has just been switched to."""
+    def used(self) -> float:
+        """Seconds that the caller has kept the event loop, and the threads of the pool, up to now."""
+        return self._before + time.monotonic() - self._since
+
+    def resumed(self, used: float = 0.0) -> None:
+        """Say that the caller has just been switched to; `used`: what it had used before."""
+        self._before = used
         self._since = time.monotonic()
 
     def breathe(self) -> None:
         """Let others run, input included, if the caller has run for 2 ms."""
-        if time.monotonic() - self._since >= TURN:
+        ran = time.monotonic() - self._since
+        if ran >= TURN:
+            used = self._before + ran
             gevent.sleep(PAUSE)
-            self._since = time.monotonic()
+            self.resumed(used)
 
     def sleep(self, seconds: float) -> None:
         """Let others run for `seconds`; a zero would not let input in, so there is a shortest pause."""
+        used = self.used()
         gevent.sleep(max(seconds, PAUSE))
-        self._since = time.monotonic()
+        self.resumed(used)
 
 
 class GreenLock:
@@ -81,6 +90,7 @@ class GreenLock:
             return self
         turn: Any = Event()
         self._waiting.append(turn)
+        used = self._clock.used()
         try:
             turn.wait()
         except BaseException:  # killed while it waited
@@ -89,7 +99,7 @@ class GreenLock:
             else:
                 self._waiting.remove(turn)
             raise
-        self._clock.resumed()
+        self._clock.resumed(used)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -124,11 +134,13 @@ class Pool:
         if threading.get_ident() != self._home:
             return function(*args)
         self._count(1)
+        used = self._clock.used()
         try:
-            result, error, waited = self._threads.spawn(_guarded, function, args, time.monotonic()).get()
+            result, error, waited, computed = self._threads.spawn(_guarded, function, args, time.monotonic()).get()
+            used += computed
         finally:
             self._count(-1)
-            self._clock.resumed()
+            self._clock.resumed(used)
         metrics.pool_wait(self._name, waited)
         if error is not None:
             raise error
@@ -146,13 +158,14 @@ class Pool:
 
 def _guarded(
     function: Callable[..., Any], args: tuple[Any, ...], asked: float
-) -> tuple[Any, BaseException | None, float]:
+) -> tuple[Any, BaseException | None, float, float]:
     """On the pool's thread: the result or the exception as a value, or gevent would print a traceback for each."""
     waited = time.monotonic() - asked
+    began = time.thread_time()
     try:
-        return function(*args), None, waited
+        return function(*args), None, waited, time.thread_time() - began
     except BaseException as error:  # carried over to the caller, whatever it is, and raised there
-        return None, error, waited
+        return None, error, waited, time.thread_time() - began
 
 
 class Work:
@@ -171,6 +184,7 @@ class Work:
             breathe=self.clock.breathe,
             now=time.time,
             current=gevent.getcurrent,
+            used=self.clock.used,
         )
         metrics.pool_size(pool_size)
         self._watchdog = Watchdog()

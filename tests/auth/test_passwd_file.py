@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from greenmail.auth import passwd_edit
 from greenmail.auth.passwd_edit import NewUser
-from greenmail.auth.passwd_file import Entry, PasswdFile, StandIn, Unavailable, parse
+from greenmail.auth.database import Entry, StandIn, Unavailable
+from greenmail.auth.passwd_file import PasswdFile, parse
 from greenmail.errors import Refused
 
 ROOT = pwd.getpwuid(0).pw_name
