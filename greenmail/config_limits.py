@@ -29,6 +29,12 @@ class LimitSettings(Table):
     max_metadata_entries: Annotated[int, BeforeValidator(kind.number(10, 10_000))] = setting(
         100, "Annotations of one mailbox, 10 at least."
     )
+    max_keywords: Annotated[int, BeforeValidator(kind.number(0, 100_000))] = setting(
+        1000, "Keywords of one mailbox beyond the 26 that have letters in file names."
+    )
+    max_unpacked_size: kind.Size = setting(
+        256 << 20, "Octets that a compressed message on disk may unpack to, unless its name tells that it has more."
+    )
     max_search_contexts: Annotated[int, BeforeValidator(kind.number(1, 1000))] = setting(
         10, "Searches of the selected mailbox whose results are kept up to date for one connection (UPDATE)."
     )

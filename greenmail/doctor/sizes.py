@@ -86,7 +86,11 @@ def _measured(mailbox: Mailbox, entry: Entry, around: Circumstances) -> Measured
             return None
         if not (is_compressed or differs or claimed.with_crlf is not None):
             return None
-        return measured(descriptor, -1 if claimed.on_disk is None else claimed.on_disk)
+        return measured(
+            descriptor,
+            -1 if claimed.on_disk is None else claimed.on_disk,
+            around.settings.max_unpacked_size,
+        )
     finally:
         around.files.close(descriptor)
         around.progress(entry.found.st_size)

@@ -24,7 +24,7 @@ from bisect import bisect_right
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.compressed import MAGIC, Kind, kind_of, reads_like_text
-from greenmail.message.unpacked import INLINE, LARGEST, Key, Unpacked, Unpacking
+from greenmail.message.unpacked import INLINE, Key, Unpacked, Unpacking
 
 log = logging.getLogger(__name__)
 
@@ -275,7 +275,7 @@ class FileContent:
         unpacked = kept.take(self._key) if kept is not None else None
         is_kept = unpacked is not None
         if unpacked is None:
-            unpacked = Unpacked(self._fd, kind, max(disk_size, LARGEST))
+            unpacked = Unpacked(self._fd, kind, max(disk_size, self._unpacking.largest))
         self._grow(unpacked, 1)
         is_empty = not unpacked.octets and unpacked.trouble is not None
         if is_empty and reads_like_text(self._pread_file(0, FIRST)):

@@ -18,13 +18,16 @@ class Measured:
     damage: str = ""  # why there are no more in it, although there should be
 
 
-def measured(fd: int, claimed: int = -1) -> Measured:
-    """Read an open file to count. `claimed`: the `S=` of its name, if that is to be believed. Raises OSError."""
+def measured(fd: int, claimed: int = -1, largest: int = LARGEST) -> Measured:
+    """Read an open file to count. `claimed`: the `S=` of its name, if that is to be believed. Raises OSError.
+
+    `largest`: octets up to which a compressed one is unpacked if it claims no more.
+    """
     disk = crlf = 0
     after_cr = False
     while block := os.pread(fd, BLOCK, disk):
         if disk == 0 and (kind := kind_of(block)) is not None:
-            inside = _measured_inside(Stream(fd, kind), max(claimed, LARGEST))
+            inside = _measured_inside(Stream(fd, kind), max(claimed, largest))
             if inside.disk or not inside.damage or not reads_like_text(block):
                 return inside
         crlf += len(block) + bare_line_feeds(block, after_cr)

@@ -18,7 +18,7 @@ from typing import Any
 from greenmail.errors import Reason
 from greenmail.message.compressed import Damaged, Kind, Stream
 
-LARGEST = 1 << 28  # octets that a message may unpack to, unless its name says that it has more
+LARGEST = 1 << 28  # octets that a message may unpack to, unless its name says that it has more: a default
 IN_MEMORY = 1 << 17
 INLINE = 1 << 17  # octets that are unpacked at once without asking the pool
 
@@ -203,3 +203,4 @@ class Unpacking:
     offload: Callable[..., Any] = _directly
     kept: Kept | None = None
     label: bytes = b""  # the file's name, for the log
+    largest: int = LARGEST

@@ -45,6 +45,8 @@ def settings_for(config: Config, user: User) -> MaildirSettings:
         lock_timeout=config.lock_timeout,
         lock_host=config.lock_host,
         coexistence=config.coexistence,
+        max_keywords=config.max_keywords,
+        max_unpacked_size=config.max_unpacked_size,
         full_text_search=_switched(user.extra.get("full_text_search", ""), config.full_text_search),
         quota=quota_rules(config, user),
         groups=tuple(group for group in user.extra.get("acl_groups", "").split(",") if group),

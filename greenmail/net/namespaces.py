@@ -67,6 +67,8 @@ def mail_settings(config: Config, table: NamespaceTable, user: User, own: Maildi
         lock_timeout=own.lock_timeout,
         lock_host=own.lock_host,
         coexistence=own.coexistence,
+        max_keywords=own.max_keywords,
+        max_unpacked_size=own.max_unpacked_size,
         full_text_search=config.full_text_search if table.full_text_search is None else table.full_text_search,
         owner="" if table.type == "public" else None,
         groups=own.groups,

@@ -86,6 +86,8 @@ class MaildirAccount:
             new_uidvalidity=lambda: next_uidvalidity(self._files, control, shared.runtime.now()),
             quota=self._quota,
             unpacked=shared.unpacked,
+            max_unpacked_size=settings.max_unpacked_size,
+            max_keywords=settings.max_keywords,
             text=TextPlace(self._places.text, self._directories) if settings.full_text_search else None,
         )
         self._auto_create()

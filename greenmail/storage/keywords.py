@@ -39,7 +39,7 @@ from greenmail.storage.maildir_name import FIRST_KEYWORD, KEYWORD_LETTERS
 
 log = logging.getLogger(__name__)
 
-_OVERFLOW_LIMIT = 1000  # keywords of one mailbox without a letter
+OVERFLOW_LIMIT = 1000  # keywords of one mailbox without a letter: a default
 _LENGTH_LIMIT = 255  # octets of a new keyword
 _HEADER = b"greenmail-keywords 1"
 _LINE = re.compile(rb"(\d{1,4}) ([^\r\n]+)")
@@ -201,11 +201,12 @@ def _parse_indexes(data: bytes) -> dict[int, bytes]:
 class OverflowKeywords:
     """`greenmail-data/keywords`: keywords that have no letter, per base name. Changed under the mailbox's lock only."""
 
-    __slots__ = ("_directory", "_files", "_messages", "_others", "_path", "_state", "names")
+    __slots__ = ("_directory", "_files", "_limit", "_messages", "_others", "_path", "_state", "names")
 
-    def __init__(self, files: Files, directory: bytes) -> None:
+    def __init__(self, files: Files, directory: bytes, limit: int = OVERFLOW_LIMIT) -> None:
         """`directory`: the mailbox's `greenmail-data`, made when first needed; nothing is read."""
         self._files = files
+        self._limit = limit
         self._directory = directory
         self._path = directory + b"/keywords"
         self._state: _State | None = _UNREAD
@@ -234,7 +235,7 @@ class OverflowKeywords:
     @property
     def is_full(self) -> bool:
         """No name can be added any more."""
-        return len(self.names) >= _OVERFLOW_LIMIT
+        return len(self.names) >= self._limit
 
     def of(self, base: bytes) -> frozenset[str]:
         """The overflow keywords of a message."""
@@ -245,10 +246,13 @@ class OverflowKeywords:
         folded = name.casefold()
         return next((known for known in self.names if known.casefold() == folded), None)
 
-    def change(self, messages: Mapping[bytes, Collection[str]], live: Collection[bytes] | None = None) -> None:
+    def change(
+        self, messages: Mapping[bytes, Collection[str]], live: Collection[bytes] | None = None, is_import: bool = False
+    ) -> None:
         """Locked: refresh, set the keywords of these base names, forget those not in `live` if given, and write.
 
-        Raises LIMIT when there would be too many keywords, CANNOT for a name that is none. Durable when it returns.
+        Raises LIMIT if there were too many keywords (not where another server's are taken over, `is_import`), CANNOT
+        for a name that is none. Durable when it returns.
         """
         self.refresh()
         names = list(self.names)
@@ -264,7 +268,7 @@ class OverflowKeywords:
                     spelling[name.casefold()] = name
                     names.append(name)
             changed[base] = frozenset(spelling[name.casefold()] for name in keywords)
-        if len(names) > _OVERFLOW_LIMIT:
+        if len(names) > max(self._limit, len(self.names)) and not is_import:
             raise StorageError(Reason.LIMIT, "this mailbox has too many keywords")
         changed = {base: found for base, found in changed.items() if found}
         if changed != self._messages or names != self.names:

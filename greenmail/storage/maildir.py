@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from greenmail.errors import Reason, StorageError
 from greenmail.message.content import SMALL, Checkpoints, FileContent
 from greenmail.message.measured import measured
-from greenmail.message.unpacked import Unpacking
 from greenmail.storage import maildir_copy, maildir_find, maildir_save, maildir_write
 from greenmail.storage.answers import Answers
 from greenmail.storage.api import (
@@ -161,7 +160,7 @@ class MaildirMailbox:
                 wanted.append((uid, box.path(box.index.names[row], uid in box.index.in_new), wants_size))
         for start in range(0, len(wanted), _FILL_BATCH):
             part = wanted[start : start + _FILL_BATCH]
-            found = box.offload(len(part) > 1 or part[0][2], measure, box.files, part)
+            found = box.offload(len(part) > 1 or part[0][2], measure, box.files, part, box.context.max_unpacked_size)
             assert isinstance(found, list)
             self._learn(found)
             known = {fact[0] for fact in found}
@@ -180,7 +179,8 @@ class MaildirMailbox:
             return
         try:
             date = int(os.fstat(descriptor).st_mtime)
-            size = self.box.offload(True, measured, descriptor).crlf if wants_size else -1
+            most = self.box.context.max_unpacked_size
+            size = self.box.offload(True, measured, descriptor, -1, most).crlf if wants_size else -1
             self._learn([(uid, size, date)])
         finally:
             os.close(descriptor)
@@ -209,7 +209,7 @@ class MaildirMailbox:
             claimed = disk if in_name is None else in_name
             date = int(found.st_mtime) if self.table.dates[row] < 0 else -1
         points = self._points.get(uid)
-        unpacking = Unpacking(box.context.runtime.blocking, box.context.unpacked, name)
+        unpacking = box.context.unpacking(name)
         made_of = descriptor, size, claimed, points, unpacking, found
         # In the pool if a large file has to be read for its size.
         is_long_work = disk > _INLINE_SIZE and points is None and (size < 0 or claimed != disk)

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
-from greenmail.message.unpacked import Kept
+from greenmail.message.unpacked import LARGEST, Kept, Unpacking
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Flags
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import Files, Ownership, is_stale, ownership, refusal, refusing
 from greenmail.storage.index_files import IndexFiles
-from greenmail.storage.keywords import Keywords, OverflowKeywords
+from greenmail.storage.keywords import OVERFLOW_LIMIT, Keywords, OverflowKeywords
 from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
 from greenmail.storage.maildir_index import Change, Index
@@ -58,7 +58,13 @@ class Context:
     new_uidvalidity: Callable[[], int]
     quota: Maildirsize
     unpacked: Kept = field(default_factory=Kept)
+    max_unpacked_size: int = LARGEST
+    max_keywords: int = OVERFLOW_LIMIT
     text: TextPlace | None = None  # the full-text index, if there is to be one
+
+    def unpacking(self, name: bytes) -> Unpacking:
+        """For the message of this file name."""
+        return Unpacking(self.runtime.blocking, self.unpacked, name, self.max_unpacked_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class Box:
         self.uidlist = Uidlist(self.files, place.control + b"/dovecot-uidlist")
         self.data_path = place.data or place.control + b"/greenmail-data"
         self.keywords = Keywords(self.files, place.control + b"/dovecot-keywords")
-        self.overflow = OverflowKeywords(self.files, self.data_path)
+        self.overflow = OverflowKeywords(self.files, self.data_path, context.max_keywords)
         # Knows of root and of read-only file systems; what it does not know shows when the lock is taken.
         self.read_only = any(map(_is_sealed, (place.directory, self.new_path, self.cur_path)))
         self.keeps_index = False  # although it is read-only: the index files are elsewhere

@@ -74,9 +74,9 @@ def _originals(box: Box, uids: Sequence[int]) -> list[Original]:
         if row >= 0:
             name = index.names[row]
             guid = box.uidlist.field(uid, b"G") or base_name(name)
-            originals.append(
-                Original(Item(uid, name, uid in index.in_new), table.flags_of(row), guid, table.sizes[row])
-            )
+            item = Item(uid, name, uid in index.in_new)
+            largest = box.context.max_unpacked_size
+            originals.append(Original(item, table.flags_of(row), guid, table.sizes[row], largest=largest))
     return originals
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from greenmail.message.compressed import MAGIC, kind_of
 from greenmail.message.content import BLOCK
 from greenmail.message.measured import measured
+from greenmail.message.unpacked import LARGEST
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.lost_answers import Identity
@@ -36,6 +37,7 @@ class Original:
     guid: bytes
     size: int = -1  # with CRLF line ends; -1: not known
     temporary: bytes = b""  # in the target's tmp/, if it goes that way
+    largest: int = LARGEST  # see `measured`
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ def _sizes(files: Files, descriptor: int, original: Original, size: int) -> tupl
     counted = Sizes(size, original.size)
     if claimed == Sizes(None, None) and is_possible(counted) and kind_of(files.pread(descriptor, MAGIC, 0)) is None:
         return counted, True
-    found = measured(descriptor, -1 if disk is None else disk)
+    found = measured(descriptor, -1 if disk is None else disk, original.largest)
     if found.damage:  # nobody can say
         return Sizes(found.disk if disk is None else disk, found.crlf if crlf is None else crlf), True
     return Sizes(found.disk, found.crlf), disk in (None, found.disk) and crlf in (None, found.crlf)

@@ -10,8 +10,11 @@ from greenmail.storage.maildir_name import base_name, sizes_of
 Fact = tuple[int, int, int]  # UID, size, date
 
 
-def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]]) -> list[Fact]:
-    """Size and date of files given by UID, path, and whether the size is asked for; those that are there."""
+def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]], largest: int) -> list[Fact]:
+    """Size and date of files given by UID, path, and whether the size is asked for; those that are there.
+
+    `largest`: see `measured`.
+    """
     facts: list[Fact] = []
     for uid, path, wants_size in wanted:
         try:
@@ -23,7 +26,7 @@ def measure(files: Files, wanted: Sequence[tuple[int, bytes, bool]]) -> list[Fac
             continue
         try:
             claimed = sizes_of(base_name(os.path.basename(path))).on_disk
-            size = measured(descriptor, -1 if claimed is None else claimed).crlf
+            size = measured(descriptor, -1 if claimed is None else claimed, largest).crlf
             facts.append((uid, size, int(files.fstat(descriptor).st_mtime)))
         finally:
             files.close(descriptor)

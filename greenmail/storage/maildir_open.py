@@ -222,8 +222,8 @@ def _keep_keywords(box: Box, keywords: dict[str, set[int]]) -> None:
                 beyond.setdefault(base, set()).add(name)
     if beyond:
         try:
-            box.overflow.change(beyond)
-        except StorageError as error:  # a full disk, or too many of them: no reason not to open
+            box.overflow.change(beyond, is_import=True)
+        except StorageError as error:  # a full disk: no reason not to open
             log.warning("dovecot-keywords mailbox=%r not imported error=%r", box.name, error.text)
 
 
@@ -310,4 +310,4 @@ def _give_letters(box: Box, imported: Imported) -> None:
                 wanted = with_letters(in_cur(name), letters.union(letters_of(name)))
                 box.files.rename(box.path(name, is_new), box.path(wanted, is_new))
     if beyond:
-        box.overflow.change(beyond)
+        box.overflow.change(beyond, is_import=True)

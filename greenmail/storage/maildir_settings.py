@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from greenmail.message.unpacked import LARGEST
+from greenmail.storage.keywords import OVERFLOW_LIMIT
 from greenmail.storage.quota_rules import QuotaRules
 
 
@@ -27,6 +29,8 @@ class MaildirSettings:
     lock_host: str = ""
     coexistence: str = "none"  # none, dovecot
     full_text_search: bool = False
+    max_keywords: int = OVERFLOW_LIMIT  # without a letter, of a mailbox
+    max_unpacked_size: int = LARGEST  # octets in a compressed message whose name does not tell them
     quota: QuotaRules = field(default_factory=QuotaRules)
     owner: str | None = None  # whose mail it is; None: of the user who looks; empty: nobody's, as in a public namespace
     groups: tuple[str, ...] = ()  # of the user who looks: access control lists may name them

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message import compressed, content, unpacked
-from greenmail.message import measured as measuring
 from greenmail.message.compressed import Damaged, Stream, kind_of
 from greenmail.message.content import FileContent, to_crlf
 from greenmail.message.measured import Measured, measured
@@ -298,16 +297,14 @@ def test_a_plain_mail_is_not_read_once_more(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("kind", ["gzip", "bzip2", "zstd"])
-def test_a_bomb_costs_bounded_memory_and_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (content, measuring):
-        monkeypatch.setattr(module, "LARGEST", 40_000_000)
+def test_a_bomb_costs_bounded_memory_and_time(kind: str) -> None:
     data = PACKERS[kind](bytes(100_000_000))
     tracemalloc.start()
     begun = time.monotonic()
     try:
         with file_of(data) as fd:
-            assert measured(fd).disk <= 40_000_000
-            served = FileContent(fd, -1, -1)
+            assert measured(fd, largest=40_000_000).disk <= 40_000_000
+            served = FileContent(fd, -1, -1, None, Unpacking(largest=40_000_000))
             assert served.read(0, 100) == bytes(100)
             for reading in (served.read, served.check):
                 with pytest.raises(StorageError) as raised:
@@ -320,13 +317,11 @@ def test_a_bomb_costs_bounded_memory_and_time(kind: str, monkeypatch: pytest.Mon
     assert time.monotonic() - begun < 20
 
 
-def test_what_the_name_claims_raises_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (content, measuring):
-        monkeypatch.setattr(module, "LARGEST", 100_000)
+def test_what_the_name_claims_raises_the_limit() -> None:
     sent = to_crlf(LARGE_MAIL)
     with file_of(gzip.compress(LARGE_MAIL)) as fd:
-        assert measured(fd).damage and not measured(fd, len(LARGE_MAIL)).damage
-        served = FileContent(fd, len(sent), len(LARGE_MAIL))
+        assert measured(fd, -1, 100_000).damage and not measured(fd, len(LARGE_MAIL), 100_000).damage
+        served = FileContent(fd, len(sent), len(LARGE_MAIL), None, Unpacking(largest=100_000))
         assert served.read() == sent
         served.close()
 

@@ -24,12 +24,13 @@ SENT = MAIL.replace(b"\n", b"\r\n")
 RIGHT = f",S={len(MAIL)},W={len(SENT)}"
 
 
-def account(tmp_path: Path, call: Callable[..., Any] | None = None) -> Account:
+def account(tmp_path: Path, call: Callable[..., Any] | None = None, **settings: Any) -> Account:
     for name in ("", ".Copies"):
         for part in ("cur", "new", "tmp"):
             (tmp_path / "Maildir" / name / part).mkdir(parents=True, exist_ok=True)
     files = Files() if call is None else Files(call)
-    return MaildirStore(direct(), files=files).open_account("alice", MaildirSettings(str(tmp_path / "Maildir")))
+    made = MaildirSettings(str(tmp_path / "Maildir"), **settings)
+    return MaildirStore(direct(), files=files).open_account("alice", made)
 
 
 def put(tmp_path: Path, name: str, data: bytes = MAIL, pack: Callable[[bytes], bytes] = gzip.compress) -> Path:
@@ -67,6 +68,21 @@ def test_sizes_and_octets_are_those_of_what_is_in_the_file(
     mailbox.close()
     (tmp_path / "Maildir" / "greenmail.index").unlink()
     assert text(inbox(account(tmp_path)), 1) == SENT  # before its size is known
+
+
+@pytest.mark.parametrize("name", ["1.M1P1.h:2,", f"1.M1P1.h{RIGHT}:2,"])
+def test_how_much_a_message_may_unpack_to_is_a_setting(tmp_path: Path, name: str) -> None:
+    put(tmp_path, name)
+    owner = account(tmp_path, max_unpacked_size=len(MAIL) - 1)
+    mailbox = inbox(owner)
+    mailbox.counters().measure()
+    mailbox.copy([1], owner.open("Copies"))
+    if RIGHT in name:  # what the name tells is believed
+        assert text(mailbox, 1) == SENT
+        return
+    with pytest.raises(StorageError) as raised:
+        text(mailbox, 1)
+    assert raised.value.reason is Reason.LIMIT
 
 
 def test_with_sizes_in_the_name_no_message_is_opened(tmp_path: Path) -> None:

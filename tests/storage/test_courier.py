@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenmail.errors import Reason, StorageError
+from greenmail.runtime import direct
 from greenmail.storage import courier, mutf7
+from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.courier import Imported, Maildrop, MaildropEntry
 from greenmail.storage.filesystem import Files
 from greenmail.storage.folder_names import Encoding, Layout
 from greenmail.storage.folders import Folders
 from greenmail.storage.keywords import Keywords, OverflowKeywords
 from greenmail.storage.maildir_name import base_name
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.uidlist import Uidlist
 from greenmail.storage.uidlist_format import parse, parse_fields
 
@@ -177,6 +182,26 @@ def test_an_import_can_be_written_and_read(carol):
     assert before == {"courierimapuiddb": os.stat(folder + b"/courierimapuiddb").st_mtime_ns}
     parsed = parse(Files().read_file(folder + b"/dovecot-uidlist"))
     assert (parsed.header.uidvalidity, parsed.header.next_uid, len(parsed.uids)) == (795343553, 3, 2)
+
+
+def test_a_mailbox_with_more_keywords_than_clients_may_make(tmp_path):
+    """The limit is for clients: what Courier has is taken over, and the mailbox can be opened."""
+    mail = tmp_path / "Maildir"
+    for part in ("cur", "new", "tmp", "courierimapkeywords"):
+        (mail / part).mkdir(parents=True)
+    (mail / "cur" / "1.a:2,S").write_bytes(b"Subject: x\n\n")
+    names = [f"k{number}" for number in range(40)]
+    lines = [*names, "", "1.a:" + " ".join(str(number) for number in range(40))]
+    (mail / "courierimapkeywords" / ":list").write_text("\n".join(lines) + "\n")
+    (mail / "courierimapuiddb").write_text("1 795343553 2\n1 1.a\n")
+    account = MaildirStore(direct()).open_account("carol", MaildirSettings(str(mail), max_keywords=3))
+    mailbox = account.open("INBOX")
+    assert mailbox.table.flags_of(0) == {"\\Seen", *names}
+    assert not mailbox.can_add_keywords
+    with pytest.raises(StorageError) as raised:
+        mailbox.store([1], FlagChange(FlagAction.ADD, frozenset({"one-more"})))
+    assert raised.value.reason is Reason.LIMIT
+    mailbox.close()
 
 
 def test_a_mailbox_that_only_pop3_served(mailbox):

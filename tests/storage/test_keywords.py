@@ -198,6 +198,19 @@ def test_overflow_has_a_limit(folder):
     assert len(overflow(folder).of(b"a")) == 1000
 
 
+def test_a_limit_that_was_lowered_takes_nothing_away(folder):
+    made = overflow(folder)
+    made.change({b"a": ["k0", "k1", "k2"]})
+    lower = OverflowKeywords(Files(), folder + b"/greenmail-data", limit=2)
+    lower.change({b"b": ["K2", "k0"]})
+    assert lower.is_full and lower.of(b"b") == {"k2", "k0"}
+    with pytest.raises(StorageError) as caught:
+        lower.change({b"b": ["k3"]})
+    assert caught.value.reason is Reason.LIMIT and lower.of(b"b") == {"k2", "k0"}
+    lower.change({b"c": ["k3"]}, is_import=True)  # another server's keywords are no client's whim
+    assert overflow(folder).names == ["k0", "k1", "k2", "k3"]
+
+
 def test_a_failed_overflow_write_changes_nothing(folder):
     overflow(folder).change({b"a": ["x"]})
 
