@@ -4,10 +4,10 @@ Some give out what is stored of a password, and it is compared here (`Entry.stor
 say yes or no (`Entry.verify`): PAM, an LDAP server that is asked by a bind, an HTTP service. Of these some cannot even
 say whether there is such a user before they have seen his password (`Entry.is_certain`).
 
-    passwd-file, sql, ldap (bind: false), http (send-password: false)      stored
-    ldap, http                                                             verify
-    pam                                                                    verify, and never certain
-    static, system                                                         neither: where the mail is, for users of others
+    passwd-file, sql          stored (ldap and http, too, if they are set so)
+    ldap, http                verify
+    pam                       verify, and never certain
+    static, system            neither: they tell where the mail is of users whose passwords are elsewhere
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -123,7 +123,7 @@ def find(
 
 
 def placed(entry: Entry, places: Sequence[Database], blocking: Blocking) -> Entry | Unavailable:
-    """`entry` with what it does not say itself of home, uid, gid and other fields, by the first of `places` that does."""
+    """`entry`, and what it does not say of home, uid, gid and other fields by the first of `places` that does."""
     for place in places:
         found = place.find(entry.name, blocking)
         if isinstance(found, Unavailable):

@@ -59,8 +59,7 @@ _MALFORMED = "the stored password is locked or malformed"
 
 def verify(stored: str, password: bytes, allow_weak: bool) -> Verdict:
     """Check `password` against `stored` as it stands in the file. Never raises."""
-    # Nobody may log in without a password. With a NUL behind it a password is the same one to HMAC, so to PBKDF2.
-    if not password or len(password) > PASSWORD_MAX or b"\0" in password:
+    if not is_possible(password):
         return WRONG
     if not stored:
         return Verdict(False, "no password is stored")
@@ -74,6 +73,14 @@ def verify(stored: str, password: bytes, allow_weak: bool) -> Verdict:
         return Verdict(known.check(_decoded(data, encoding, known), password))
     except (ValueError, binascii.Error) as error:
         return Verdict(False, f"{_MALFORMED}: {error}" if isinstance(error, _Unusable) else _MALFORMED)
+
+
+def is_possible(password: bytes) -> bool:
+    """Whether anybody can have this password.
+
+    Nobody may log in without one. With a NUL behind it a password is the same one to HMAC, so to PBKDF2.
+    """
+    return 0 < len(password) <= PASSWORD_MAX and b"\0" not in password
 
 
 def split(stored: str) -> tuple[str, str, str]:

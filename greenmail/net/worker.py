@@ -18,7 +18,8 @@ import gevent.socket
 from gevent import get_hub
 from gevent.event import Event
 
-from greenmail.auth.authenticator import BACKENDS, Databases, PasswordAuthenticator, Rules
+from greenmail.auth.admission import Databases, Rules
+from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator
 from greenmail.auth.database import Database
 from greenmail.auth.gate import Gate
 from greenmail.config import Config

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenmail.auth import passwd_edit
-from greenmail.auth.passwd_edit import NewUser
 from greenmail.auth.database import Entry, StandIn, Unavailable
+from greenmail.auth.passwd_edit import NewUser
 from greenmail.auth.passwd_file import PasswdFile, parse
 from greenmail.errors import Refused
 
