@@ -32,7 +32,7 @@ class Runtime:
     breathe: Callable[[], None]  # between chunks: yields only if 2 ms passed since this green thread was resumed
     now: Callable[[], float]  # seconds since 1970, the wall clock
     current: Callable[[], object] = threading.get_ident  # the present green thread, to tell it from others
-    used: Callable[[], float] = time.thread_time  # seconds that the present green thread has worked, the pool for it, too
+    used: Callable[[], float] = time.thread_time  # seconds of work for the present green thread
 
 
 class Wake(Enum):

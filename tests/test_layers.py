@@ -12,6 +12,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED = {
     "errors": set(),
     "runtime": set(),
+    "transcript": set(),
     "preload": set(),
     "metrics": set(),
     "log": set(),
@@ -21,8 +22,8 @@ ALLOWED = {
     "storage": {"errors", "runtime", "message", "storage"},
     "auth": {"errors", "runtime", "auth"},
     "fulltext": {"errors", "runtime", "message", "storage", "fulltext"},
-    "imap": {"errors", "runtime", "message", "storage", "auth", "imap", "log"},
-    "pop3": {"errors", "runtime", "message", "storage", "auth", "pop3", "log"},
+    "imap": {"errors", "runtime", "message", "storage", "auth", "imap", "log", "transcript"},
+    "pop3": {"errors", "runtime", "message", "storage", "auth", "pop3", "log", "transcript"},
     "config": {"errors", "config", "auth", "storage"},
     "doctor": {
         "errors",

@@ -17,7 +17,7 @@ from greenmail.imap.cursor import Cursor
 from greenmail.imap.news import highestmodseq, leave_gone, report
 from greenmail.imap.response import NONEXISTENT, REASON_CODES, SERVERBUG, UIDREQUIRED, Completion, Ok
 from greenmail.imap.session import Session
-from greenmail.imap.trace import trace_answer, trace_command
+from greenmail.imap.trace import answered, listen, step, trace_answer, trace_command
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +154,10 @@ def _begin_literal(session: Session, text: bytes, size: int) -> framing.Sink | N
 
 def execute(session: Session, frame: framing.Frame) -> None:
     """Answer one complete command."""
-    started = time.perf_counter()
-    session.tag, name = b"*", ""
+    started, used = time.perf_counter(), session.services.runtime.used()
+    session.tag, name, shown, sent = b"*", "", b"(unknown)", session.out.octets
+    if session.services.traces.users or session.out.tap is not None:
+        listen(session)
     try:
         cur = _cursor(session, frame.text, frame.staged)
         session.tag = grammar.tag(cur)
@@ -164,6 +166,10 @@ def execute(session: Session, frame: framing.Frame) -> None:
         cur.space()
         command, uid = _command(cur)
         name = command.name
+        shown = step(name, uid, cur)
+        session.transcript.begin(name)
+        if session.out.tap is not None:
+            session.out.tap.client(session.tag + b" " + shown)
         _check_state(session, command)
         trace_command(session, command, cur)
         if session.uid_only:
@@ -184,7 +190,20 @@ def execute(session: Session, frame: framing.Frame) -> None:
     if afterwards is not None:
         afterwards()
     session.figures.commands += 1
-    metrics.command("imap", name, answer.word.lower(), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    metrics.command("imap", name, answer.word.lower(), seconds)
+    octets = _octets(frame), session.out.octets - sent
+    computed = session.services.runtime.used() - used
+    shown += b"\0" + answered(name, answer.word, answer.code, answer.text)
+    session.transcript.end(seconds, computed, octets, shown)
+
+
+def _octets(frame: framing.Frame) -> int:
+    """Of a command, with literals that did not stay in its text."""
+    octets = len(frame.text) + 2
+    for place in frame.staged:  # right behind "{n}" CRLF
+        octets += int(frame.text[frame.text.rfind(b"{", 0, place) + 1 : place].rstrip(b"}+\r\n"))
+    return octets
 
 
 def _cursor(session: Session, text: bytes, staged: object) -> Cursor:

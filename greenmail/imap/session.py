@@ -13,6 +13,7 @@ from greenmail.imap.view import View
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
 from greenmail.storage.text_index import FullText
+from greenmail.transcript import Tap, Traces, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +69,24 @@ class Services:
     jmap_url: str = ""  # JMAPACCESS, RFC 9698; empty: no such server
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
+    traces: Traces = field(default_factory=Traces)  # users whose sessions are written down
 
 
 class Out:
-    """Where untagged responses go: the wire, with a count for the log."""
+    """Where untagged responses go: the wire, with a count for the log, and whoever listens."""
 
-    __slots__ = ("_wire", "octets")
+    __slots__ = ("_wire", "octets", "tap")
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self.octets = 0
+        self.tap: Tap | None = None
 
     def write(self, data: bytes) -> None:
         """Gather `data`; may send, let others run, and raise Disconnected."""
         self.octets += len(data)
+        if self.tap is not None:
+            self.tap.server(data)
         self._wire.write(data)
 
 
@@ -109,6 +114,7 @@ class Session:
         self.internal_dates = InternalDates(services.time_zone)
         self.client_id: Mapping[str, str | None] = {}
         self.figures = Figures()
+        self.transcript = Transcript()
         self.progress: Progress | None = None  # of the command that is working, where it may be told: RFC 9585
 
     @property

@@ -1,4 +1,7 @@
-"""The protocol in the log, at level `trace`: no passwords, no SASL data, no octets of messages. Conventions 9."""
+"""The protocol for administrators: no passwords, no SASL data, no octets of messages. Conventions 9.
+
+It goes to the log at level `trace`, to the transcript of each session, and to the file of a user who is traced.
+"""
 
 import logging
 import re
@@ -6,11 +9,13 @@ import re
 from greenmail.imap.command import Command
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.session import Session
+from greenmail.transcript import MOST_TEXT, Tap
 
 log = logging.getLogger(__name__)
 
 TRACE = 5  # below logging.DEBUG
-_SECRET = frozenset({"LOGIN", "AUTHENTICATE"})
+# URLs of URLAUTH have tokens in them, and annotations may be anything: RFC 4467 9, RFC 5464 7.
+_SECRET = frozenset({"LOGIN", "AUTHENTICATE", "SETMETADATA", "URLFETCH", "GENURLAUTH"})
 _LITERAL = re.compile(rb"\{[0-9]++\+?\}\r\n")
 _MOST = 500  # octets of a command
 
@@ -26,3 +31,31 @@ def trace_answer(session: Session, line: bytes) -> None:
     """A tagged response, with the octets that were sent up to here."""
     if log.isEnabledFor(TRACE):
         log.log(TRACE, "answer sid=%s line=%r sent=%d", session.sid, line.rstrip(), session.out.octets)
+
+
+def step(name: str, uid: bool, cur: Cursor) -> bytes:
+    """A command for the transcript, shortened; of one with a secret only the name. `name`: empty if nobody knows it.
+
+    What nobody knows may be a password: of a LOGIN without its tag, say.
+    """
+    if not name:
+        return b"(unknown)"
+    if name in _SECRET:
+        return name.encode() + b" ..."
+    shown = (b"UID %b" if uid else b"%b") % name.encode() + cur.text[cur.pos : cur.pos + MOST_TEXT]
+    end = shown.find(b"\r\n")  # behind it are the octets of a literal
+    return shown if end < 0 else shown[:end] + b" ..."
+
+
+def answered(name: str, word: str, code: bytes, text: str) -> bytes:
+    """An answer for the transcript; a text about a command with a secret may repeat it."""
+    if not name or name in _SECRET:
+        return b"%b [%b]" % (word.encode(), code) if code else word.encode()
+    shown = text.encode("utf-8", "replace")[:MOST_TEXT]
+    return b"%b [%b] %b" % (word.encode(), code, shown) if code else b"%b %b" % (word.encode(), shown)
+
+
+def listen(session: Session) -> None:
+    """Have the session of a user who is traced written down, from this command on."""
+    user, traces = session.user, session.services.traces
+    session.out.tap = traces.tap(session.out.tap, user.name, session.sid, Tap) if user is not None else None

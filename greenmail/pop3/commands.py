@@ -16,6 +16,7 @@ from greenmail.pop3.framing import DotStuffer
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
 from greenmail.pop3.session import SYS_TEMP, TRACE, Session, leave
 from greenmail.storage.api import Content
+from greenmail.transcript import MOST_TEXT
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ def execute(session: Session, line: bytes) -> None:
     if command is None:
         raise BadSyntax("unknown command")
     session.command = name
+    session.step = word.upper() + (b" ..." if name in _SECRET else line[len(word) :][:MOST_TEXT])
+    session.transcript.begin(name)
+    if session.tap is not None:
+        session.tap.client(session.step)
     if log.isEnabledFor(TRACE):
         log.log(TRACE, "command sid=%s name=%s arguments=%r", session.sid, name, b"..." if name in _SECRET else rest)
     if session.maildrop is None and not command.before_login:

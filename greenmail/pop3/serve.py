@@ -7,6 +7,7 @@ from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
 from greenmail.pop3.commands import execute
 from greenmail.pop3.login import greet
 from greenmail.pop3.session import REASON_CODES, SYS_TEMP, Session, leave
+from greenmail.transcript import Tap
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +37,16 @@ def run(session: Session) -> None:
 
 def _serve_one(session: Session) -> None:
     """Read one line, answer it, count it."""
-    now = session.services.runtime.now
-    began = now()
+    now, used = session.services.runtime.now, session.services.runtime.used
+    began, before = now(), used()
+    sent, received = session.sent, 0
     result, bad = "err", False
-    session.command = ""
+    session.command, session.step = "", b"(unknown)"
     session.begin()
     try:
         line = session.read_line()
-        began = now()
+        began, before, received = now(), used(), len(line) + 2
+        _listen(session)
         execute(session, line)
         result = "ok"
     except BadSyntax as error:
@@ -58,11 +61,23 @@ def _serve_one(session: Session) -> None:
         session.error(error.text, REASON_CODES[error.reason])
     session.figures.commands += 1
     session.bad_commands = session.bad_commands + 1 if bad else 0
-    metrics.command("pop3", session.command, result, now() - began)
+    seconds = now() - began
+    metrics.command("pop3", session.command, result, seconds)
+    octets = received, session.sent - sent
+    answer = b"+OK" if result == "ok" else b"-ERR"
+    session.transcript.end(seconds, used() - before, octets, session.step + b"\0" + answer)
     if session.bad_commands >= session.limits.max_bad_commands:
         log.warning("too many bad commands sid=%s user=%r rip=%s", session.sid, _name(session), session.wire.peer)
         metrics.refused("pop3", "bad-commands")
         session.logging_out = True
+
+
+def _listen(session: Session) -> None:
+    """Have the session of a user who is traced written down, from this command on."""
+    traces = session.services.traces
+    if session.tap is None and not traces.users:
+        return
+    session.tap = traces.tap(session.tap, session.user.name, session.sid, Tap) if session.user is not None else None
 
 
 def _apologize(session: Session) -> None:

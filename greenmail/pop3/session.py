@@ -17,6 +17,7 @@ from greenmail.pop3.framing import DotStuffer, LineReader
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
+from greenmail.transcript import Tap, Traces, Transcript
 
 TRACE = 5  # below logging.DEBUG: the protocol without secrets and messages
 SYS_TEMP = "SYS/TEMP"  # RFC 3206 4: try again later
@@ -72,6 +73,7 @@ class Services:
     pop3_uidl_format: str = uidl.DEFAULT
     pop3_no_flag_updates: bool = False  # RETR does not set \\Seen
     pop3_apop: bool = False  # APOP is possible where every user's password is stored as it is
+    traces: Traces = field(default_factory=Traces)  # users whose sessions are written down
     pop3_deleted_flag: str = ""  # QUIT sets this flag instead of removing messages, and hides those that have it
 
 
@@ -110,10 +112,20 @@ class Session:
         self.sent = 0  # octets
         self.answering = False  # a multi-line response is on its way: an error cannot be told any more
         self.figures = Figures()
+        self.transcript = Transcript()
+        self.step = b""  # the command that is carried out, for the transcript
+        self.tap: Tap | None = None
 
     def write(self, data: bytes) -> None:
         self.sent += len(data)
+        if self.tap is not None:
+            self._tell(data)
         self.wire.write(data)
+
+    def _tell(self, data: bytes) -> None:
+        """Of a response with several lines only the first is written down: the others may be messages."""
+        assert self.tap is not None
+        self.tap.server(b"<%d octets>\r\n" % len(data) if self.answering else data)
 
     def ok(self, text: str) -> None:
         self.write(b"+OK %b\r\n" % _line(text))
