@@ -5,6 +5,7 @@
 session again.
 """
 
+import itertools
 import re
 import shutil
 import socket
@@ -377,6 +378,19 @@ def searches(sizes: Sizes) -> list[Row]:
     ]
 
 
+def another_word() -> list[Row]:
+    """W11 without a result that was kept: each run asks for another word of a mailbox that is known."""
+    words = itertools.count()
+
+    def asking(kind: bytes) -> Callable[[Site, Run], None]:
+        return lambda site, run: each(b"SEARCH %b xyzzy%d" % (kind, next(words)))(site, run)
+
+    return [
+        Row("W11", f"{kind.decode()}, another word", selected(b"Bench"), asking(kind))
+        for kind in (b"FROM", b"SUBJECT", b"BODY", b"TEXT")
+    ]
+
+
 def rows(sizes: Sizes, appended: int) -> list[Row]:
     """All rows; `Bench`, `Large` and INBOX of user bench must be there."""
     flags = b"FETCH 1:* (UID FLAGS)"
@@ -397,6 +411,7 @@ def rows(sizes: Sizes, appended: int) -> list[Row]:
         *appends(appended),
         *moves(sizes),
         *searches(sizes),
+        *another_word(),
         *changes(sizes.large),
         *pop3_rows(sizes),
     ]

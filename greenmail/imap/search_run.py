@@ -21,6 +21,7 @@ from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.header_column import ENCODED, LEAST, OPEN, Column, asked, column
 from greenmail.imap.message_set import message_ranges, selected
 from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
+from greenmail.imap.results import Results
 from greenmail.imap.search_key import (
     AllKey,
     AndKey,
@@ -111,7 +112,19 @@ class Search:
 
     def run(self, among: Sequence[int] | None = None) -> list[int]:
         """The UIDs found, ascending; of the view, or of `among`, which ascend and are in the view."""
-        found = self._evaluate(self.key, self._live(self.view.uids if among is None else among))
+        if among is not None and len(among) < len(self.view.uids):
+            return self._found(among)
+        results = Results(self.session, self.key, self.charset)
+        known = results.numbers()
+        if known is not None:
+            return known
+        found = self._found(self.view.uids)
+        if not self.lost:
+            results.keep_numbers(found)
+        return found
+
+    def _found(self, among: Sequence[int]) -> list[int]:
+        found = self._evaluate(self.key, self._live(among))
         return self._without(found, self.lost) if self.lost else found
 
     def _without(self, uids: list[int], others: Collection[int]) -> list[int]:

@@ -34,6 +34,7 @@ from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.messagelimit import check_whole
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
+from greenmail.imap.results import Results
 from greenmail.imap.search_key import Key
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
@@ -107,8 +108,7 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
         search = Search(session, request.key, request.charset)
         check_whole(session, search.key)
         with working(session):
-            uids = search.run()
-            order = _order(session, uids, request.criteria, search)
+            uids, order = _sorted(session, request.criteria, search)
     numbers = known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, search.key, uids)
     scores = relevancy(session, search, request.returns, picked(session, uids, order))
@@ -127,10 +127,24 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
     return Ok("SORT completed")
 
 
-def _order(session: Session, uids: list[int], criteria: Sequence[Criterion], search: Search) -> list[int]:
-    """Places in `uids`, sorted."""
+def _sorted(session: Session, criteria: Sequence[Criterion], search: Search) -> tuple[list[int], list[int]]:
+    """The UIDs that are found, ascending, and their places, sorted."""
+    results = Results(session, search.key, search.charset, criteria)
+    known = results.numbers()
+    if known is not None:
+        half = len(known) // 2
+        return known[:half], known[half:]
+    uids = search.run()
     columns = _Columns(session, uids, criteria, search)
-    order = list(range(len(uids)))
+    order = _order(session, columns, criteria)
+    if columns.is_whole and not search.lost:
+        results.keep_numbers([*uids, *order])
+    return uids, order
+
+
+def _order(session: Session, columns: "_Columns", criteria: Sequence[Criterion]) -> list[int]:
+    """The places of the messages, sorted."""
+    order = list(range(columns.count))
     for criterion in reversed(criteria):
         values = _KEYS[criterion.key](columns)
         order = in_order(order, values.__getitem__, criterion.reverse, session.breathe)
@@ -177,6 +191,8 @@ class _Columns:
         self._mailbox: Mailbox = selected(session).mailbox
         self._uids = uids
         self._fields: dict[Place, list[bytes]] = {}
+        self.count = len(uids)
+        self.is_whole = True  # all that was asked for could be had
         self._read({_PLACES[one.key] for one in criteria if one.key in _PLACES})
 
     def _read(self, places: set[Place]) -> None:
@@ -185,6 +201,7 @@ class _Columns:
             return
         self._fields = {place: [] for place in places}
         for records in record_slices(self._session, self._mailbox, self._uids):
+            self.is_whole = self.is_whole and None not in records
             for place, column in self._fields.items():
                 column += [field(record, place) if record else b"" for record in records]
                 self._session.breathe()
@@ -195,11 +212,16 @@ class _Columns:
 
     def arrival(self) -> Values:
         """INTERNALDATE, in seconds."""
-        return in_turns(self._mailbox, self._uids, dates_of, self._session.breathe)
+        return self._of_rows(dates_of)
 
     def size(self) -> Values:
         """RFC822.SIZE."""
-        return in_turns(self._mailbox, self._uids, sizes_of, self._session.breathe)
+        return self._of_rows(sizes_of)
+
+    def _of_rows(self, some: Callable[[Mailbox, Sequence[int]], Sequence[int]]) -> Values:
+        found = in_turns(self._mailbox, self._uids, some, self._session.breathe)
+        self.is_whole = self.is_whole and -1 not in found
+        return found
 
     def relevancy(self) -> Values:
         """The highest score first: RFC 6203 6."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from greenmail.imap import grammar, threads
 from greenmail.imap.columns import dates_of, in_turns, numbers_of
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
-from greenmail.imap.commands.search import search_criteria
+from greenmail.imap.commands.search import search_criteria, write_line
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.messagelimit import check_whole
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
+from greenmail.imap.results import Results
 from greenmail.imap.search_key import Key
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
@@ -25,8 +26,6 @@ from greenmail.imap.slices import SLICE, free, slices
 from greenmail.imap.sort_records import record_slices
 from greenmail.message.sort_keys import thread_keys
 from greenmail.runtime import sparing_collections
-
-_THREADS_AT_ONCE = 512  # threads written at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,17 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     check_charset(request.charset)
     search = Search(session, request.key, request.charset)
     check_whole(session, search.key)
-    with working(session):
-        messages, numbers = _found(session, search.run(), request.uid)
-    lists = session.blocking(_thread, request.algorithm, messages, numbers)
-    session.out.write(b"* THREAD")
-    for number, piece in enumerate(lists):
-        session.out.write(b" " + piece if not number else piece)
-        session.breathe()
-    session.out.write(b"\r\n")
+    results = Results(session, search.key, search.charset, request.algorithm, request.uid)
+    octets = results.octets()
+    if octets is None:
+        with working(session):
+            uids = search.run()
+            messages, numbers = _found(session, uids, request.uid)
+        is_whole = len(messages) == len(uids) and not search.lost
+        octets = session.blocking(_thread, request.algorithm, messages, numbers)
+        if is_whole:
+            results.keep(octets)
+    write_line(session, b"* THREAD %b\r\n" % octets if octets else b"* THREAD\r\n")
     return Ok("THREAD completed")
 
 
@@ -92,18 +94,14 @@ def _message(record: bytes, arrived: int) -> threads.Message:
     return threads.Message(sent, keys.subject, keys.is_reply, keys.message_id, keys.references)
 
 
-def _thread(algorithm: str, messages: list[threads.Message], numbers: Sequence[int]) -> list[bytes]:
-    """Runs in the pool: the thread-lists, some at a time. `messages` are used up."""
+def _thread(algorithm: str, messages: list[threads.Message], numbers: Sequence[int]) -> bytes:
+    """Runs in the pool: the thread-lists. `messages` are used up."""
     with sparing_collections(len(messages) > SLICE):
         forest = threads.ALGORITHMS[algorithm](messages)
-        lists = [b"".join(some) for some in _pieces(list(threads.render(forest, numbers)))]
+        octets = b"".join(threads.render(forest, numbers))
         free(messages)
         free(forest.roots)
-    return lists
-
-
-def _pieces(lists: list[bytes]) -> list[list[bytes]]:
-    return [lists[start : start + _THREADS_AT_ONCE] for start in range(0, len(lists), _THREADS_AT_ONCE)]
+    return octets
 
 
 THREAD = Command(
