@@ -7,7 +7,7 @@ A setting is named in kebab-case in the file (`bind-addr`) and with underscores 
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -60,6 +60,11 @@ class ListeningSettings(Table):
         ],
     )
     max_connections: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
+    proxy_networks: kind.Networks = setting(
+        (),
+        "Load balancers that may speak to listeners with `proxy-protocol`; what they say of a client is believed.",
+        '["10.0.0.5/32"]',
+    )
         20000, "Connections at the same time, over all workers."
     )
     max_connections_per_user: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
@@ -147,7 +152,9 @@ class Config(SeenSettings, LimitSettings, ProcessSettings, UserSettings, MailSet
         for name, table in tables.items():
             cert, key = table.tls.cert_path or self.cert_path, table.tls.key_path or self.key_path
             found += [
-                Listener(name, bind.address, bind.port, table.protocol, table.tls.implicit, cert, key)
+                Listener(
+                    name, bind.address, bind.port, table.protocol, table.tls.implicit, cert, key, table.proxy_protocol
+                )
                 for bind in table.bind
             ]
         return tuple(found)
@@ -178,9 +185,11 @@ class Config(SeenSettings, LimitSettings, ProcessSettings, UserSettings, MailSet
         """Whether a connection from `address` may carry passwords without TLS."""
         if self.allow_plain_text:
             return True
-        client = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(client, "ipv4_mapped", None)  # a client of [::] that speaks IPv4
-        return any((mapped or client) in network for network in self.secure_networks)
+        return _is_within(address, self.secure_networks)
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether `address` may say by the PROXY protocol whose a connection is."""
+        return _is_within(address, self.proxy_networks)
 
     @property
     def max_line_anonymous(self) -> int:
@@ -205,6 +214,12 @@ class Config(SeenSettings, LimitSettings, ProcessSettings, UserSettings, MailSet
 
 def load(path: str) -> Config:
     """The configuration in the file `path`: TOML if its name ends in .toml, else YAML. Raises ConfigError.
+
+def _is_within(address: str, networks: Iterable[kind.Network]) -> bool:
+    client = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(client, "ipv4_mapped", None)  # a client of [::] that speaks IPv4
+    return any((mapped or client) in network for network in networks)
+
 
     Relative paths in it begin at its own directory.
     """

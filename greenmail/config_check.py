@@ -2,21 +2,26 @@
 
 import difflib
 import os
-from typing import TYPE_CHECKING, Any, get_args
+import re
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from greenmail import config_auth
 from greenmail.config_file import Problem, Tree
 from greenmail.config_types import Endpoint
 
 if TYPE_CHECKING:
     from greenmail.config import Config
 
+_PASSWORD = re.compile(r"(://[^/@\s]*:)[^@\s]*@")  # in an address
+
 
 def explained(root: type[BaseModel], tree: Tree, error: Any) -> Problem:
     """One of pydantic's errors about `root`, the table of all settings, in our words: key, found, allowed."""
     key = tuple(str(part) for part in error["loc"])
-    name, line = ".".join(key), tree.line(key)
+    shown = (*key[:2], *key[3:]) if key[0] == "auth" else key  # the third says which kind of table it is
+    name, line = ".".join(shown), tree.line(shown)
     if error["type"] == "extra_forbidden":
         return Problem(line, name, _unknown(_table_at(root, key[:-1]), key[-1]))
     if error["type"] == "missing":
@@ -26,7 +31,7 @@ def explained(root: type[BaseModel], tree: Tree, error: Any) -> Problem:
     allowed = "a table of settings"
     if error["type"] == "value_error":
         allowed = str(error["ctx"]["error"])
-    found = "nothing" if error["input"] is None else repr(error["input"])
+    found = "nothing" if error["input"] is None else _PASSWORD.sub(r"\1***@", repr(error["input"]))
     return Problem(line, name, f"found {found}; allowed: {allowed}")
 
 
@@ -37,6 +42,8 @@ def _table_at(root: type[BaseModel], key: tuple[str, ...]) -> type[BaseModel]:
         if isinstance(found, type) and issubclass(found, BaseModel):
             fields = {field.alias: field.annotation for field in found.model_fields.values()}
             found = fields[part]
+        elif get_origin(found) is Annotated:  # one of several kinds of table
+            found = config_auth.TYPES[part]
         else:  # dict[str, a table], or a list of tables
             found = get_args(found)[-1]
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
@@ -61,6 +68,10 @@ def missing(tree: Tree) -> list[Problem]:
     server = values.get("server")
     listeners = server.get("listener") if isinstance(server, dict) else None
     for name, table in listeners.items() if isinstance(listeners, dict) else ():
+        if isinstance(table, dict) and table.get("proxy-protocol") is True and not values.get("proxy-networks"):
+            where = ("server", "listener", name, "proxy-protocol")
+            text = "is true, but nobody may use it: set proxy-networks to the addresses of the load balancers"
+            found.append(Problem(tree.line(where), ".".join(where), text))
         tls = table.get("tls") if isinstance(table, dict) else None
         if not isinstance(tls, dict):
             continue
@@ -103,7 +114,11 @@ def bound_twice(tree: Tree, config: "Config") -> list[Problem]:
     return problems
 
 
-_FILES = ("cert_path", "key_path", "passwd_file", "master_passwd_file", "deny_file", "run_path", "log_path")
+_FILES = (
+    "cert_path", "key_path", "passwd_file", "master_passwd_file", "deny_file", "run_path", "log_path",
+    "client_ca_path", "client_crl_path", "client_keys_file",
+)  # fmt: skip
+_FILES_OF_TABLES = ("path", "token_file", "password_file", "bind_password_file", "ca_path")
 
 
 def rooted(config: "Config", base: str) -> "Config":
@@ -125,6 +140,12 @@ def rooted(config: "Config", base: str) -> "Config":
     }
     given = config.model_fields_set
     update: dict[str, Any] = {name: absolute(name, getattr(config, name)) for name in _FILES}
+    update["auth"] = [
+        table.model_copy(update={
+            name: absolute(name, getattr(table, name)) for name in _FILES_OF_TABLES if hasattr(table, name)
+        })
+        for table in config.auth
+    ]  # fmt: skip
     update["server"] = config.server.model_copy(update={"listener": listeners})
     copy = config.model_copy(update=update)
     copy.model_fields_set.clear()

@@ -23,6 +23,7 @@ class Listener:
     implicit_tls: bool
     cert_path: str  # empty: no certificate, STARTTLS is not offered
     key_path: str
+    is_proxied: bool = False  # each connection begins with a header of the PROXY protocol
 
 
 class ConfigError(Exception):
@@ -68,6 +69,9 @@ class ListenerTable(Table):
     bind: kind.Endpoints = Field(description='a list of addresses with ports, such as ["[::]:143"]')
     protocol: Protocol = Field(description="imap or pop3")
     tls: TlsTable = Field(default_factory=TlsTable, description="TLS of this listener.")
+    proxy_protocol: kind.Switch = setting(
+        False, "Connections come from a load balancer, which says by the PROXY protocol whose they are."
+    )
 
 
 class ServerTable(Table):

@@ -54,6 +54,7 @@ class Service:
 
     name: str
     implicit_tls: bool
+    is_proxied: bool  # each connection begins with a header of the PROXY protocol
     shared: Shared
     serve: Callable[[Stream], None]  # an engine; may raise Disconnected
     full: bytes  # what a client is told when there are too many connections
@@ -88,8 +89,7 @@ class Connections:
         if self.draining:
             stream.drain()
         try:
-            if service.implicit_tls:
-                stream.handshake(service.shared.context())
+            _begin(service, stream)
             service.serve(stream)
         except Disconnected as gone:
             log.debug("disconnected protocol=%s rip=%s reason=%r", protocol, stream.peer, gone.text)
@@ -135,14 +135,21 @@ class Connections:
         self._refusing += 1
         stream = Stream(sock, address, service.shared)
         try:
-            if service.implicit_tls:
-                stream.handshake(service.shared.context())
+            _begin(service, stream)
             stream.farewell(service.full)
         except Disconnected as gone:
             log.debug("refusal-lost rip=%s reason=%r", stream.peer, gone.text)
         finally:
             stream.close()
             self._refusing -= 1
+
+
+def _begin(service: Service, stream: Stream) -> None:
+    """What comes before the protocol's own first octet."""
+    if service.is_proxied:
+        stream.learn_origin()
+    if service.implicit_tls:
+        stream.handshake(service.shared.context())
 
 
 class Acceptor(StreamServer):

@@ -23,7 +23,7 @@ from gevent.hub import Waiter
 
 from greenmail import metrics
 from greenmail.errors import Disconnected
-from greenmail.net import tls
+from greenmail.net import proxy, tls
 from greenmail.net.deflate import Deflate
 from greenmail.net.work import Clock
 from greenmail.runtime import Places, Wake, Watch
@@ -51,6 +51,7 @@ class Shared:
     timeout_handshake: float
     context: Callable[[], Any]  # the present SSLContext, or None
     trusts: Callable[[str], bool]  # whether an IP address counts as secure
+    is_proxy: Callable[[str], bool]  # whether it may say by the PROXY protocol whom a connection is from
     watch: Callable[["Stream", Any, Any], Watch]
     places: Callable[[], Places]
     farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
@@ -98,6 +99,7 @@ class Stream:
         self.sent = 0
         self._reported = (0, 0)
         self.tls_version = ""
+        self._is_tls = False  # the socket; else `tls_version` is that between the client and a proxy
         self.tls_cipher = ""
         self.end_point = b""
         self.certified: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ class Stream:
 
     @property
     def secure(self) -> bool:
-        """Whether TLS is in use."""
+        """Whether TLS is in use, here or by a proxy that ended it."""
         return bool(self.tls_version)
 
     @property
@@ -222,10 +224,38 @@ class Stream:
             raise self._no_tls("closed" if closed else "failed", _why(error)) from None
         self.end_point = end_point
         self.tls_version = self._sock.version() or "TLS"
+        self._is_tls = True
         self.tls_cipher = (self._sock.cipher() or ("",))[0]
         metrics.handshake(self._shared.protocol, "ok")
 
     def unreported(self) -> tuple[int, int]:
+    def learn_origin(self) -> None:
+        """Take the header of the PROXY protocol, within `timeout-handshake`: from there on the peer is the client.
+
+        Raises Disconnected; without a header that can be used nobody knows who this is.
+        """
+        end = time.monotonic() + self._shared.timeout_handshake
+
+        def wait() -> None:
+            if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT:
+                raise proxy.BadHeader("it did not come in time")
+
+        try:
+            if not self._shared.is_proxy(self.peer):
+                raise proxy.BadHeader("the peer is not in proxy-networks")
+            origin = proxy.read(self._sock, wait)
+        except proxy.BadHeader as bad:
+            metrics.refused(self._shared.protocol, "proxy")
+            log.warning("proxy-refused protocol=%s rip=%s reason=%r", self._shared.protocol, self.peer, str(bad))
+            raise self._lost("no PROXY header", audible=False) from None
+        except (proxy.Closed, OSError) as closed:  # how some load balancers look whether a server is alive
+            raise self._lost(str(closed), audible=False) from None
+        if origin is not None:
+            self.peer, self.peer_port = plain_address(origin.peer), origin.peer_port
+            self.local, self.local_port = plain_address(origin.local), origin.local_port
+            self.trusted = self._shared.trusts(self.peer)
+            self.tls_version, self.tls_cipher = origin.tls_version, origin.tls_cipher
+
         """Octets received and sent since the last call."""
         found = self.received - self._reported[0], self.sent - self._reported[1]
         self._reported = self.received, self.sent
@@ -430,7 +460,7 @@ class Stream:
 
     def _end_tls(self) -> None:
         """Say close_notify, without waiting for the client's."""
-        if not self.tls_version:
+        if not self._is_tls:
             return
         try:
             self._sock.unwrap()

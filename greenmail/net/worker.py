@@ -155,12 +155,14 @@ class _Worker:
             context=lambda: context,
             trusts=config.counts_as_secure,
             watch=self._watch,
+            is_proxy=config.is_proxy,
             places=lambda: SessionPlaces(self._places),
             farewell=conn.BYE_END,
             compressed=self._compressed,
             max_compressed=config.max_compressed,
         )
-        return Service(listener.name, listener.implicit_tls, shared, self._engines[listener.protocol], conn.BYE_FULL)
+        engine = self._engines[listener.protocol]
+        return Service(listener.name, listener.implicit_tls, listener.is_proxied, shared, engine, conn.BYE_FULL)
 
     def _watch(self, stream: Stream, mailbox: Any, places: Any) -> SessionWatch:
         return SessionWatch(stream, self._watcher, mailbox, places)

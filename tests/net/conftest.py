@@ -69,6 +69,7 @@ def loop(pki: tuple[Path, Path]) -> Iterator[Loop]:
         timeout_handshake=20.0,
         context=lambda: context,
         trusts=lambda address: False,
+        is_proxy=lambda address: False,
         watch=_no_watch,
         places=_no_watch,
         farewell=b"* BYE the end\r\n",
