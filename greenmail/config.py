@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
-from greenmail import config_check, config_file, config_namespaces
+from greenmail import config_auth, config_check, config_file, config_namespaces
 from greenmail import config_types as kind
 from greenmail.config_file import Problem, Tree
 from greenmail.config_limits import LimitSettings
@@ -21,6 +21,7 @@ from greenmail.config_mail import MailSettings
 from greenmail.config_tables import ConfigError, Listener, ServerTable, Table, setting
 from greenmail.config_types import Endpoint
 from greenmail.config_users import UserSettings
+from greenmail.config_vouched import VouchedSettings
 
 LogLevel = Annotated[str, BeforeValidator(kind.one_of("error", "warn", "info", "debug", "trace"))]
 
@@ -59,12 +60,12 @@ class ListeningSettings(Table):
             ' pop3s: {bind: ["[::]:995"], protocol: pop3, tls.implicit: true}}}'
         ],
     )
-    max_connections: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
     proxy_networks: kind.Networks = setting(
         (),
         "Load balancers that may speak to listeners with `proxy-protocol`; what they say of a client is believed.",
         '["10.0.0.5/32"]',
     )
+    max_connections: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
         20000, "Connections at the same time, over all workers."
     )
     max_connections_per_user: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
@@ -117,7 +118,9 @@ class SeenSettings(Table):
     )
 
 
-class Config(SeenSettings, LimitSettings, ProcessSettings, UserSettings, MailSettings, TlsSettings, ListeningSettings):
+class Config(
+    SeenSettings, LimitSettings, ProcessSettings, VouchedSettings, UserSettings, MailSettings, TlsSettings, ListeningSettings
+):
     """All settings. Made by `load` or `from_mapping`.
 
     Their order in `conf/imap.yaml` is that of the bases, read from the last to the first.
@@ -172,8 +175,8 @@ class Config(SeenSettings, LimitSettings, ProcessSettings, UserSettings, MailSet
             found.append("no client can log in: there is no certificate (cert-path), and allow-plain-text is false")
         if self.allow_plain_text:
             found.append("passwords are taken from everywhere without TLS, because allow-plain-text is true")
-        if not self.passwd_file:
-            found.append("no client can log in: passwd-file is not set")
+        if not any(table.has_users for table in self.auth):
+            found.append("no client can log in: neither passwd-file nor auth is set")
         found += [
             f"of {table.prefix} only mailboxes with an access control list are shown, because default-rights is not set"
             for table in self.namespaces
@@ -212,14 +215,14 @@ class Config(SeenSettings, LimitSettings, ProcessSettings, UserSettings, MailSet
         return f"{base}/greenmail" if base else f"/tmp/greenmail-{os.geteuid()}"  # net checks the owner
 
 
-def load(path: str) -> Config:
-    """The configuration in the file `path`: TOML if its name ends in .toml, else YAML. Raises ConfigError.
-
 def _is_within(address: str, networks: Iterable[kind.Network]) -> bool:
     client = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(client, "ipv4_mapped", None)  # a client of [::] that speaks IPv4
     return any((mapped or client) in network for network in networks)
 
+
+def load(path: str) -> Config:
+    """The configuration in the file `path`: TOML if its name ends in .toml, else YAML. Raises ConfigError.
 
     Relative paths in it begin at its own directory.
     """
@@ -250,8 +253,9 @@ def _checked(tree: Tree, source: str, base: str) -> Config:
         ) from None
     problems += config_check.bound_twice(tree, config)
     problems += config_namespaces.problems(tree, config)
+    problems += config_auth.problems(tree, config)
     if problems:
         raise ConfigError(source, problems)
-    whole = config_check.rooted(config, base)
+    whole = config_auth.joined(config_check.rooted(config, base))
     whole._source = os.path.abspath(source) if base else ""
     return whole

@@ -22,6 +22,7 @@ SECTIONS = {
     "cert-path": "TLS",
     "mail-path": "Mail",
     "passwd-file": "Users",
+    "tls-client-certificate": "Certificates and tokens",
     "processes": "Processes",
     "max-request-size": "Limits",
     "log-level": "To be seen",

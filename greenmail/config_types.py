@@ -100,6 +100,11 @@ def seconds(value: Any) -> float:
     return found
 
 
+def seconds_or_zero(value: Any) -> float:
+    """As `seconds`; 0 is never."""
+    return 0.0 if _integer(value) == 0 else seconds(value)
+
+
 def address(value: Any) -> str:
     """An IP literal, as the `ipaddress` module spells it."""
     try:

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator
 
 from greenmail import config_types as kind
 from greenmail.auth.sasl import MECHANISMS, OFF
+from greenmail.config_auth import AuthTables
 from greenmail.config_tables import Table, setting
 
 
@@ -24,6 +25,25 @@ class UserSettings(Table):
         "",
         "Master users and their passwords: each may log in as any user, and is none himself (docs/users.md).",
         "/etc/greenmail/masters",
+    )
+    auth: AuthTables = setting(
+        [],
+        "User databases, asked in this order: tables with a `type`, one of passwd-file, sql, ldap, http, pam, system,"
+        " static, and with `deny: true` or `master: true`, if they are lists of such users. See docs/user-databases.md."
+        " The passwd-file above is the first of them.",
+        "[{type: pam}, {type: system}]",
+    )
+    auth_cache_size: Annotated[int, BeforeValidator(kind.number(0, 10_000_000))] = setting(
+        20000, "Users of databases on other machines, and passwords of all, that a worker remembers; 0: none."
+    )
+    auth_cache_ttl: Annotated[float, BeforeValidator(kind.seconds_or_zero)] = setting(
+        300, "Seconds for which it remembers that a password was right."
+    )
+    auth_cache_negative_ttl: Annotated[float, BeforeValidator(kind.seconds_or_zero)] = setting(
+        30, "Seconds for which it remembers that one was wrong, or a user not there, by a database on another machine."
+    )
+    auth_threads: Annotated[int, BeforeValidator(kind.number(1, 1000))] = setting(
+        8, "Questions to databases on other machines that a worker asks at the same time."
     )
     master_separator: kind.MasterSeparator = setting(
         "*", "Between a user and a master user in the name that a client gives: bob*admin. Nothing: SASL alone."

@@ -17,7 +17,7 @@ from greenmail.auth import database, names, schemes, scram_keys
 from greenmail.auth.admission import SHOWN, Admission, Claim, Databases, Rules
 from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.cache import FailureCache, SuccessCache
-from greenmail.auth.database import Blocking, Database, Entry, Question, StandIn, Unavailable, Verify, Wrong
+from greenmail.auth.database import Blocking, Database, Entry, Question, StandIn, Unavailable, Verdict, Verify, Wrong
 from greenmail.auth.gate import Gate
 from greenmail.auth.passwd_file import PasswdFile, deny_file
 
@@ -199,13 +199,14 @@ class PasswordAuthenticator:
             return self._by_proof(claim, attempt)
         stand_in, refusal = StandIn(), None
         for one in claim.databases:
-            found: Entry | StandIn | Unavailable | Wrong = one.find(claim.name, self._blocking)
-            if isinstance(found, Entry) and found.verify is not None:
-                question = Question(attempt.password, attempt.address, attempt.protocol, attempt.mechanism)
-                found = self._asked(found.verify, question)
+            found: Verdict
+            if one.verify is not None:
+                found = self._asked(one.verify, claim.name, attempt)
                 refusal = refusal or Wrong(Denial.UNKNOWN.value)  # that took its time: nothing more is compared
                 if isinstance(found, Entry):
                     return self._right(found, claim, attempt)
+            else:
+                found = one.find(claim.name, self._blocking)
             if isinstance(found, Unavailable):
                 return Denied(Denial.UNAVAILABLE, claim.shown, found.text)
             if isinstance(found, Entry):
@@ -223,11 +224,11 @@ class PasswordAuthenticator:
         return self._failed(Denial.MISMATCH, refusal.text, claim, attempt)
 
     @staticmethod
-    def _asked(verify: Verify, question: Question) -> Entry | Wrong | StandIn | Unavailable:
+    def _asked(verify: Verify, name: str, attempt: Attempt) -> Verdict:
         """Nobody may log in without a password: to an LDAP server that would be a bind of nobody, and right."""
-        if not schemes.is_possible(question.password.reveal()):
+        if not schemes.is_possible(attempt.password.reveal()):
             return Wrong("the password is empty, too long, or has a NUL in it")
-        return verify(question)
+        return verify(name, Question(attempt.password, attempt.address, attempt.protocol, attempt.mechanism))
 
     def _by_proof(self, claim: Claim, attempt: Attempt) -> User | Denied:
         found = database.find(claim.databases, self._places(claim), claim.name, self._blocking)

@@ -1,8 +1,8 @@
 """What a user database is, and what it says of a user.
 
-Some give out what is stored of a password, and it is compared here (`Entry.stored`). Others are shown the password and
-say yes or no (`Entry.verify`): PAM, an LDAP server that is asked by a bind, an HTTP service. Of these some cannot even
-say whether there is such a user before they have seen his password (`Entry.is_certain`).
+Some give out what is stored of a password, and it is compared here. Others are shown the password and say yes or no
+(`Database.verify`): PAM, an LDAP server that is asked by a bind, an HTTP service. Of these some cannot even say whether
+there is such a user before they have seen his password (`Entry.is_certain`).
 
     passwd-file, sql          stored (ldap and http, too, if they are set so)
     ldap, http                verify
@@ -42,6 +42,7 @@ class Unavailable:
     """It cannot be found out now; `text` is for the log."""
 
     text: str
+    of_one: bool = False  # what is said of this user cannot be used, while the database itself answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,6 @@ class Entry:
     is_elsewhere: bool = False  # the mail is on another server
     allow_nets: tuple[str, ...] | None = None  # None: from everywhere
     extra: Mapping[str, str] = field(default_factory=dict)
-    verify: "Verify | None" = field(default=None, compare=False, repr=False)  # in the place of `stored`
     is_certain: bool = True  # there is such a user
     proof: str = field(default="", compare=False, repr=False)  # of one verify that was right, for the cache
 
@@ -79,13 +79,18 @@ class Entry:
 
 
 Found = Entry | StandIn | Unavailable
-Verify = Callable[[Question], Entry | Wrong | StandIn | Unavailable]
+Verdict = Entry | Wrong | StandIn | Unavailable
+Verify = Callable[[str, Question], Verdict]
 
 
 class Database(Protocol):
     """Where users are. Called on green threads; what takes long goes through `blocking`, or a pool of its own."""
 
     is_remote: bool  # asks others than the local disk: what it says is remembered for a while
+
+    @property
+    def verify(self) -> Verify | None:
+        """How it is shown a name and a password; None: it gives out what is stored, to be compared here."""
 
     def recall(self, name: str) -> Entry | StandIn | None:
         """The user, or that there is none, if that can be said at once."""
@@ -134,7 +139,7 @@ def placed(entry: Entry, places: Sequence[Database], blocking: Blocking) -> Entr
                 uid=found.uid if entry.uid is None else entry.uid,
                 gid=found.gid if entry.gid is None else entry.gid,
                 home=entry.home or found.home,
-                no_login=entry.no_login or found.no_login,
+                no_login=entry.no_login or ("" if entry.home else found.no_login),
                 extra={**found.extra, **entry.extra},
                 is_certain=entry.is_certain or found.is_certain,
             )

@@ -17,17 +17,16 @@ may be edited in place or, better, replaced by rename.
 """
 
 import errno
-import grp
 import hashlib
 import hmac
 import logging
 import os
-import pwd
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from greenmail.auth import fields as fields_of
 from greenmail.auth import scram_keys
 from greenmail.auth.database import Entry, StandIn, Unavailable
 from greenmail.auth.names import expand
@@ -93,8 +92,7 @@ def _entry(line: str) -> Entry | str:
     fields = dict(_field(part) for part in extra.split(" ") if part)
     own = {key.removeprefix("userdb_"): value for key, value in fields.items() if key.startswith("userdb_")}
     try:
-        uid_number = _number(own.get("uid", uid), lambda user: pwd.getpwnam(user).pw_uid)
-        gid_number = _number(own.get("gid", gid), lambda group: grp.getgrnam(group).gr_gid)
+        numbers = fields_of.uid(own.get("uid", uid)), fields_of.gid(own.get("gid", gid))
     except (KeyError, ValueError):
         return f"user={name!r} has a uid or gid that is neither a number nor known here"
     refused = {"nologin": "nologin is set", "proxy": "proxy is set: this user's mail is on another server"}
@@ -103,8 +101,7 @@ def _entry(line: str) -> Entry | str:
     return Entry(
         name,
         stored,
-        uid_number,
-        gid_number,
+        *numbers,
         own.get("home", home),
         next((reason for key, reason in refused.items() if key in fields), ""),
         not fields.keys().isdisjoint(("proxy", "proxy_maybe")),
@@ -116,16 +113,6 @@ def _entry(line: str) -> Entry | str:
 def _field(part: str) -> tuple[str, str]:
     key, equals, value = part.partition("=")
     return key, value if equals else "yes"
-
-
-def _number(text: str, look_up: Callable[[str], int]) -> int | None:
-    if not text:
-        return None
-    if not text.isascii() or not text.isdecimal():
-        return look_up(text)
-    if int(text) >= 0xFFFFFFFF:  # (uid_t) -1 is "none" to chown(2)
-        raise ValueError
-    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +173,7 @@ class PasswdFile:
     """The file of a `passwd-file` path, or the files if there is %d, %u or %n in it. Satisfies `Database`."""
 
     is_remote = False
+    verify = None
 
     def __init__(self, path: str, now_ns: Callable[[], int] = time.time_ns, read: Parse = parse) -> None:
         self._path = path

@@ -444,7 +444,7 @@ def test_frozen():
 
 
 def test_notices_tell_why_nobody_can_log_in():
-    assert any("passwd-file is not set" in notice for notice in from_mapping({}).notices())
+    assert any("neither passwd-file nor auth is set" in notice for notice in from_mapping({}).notices())
     assert any("no certificate" in notice for notice in from_mapping({}).notices())
     good = {"passwd-file": "/u", **CERT}
     assert from_mapping(good).notices() == ()

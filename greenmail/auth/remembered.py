@@ -1,0 +1,124 @@
+"""A database that is asked over the network, as the authenticator sees it: threads, a memory, and what the log says.
+
+What it said of a user is kept for some minutes, so that with `cache` a client's tenth connection asks nobody: the same
+password for what was the user then. Another password is always asked for anew. A user's other password takes the place
+of the first: so a password that was changed is over as soon as the new one was used, or when the time is.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from greenmail.auth import scram_keys
+from greenmail.auth.database import Blocking, Entry, Found, Question, StandIn, Unavailable, Verdict, Verify, Wrong
+
+log = logging.getLogger(__name__)
+
+
+class Backend(Protocol):
+    """A database as it is asked on a thread: it may wait, and has its own limits of time. It raises nothing."""
+
+    label: str  # for the log: its type
+    compares: bool  # wants to be shown the password; otherwise `look_up` tells what is stored
+    summary: scram_keys.Summary
+
+    def look_up(self, name: str) -> Found:
+        """The user."""
+
+    def verify(self, name: str, question: Question) -> Verdict:
+        """The user, if the password is right."""
+
+
+class Remembered:
+    """Satisfies `database.Database`."""
+
+    is_remote = True
+
+    def __init__(
+        self,
+        backend: Backend,
+        run: Blocking,
+        lifetime: float = 300.0,
+        most: int = 20000,
+        negative: float = 30.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`run` is a pool for this: a server that does not answer must not keep a thread from comparing passwords.
+
+        `negative` is how long it is remembered that there is no such user: only that the next database is asked.
+        """
+        self._backend = backend
+        self._run = run
+        self._lifetime = lifetime
+        self._negative = negative
+        self._most = most
+        self._now = now
+        self._kept: dict[str, tuple[float, Entry | StandIn]] = {}  # in the order of entering
+        self._is_down = False
+
+    @property
+    def verify(self) -> Verify | None:
+        """How it is shown a password."""
+        return self._verify if self._backend.compares else None
+
+    def recall(self, name: str) -> Entry | StandIn | None:
+        """What it said a short while ago."""
+        until, entry = self._kept.get(name, (float("-inf"), None))
+        return entry if until > self._now() else None
+
+    def find(self, name: str, blocking: Blocking) -> Found:
+        """What it says now."""
+        found: Found = self._run(self._backend.look_up, name)
+        self._tell(found)
+        if isinstance(found, StandIn) or (isinstance(found, Entry) and found.stored):
+            self._keep(name, found)
+        return found
+
+    def _verify(self, name: str, question: Question) -> Verdict:
+        verdict: Verdict = self._run(self._backend.verify, name, question)
+        self._tell(verdict)
+        if isinstance(verdict, Entry):
+            # Of no other time: what is remembered of an earlier password ends here.
+            verdict = replace(verdict, proof=os.urandom(12).hex())
+        if isinstance(verdict, Entry | StandIn):
+            self._keep(name, verdict)
+        return verdict
+
+    def scram(self, blocking: Blocking) -> scram_keys.Summary:
+        """What the settings say that every user has."""
+        return self._backend.summary
+
+    def _keep(self, name: str, found: Entry | StandIn) -> None:
+        lifetime = self._lifetime if isinstance(found, Entry) else self._negative
+        self._kept.pop(name, None)
+        if self._most <= 0 or lifetime <= 0:
+            return
+        now = self._now()
+        for oldest in [oldest for oldest, _ in zip(self._kept, range(2), strict=False)]:
+            if self._kept[oldest][0] <= now or len(self._kept) >= self._most:
+                del self._kept[oldest]
+        self._kept[name] = (now + lifetime, found)
+
+    def _tell(self, found: Found | Wrong) -> None:
+        """The log has it once that it does not answer, and once that it does again."""
+        if isinstance(found, Unavailable):
+            if found.of_one:
+                log.warning("user-database type=%s %s", self._backend.label, found.text)
+            elif not self._is_down:
+                self._is_down = True
+                log.error("user-database type=%s is not available: %s", self._backend.label, found.text)
+        elif self._is_down:
+            self._is_down = False
+            log.info("user-database type=%s is available again", self._backend.label)
+
+
+def summary(schemes: tuple[str, ...], rounds: int) -> scram_keys.Summary:
+    """Of users who all have these: PLAIN, SCRAM-SHA-256, SCRAM-SHA-1. The rest cannot be said."""
+    kind = scram_keys.Kind() if "PLAIN" in schemes else scram_keys.Kind(rounds, 16, False)
+    kinds = {name: {kind: 1} for name in scram_keys.NOTHING.lacking if name in schemes or "PLAIN" in schemes}
+    return scram_keys.Summary(
+        kinds, {name: count for name, count in scram_keys.NOTHING.lacking.items() if name not in kinds}
+    )
