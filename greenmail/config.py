@@ -119,7 +119,14 @@ class SeenSettings(Table):
 
 
 class Config(
-    SeenSettings, LimitSettings, ProcessSettings, VouchedSettings, UserSettings, MailSettings, TlsSettings, ListeningSettings
+    SeenSettings,
+    LimitSettings,
+    ProcessSettings,
+    VouchedSettings,
+    UserSettings,
+    MailSettings,
+    TlsSettings,
+    ListeningSettings,
 ):
     """All settings. Made by `load` or `from_mapping`.
 

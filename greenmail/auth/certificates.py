@@ -30,7 +30,9 @@ _UTF8_STRING = 0x0C
 
 def key_of(certificate: x509.Certificate) -> str:
     """The SHA-256 of its public key, as files of pinned keys have it."""
-    return hashlib.sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return hashlib.sha256(
+        certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()
 
 
 def names_in(certificate: x509.Certificate, kind: str) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from gevent.server import StreamServer
 
 from greenmail import metrics
 from greenmail.errors import Disconnected
-from greenmail.net.stream import Shared, Stream, plain_address
+from greenmail.net.shared import Shared
+from greenmail.net.stream import Stream, plain_address
 from greenmail.net.work import Clock
 
 log = logging.getLogger(__name__)

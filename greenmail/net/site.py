@@ -9,7 +9,7 @@ from typing import Any
 from greenmail import metrics
 from greenmail.config import Config
 from greenmail.config_tables import Listener
-from greenmail.net import children, listen, tls
+from greenmail.net import children, client_certificates, listen, tls
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,8 @@ class Site:
         identity = children.identity(config)
         pairs = {tls.Pair(item.cert_path, item.key_path) for item in config.listeners() if item.cert_path}
         materials = tls.read_all(pairs)
-        contexts = {
-            pair: tls.context(material, config.tls_min_version, config.tls_ciphers)
-            for pair, material in materials.items()
-        }
+        asked = client_certificates.asking(config)
+        contexts = {pair: _context(config, material, asked) for pair, material in materials.items()}
         bound = old.sockets if old is not None else {}
         metrics_socket = _metrics_socket(config, old)
         try:
@@ -101,6 +99,16 @@ class Site:
             metrics.certificate_expiry(material.pair.cert_path, material.expires)
             found.append(material)
         return found
+
+
+def _context(config: Config, material: tls.Material, asked: client_certificates.Asking | None) -> Any:
+    """Of one certificate; a context of `ssl`, unless clients are asked for theirs."""
+    made: Any = tls.context(material, config.tls_min_version, config.tls_ciphers)
+    if asked is not None:
+        made = client_certificates.AskingContext(asked, config.tls_min_version, config.tls_ciphers)
+        with tls.in_memory(material) as descriptors:
+            tls.load(made, *descriptors)
+    return made
 
 
 def _metrics_socket(config: Config, old: Site | None) -> socket.socket | None:

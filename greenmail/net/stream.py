@@ -57,6 +57,7 @@ class Shared:
     farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
     compressed: "set[Stream]"  # of the whole worker
     max_compressed: int
+    users: Callable[[Any, str], tuple[str, ...] | None]  # whom a TLS socket's certificate is for; None: it must go
 
 
 def plain_address(text: str) -> str:
@@ -222,6 +223,10 @@ class Stream:
         except OSError as error:
             closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
             raise self._no_tls("closed" if closed else "failed", _why(error)) from None
+        users = self._shared.users(self._sock, self.peer)
+        if users is None:
+            raise self._no_tls("certificate", "tls-client-certificate wants one that is good")
+        self.certified = users
         self.end_point = end_point
         self.tls_version = self._sock.version() or "TLS"
         self._is_tls = True

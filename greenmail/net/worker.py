@@ -25,7 +25,7 @@ from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
 from greenmail.fulltext.service import FullTextService, Means
-from greenmail.net import accounts, imap_conn, pop3_conn, register, tls
+from greenmail.net import accounts, client_certificates, imap_conn, pop3_conn, register, tls
 from greenmail.net.owners import Owners
 from greenmail.net.server import Acceptor, Board, Connections, Service
 from greenmail.net.stream import Shared, Stream
@@ -87,6 +87,7 @@ class _Worker:
         self._connections = Connections(plan.board, plan.slot, config.max_connections)
         self._numbers = itertools.count(1)
         self._prefix = f"{plan.slot:x}{int(time.time() * 1000) & 0xFFFFFFF:07x}"
+        self._identities = client_certificates.Identities(config, self._work.runtime.blocking)
         self._engines = self._make_engines()
         self._acceptors = [
             Acceptor(sock, self._service(listener), self._connections) for listener, sock in plan.listeners
@@ -160,6 +161,7 @@ class _Worker:
             farewell=conn.BYE_END,
             compressed=self._compressed,
             max_compressed=config.max_compressed,
+            users=self._identities.users,
         )
         engine = self._engines[listener.protocol]
         return Service(listener.name, listener.implicit_tls, listener.is_proxied, shared, engine, conn.BYE_FULL)

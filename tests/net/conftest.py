@@ -75,6 +75,7 @@ def loop(pki: tuple[Path, Path]) -> Iterator[Loop]:
         farewell=b"* BYE the end\r\n",
         compressed=set(),
         max_compressed=10,
+        users=lambda sock, peer: (),
     )
     made = Loop(cert, context, shared)
     yield made
