@@ -233,7 +233,6 @@ class Stream:
         self.tls_cipher = (self._sock.cipher() or ("",))[0]
         metrics.handshake(self._shared.protocol, "ok")
 
-    def unreported(self) -> tuple[int, int]:
     def learn_origin(self) -> None:
         """Take the header of the PROXY protocol, within `timeout-handshake`: from there on the peer is the client.
 
@@ -261,6 +260,7 @@ class Stream:
             self.trusted = self._shared.trusts(self.peer)
             self.tls_version, self.tls_cipher = origin.tls_version, origin.tls_cipher
 
+    def unreported(self) -> tuple[int, int]:
         """Octets received and sent since the last call."""
         found = self.received - self._reported[0], self.sent - self._reported[1]
         self._reported = self.received, self.sent
