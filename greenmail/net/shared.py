@@ -27,3 +27,4 @@ class Shared:
     farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
     compressed: "set[Stream]"  # of the whole worker
     max_compressed: int
+    users: Callable[[Any, str], tuple[str, ...] | None]  # whom a TLS socket's certificate is for; None: it must go

@@ -14,8 +14,6 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from gevent import get_hub
@@ -25,7 +23,7 @@ from greenmail import metrics
 from greenmail.errors import Disconnected
 from greenmail.net import proxy, tls
 from greenmail.net.deflate import Deflate
-from greenmail.net.work import Clock
+from greenmail.net.shared import Shared
 from greenmail.runtime import Places, Wake, Watch
 
 log = logging.getLogger(__name__)
@@ -39,25 +37,6 @@ INJECTED = 1 << 18  # octets before a handshake that are thrown away; beyond the
 LINGER = 1.0  # seconds that a farewell may take to arrive
 _READ = 1
 _WRITE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all streams of one listener share."""
-
-    protocol: str  # "imap" or "pop3"
-    clock: Clock
-    timeout_write: float
-    timeout_handshake: float
-    context: Callable[[], Any]  # the present SSLContext, or None
-    trusts: Callable[[str], bool]  # whether an IP address counts as secure
-    is_proxy: Callable[[str], bool]  # whether it may say by the PROXY protocol whom a connection is from
-    watch: Callable[["Stream", Any, Any], Watch]
-    places: Callable[[], Places]
-    farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
-    compressed: "set[Stream]"  # of the whole worker
-    max_compressed: int
-    users: Callable[[Any, str], tuple[str, ...] | None]  # whom a TLS socket's certificate is for; None: it must go
 
 
 def plain_address(text: str) -> str:
@@ -99,8 +78,9 @@ class Stream:
         self.received = 0
         self.sent = 0
         self._reported = (0, 0)
-        self.tls_version = ""
+        self._is_check = False  # a load balancer's own connection, with which it looks whether we are alive
         self._is_tls = False  # the socket; else `tls_version` is that between the client and a proxy
+        self.tls_version = ""
         self.tls_cipher = ""
         self.end_point = b""
         self.certified: tuple[str, ...] = ()
@@ -228,8 +208,8 @@ class Stream:
             raise self._no_tls("certificate", "tls-client-certificate wants one that is good")
         self.certified = users
         self.end_point = end_point
-        self.tls_version = self._sock.version() or "TLS"
         self._is_tls = True
+        self.tls_version = self._sock.version() or "TLS"
         self.tls_cipher = (self._sock.cipher() or ("",))[0]
         metrics.handshake(self._shared.protocol, "ok")
 
@@ -254,6 +234,7 @@ class Stream:
             raise self._lost("no PROXY header", audible=False) from None
         except (proxy.Closed, OSError) as closed:  # how some load balancers look whether a server is alive
             raise self._lost(str(closed), audible=False) from None
+        self._is_check = origin is None
         if origin is not None:
             self.peer, self.peer_port = plain_address(origin.peer), origin.peer_port
             self.local, self.local_port = plain_address(origin.local), origin.local_port
@@ -328,7 +309,8 @@ class Stream:
 
     def _no_tls(self, result: str, text: str) -> Disconnected:
         metrics.handshake(self._shared.protocol, result)
-        log.info("tls-failed protocol=%s rip=%s reason=%r", self._shared.protocol, self.peer, text)
+        level = logging.DEBUG if self._is_check and result == "closed" else logging.INFO
+        log.log(level, "tls-failed protocol=%s rip=%s reason=%r", self._shared.protocol, self.peer, text)
         return self._lost(text, audible=False)
 
     def _check(self) -> None:
