@@ -77,6 +77,11 @@ class LimitSettings(Table):
     server_admin: kind.Uri = setting(
         "", "How to reach the administrator, a URI (METADATA /shared/admin).", "mailto:postmaster@example.org"
     )
+    shared_filters: kind.Filters = setting(
+        {},
+        "Searches with a name that all users can use (SEARCH FILTER, RFC 5466; METADATA /shared/filters/values).",
+        '{on-the-road: "OR SMALLER 5000 FROM boss@example.com"}',
+    )
     jmap_url: kind.Uri = setting(
         "",
         "The session resource of a JMAP server with the same mail and object IDs (JMAPACCESS), RFC 9698.",

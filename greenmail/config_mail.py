@@ -75,6 +75,17 @@ class MailSettings(Table):
     quota_messages: Annotated[int, BeforeValidator(kind.number(0, 1_000_000_000))] = setting(
         0, "Messages that a user may have, likewise."
     )
+    quota_mailboxes: Annotated[int, BeforeValidator(kind.number(0, 1_000_000))] = setting(
+        0, "Mailboxes that a user may have, INBOX included; 0 is any number. A user's own quota_mailboxes comes first."
+    )
+    quota_annotations: kind.SizeOrZero = setting(
+        0, "Octets of all annotations of a user (docs/metadata.md); 0 is no limit. quota_annotations comes first."
+    )
+    quota_set_by: Annotated[str, BeforeValidator(kind.one_of("nobody", "masters", "owners"))] = setting(
+        "masters",
+        "Who may change limits by IMAP (SETQUOTA, docs/quota.md): nobody, masters (master users, as whom they come in),"
+        " owners (every user his own).",
+    )
     quota_ignore: kind.Names = setting(
         (), "Mailboxes that are not counted, as in the other programs here; Courier leaves out Trash.", "[Trash]"
     )

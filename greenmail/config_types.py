@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_FILTER_NAME = re.compile(r"[!#$&\'+,\-.0-9:;<=>?@A-Z\[^_`a-z|}~]+")  # ATOM-CHAR, RFC 9051 9, without "/"
 _SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]{0,3})\Z")
 _SIZE_UNITS = {
     "": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30,
@@ -296,6 +297,19 @@ def special_use(value: Any) -> dict[str, str]:
     return found
 
 
+def filters(value: Any) -> dict[str, str]:
+    """Names of searches, which have no case, to their criteria: RFC 5466 4. `imap.ext.filters` understands those."""
+    allowed = 'names of ASCII without spaces or any of / ( ) { % * " \\ ], each with search criteria such as "UNSEEN"'
+    if not isinstance(value, dict):
+        raise ValueError(allowed)
+    for name, text in value.items():
+        if not isinstance(name, str) or _FILTER_NAME.fullmatch(name) is None:
+            raise ValueError(allowed)
+        if not isinstance(text, str) or not text or not text.isprintable():
+            raise ValueError(allowed)
+    return {name.lower(): text for name, text in value.items()}
+
+
 def time_zone(value: Any) -> str:
     """A name of the time zone database, or nothing for the system's."""
     try:
@@ -394,6 +408,7 @@ MasterSeparator = Annotated[str, BeforeValidator(master_separator)]
 DirectoryName = Annotated[str, BeforeValidator(directory_name)]
 Uri = Annotated[str, BeforeValidator(uri)]
 NameEscape = Annotated[str, BeforeValidator(name_escape)]
+Filters = Annotated[dict[str, str], BeforeValidator(filters)]
 SpecialUse = Annotated[dict[str, str], BeforeValidator(special_use)]
 TimeZone = Annotated[str, BeforeValidator(time_zone)]
 TlsVersion = Annotated[str, BeforeValidator(tls_version)]

@@ -15,7 +15,18 @@ from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap.response import NOPERM, TRYCREATE
 from greenmail.imap.session import Session
 from greenmail.imap.view import View
-from greenmail.storage.api import DELETED, SEEN, Account, AclAction, AclEntry, Flags, Mailbox, Quota, Rights
+from greenmail.storage.api import (
+    DELETED,
+    SEEN,
+    Account,
+    AclAction,
+    AclEntry,
+    Flags,
+    Mailbox,
+    Quota,
+    QuotaLimits,
+    Rights,
+)
 
 WRITING = frozenset("iestw")  # with none of these a mailbox is READ-ONLY, RFC 4314 5.2
 NO_PERMISSION = "You have no permission to do this here."
@@ -193,6 +204,13 @@ def quotas(session: Session, given: str) -> list[Quota]:
         if error.reason is not Reason.NOT_FOUND or not account.may_create(given):
             raise
     return [account.quota(root) for root in account.quota_roots(given)]
+
+
+def set_quota(session: Session, root: str, limits: QuotaLimits) -> Quota:
+    """SETQUOTA: `a` on the mailboxes of the quota root, for which INBOX stands. RFC 9208 6. The quota then."""
+    existing(session, "INBOX", "a")
+    account_of(session).set_quota(root, limits)
+    return account_of(session).quota(root)
 
 
 def share_quota(session: Session, one: str, other: str) -> bool:

@@ -66,6 +66,8 @@ class Services:
     condstore: bool = True  # False with `coexistence: dovecot`: two servers cannot share one mod-sequence
     server_comment: str = ""  # /shared/comment of the server, RFC 5464 3.2.1.1; empty: none
     server_admin: str = ""  # /shared/admin, a URI
+    shared_filters: Mapping[str, str] = field(default_factory=dict)  # name in lower case -> criteria, RFC 5466 3.2
+    quota_set_by: str = "masters"  # who may use SETQUOTA: nobody, masters, owners
     jmap_url: str = ""  # JMAPACCESS, RFC 9698; empty: no such server
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it

@@ -13,7 +13,7 @@ from greenmail.net.owners import Owners
 from greenmail.storage.api import Account
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
-from greenmail.storage.quota_rules import Limits, QuotaRules, from_user
+from greenmail.storage.quota_rules import Limits, OtherLimits, QuotaRules, from_user
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,8 @@ def _switched(text: str, default: bool) -> bool:
 def quota_rules(config: Config, user: User) -> QuotaRules:
     """This user's quota, by the settings and the fields of the passwd-file."""
     limits = Limits(config.quota_storage, config.quota_messages)
-    rules, problems = from_user(user.extra, QuotaRules(limits, ignored=config.quota_ignore))
+    others = OtherLimits(config.quota_mailboxes, config.quota_annotations)
+    rules, problems = from_user(user.extra, QuotaRules(limits, ignored=config.quota_ignore, others=others))
     for problem in problems:
         log.warning("quota user=%r problem=%r", user.name, problem)
     return rules

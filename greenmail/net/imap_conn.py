@@ -1,5 +1,6 @@
 """IMAP connections: what a worker's sessions share, made from the configuration."""
 
+import logging
 from collections.abc import Callable
 
 from greenmail import __version__
@@ -7,11 +8,14 @@ from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Patience, Register
 from greenmail.config import Config
 from greenmail.imap.execute import serve
+from greenmail.imap.ext.filters import wrong
 from greenmail.imap.session import Limits, Services, Session
 from greenmail.net.stream import Stream
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
 from greenmail.storage.text_index import FullText
+
+log = logging.getLogger(__name__)
 
 BYE_FULL = b"* BYE [LIMIT] Too many connections, try again later.\r\n"
 BYE_END = b"* BYE [UNAVAILABLE] Server is shutting down, connect again.\r\n"  # RFC 9051 7.1.5, RFC 5530 3
@@ -56,6 +60,9 @@ def handler(
     full_text: FullText | None = None,
 ) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
+    for name, text in config.shared_filters.items():
+        if problem := wrong(text):
+            log.error("shared-filters name=%r criteria=%r: nobody can use it: %s", name, text, problem)
     services = Services(
         runtime=runtime,
         authenticator=authenticator,
@@ -70,6 +77,8 @@ def handler(
         condstore=config.coexistence == "none",
         server_comment=config.server_comment,
         server_admin=config.server_admin,
+        shared_filters=config.shared_filters,
+        quota_set_by=config.quota_set_by,
         jmap_url=config.jmap_url,
         server_id={"name": "GreenMail", "version": __version__},
         normalize=normalize,

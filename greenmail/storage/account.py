@@ -14,7 +14,18 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.access import Access
 from greenmail.storage.acl import Viewer
 from greenmail.storage.acl_file import AclFiles
-from greenmail.storage.api import AclAction, AclEntry, Folder, Mailbox, Namespace, Quota, Rights, Scope, is_inbox
+from greenmail.storage.api import (
+    AclAction,
+    AclEntry,
+    Folder,
+    Mailbox,
+    Namespace,
+    Quota,
+    QuotaLimits,
+    Rights,
+    Scope,
+    is_inbox,
+)
 from greenmail.storage.controls import Controls
 from greenmail.storage.directory_lock import DirectoryLock
 from greenmail.storage.filesystem import refusing
@@ -25,8 +36,11 @@ from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Context, Place
 from greenmail.storage.maildir_open import open_box
 from greenmail.storage.maildir_settings import MaildirSettings
-from greenmail.storage.metadata import FILE, PRIVATE, SERVER_FILE, MetadataFile, shared_of
+from greenmail.storage.metadata import FILE, PRIVATE, SERVER_FILE, MetadataFile, files_beside, shared_of
 from greenmail.storage.places import Places
+from greenmail.storage.quota import Around
+from greenmail.storage.quota_counts import QuotaCounts
+from greenmail.storage.quota_set import SetLimits
 from greenmail.storage.shared import Shared
 from greenmail.storage.special_use import SpecialUse
 from greenmail.storage.subscriptions import Subscriptions
@@ -74,7 +88,10 @@ class MaildirAccount:
         viewer = Viewer(user, self.owner, frozenset(settings.groups))
         self._access = Access(viewer, self._acls, lambda name: self._place(name)[0].directory, settings.separator)
         self._quota = shared.quota(control)
-        self._quota.configure(settings.quota, settings.prefix, settings.separator, waiting, self._directories)
+        set_limits = SetLimits(self._files, self._places.data, waiting)
+        around = Around(settings.prefix, settings.separator, waiting, self._directories, set_limits)
+        self._quota.configure(settings.quota, around)
+        self.counts = QuotaCounts(self._files, shared.runtime, self._quota, self._list, self._annotation_files)
         self._context = Context(
             files=self._files,
             runtime=shared.runtime,
@@ -211,6 +228,7 @@ class MaildirAccount:
         above = self._access.above(name)
         given = self._acls.files_of(above) if above else {}
         with self._controls.alone():
+            self.counts.admit_mailboxes([name])
             old = self._controls.set_aside(wanted)
             try:
                 directory = self._folders.create(name, given)
@@ -289,6 +307,7 @@ class MaildirAccount:
             folder.name for folder in self._folders.listing() if folder.selectable and self._is_in(folder.name, old)
         ]
         directories = {name: self._folders.find(name) for name in moving}
+        self.counts.admit_mailboxes([new + name[len(old) :] for name in moving], moving)
         records: list[bytes] = []
         with self._quiet(directories.values()), self._controls.alone():
             try:
@@ -321,7 +340,7 @@ class MaildirAccount:
         try:
             inbox.move(list(inbox.table.uids), target)
             annotations = self._metadata("INBOX").read()  # they are on both then: RFC 5464 4.1
-            self._metadata(target.name).change(annotations, len(annotations))
+            self._metadata(target.name, admits=False).change(annotations, len(annotations))
         finally:
             inbox.close()
             target.close()
@@ -337,6 +356,12 @@ class MaildirAccount:
                     found.append((folder.name, self._place(folder.name)[0].directory))
         return found
 
+    def _annotation_files(self) -> list[bytes]:
+        """Where annotations may be that count."""
+        places = (self._place(name)[0] for name, _ in self._directories() if self._quota.counts(name))
+        found = [self._data_of(place) + b"/" + FILE for place in places]
+        return [*found, *self._worker.runtime.blocking(files_beside, self._files, self._places.data)]
+
     def quota_roots(self, name: str) -> list[str]:
         """The quota root, if a mailbox of this name is counted."""
         root = self._quota.root() if self._quota.counts("INBOX" if is_inbox(name) else name) else None
@@ -344,10 +369,17 @@ class MaildirAccount:
 
     def quota(self, root: str) -> Quota:
         """What is used and allowed now."""
-        found = self._quota.quota() if root == self._quota.rules.root else None
+        found = self.counts.quota() if root == self._quota.rules.root else None
         if found is None:
             raise StorageError(Reason.NOT_FOUND, "There is no such quota root.")
         return found
+
+    def set_quota(self, root: str, limits: QuotaLimits) -> None:
+        """From now on just these limits count."""
+        if root != self._quota.rules.root:
+            text = f"There is no such quota root; that of this user is called {self._quota.rules.root!r}."
+            raise StorageError(Reason.NOT_FOUND, text)
+        self._quota.limit(limits)
 
     # Access control
 
@@ -379,11 +411,17 @@ class MaildirAccount:
 
     # Annotations
 
-    def _metadata(self, name: str) -> MetadataFile:
+    def _metadata(self, name: str, admits: bool = True) -> MetadataFile:
+        """`admits`: a limit of annotations is looked at."""
+        admit = self.counts.admit_annotations if admits else None
         if not name:
-            return MetadataFile(self._files, self._places.data, SERVER_FILE, self._waiting)
-        place, _ = self._place(name)
-        return MetadataFile(self._files, place.data or place.control + b"/greenmail-data", FILE, self._waiting)
+            return MetadataFile(self._files, self._places.data, SERVER_FILE, self._waiting, admit)
+        place, name = self._place(name)
+        is_counted = self._quota.counts(name)
+        return MetadataFile(self._files, self._data_of(place), FILE, self._waiting, admit if is_counted else None)
+
+    def _data_of(self, place: Place) -> bytes:
+        return place.data or place.control + b"/greenmail-data"
 
     def metadata(self, name: str) -> dict[str, bytes]:
         """The annotations; of others' mailboxes those that are shared."""

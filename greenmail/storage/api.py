@@ -16,6 +16,8 @@ from enum import Enum
 from typing import Protocol
 
 from greenmail.storage.answers import Answers
+from greenmail.storage.quota_limits import Quota as Quota
+from greenmail.storage.quota_limits import QuotaLimits as QuotaLimits
 from greenmail.storage.rights import ALL_RIGHTS as ALL_RIGHTS
 from greenmail.storage.rights import LETTERS as LETTERS
 from greenmail.storage.rights import AclAction as AclAction
@@ -351,24 +353,6 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
-    """What the mailboxes of one quota root use, and the most that they may; None: not limited. RFC 9208 3.2."""
-
-    root: str
-    storage_used: int  # octets
-    storage_limit: int | None
-    messages_used: int
-    messages_limit: int | None
-    is_soft: bool = False  # nothing is refused when more is used
-
-    @property
-    def is_exceeded(self) -> bool:
-        """More is used than allowed."""
-        pairs = (self.storage_used, self.storage_limit), (self.messages_used, self.messages_limit)
-        return any(limit is not None and used > limit for used, limit in pairs)
-
-
-@dataclass(frozen=True, slots=True)
 class Namespace:
     """RFC 2342 5: a prefix (ends in the separator, or is empty) and its separator."""
 
@@ -443,6 +427,9 @@ class Account(Protocol):
 
     def quota(self, root: str) -> Quota:
         """What is used and allowed now. Raises NOT_FOUND."""
+
+    def set_quota(self, root: str, limits: QuotaLimits) -> None:
+        """From now on just these limits count, whatever is configured. RFC 9208 4.1.3. Raises NOT_FOUND."""
 
     def my_rights(self, name: str) -> Rights:
         """What `user` may do with this mailbox, as the ACL is on disk now. Raises NOT_FOUND if there is none.

@@ -135,7 +135,8 @@ class MaildirMails:
         """In the user's own `greenmail-data`."""
         data = Places(self._files, self._inbox.settings).data
         waiting = Waiting(self.runtime.sleep, self.runtime.now, self._inbox.settings.lock_timeout)
-        return MetadataFile(self._files, data, PRIVATE_DIRECTORY + b"/" + mailbox_id.encode("ascii"), waiting)
+        name = PRIVATE_DIRECTORY + b"/" + mailbox_id.encode("ascii")
+        return MetadataFile(self._files, data, name, waiting, self._inbox.counts.admit_annotations)
 
     def seen_file(self, mailbox_id: str) -> SeenFile:
         """In the user's own `greenmail-data`. It is used in the pool, so waiting there means sleeping."""

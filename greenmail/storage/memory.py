@@ -6,6 +6,7 @@ Nothing here waits, so each method is one step for everybody else. Names are Uni
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.access import Access
@@ -17,13 +18,14 @@ from greenmail.storage.api import (
     Mailbox,
     Namespace,
     Quota,
+    QuotaLimits,
     Rights,
     Scope,
     is_inbox,
 )
 from greenmail.storage.memory_mailbox import MemoryMailbox
-from greenmail.storage.metadata import PRIVATE, shared_of
-from greenmail.storage.quota_rules import OVER_TEXT, QuotaRules
+from greenmail.storage.metadata import PRIVATE, shared_of, weight
+from greenmail.storage.quota_rules import OVER_TEXT, Limits, OtherLimits, QuotaRules
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_NAME = 1000  # characters
@@ -100,6 +102,7 @@ class MemoryAccount:
         name = self._canonical(name.removesuffix(self.separator))
         if name in self.mailboxes:
             raise StorageError(Reason.EXISTS, "The mailbox exists already.")
+        self._admit_mailboxes([name], [])
         self.acls.inherit(name, self.mailboxes, self.separator)
         self._last_uidvalidity = max(self._last_uidvalidity + 1, int(self._now()))
         mailbox = self.mailboxes[name] = MemoryMailbox(name, self._last_uidvalidity, self._now)
@@ -134,6 +137,7 @@ class MemoryAccount:
         moved = {name: new + name[len(old) :] for name in [old, *self._children(old)] if name in self.mailboxes}
         if any(name in self.mailboxes for name in moved.values()):
             raise StorageError(Reason.EXISTS, "A mailbox below the new name exists already.")
+        self._admit_mailboxes(moved.values(), moved)
         for before, after in moved.items():
             self.mailboxes[after] = self.mailboxes.pop(before).renamed(after)
             self.acls.rename(before, after)
@@ -183,7 +187,41 @@ class MemoryAccount:
         rules = self.quota_rules
         if rules is None or root != rules.root:
             raise StorageError(Reason.NOT_FOUND, "There is no such quota root.")
-        return rules.quota(rules.limits, *self._used(rules))
+        boxes, annotations = rules.others.mailboxes, rules.others.annotations
+        return replace(
+            rules.quota(rules.limits, *self._used(rules)),
+            mailboxes_used=self._number(self.mailboxes) if boxes else 0,
+            mailboxes_limit=boxes or None,
+            annotations_used=self._annotations() if annotations else 0,
+            annotations_limit=annotations or None,
+        )
+
+    def set_quota(self, root: str, limits: QuotaLimits) -> None:
+        rules = self.quota_rules or QuotaRules()
+        if root != rules.root:
+            raise StorageError(Reason.NOT_FOUND, f"There is no such quota root; there is {rules.root!r}.")
+        counted = Limits(limits.storage or 0, limits.messages or 0)
+        others = OtherLimits(limits.mailboxes or 0, limits.annotations or 0)
+        self.quota_rules = replace(rules, limits=counted, others=others)
+
+    def _number(self, names: Iterable[str]) -> int:
+        rules = self.quota_rules
+        return sum(rules is None or not rules.ignores(name, self.separator) for name in names)
+
+    def _annotations(self) -> int:
+        return sum(weight(found) for name, found in self._metadata.items() if self._number([name]))
+
+    def _admit_mailboxes(self, come: Iterable[str], go: Iterable[str]) -> None:
+        rules, more = self.quota_rules, self._number(come) - self._number(go)
+        most = rules.others.mailboxes if rules is not None and rules.enforced else 0
+        if most and more > 0 and self._number(self.mailboxes) + more > most:
+            raise StorageError(Reason.OVER_QUOTA, "You have as many mailboxes as you may.")
+
+    def _admit_annotations(self, name: str, octets: int) -> None:
+        rules = self.quota_rules
+        most = rules.others.annotations if rules is not None and rules.enforced else 0
+        if most and octets > 0 and self._number([name]) and self._annotations() + octets > most:
+            raise StorageError(Reason.OVER_QUOTA, "There is no room left for annotations of mailboxes.")
 
     def my_rights(self, name: str) -> Rights:
         return self._access.my_rights(name)
@@ -215,6 +253,7 @@ class MemoryAccount:
         new = {entry: value for entry, value in {**old, **values}.items() if value is not None}
         if len(new) > max(most, len(old)):
             raise StorageError(Reason.LIMIT, f"There can be no more than {most} annotations here.")
+        self._admit_annotations(name, weight(new) - weight(old))
         self._metadata[name] = new
         if name:
             mailbox = self.open(name)

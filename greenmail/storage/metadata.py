@@ -48,11 +48,16 @@ Annotations = dict[str, bytes]  # by entry, in lower case
 class MetadataFile:
     """The annotations of one mailbox, or of the server. Methods raise StorageError."""
 
-    __slots__ = ("_data", "_files", "_path", "_waiting")
+    __slots__ = ("_admit", "_data", "_files", "_path", "_waiting")
 
-    def __init__(self, files: Files, data: bytes, name: bytes, waiting: Waiting) -> None:
-        """`data`: a `greenmail-data`; `name`: of the file in it, perhaps in a directory. Both are made when needed."""
-        self._files, self._data, self._waiting = files, data, waiting
+    def __init__(
+        self, files: Files, data: bytes, name: bytes, waiting: Waiting, admit: Callable[[int], None] | None = None
+    ) -> None:
+        """`data`: a `greenmail-data`; `name`: of the file in it, perhaps in a directory. Both are made when needed.
+
+        `admit` is told by how many octets (`weight`) the annotations are about to grow, and may raise.
+        """
+        self._files, self._data, self._waiting, self._admit = files, data, waiting, admit
         self._path = data + b"/" + name
 
     def read(self) -> Annotations:
@@ -79,6 +84,8 @@ class MetadataFile:
             new = {entry: value for entry, value in {**old, **values}.items() if value is not None}
             if len(new) > max(most, len(old)):
                 raise StorageError(Reason.LIMIT, f"There can be no more than {most} annotations here.")
+            if self._admit is not None:
+                self._admit(weight(new) - weight(old))
             if new != old:
                 lock.commit(render(new))
 
@@ -141,6 +148,21 @@ def render(annotations: Mapping[str, bytes]) -> bytes:
 
 def _escape(found: re.Match[bytes]) -> bytes:
     return b"%%%02X" % found[0][0]
+
+
+def weight(annotations: Mapping[str, bytes]) -> int:
+    """Octets of names and values: ANNOTATION-STORAGE, RFC 9208 5.4."""
+    return sum(len(entry.encode("utf-8", "surrogateescape")) + len(value) for entry, value in annotations.items())
+
+
+def files_beside(files: Files, data: bytes) -> list[bytes]:
+    """In the pool: where an account keeps annotations that are on no mailbox of its own; `data`: its own."""
+    directory = data + b"/" + PRIVATE_DIRECTORY
+    try:
+        names = files.listdir(directory)
+    except OSError:
+        names = []  # nearly always there is none
+    return [data + b"/" + SERVER_FILE, *(directory + b"/" + name for name in names if b"." not in name)]
 
 
 def shared_of(annotations: Mapping[str, bytes]) -> Annotations:

@@ -23,6 +23,7 @@ from greenmail.storage.api import (
     Mailbox,
     Namespace,
     Quota,
+    QuotaLimits,
     Rights,
     Scope,
     is_inbox,
@@ -351,6 +352,10 @@ class NamespacesAccount:
     def quota(self, root: str) -> Quota:
         """What is used and allowed now."""
         return self._inbox.quota(root)
+
+    def set_quota(self, root: str, limits: QuotaLimits) -> None:
+        """Of the user's own account."""
+        self._inbox.set_quota(root, limits)
 
     # Rights
 

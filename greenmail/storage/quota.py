@@ -16,8 +16,9 @@ reader sees one of them, whole. A line that is appended to the old file behind o
 counted that is told by a line as well: a difference of a message until the next count, which every program that keeps
 such a file has.
 
-Without limits of our own the head is kept to the octet, and a file is neither made nor removed. If there is no file
-either, there is no quota root, RFC 9208 3.2.
+Limits of our own are those that SETQUOTA set (`quota_set`), else those that are configured. Without any the head is
+kept to the octet, and a file is neither made nor removed. If there is no file either, there is no quota root, RFC 9208
+3.2.
 """
 
 import contextlib
@@ -35,7 +36,9 @@ from greenmail.storage.api import Quota
 from greenmail.storage.filesystem import Files, Ownership, ownership
 from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir_name import base_name, sizes_of
-from greenmail.storage.quota_rules import LARGEST, OVER_TEXT, Limits, QuotaRules
+from greenmail.storage.quota_limits import QuotaLimits
+from greenmail.storage.quota_rules import LARGEST, OVER_TEXT, Limits, OtherLimits, QuotaRules
+from greenmail.storage.quota_set import SetLimits
 
 log = logging.getLogger(__name__)
 
@@ -210,11 +213,26 @@ class _Known:
     tail: bytes  # what stands before it: where that is unchanged, lines were only appended
 
 
+def _in_file(sheet: Sheet | None) -> Limits:
+    return limits_of(sheet.head) if sheet is not None and sheet.head_is_good else Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class _State:
     limits: Limits
     storage: int
     messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a quota has to do with in its account."""
+
+    prefix: str
+    separator: str
+    waiting: Waiting
+    mailboxes: Callable[[], Sequence[tuple[str, bytes]]]  # names and directories, asked when counting
+    set_limits: SetLimits
 
 
 class Maildirsize:
@@ -227,43 +245,46 @@ class Maildirsize:
         self._runtime = runtime
         self._path = control + b"/" + FILE
         self._lock_path = control + b"/" + LOCK
-        self._waiting = Waiting(runtime.sleep, runtime.now)
-        self._mailboxes: Callable[[], Sequence[tuple[str, bytes]]] = tuple
-        self._prefix = ""
-        self._separator = ""
+        waiting = Waiting(runtime.sleep, runtime.now)
+        self._around = Around("", "", waiting, tuple, SetLimits(files, control + b"/greenmail-data", waiting))
         self._counted_at = float("-inf")
         self._last: tuple[int, int] | None = None  # what was counted, and our own changes since
         self._is_suspect = False  # a change of ours did not get into the file
         self._known: _Known | None = None
         self._complaints: set[int | None] = set()  # errno of what the log has been told
 
-    def configure(
-        self,
-        rules: QuotaRules,
-        prefix: str,
-        separator: str,
-        waiting: Waiting,
-        mailboxes: Callable[[], Sequence[tuple[str, bytes]]],
-    ) -> None:
-        """As the newest session's user database says. `mailboxes`: names and directories, asked when counting."""
-        self.rules, self._prefix, self._separator = rules, prefix, separator
-        self._waiting, self._mailboxes = waiting, mailboxes
+    def configure(self, rules: QuotaRules, around: Around) -> None:
+        """As the newest session's user database says."""
+        self.rules, self._around = rules, around
 
     def counts(self, name: str) -> bool:
         """Whether the mailbox belongs to the quota root, should there be one."""
-        short = name.removeprefix(self._prefix)
-        return not any(self.rules.ignores(one, self._separator) for one in {name, short})
+        short = name.removeprefix(self._around.prefix)
+        return not any(self.rules.ignores(one, self._around.separator) for one in {name, short})
 
     def root(self) -> str | None:
         """The name of the quota root, if there is one."""
-        return self.rules.root if self.rules.limits or self._read() is not None else None
+        is_limited = self.rules.limits or self.rules.others or self._around.set_limits.read() is not None
+        return self.rules.root if is_limited or self._read() is not None else None
 
     def quota(self) -> Quota | None:
         """What is used and allowed now."""
         state = self._state(self._own_limits, 0, 0)
-        if state is None:
+        if state is None and self.root() is None:
             return None
+        state = state or _State(Limits(), 0, 0)
         return self.rules.quota(state.limits, state.storage, state.messages)
+
+    def others(self) -> OtherLimits:
+        """The limits of what is not in the file."""
+        found = self._around.set_limits.read()
+        return self.rules.others if found is None else OtherLimits(found.mailboxes or 0, found.annotations or 0)
+
+    def limit(self, limits: QuotaLimits) -> None:
+        """SETQUOTA: from now on these count, and the head says so. Raises StorageError."""
+        self._around.set_limits.write(limits)
+        self._counted_at = float("-inf")
+        self._state(self._own_limits, 0, 0)
 
     def admit(self, name: str, storage: int, messages: int) -> None:
         """Raises OVER_QUOTA if so much more is too much for the mailbox `name`."""
@@ -271,7 +292,7 @@ class Maildirsize:
             return
 
         def limits_in(limits: Limits) -> Limits:
-            return self.rules.limits_in(name.removeprefix(self._prefix), self._separator, limits)
+            return self.rules.limits_in(name.removeprefix(self._around.prefix), self._around.separator, limits)
 
         state = self._state(lambda sheet: limits_in(self._own_limits(sheet)), storage, messages)
         if state is not None and state.limits.exceeded_by(state.storage + storage, state.messages + messages):
@@ -363,10 +384,16 @@ class Maildirsize:
 
     def _own_limits(self, sheet: Sheet | None) -> Limits:
         """Whose limits count: ours, or those in the file."""
-        in_file = limits_of(sheet.head) if sheet is not None and sheet.head_is_good else Limits()
-        if self.rules.limits and not (self.rules.file_first and in_file):
-            return self.rules.limits
-        return in_file
+        decided = self._decided(sheet)
+        return _in_file(sheet) if decided is None else decided
+
+    def _decided(self, sheet: Sheet | None) -> Limits | None:
+        """The limits that were set, or are configured; None: those in the file count."""
+        found = self._around.set_limits.read()
+        if found is not None:
+            return Limits(found.storage or 0, found.messages or 0)
+        is_configured = self.rules.limits and not (self.rules.file_first and _in_file(sheet))
+        return self.rules.limits if is_configured else None
 
     def _state(self, limits: Callable[[Sheet | None], Limits], storage: int, messages: int) -> _State | None:
         """Limits and use, counted anew if that must be to say whether so much more fits. None: no quota root."""
@@ -375,15 +402,15 @@ class Maildirsize:
             sheet = self._recount(limits, storage, messages)
         if sheet is not None and not sheet.is_damaged and not self._is_suspect:
             return _State(limits(sheet), sheet.storage, sheet.messages)
-        if sheet is None and not self.rules.limits:
+        if sheet is None and not limits(None):
             return None
         known = self._last or ((sheet.storage, sheet.messages) if sheet is not None else (0, 0))
         return _State(limits(sheet), max(0, known[0]), max(0, known[1]))
 
     def _must_count(self, sheet: Sheet | None, limits: Limits, storage: int, messages: int) -> bool:
         if sheet is None:
-            return bool(self.rules.limits)
-        if not self.rules.limits and not sheet.head_is_good:
+            return bool(limits)
+        if self._decided(sheet) is None and not sheet.head_is_good:
             return False  # nobody knows what would have to stand in the head
         if sheet.is_damaged or self._is_suspect or sheet.size >= _LONG:
             return True
@@ -410,11 +437,11 @@ class Maildirsize:
         keeps_head = sheet is not None and sheet.head_is_good and limits_of(sheet.head) == own
         head = sheet.head if sheet is not None and keeps_head else head_of(own)
         try:
-            directories = sorted({directory for name, directory in self._mailboxes() if self.counts(name)})
+            directories = sorted({directory for name, directory in self._around.mailboxes() if self.counts(name)})
         except StorageError as error:  # they cannot be listed now
             log.warning("maildirsize path=%r error=%r", self._path, error.text)
             return
-        removable = bool(self.rules.limits) and own == self.rules.limits
+        removable = self._decided(sheet) is not None
         found = self._runtime.blocking(recount, self._files, self._path, head, directories, removable)
         if isinstance(found, OSError):
             self._complain(found)
@@ -441,7 +468,7 @@ class Maildirsize:
                 self._close(descriptor)  # which gives the lock back
 
     def _wait_for(self, descriptor: int) -> None:
-        steps = self._waiting.steps()
+        steps = self._around.waiting.steps()
         while True:
             try:
                 self._files.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -451,4 +478,4 @@ class Maildirsize:
                 if step is None:
                     log.warning("maildirsize path=%r error=%r", self._path, "locked for long")
                     return
-                self._waiting.sleep(step)
+                self._around.waiting.sleep(step)

@@ -7,6 +7,9 @@
     quota       = backend [":" root-name] *(":" option) ; "maildir:User quota:noenforcing"
     option      = "noenforcing" / limit / "ignore=" mailbox / others, which mean nothing here
 
+    quota_mailboxes   = 1*DIGIT                         ; fields of ours, which mean nothing to Dovecot
+    quota_annotations = 1*DIGIT [unit]                  ; in octets if there is no unit
+
 The mailbox "*" stands for the whole account; "?" too, but what line 1 of `maildirsize` says comes first. A rule of a
 single mailbox changes the limits for what is put there: `Trash:storage=+100M`. 0 is no limit.
 """
@@ -39,6 +42,17 @@ class Limits:
     def exceeded_by(self, storage: int, messages: int) -> bool:
         """Whether so much is more than allowed."""
         return bool((self.storage and storage > self.storage) or (self.messages and messages > self.messages))
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLimits:
+    """The most that may be used of what `maildirsize` has no letter for; 0: not limited."""
+
+    mailboxes: int = 0
+    annotations: int = 0  # octets of names and values
+
+    def __bool__(self) -> bool:
+        return self != OtherLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,7 @@ class QuotaRules:
     mailboxes: tuple[MailboxRule, ...] = ()
     root: str = ROOT
     enforced: bool = True  # False: a soft quota, which only warns
+    others: OtherLimits = OtherLimits()
 
     def ignores(self, name: str, separator: str) -> bool:
         """Whether the mailbox has no quota root."""
@@ -113,7 +128,8 @@ def from_user(extra: Mapping[str, str], configured: QuotaRules) -> tuple[QuotaRu
 
     A rule for "*" or "?" stands in the place of all configured limits, as in Dovecot. A wrong rule is left out.
     """
-    found, problems = configured, []
+    others, problems = _others(extra, configured.others)
+    found = replace(configured, others=others)
     steps = [("quota", extra["quota"])] if "quota" in extra else []
     steps += sorted(
         ((key, value) for key, value in extra.items() if _RULE_KEY.fullmatch(key)),
@@ -152,6 +168,19 @@ class _Read:
     mailboxes: tuple[MailboxRule, ...] = ()
     root: str = ""
     enforced: bool = True
+
+
+def _others(extra: Mapping[str, str], configured: OtherLimits) -> tuple[OtherLimits, list[str]]:
+    """The fields of ours, and what is wrong with them."""
+    numbers, problems = {"mailboxes": configured.mailboxes, "annotations": configured.annotations}, []
+    for kind in numbers:
+        value = extra.get(f"quota_{kind}")
+        match = None if value is None else _VALUE.fullmatch(value)
+        if match is not None and not match[1] and match[3] != "%" and (kind == "annotations" or not match[3]):
+            numbers[kind] = min(int(match[2]) * _UNITS.get(match[3].lower(), 1), LARGEST)
+        elif value is not None:
+            problems.append(f"quota_{kind}={value!r}: it is no limit")
+    return OtherLimits(**numbers), problems
 
 
 def _rule(text: str) -> _Read:

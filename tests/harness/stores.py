@@ -29,7 +29,7 @@ def maildir_maker(directory: Path) -> Maker:
             other.open_account(USER, replace(elsewhere, quota=rules)).close()
 
         def give(owner: str) -> None:
-            given[0] = replace(settings, owner=owner)
+            given[0] = replace(given[0], owner=owner)
             made.outside = other.open_account(KEEPER, elsewhere)
 
         made = Backend(lambda: store.open_account(USER, given[0]), other.open_account(USER, elsewhere), limit, give)

@@ -1,5 +1,6 @@
 """The runner of `tests/transcripts`; the format is described in its README."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -204,6 +205,8 @@ def date_time(text: str) -> int:
 def value(text: str) -> object:
     """A setting's value as written in a transcript."""
     words: dict[str, object] = {"true": True, "false": False}
+    if text.startswith("{"):
+        return json.loads(text)
     if text in words:
         return words[text]
     converters: tuple[Callable[[str], object], ...] = (int, float)

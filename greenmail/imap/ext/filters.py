@@ -7,8 +7,11 @@
     SEARCH UID 300:900 FILTER on-the-road SINCE "3-Dec-2002"
 
 The value of /private/filters/values/<name> stands in the place of the key; that of /shared/filters/values/<name>, if
-there is none. Names are those of entries, which have no case (RFC 5464 3.2). A filter may name others, `_PASSES` deep;
-one that leads back to itself, or further, is as good as missing. Its text is in UTF-8, and so is then the whole search.
+there is none. The shared ones are the same for all users, so they are the administrator's: the setting
+`shared-filters`, as /shared/comment is a setting. RFC 5464 3.3 leaves it to the server who may change what.
+
+Names are those of entries, which have no case (RFC 5464 3.2). A filter may name others, `_PASSES` deep; one that leads
+back to itself, or further, is as good as missing. Its text is in UTF-8, and so is then the whole search.
 
 The criteria are looked at when they are set, so that nobody keeps one that can never be used: RFC 5466 3.2.
 """
@@ -29,7 +32,9 @@ from greenmail.imap.session import Session
 FILTER = "FILTER"
 UTF_8 = "UTF-8"
 
-_ENTRIES = ("/private/filters/values/", "/shared/filters/values/")  # the first that has a value counts
+SHARED = "/shared/filters/values/"
+
+_ENTRIES = ("/private/filters/values/", SHARED)  # the first that has a value counts
 _NAME = some_of(ATOM_CHAR - frozenset(b"/"))
 _PASSES = 10  # RFC 5466 3.1 wants three at least
 _MOST = 100  # filters in one search, each as often as it is named
@@ -105,9 +110,24 @@ class _Expansion:
 
     def _value(self, name: str) -> bytes | None:
         if self._annotations is None:
-            _, self._annotations = rights.metadata(self._session, "")
+            _, own = rights.metadata(self._session, "")
+            self._annotations = {**own, **configured(self._session)}
         values = (self._annotations.get(entry + name) for entry in _ENTRIES)
         return next((value for value in values if value is not None), None)
+
+
+def configured(session: Session) -> dict[str, bytes]:
+    """The shared filters, by entry."""
+    return {SHARED + name: text.encode() for name, text in session.services.shared_filters.items()}
+
+
+def wrong(text: str) -> str:
+    """What is wrong with the criteria of a filter in the settings; empty: nothing."""
+    try:
+        criteria(Cursor(text.encode(), utf8=True))
+    except BadSyntax as error:
+        return error.text
+    return ""
 
 
 def criteria(cur: Cursor) -> Key:

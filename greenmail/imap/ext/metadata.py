@@ -6,7 +6,8 @@
 
 Everybody has private annotations of his own on a mailbox that he may use, and all who may use it see the shared ones.
 To change these the right `w` is needed, too, for else whoever may read a public mailbox could write there: RFC 5464 3.3
-says what is needed at least. Of the server, /shared/comment and /shared/admin are settings; private ones may be set.
+says what is needed at least. Of the server, /shared/comment, /shared/admin and shared filters (RFC 5466) are settings;
+private ones may be set.
 
 An entry that was asked for by its name and has no value is answered with NIL. ABNF and examples of RFC 5464 do not
 agree on where options stand, and on several entries without parentheses: all is taken. There is no ENABLE METADATA,
@@ -28,7 +29,7 @@ from greenmail.imap import grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.mailboxes import USES
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.ext.filters import check_values
+from greenmail.imap.ext.filters import check_values, configured
 from greenmail.imap.response import CANNOT, LIMIT, NOPERM, USEATTR, Ok
 from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
@@ -176,6 +177,7 @@ def chosen(session: Session, name: str, wanted: Iterable[str], levels: int) -> P
     if not name:
         texts = {"/shared/comment": session.services.server_comment, "/shared/admin": session.services.server_admin}
         found.update((key, text.encode()) for key, text in texts.items() if text)
+        found.update(configured(session))
     elif any(_is_below(SPECIAL_USE, stem.lower(), levels) for stem in stems):
         uses = special_use(session, mailbox)
         if uses:
