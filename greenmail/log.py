@@ -17,6 +17,7 @@ import stat
 import sys
 import syslog
 import time
+from collections import deque
 from collections.abc import Callable
 
 TRACE = 5
@@ -196,3 +197,43 @@ class Syslog(logging.Handler):
                 syslog.syslog(priority, line.replace("\0", "?"))
         except (OSError, ValueError, TypeError):  # a full disk, a wrong format: the server's work goes on
             self.handleError(record)
+
+
+MOST_TROUBLES = 20  # lines that `Recent` keeps until they are taken
+_MOST_TEXT = 300  # characters of one
+# Who cannot log in is no trouble of the server's, and there are many such lines.
+_NO_TROUBLE = ("login ", "Login: ")
+
+
+class Recent(logging.Handler):
+    """Keeps the last warnings and errors of this process for administrators who look at its status."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: deque[dict[str, str]] = deque(maxlen=MOST_TROUBLES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (ValueError, TypeError):  # a wrong format: the other handlers have said so
+            return
+        if not message.startswith(_NO_TROUBLE):
+            text = _one_line(message)[:_MOST_TEXT]
+            self._lines.append({"time": _timestamp(record), "level": record.levelname, "text": text})
+
+    def take(self) -> list[dict[str, str]]:
+        """What came since the last call."""
+        found = list(self._lines)
+        self._lines.clear()
+        return found
+
+
+def keep_recent() -> Recent:
+    """Have what GreenMail logs in this process kept from now on, whatever `setup` does; what was kept before is not."""
+    logger = logging.getLogger("greenmail")
+    for old in list(logger.handlers):
+        if isinstance(old, Recent):
+            logger.removeHandler(old)
+    recent = Recent()
+    logger.addHandler(recent)
+    return recent

@@ -29,7 +29,7 @@ from greenmail import __version__
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DEAD = "dead"
-_LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SIZES = {"counter": 1 << 18, "histogram": 1 << 20, "gauge_livesum": 1 << 16, "gauge_livemax": 1 << 16}
 _MAX_NAMES = 150  # distinct command names; the engines know fewer, so this is a net under their mistakes
@@ -77,6 +77,7 @@ _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
      ()),
     ("setting", "expiry", "greenmail_certificate_expiry_timestamp_seconds", "When the certificate ends, Unix time.",
      ("path",)),
+    ("gauge", "memory", "greenmail_process_resident_memory_bytes", "Memory that each process has now.", ("process",)),
     ("setting", "started", "greenmail_start_timestamp_seconds", "When the server was started, Unix time.", ()),
     ("setting", "build", "greenmail_build_info", "Always 1; the version is in the labels.", ("version", "python")),
 )  # fmt: skip
@@ -128,7 +129,7 @@ class _Board:
                 case "setting":
                     made = client.Gauge(name, text, labels, registry=None, multiprocess_mode="livemax")
                 case _:
-                    buckets = _LAGS if kind == "lag" else _LATENCIES
+                    buckets = _LAGS if kind == "lag" else LATENCIES
                     made = client.Histogram(name, text, labels, registry=None, buckets=buckets)
             self.objects[attribute] = made
 
@@ -289,6 +290,32 @@ def render(accept: str = "") -> tuple[bytes, str]:
     encoder, content_type = _client("exposition").choose_encoder(accept)
     with _locked(_board.directory, 2.0):
         return encoder(registry), content_type
+
+
+def resident_memory(octets: int) -> None:
+    """What this process takes."""
+    if _board is not None:
+        _board.child("memory", _board.slot).set(octets)
+
+
+def summary() -> dict[str, Any]:
+    """What this process has counted since its start, for `greenmail status`: see `net.rates`."""
+    board = _board
+    if board is None:
+        nothing = dict.fromkeys(("commands", "logins", "failed_logins", "received", "sent", "watches", "polled"), 0.0)
+        return {**nothing, "buckets": []}
+    sums = dict.fromkeys(("commands", "received", "sent", "watches", "polled"), 0.0)
+    logins = {"ok": 0.0, "failed": 0.0}
+    buckets = [0.0] * (len(LATENCIES) + 1)
+    for (attribute, *labels), child in list(board.children.items()):
+        if attribute in sums:
+            sums[attribute] += child._value.get()
+        elif attribute == "logins" and labels[1] in logins:
+            logins[labels[1]] += child._value.get()
+        elif attribute == "seconds" and labels[1] != "IDLE":
+            for place, bucket in enumerate(child._buckets):
+                buckets[place] += bucket.get()
+    return {**sums, "logins": logins["ok"], "failed_logins": logins["failed"], "buckets": buckets}
 
 
 # --- Counting: called by anyone --------------------------------------------------------------------------------------

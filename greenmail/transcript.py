@@ -43,7 +43,7 @@ class Step:
 class Transcript:
     """Of one session."""
 
-    __slots__ = ("_steps", "began", "commands", "computed", "running", "seconds", "slowest", "told")
+    __slots__ = ("_steps", "began", "commands", "computed", "running", "seconds", "slowest", "told", "user")
 
     def __init__(self) -> None:
         self._steps: deque[bytes] = deque(maxlen=MOST)
@@ -53,6 +53,7 @@ class Transcript:
         self.seconds = 0.0  # of all commands but IDLE
         self.computed = 0.0
         self.slowest = 0.0  # since `told`
+        self.user = ""  # who it was, once he has left
         self.told = (0, 0.0, 0.0)  # commands, seconds, computed that were told by `news`
 
     def begin(self, name: str) -> None:

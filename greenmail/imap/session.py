@@ -163,6 +163,8 @@ class Session:
             self.deselect()
         finally:
             self.stop_listening()
+            if user is not None:
+                self.transcript.user = user.name
             self.user = self.account = None
             self.enabled.clear()
             if self.reader is not None:

@@ -14,6 +14,7 @@ from greenmail.net.stream import Stream
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
 from greenmail.storage.text_index import FullText
+from greenmail.transcript import Traces
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def handler(
     open_account: Callable[[User], Account],
     register: Register,
     new_sid: Callable[[], str],
+    traces: Traces,
     full_text: FullText | None = None,
 ) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
@@ -82,9 +84,11 @@ def handler(
         jmap_url=config.jmap_url,
         server_id={"name": "GreenMail", "version": __version__},
         normalize=normalize,
+        traces=traces,
     )
 
     def run(stream: Stream) -> None:
-        serve(Session(stream, services, new_sid()))
+        stream.session = Session(stream, services, new_sid())
+        serve(stream.session)
 
     return run

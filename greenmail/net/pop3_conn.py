@@ -10,6 +10,7 @@ from greenmail.pop3.serve import run as serve
 from greenmail.pop3.session import Limits, Services, Session
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
+from greenmail.transcript import Traces
 
 BYE_FULL = b"-ERR [SYS/TEMP] Too many connections, try again later.\r\n"  # RFC 3206 4
 BYE_END = b""  # a POP3 server speaks only when it is asked: RFC 1939 3
@@ -36,6 +37,7 @@ def handler(
     open_account: Callable[[User], Account],
     register: Register,
     new_sid: Callable[[], str],
+    traces: Traces,
 ) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
     services = Services(
@@ -45,6 +47,7 @@ def handler(
         register=register,
         mechanisms=config.sasl_mechanisms,
         limits=limits(config),
+        traces=traces,
         pop3_uidl_format=config.pop3_uidl_format,
         pop3_no_flag_updates=config.pop3_no_flag_updates,
         pop3_apop=config.pop3_apop,
@@ -52,6 +55,7 @@ def handler(
     )
 
     def run(stream: Stream) -> None:
-        serve(Session(stream, services, new_sid()))
+        stream.session = Session(stream, services, new_sid())
+        serve(stream.session)
 
     return run

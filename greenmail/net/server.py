@@ -72,6 +72,7 @@ class Connections:
         self._refusing = 0
         self._told = 0.0
         self.draining = False
+        self.closed: Callable[[Stream], None] = _nothing  # told of each connection that ends
         self.none_left: Any = Event()
 
     def __len__(self) -> int:
@@ -99,10 +100,16 @@ class Connections:
         finally:
             stream.close()
             self._open.discard(stream)
+            self.closed(stream)
+            stream.session = None  # which refers to the stream
             self._board.put(self._slot, len(self._open))
             metrics.connection_closed(protocol, *stream.unreported())
             if self.draining and not self._open:
                 self.none_left.set()
+
+    def streams(self) -> list[Stream]:
+        """Those that are open now."""
+        return list(self._open)
 
     def drain(self) -> None:
         """Have every session end at its next idle point; `none_left` is set when all have."""
@@ -151,6 +158,10 @@ def _begin(service: Service, stream: Stream) -> None:
         stream.learn_origin()
     if service.implicit_tls:
         stream.handshake(service.shared.context())
+
+
+def _nothing(stream: Stream) -> None:
+    return None
 
 
 class Acceptor(StreamServer):

@@ -21,7 +21,7 @@ from gevent.hub import Waiter
 
 from greenmail import metrics
 from greenmail.errors import Disconnected
-from greenmail.net import proxy, tls
+from greenmail.net import closing, proxy, tls
 from greenmail.net.deflate import Deflate
 from greenmail.net.shared import Shared
 from greenmail.runtime import Places, Wake, Watch
@@ -74,6 +74,9 @@ class Stream:
         self.local_port = int(name[1])
         self.trusted = shared.trusts(self.peer)
         self.timeout = 60.0
+        self.since = time.time()
+        self.session: Any = None  # of the engine that serves it
+        self._dismissal: tuple[bytes, str] | None = None
         self.protocol = shared.protocol
         self.received = 0
         self.sent = 0
@@ -202,7 +205,7 @@ class Stream:
                     raise self._no_tls("timeout", "TLS handshake took too long")
         except OSError as error:
             closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
-            raise self._no_tls("closed" if closed else "failed", _why(error)) from None
+            raise self._no_tls("closed" if closed else "failed", closing.why(error)) from None
         users = self._shared.users(self._sock, self.peer)
         if users is None:
             raise self._no_tls("certificate", "tls-client-certificate wants one that is good")
@@ -273,6 +276,16 @@ class Stream:
         """The worker is to end: say farewell at the next idle point, which may be now."""
         self._draining = True
         self.interrupt()
+
+    def dismiss(self, words: bytes, why: str) -> None:
+        """End this connection at its next idle point, which may be now, with these words."""
+        self._dismissal = words, why
+        self.drain()
+
+    def cut(self) -> None:
+        """End the connection now, if it is still there: whoever uses it finds that the client is gone."""
+        if self._ios:
+            closing.cut(self._sock, self.peer)
 
     def farewell(self, data: bytes) -> None:
         """Last words, if the client still listens. Never raises, and takes a second at most."""
@@ -350,7 +363,7 @@ class Stream:
             self._wait(_WRITE, self._shared.timeout_write)
             return b""
         except OSError as error:
-            raise self._lost(_why(error), audible=False) from None
+            raise self._lost(closing.why(error), audible=False) from None
         if not data:
             raise self._lost("connection closed by peer", audible=False)
         self.received += len(data)
@@ -393,7 +406,7 @@ class Stream:
                 self._wait_for_reader(_READ)
                 continue
             except OSError as error:
-                raise self._lost(_why(error), audible=False) from None
+                raise self._lost(closing.why(error), audible=False) from None
             if not taken:  # gevent's TLS socket says so and does not raise
                 self._wait_for_reader(_WRITE)
                 continue
@@ -440,9 +453,10 @@ class Stream:
 
     def _say_farewell(self, idle: bool) -> None:
         if self._draining and idle:
-            gone = self._lost("server is shutting down")
-            if self._shared.farewell:
-                self.farewell(self._shared.farewell)
+            words, why = self._dismissal or (self._shared.farewell, "server is shutting down")
+            gone = self._lost(why)
+            if words:
+                self.farewell(words)
             raise gone
 
     def _end_tls(self) -> None:
@@ -467,12 +481,3 @@ class Stream:
         for _ in range(8):
             if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT or not os.read(self._sock.fileno(), RECEIVE):
                 return
-
-
-def _why(error: OSError) -> str:
-    """An exception as a few words for the log."""
-    if isinstance(error, ssl.SSLError):
-        return str(error.reason or error.strerror or "TLS error").lower().replace("_", " ")
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return "connection reset by peer"
-    return error.strerror or type(error).__name__

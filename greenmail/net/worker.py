@@ -18,6 +18,7 @@ import gevent.socket
 from gevent import get_hub
 from gevent.event import Event
 
+from greenmail import log as logs
 from greenmail.auth.admission import Databases, Rules
 from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator
 from greenmail.auth.database import Database
@@ -26,13 +27,17 @@ from greenmail.config import Config
 from greenmail.config_tables import Listener
 from greenmail.fulltext.service import FullTextService, Means
 from greenmail.net import accounts, client_certificates, imap_conn, pop3_conn, register, tls
+from greenmail.net.desk import Desk
+from greenmail.net.figures import Figures
 from greenmail.net.owners import Owners
 from greenmail.net.server import Acceptor, Board, Connections, Service
-from greenmail.net.stream import Shared, Stream
+from greenmail.net.shared import Shared
+from greenmail.net.stream import Stream
 from greenmail.net.watch import SessionWatch, Watcher
 from greenmail.net.watch_places import SessionPlaces, SharedPlaces
 from greenmail.net.work import Pool, Work
 from greenmail.storage.maildir_store import MaildirStore
+from greenmail.transcript import Traces
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +90,14 @@ class _Worker:
         self._places = SharedPlaces(self._watcher)
         self._compressed: set[Stream] = set()
         self._connections = Connections(plan.board, plan.slot, config.max_connections)
+        self._traces = Traces()
         self._numbers = itertools.count(1)
         self._prefix = f"{plan.slot:x}{int(time.time() * 1000) & 0xFFFFFFF:07x}"
         self._identities = client_certificates.Identities(config, self._work.runtime.blocking)
         self._engines = self._make_engines()
+        self._figures = Figures(self._connections, self._store, self._work.clock, logs.keep_recent())
+        self._connections.closed = self._figures.closed
+        self._desk = Desk(self._connections, self._traces, self._work.clock, self._register.say)
         self._acceptors = [
             Acceptor(sock, self._service(listener), self._connections) for listener, sock in plan.listeners
         ]
@@ -138,6 +147,7 @@ class _Worker:
             accounts.opener(config, store, owners),
             self._register,
             self._new_sid,
+            self._traces,
         )
         return {
             "imap": imap_conn.handler(config, runtime, *shared, full_text),
@@ -155,8 +165,8 @@ class _Worker:
             timeout_handshake=config.timeout_handshake,
             context=lambda: context,
             trusts=config.counts_as_secure,
-            watch=self._watch,
             is_proxy=config.is_proxy,
+            watch=self._watch,
             places=lambda: SessionPlaces(self._places),
             farewell=conn.BYE_END,
             compressed=self._compressed,
@@ -192,6 +202,8 @@ class _Worker:
                 message = register.decode(data)
                 if message.get("op") == "certificate":
                     self._renew(tls.Pair(message["cert"], message["key"]), *descriptors)
+                elif message.get("op") == "ask":
+                    self._desk.asked(message, descriptors)
                 else:
                     self._register.answered(message)
             except (ValueError, KeyError, TypeError):
@@ -219,4 +231,4 @@ class _Worker:
         while True:
             gevent.sleep(min(ALIVE_EVERY, REPORT_EVERY))
             self._connections.report(self._work.clock)
-            self._register.say({"op": "alive"})
+            self._register.say({"op": "alive", "figures": self._figures.sample()})

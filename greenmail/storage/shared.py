@@ -189,6 +189,11 @@ class SharedMailboxes:
                 mailbox.leave()
                 mailbox.give_up()
 
+    def usage(self) -> dict[str, int]:
+        """Octets in memory, and how many they may be; mailboxes that are in use, and that nobody uses."""
+        octets = self._weight + self._room.octets
+        return {"octets": octets, "limit": self._memory, "used": len(self._used), "warm": len(self._warm)}
+
     def close(self) -> None:
         """Give up every object that nobody uses."""
         self._memory = -1
