@@ -26,7 +26,10 @@ def words(client: Imap) -> set[str]:
 
 
 def test_a_master_user_sets_what_the_user_may_not(server: Server) -> None:
-    with Imap(server.imaps, tls=True).login() as user, Imap(server.imaps, tls=True).login("alice*admin", "boss") as boss:
+    with (
+        Imap(server.imaps, tls=True).login() as user,
+        Imap(server.imaps, tls=True).login('"alice*admin"', "boss") as boss,
+    ):
         assert "QUOTASET" not in words(user)
         assert "QUOTASET" in words(boss)
         assert user.command('SETQUOTA "User quota" (MESSAGE 9)')[0].startswith(b"NO [NOPERM]")
