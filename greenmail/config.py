@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
-from greenmail import config_auth, config_check, config_file, config_namespaces
+from greenmail import config_auth, config_check, config_file, config_namespaces, config_vouched
 from greenmail import config_types as kind
 from greenmail.config_file import Problem, Tree
 from greenmail.config_limits import LimitSettings
@@ -204,7 +204,14 @@ class Config(
     @property
     def max_line_anonymous(self) -> int:
         """Octets of a line before login."""
-        return min(self.max_line, 8192)
+        most = 16384 if self.takes_tokens else 8192  # those of some issuers list all groups of a user
+        return min(self.max_line, most)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether there are OAUTHBEARER and XOAUTH2."""
+        keys = self.oauth_jwks_file or self.oauth_jwks_url or self.oauth_openid_configuration
+        return bool(keys or self.oauth_introspection_url)
 
     @property
     def drain(self) -> int:
@@ -260,6 +267,7 @@ def _checked(tree: Tree, source: str, base: str) -> Config:
         ) from None
     problems += config_check.bound_twice(tree, config)
     problems += config_namespaces.problems(tree, config)
+    problems += config_vouched.problems(tree, config)
     problems += config_auth.problems(tree, config)
     if problems:
         raise ConfigError(source, problems)

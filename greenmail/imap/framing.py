@@ -29,7 +29,7 @@ Failure = BadSyntax | Refused | StorageError
 
 
 class Sink(Protocol):
-    """Where a streamed literal goes."""
+    """Where a streamed literal goes; more than one in a row may go to the same."""
 
     def write(self, data: bytes) -> None:
         """The next octets, at most 64 KiB. May raise StorageError: the rest of the command is thrown away."""
@@ -268,12 +268,10 @@ class Reader:
             if draft.kept > self.max_command_size:
                 raise BadSyntax("literal is too large for this command", TOOBIG)
             return None
+        if draft.sinks and draft.sinks[-1] is sink:  # one more piece of the same message
+            return sink
         draft.sinks.append(sink)
-        limits = self._limits
-        most = min(limits.max_append_messages, limits.savable or limits.max_append_messages)
-        if len(draft.sinks) > most:
-            code = f"{MESSAGELIMIT} {most}" if limits.savable else LIMIT  # RFC 9738 3.1
-            raise Refused(f"at most {most} messages in one command", code)
+        check_number(self._limits, len(draft.sinks))
         return sink
 
     def _keep(self, draft: _Draft, size: int) -> None:
@@ -333,6 +331,14 @@ class Reader:
     def _bye(self) -> NoReturn:
         self._write(b"* BYE [TOOBIG] command is too large\r\n")
         raise Disconnected("client sent more than can be thrown away")
+
+
+def check_number(limits: Limits, messages: int) -> None:
+    """Raises Refused if one command may not bring so many messages."""
+    most = min(limits.max_append_messages, limits.savable or limits.max_append_messages)
+    if messages > most:
+        code = f"{MESSAGELIMIT} {most}" if limits.savable else LIMIT  # RFC 9738 3.1
+        raise Refused(f"at most {most} messages in one command", code)
 
 
 def _attempt(draft: _Draft, action: Callable[..., Any], *data: bytes) -> Any:

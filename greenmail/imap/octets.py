@@ -218,23 +218,27 @@ def from_records(section: Section) -> bool:
 def _add_fields(answer: Answer, message: Message, name: bytes, section: Section, partial: Partial | None) -> None:
     """HEADER.FIELDS and HEADER.FIELDS.NOT. The origin counts in the subset, RFC 9051 6.4.5."""
     record = message.digest.get(CacheKind.HEADERS, TOO_LONG) if from_records(section) else TOO_LONG
+    subset: bytes | None
     if record != TOO_LONG:
         subset = Subset(section.fields).of(record)
     else:
         content = message.content()
         if content is None:
             return
-        if section.part:
-            span = _span(message, content, Section(section.part, SectionText.HEADER))
-            if span is None:
-                answer.add(name + origin(partial) + b" NIL")
-                return
-            header = content.read(*span)
-        else:
-            header = message.header(content)
-        subset = _select(message, header, section)
+        subset = _subset(message, content, section)
+        if subset is None:
+            answer.add(name + origin(partial) + b" NIL")
+            return
     first, last = cut((0, len(subset)), partial)
     add_octets(answer, name + origin(partial), subset[first:last])
+
+
+def _subset(message: Message, content: Content, section: Section) -> bytes | None:
+    """The fields; None if there is no such part with a header."""
+    if not section.part:
+        return _select(message, message.header(content), section)
+    span = _span(message, content, Section(section.part, SectionText.HEADER))
+    return None if span is None else _select(message, content.read(*span), section)
 
 
 def _select(message: Message, header: bytes, section: Section) -> bytes:
@@ -279,6 +283,27 @@ def _add_span(answer: Answer, message: Message, name: bytes, section: Section, p
     content.check()
     answer.add(name + origin(partial) + b" {%d}\r\n" % (last - first) + begin)
     answer.stream(slices)
+
+
+def section_octets(message: Message, section: Section, partial: Partial | None) -> tuple[int, Iterator[bytes]] | None:
+    """How many octets BODY[section]<partial> has, and they, a slice at a time; None: the message has no such part.
+
+    Raises StorageError, as `message.trouble` has to; also while they are read.
+    """
+    content = message.content()
+    assert content is not None, "trouble was not raised"
+    if section.text in _FIELDS:
+        subset = _subset(message, content, section)
+        if subset is None:
+            return None
+        first, last = cut((0, len(subset)), partial)
+        slices = (without_nul(subset[start : min(start + SLICE, last)]) for start in range(first, last, SLICE))
+        return last - first, slices
+    span = _span(message, content, section)
+    if span is None:
+        return None
+    first, last = cut(span, partial)
+    return last - first, map(without_nul, read_slices(content, first, last))
 
 
 def read_slices(content: Content, first: int, last: int) -> Iterator[bytes]:

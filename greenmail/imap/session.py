@@ -72,6 +72,7 @@ class Services:
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
     traces: Traces = field(default_factory=Traces)  # users whose sessions are written down
+    url_hosts: tuple[str, ...] = ()  # names of this server in IMAP URLs, in lower case
 
 
 class Out:

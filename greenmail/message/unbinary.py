@@ -13,7 +13,7 @@ from greenmail.message.structure import Part, scan
 _ENCODING = re.compile(
     rb"^content-transfer-encoding[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*", re.IGNORECASE | re.MULTILINE
 )
-_LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")  # what does not survive as text
+LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")  # what does not survive as text
 _BASE64 = b"Content-Transfer-Encoding: base64\r\n"
 _BLOCK = 57 * 1024  # octets encoded at once; 57 make a line of 76, RFC 2045 6.8
 
@@ -32,7 +32,7 @@ def as_text(data: bytes) -> bytes:
             continue
         encoding = part.encoding.strip().lower()
         start, end = part.body
-        if encoding != b"binary" and not _LONE.search(data, start, end):
+        if encoding != b"binary" and not LONE.search(data, start, end):
             continue
         if encoding not in (b"binary", b"8bit", b"7bit"):
             raise Unfit

@@ -78,9 +78,6 @@ def asking(config: Config) -> Asking | None:
     """By the settings; None: certificates are not asked for. Raises CannotStart."""
     if config.tls_client_certificate == "off":
         return None
-    if not config.client_ca_path and not config.client_keys_file:
-        text = f"tls-client-certificate: is {config.tls_client_certificate}, but no certificate would be trusted: "
-        raise CannotStart(text + "set client-ca-path, client-keys-file or both", EX_CONFIG)
     octets = _read("client-ca-path", config.client_ca_path) if config.client_ca_path else b""
     if config.client_ca_path and not _load(x509.load_pem_x509_certificates, octets):
         raise CannotStart(f"client-ca-path: {config.client_ca_path}: there is no PEM certificate in it", EX_CONFIG)

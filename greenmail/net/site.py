@@ -9,7 +9,7 @@ from typing import Any
 from greenmail import metrics
 from greenmail.config import Config
 from greenmail.config_tables import Listener
-from greenmail.net import children, client_certificates, listen, tls
+from greenmail.net import children, client_certificates, listen, tls, tokens
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Site:
         pairs = {tls.Pair(item.cert_path, item.key_path) for item in config.listeners() if item.cert_path}
         materials = tls.read_all(pairs)
         asked = client_certificates.asking(config)
+        if config.takes_tokens:
+            tokens.looker(config)  # whether it can be made
         contexts = {pair: _context(config, material, asked) for pair, material in materials.items()}
         bound = old.sockets if old is not None else {}
         metrics_socket = _metrics_socket(config, old)

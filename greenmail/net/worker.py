@@ -26,7 +26,7 @@ from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
 from greenmail.fulltext.service import FullTextService, Means
-from greenmail.net import accounts, client_certificates, imap_conn, pop3_conn, register, tls
+from greenmail.net import accounts, client_certificates, imap_conn, pop3_conn, register, tls, tokens
 from greenmail.net.desk import Desk
 from greenmail.net.figures import Figures
 from greenmail.net.owners import Owners
@@ -137,7 +137,8 @@ class _Worker:
             secret=self._plan.secret,
         )
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
-        authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate)
+        verify = tokens.verifier(config, self._work.clock)
+        authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate, tokens=verify)
         store = self._store = MaildirStore(runtime, config.cache_memory)
         owners = Owners(databases.users, self._work.passwords.run, runtime.blocking)
         full_text = FullTextService(Means(runtime, Pool("text", 1, self._work.clock).run, gevent.spawn))

@@ -138,6 +138,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"MAILBOXID": rb" \([A-Za-z0-9_-]{1,255}\)",  # RFC 8474 7
         b"APPENDUID": b" " + NZ + b" " + SET,
         b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
+        b"BADURL": rb" [ -\[^-~]+",  # RFC 4469 5
         b"METADATA": rb" (?:LONGENTRIES [0-9]+|MAXSIZE [0-9]+|TOOMANY|NOPRIVATE)",
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
         b"UNDEFINED-FILTER": b" " + ATOM,

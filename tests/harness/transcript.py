@@ -209,6 +209,8 @@ def value(text: str) -> object:
         return json.loads(text)
     if text in words:
         return words[text]
+    if text.endswith(","):
+        return tuple(text.split(",")[:-1])
     converters: tuple[Callable[[str], object], ...] = (int, float)
     for convert in converters:
         try:

@@ -90,6 +90,20 @@ messages = literal(
     b"Content-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\nz",
     b"",
 )
+urls = one_of(
+    "/INBOX/;UID=1",
+    ";UID=1/;SECTION=1.MIME",
+    "/b;UIDVALIDITY=1/;UID=2/;SECTION=HEADER/;PARTIAL=1.9",
+    "imap://alice@localhost/INBOX/;UID=1",
+    "imap://alice@localhost/INBOX/;UID=1;URLAUTH=anonymous",
+    '"/a]b"',
+    '""',
+    "{2+}\r\n/\n",
+)
+parts = st.one_of(
+    joined("URL ", urls), joined("TEXT ", messages), one_of("TEXT ~{3+}\r\n\0\r\n", "UTF8 (~{1+}\r\nx)", "X")
+)
+catenated = joined("CATENATE (", st.lists(parts, min_size=1, max_size=3).map(b" ".join), ")")
 entries = one_of("/private/a", "/shared/a", "/shared/a/b", "/private/specialuse", "/shared/vendor/a", "/shared//", "a")
 values = st.one_of(one_of("NIL", '"x"', '""', '"\\\\Sent"', "x", "~{3+}\r\na\0b"), literal(b"x\xe9", b"y\0z", b""))
 COMMANDS = st.one_of(
@@ -107,7 +121,13 @@ COMMANDS = st.one_of(
     ),
     joined("SETMETADATA ", names, " (", entries, " ", values, one_of(")", "", " /shared/b NIL)")),
     joined("GETMETADATA ", names, one_of(" ", " (DEPTH infinity) ", " (MAXSIZE 1) "), one_of("/private", "/shared/a")),
-    joined("APPEND ", names, one_of("", " (\\Seen kw)", ' " 1-Jan-2024 00:00:00 +0000"'), " ", messages),
+    joined(
+        "APPEND ",
+        names,
+        one_of("", " (\\Seen kw)", ' " 1-Jan-2024 00:00:00 +0000"'),
+        " ",
+        st.one_of(messages, catenated),
+    ),
     joined(
         one_of("", "UID "),
         "FETCH ",
@@ -138,7 +158,7 @@ COMMANDS = st.one_of(
         " ",
         names,
         " ",
-        one_of("{4+}\r\na\r\n", "{0+}\r\n", "x"),
+        st.one_of(one_of("{4+}\r\na\r\n", "{0+}\r\n", "x"), catenated),
     ),
     one_of("UIDBATCHES 500", "UIDBATCHES 1000 1:2", "UIDBATCHES 2", "GETJMAPACCESS"),
     one_of(

@@ -307,6 +307,15 @@ def test_streamed_literals_are_counted():
     assert peer.frame().text == b"b NOOP"
 
 
+def test_literals_of_one_message_go_to_one_sink():
+    peer = Peer(b"a APPEND x CATENATE (TEXT {1+}\r\ny TEXT {1+}\r\nz)" + b" {1+}\r\ny" * 999 + b"\r\n", limits=Limits())
+    sinks = [Sink() for _ in range(1000)]
+    waiting = [sinks[0], *sinks]
+    frame = peer.frame(lambda *offer: waiting.pop(0))
+    assert frame.failure is None and frame.sinks == tuple(sinks)
+    assert sinks[0].log == ["write", "finish"] * 2
+
+
 def test_a_lost_connection_aborts():
     peer = Peer(b"a APPEND x {3+}\r\nabc {3+}\r\nd")
     with pytest.raises(Disconnected):

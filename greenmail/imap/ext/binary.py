@@ -13,7 +13,7 @@ from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap.command import Capability, Feature, always
 from greenmail.imap.response import UNKNOWN_CTE
 from greenmail.imap.session import Session
-from greenmail.message.unbinary import Unfit, as_text
+from greenmail.message.unbinary import LONE, Unfit, as_text
 from greenmail.storage.api import Upload
 
 _IN_MEMORY = 1 << 18  # octets of a message that are kept in memory
@@ -55,6 +55,30 @@ class BinaryUpload:
         """Nobody wants it."""
         with contextlib.suppress(OSError):  # octets that did not fit and nobody wants
             self._aside.close()
+
+
+class TextCheck:
+    """Looks at a literal8 in the middle of a message, which lies in its file already: is it lines of text?
+
+    What goes before decides what becomes of binary octets, so a message with any has to begin with a literal8.
+    """
+
+    __slots__ = ("_is_wrong", "_tail")
+
+    def __init__(self) -> None:
+        self._is_wrong = False
+        self._tail = b""  # a CR whose LF may come
+
+    def feed(self, data: bytes) -> None:
+        """The next octets."""
+        data = self._tail + data
+        self._tail = b"\r" if data.endswith(b"\r") else b""
+        self._is_wrong = self._is_wrong or LONE.search(data, 0, len(data) - len(self._tail)) is not None
+
+    def end(self) -> None:
+        """Raises Refused."""
+        if self._is_wrong or self._tail:
+            raise Refused("binary octets are taken only where a message begins with a literal8", UNKNOWN_CTE)
 
 
 def _unavailable(error: OSError) -> StorageError:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 from greenmail.errors import BadSyntax, Refused, StorageError
 from greenmail.imap import grammar, rights
+from greenmail.imap.append_data import Begin, Token, Walk, is_announced
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
-from greenmail.imap.commands.append import Streamed, append_opts, begin_message, is_announced, tell_normalized
+from greenmail.imap.commands.append import incoming_of, tell_normalized
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import quota
+from greenmail.imap.incoming import Incoming, Streamed
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import EXPUNGEISSUED, NONEXISTENT, Ok
 from greenmail.imap.session import Session
+from greenmail.imap.view import View
 from greenmail.storage.api import Mailbox
 
 
@@ -29,7 +32,8 @@ class ReplaceRequest:
     uid: bool
     number: int | None
     name: str
-    message: Streamed
+    tokens: tuple[Token, ...]
+    incoming: Incoming | None = None  # None: no literal was streamed
 
 
 def seq_number(cur: Cursor) -> int | None:
@@ -38,21 +42,23 @@ def seq_number(cur: Cursor) -> int | None:
 
 
 def parse_replace(cur: Cursor, uid: bool) -> ReplaceRequest:
-    """SP seq-number SP mailbox append-message — RFC 8508 5, RFC 4466 2.2."""
+    """SP seq-number SP mailbox append-message — RFC 8508 5, RFC 4466 3."""
     cur.space()
     number = seq_number(cur)
     cur.space()
     name = grammar.mailbox(cur)
-    append_opts(cur)
-    found = grammar.staged_literal(cur)
-    assert isinstance(found, Streamed)
-    return ReplaceRequest(uid, number, name, found)
+    tokens = tuple(Walk().tokens(cur, is_whole=True))
+    if sum(isinstance(token, Begin) for token in tokens) > 1:
+        raise BadSyntax("REPLACE takes one message")  # RFC 8508 4.7
+    return ReplaceRequest(uid, number, name, tokens, incoming_of(cur))
 
 
 def stream_replacement(session: Session, cur: Cursor, size: int) -> Streamed | None:
-    """Where the literal at the end of the text goes; None: it is the mailbox name."""
-    if cur.staged:
-        raise BadSyntax("REPLACE takes one message")  # RFC 8508 4.7
+    """Where the literal at the end of the text goes; None: it is the mailbox name, or a URL."""
+    incoming = incoming_of(cur)
+    if incoming is not None:  # what stands before the last literal was read when that began
+        cur.pos = max(cur.staged)
+        return incoming.announced(cur, size)
     cur.space()
     number = seq_number(cur)
     cur.space()
@@ -60,8 +66,11 @@ def stream_replacement(session: Session, cur: Cursor, size: int) -> Streamed | N
         return None
     # The text begins with tag SP ["UID" SP] "REPLACE".
     is_uid = cur.text[: cur.pos].split(None, 2)[1].upper() == b"UID"
-    name = grammar.mailbox(cur)
-    return begin_message(session, cur, size, name, freed=lambda target: _freed(session, number, is_uid, target))
+    return _incoming(session, number, is_uid, grammar.mailbox(cur)).announced(cur, size)
+
+
+def _incoming(session: Session, number: int | None, uid: bool, name: str) -> Incoming:
+    return Incoming(session, name, freed=lambda target: _freed(session, number, uid, target))
 
 
 def _freed(session: Session, number: int | None, uid: bool, target: str) -> tuple[int, int]:
@@ -92,14 +101,22 @@ def run_replace(session: Session, request: ReplaceRequest) -> Ok:
         raise BadSyntax("there is no message of this number")
     if not old or view.gone([old]):
         raise Refused("the message is gone; nothing was replaced", EXPUNGEISSUED if old else NONEXISTENT)
-    target = request.message.mailbox
-    mine = rights.granted(session, request.name, "i")  # a message may be on its way for long
-    uids = target.save([request.message.upload])
+    incoming = request.incoming or _incoming(session, request.number, request.uid, request.name)
+    try:
+        return _replace(session, view, old, request.name, incoming.complete(request.tokens)[0])
+    finally:
+        incoming.abort()
+
+
+def _replace(session: Session, view: View, old: int, name: str, message: Streamed) -> Ok:
+    target = message.mailbox
+    mine = rights.granted(session, name, "i")  # a message may be on its way for long
+    uids = target.save([message.upload])
     _remove(view.mailbox, old, target, uids)
     session.figures.appended += len(uids)
     session.figures.expunged += 1
     quota.warn(session, target.name)
-    tell_normalized(session, target, request.name)
+    tell_normalized(session, target, name)
     if "r" in mine:  # who may not SELECT the mailbox learns nothing of it: RFC 4315 3
         session.out.write(b"* OK [APPENDUID %d %d] Replacement ready\r\n" % (target.uidvalidity, uids[0]))
     return Ok("REPLACE completed", expunged=True)
