@@ -263,8 +263,8 @@ def _run(session: Session, command: Command, uid: bool, argument: object, cur: C
             rights.require(view, command.needs)
         completion = command.run(session, argument)
         answer = _completed(completion)
-        if session.listening is not None and answer.word == "OK":
-            session.listening.did(command.name, argument, completion.code)
+        if session.listening is not None and isinstance(completion, Ok):
+            session.listening.did(command.name, argument, completion.added or completion.code)
     except (Refused, StorageError) as error:
         answer = _refusal(error)
     if command.looks:

@@ -15,6 +15,7 @@ class Ok:
     text: str
     code: bytes = b""
     expunged: bool = False  # messages went away: HIGHESTMODSEQ is told once their VANISHED is, RFC 7162 3.2.7
+    added: bytes = b""  # COPYUID or APPENDUID, where it was told before this
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,19 @@
 """What NOTIFY asks for, and what a client has been told: RFC 5465 6, 8."""
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
-from harness.engine import Engine, memory_backend
+from harness.engine import Engine, deliver, memory_backend
 from harness.green import Scheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenmail.errors import BadSyntax, Disconnected
+from greenmail.errors import BadSyntax, Disconnected, Reason, StorageError
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext.notify_request import EventGroup, Spaces, parse_notify, unsupported, wanted_events
 from greenmail.imap.ext.notify_table import EXISTS, SUBSCRIBED, WATCHED, Table, Told
+from greenmail.storage.memory import MemoryAccount
 
 PAIR = frozenset({"MessageNew", "MessageExpunge"})
 SPACES = Spaces("/", ("",), ("shared/", "public/"))
@@ -118,6 +120,34 @@ def test_a_client_that_goes_in_the_midst_leaves_no_registrations(
     monkeypatch.setattr(wire, "write", failing)
     made.talk(wire, b"a NOTIFY SET STATUS (personal (MessageNew MessageExpunge))\r\n")
     assert not places.names
+
+
+@pytest.mark.parametrize("broken", ["", "a", "c"])
+def test_a_place_that_cannot_be_read_keeps_no_other_back(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`broken` is a mailbox, or the list of them: it is looked at again, and the others are told of at once."""
+    made = Engine(scheduler := Scheduler(), memory_backend(scheduler))
+    account = made.backend.outside
+    assert isinstance(account, MemoryAccount)
+    for name in "abc":
+        account.create(name)
+    wire = made.login()
+    made.talk(wire, b"a NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))\r\n")
+
+    def failing(*args: object) -> NoReturn:
+        raise StorageError(Reason.UNAVAILABLE, "input/output error")
+
+    def told() -> list[bytes]:
+        made.scheduler.run()
+        return sorted(line[:10] for line in wire.take().split(b"\r\n") if line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((account.mailboxes[broken], "counters") if broken else (account, "folders")), failing)
+        for name in "abc":
+            deliver(account, name, [(b"Subject: x\r\n\r\n", 1)])
+        scheduler.epoch += 1  # the events
+        assert told() == [b"* STATUS " + name.encode() for name in "abc" if name != broken]
+    made.scheduler.clock.advance(3)
+    assert told() == ([b"* STATUS " + broken.encode()] if broken else [])
 
 
 def test_groups_add_up_but_for_none() -> None:

@@ -65,7 +65,7 @@ def run_move(session: Session, request: CopyRequest) -> Completion:
         target.close()
     if code:
         session.out.write(b"* OK [%b] Moved\r\n" % code)
-    done = Ok("MOVE completed" if pairs else "No messages, so nothing moved", expunged=bool(pairs))
+    done = Ok("MOVE completed" if pairs else "No messages, so nothing moved", expunged=bool(pairs), added=code)
     return messagelimit.told(session, done, limit)
 
 

@@ -152,19 +152,30 @@ class Ears:
         changed = self._places.changed()
         if not changed:
             return
+        is_missed = False
+        # The names first: they say which mailboxes there are.
+        for name in sorted(changed):
+            is_missed |= not self._tell_of(name)
+            self._session.breathe()
+        if is_missed and _NAMES not in changed:
+            self._tell_of(_NAMES)
+
+    def _tell_of(self, name: str) -> bool:
+        """Tell of one place. One that cannot be read is looked at again, and keeps nothing else back.
+
+        False if it is a mailbox that is not there.
+        """
+        if self._places is None:  # there were too many, and nothing is told any more
+            return True
         try:
-            if _NAMES in changed:
-                self._tell_names()
-            is_missed = False
-            for name in sorted(changed - {_NAMES}):
-                is_missed |= self._places is not None and not self._tell_mailbox(name)
-                self._session.breathe()
-            if is_missed and _NAMES not in changed:
-                self._tell_names()
+            if name != _NAMES:
+                return self._tell_mailbox(name)
+            self._tell_names()
         except StorageError as error:
-            log.warning("notify sid=%s reason=%s text=%r", self._session.sid, error.reason.name, error.text)
-            for name in changed:
-                self._look_again(name, _LATER)
+            reason, text = error.reason.name, error.text
+            log.warning("notify sid=%s mailbox=%r reason=%s text=%r", self._session.sid, name, reason, text)
+            self._look_again(name, _LATER)
+        return True
 
     def tells_of(self, uid: int) -> bool:
         """MessageNew asked for something, and this client has not added the message itself. RFC 5465 5.2."""
@@ -192,8 +203,10 @@ class Ears:
                 names.subscribed(argument, command == "SUBSCRIBE")
             case "SETMETADATA":
                 self._did_annotate(argument.name, argument.values)
-            case "APPEND" | "COPY":
+            case "APPEND" | "COPY" | "MOVE":
                 self._did_add(argument.name, code)
+            case "REPLACE":
+                self._did_add(argument.name, code, int(self._is_selected(argument.name)))
 
     # Mailboxes
 
@@ -402,10 +415,13 @@ class Ears:
             else:
                 known[entry] = hash(value)
 
-    def _did_add(self, name: str, code: bytes) -> None:
-        """APPENDUID or COPYUID: if nobody else added anything between, there is nothing to tell."""
+    def _did_add(self, name: str, code: bytes, removed: int = 0) -> None:
+        """APPENDUID or COPYUID: if nobody else added anything between, there is nothing to tell.
+
+        `removed`: as many messages went in exchange.
+        """
         words = code.split()
-        if len(words) < 3:
+        if not words or words[0] not in (b"APPENDUID", b"COPYUID"):
             return
         ranges = resolve(sequence_set(Cursor(words[-1])), 0)
         if self._is_selected(name):
@@ -413,9 +429,8 @@ class Ears:
         told, (first, last) = self._table.told(name), ranges[0]
         if told.uidnext == first and len(ranges) == 1:
             added = last + 1 - first
-            self._table.tell(
-                name, Told(told.uidvalidity, last + 1, told.messages + added, told.unseen + added, told.modseq)
-            )
+            messages = told.messages + added - removed
+            self._table.tell(name, Told(told.uidvalidity, last + 1, messages, told.unseen + added, told.modseq))
 
 
 def run_notify(session: Session, request: NotifyRequest) -> Ok:

@@ -5,9 +5,11 @@ been told; a mailbox whose mailbox_id had another name before was renamed. What 
 the table at once, and so is no difference later.
 
 Where RENAME of INBOX moves the messages to a mailbox that is made for them (RFC 9051 6.3.6) that one is new, and has no
-OLDNAME.
+OLDNAME. RFC 5465 5.4 would have it told as INBOX under a new name; but the mailbox_id stays with INBOX (RFC 8474 4.1),
+and a client that moved what it knows of INBOX there would have to throw it away.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -22,7 +24,7 @@ from greenmail.imap.ext.notify_request import (
 from greenmail.imap.ext.notify_table import EXISTS, NO_ACCESS, SUBSCRIBED, UNKNOWN, Table
 from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
-from greenmail.storage.api import Account, Folder
+from greenmail.storage.api import Account, Folder, is_inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,18 +189,19 @@ class Names:
 
     # What the client did itself
 
-    def made(self, name: str) -> None:
+    def made(self, given: str) -> None:
         """CREATE."""
-        self._table.put(name.removesuffix(self._spaces.separator or "\0"), EXISTS, True)
+        self._table.put(self._new(given), EXISTS, True)
 
-    def deleted(self, name: str) -> None:
+    def deleted(self, given: str) -> None:
         """DELETE."""
+        name = self._old(given, EXISTS)
         self._table.identify(name, 0)
         self._table.put(name, EXISTS, False)
 
-    def renamed(self, old: str, new: str) -> None:
+    def renamed(self, given: str, given_new: str) -> None:
         """RENAME: what is below goes along. Of INBOX, the messages go."""
-        new = new.removesuffix(self._spaces.separator or "\0")
+        old, new = self._old(given, EXISTS), self._new(given_new)
         if old == "INBOX":
             self.made(new)
             return
@@ -209,6 +212,21 @@ class Names:
             self._table.tell(changed, self._table.told(name))
             self.deleted(name)
 
-    def subscribed(self, name: str, is_subscribed: bool) -> None:
+    def subscribed(self, given: str, is_subscribed: bool) -> None:
         """SUBSCRIBE, UNSUBSCRIBE."""
-        self._table.put(name, SUBSCRIBED, is_subscribed)
+        self._table.put(self._old(given, EXISTS | SUBSCRIBED), SUBSCRIBED, is_subscribed)
+
+    def _spelled(self, given: str) -> str:
+        """INBOX as a first level comes in any case."""
+        first, separator, rest = given.partition(self._spaces.separator or "\0")
+        return f"INBOX{separator}{rest}" if is_inbox(first) else given
+
+    def _new(self, given: str) -> str:
+        """What a mailbox is called that was made by this name: `commands.mailboxes`, RFC 9051 5.1."""
+        name = self._spelled(given.removesuffix(self._spaces.separator or "\0"))
+        return unicodedata.normalize("NFC", name) if self._session.rev2 else name
+
+    def _old(self, given: str, bits: int) -> str:
+        """What a mailbox is called that was found by this name: as given first, `rights`."""
+        name = self._spelled(given)
+        return name if self._table.has(name, bits) else self._new(given)

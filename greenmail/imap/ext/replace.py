@@ -117,9 +117,11 @@ def _replace(session: Session, view: View, old: int, name: str, message: Streame
     session.figures.expunged += 1
     quota.warn(session, target.name)
     tell_normalized(session, target, name)
-    if "r" in mine:  # who may not SELECT the mailbox learns nothing of it: RFC 4315 3
-        session.out.write(b"* OK [APPENDUID %d %d] Replacement ready\r\n" % (target.uidvalidity, uids[0]))
-    return Ok("REPLACE completed", expunged=True)
+    # Who may not SELECT the mailbox learns nothing of it: RFC 4315 3.
+    code = b"APPENDUID %d %d" % (target.uidvalidity, uids[0]) if "r" in mine else b""
+    if code:
+        session.out.write(b"* OK [%b] Replacement ready\r\n" % code)
+    return Ok("REPLACE completed", expunged=True, added=code)
 
 
 def _remove(mailbox: Mailbox, old: int, target: Mailbox, new: list[int]) -> None:
