@@ -152,7 +152,6 @@ class CacheKind(Enum):
     HEADERS = 5
     SORT = 6
     PREVIEW = 7
-    SAVE_DATE = 8
 
 
 class Content(Protocol):
@@ -319,6 +318,9 @@ class Mailbox(Protocol):
 
     def guids(self, uids: Sequence[int]) -> list[str]:
         """What names the content of each of `uids`, here and in every copy, for ever; empty for one that is gone."""
+
+    def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
+        """When each of `uids` (ascending) came here, in seconds since 1970; -1: gone. None: nobody knows of any."""
 
     def maildrop(self) -> list[MaildropItem]:
         """Every message for POP3, in POP3 order: by `order`, those without it behind in UID order."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from greenmail.errors import Reason, StorageError
 from greenmail.message.content import SMALL, Checkpoints, FileContent
 from greenmail.message.measured import measured
-from greenmail.storage import maildir_copy, maildir_find, maildir_save, maildir_write
+from greenmail.storage import maildir_copy, maildir_find, maildir_lines, maildir_save, maildir_write, save_dates
 from greenmail.storage.answers import Answers
 from greenmail.storage.api import (
     DELETED,
@@ -349,13 +349,22 @@ class MaildirMailbox:
 
     def guids(self, uids: Sequence[int]) -> list[str]:
         """The uidlist's G of each message, or its base name."""
-        box, table = self.box, self.table
         self._read_uidlist()
-        rows = [table.row(uid) for uid in uids]
-        return [
-            os.fsdecode(box.uidlist.field(uid, b"G") or base_name(box.index.names[row])) if row >= 0 else ""
-            for uid, row in zip(uids, rows, strict=True)
-        ]
+        return maildir_lines.guids(self.box, uids)
+
+    def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
+        """By line or name; INTERNALDATE of a message whose line and name do not tell."""
+        self._read_uidlist()
+        found = save_dates.known(self.box, uids)
+        if save_dates.UNKNOWN in found:
+            untold = [uid for uid, when in zip(uids, found, strict=True) if when == save_dates.UNKNOWN]
+            self.fill(untold, dates=True)
+            dates = {uid: self.table.dates[row] for uid in untold if (row := self.table.row(uid)) >= 0}
+            found = [
+                dates.get(uid, -1) if when == save_dates.UNKNOWN else when
+                for uid, when in zip(uids, found, strict=True)
+            ]
+        return found
 
     def _read_uidlist(self) -> None:
         box = self.box
@@ -365,22 +374,8 @@ class MaildirMailbox:
     def maildrop(self) -> list[MaildropItem]:
         """Every message for POP3, in POP3 order."""
         self.look()
-        box = self.box
         self._read_uidlist()
-        items = []
-        for uid, name in zip(self.table.uids, box.index.names, strict=True):
-            base = os.fsdecode(base_name(name))
-            order, uidl, guid = (box.uidlist.field(uid, key) for key in (b"O", b"P", b"G"))
-            items.append(
-                MaildropItem(
-                    uid=uid,
-                    order=int(order) if order is not None and order.isdigit() and len(order) < 19 else None,
-                    uidl=None if uidl is None else os.fsdecode(uidl) or base,
-                    base_name=base,
-                    guid=os.fsdecode(guid) if guid else base,
-                )
-            )
-        return sorted(items, key=lambda item: (item.order is None, item.order or 0, item.uid))
+        return maildir_lines.maildrop(self.box)
 
     def lock_maildrop(self) -> Held:
         """The exclusive POP3 session; where nothing can be removed there may be several."""

@@ -38,6 +38,7 @@ from greenmail.storage.maildir_save import Arrival, Naming, admit, journal_arriv
 from greenmail.storage.maildir_scan import freshen, look
 from greenmail.storage.maildir_write import BATCH, batches, drop, unlink_same
 from greenmail.storage.quota import disk_sizes
+from greenmail.storage.save_dates import field
 from greenmail.storage.uidlist_format import format_fields
 
 log = logging.getLogger(__name__)
@@ -163,10 +164,11 @@ def _link_and_number(
     try:
         for path in sorted({os.path.dirname(path) for _, path, _ in links.wanted}):
             files.fsync_directory(path)
+        now = int(target.context.runtime.now())
         fields = {
-            base: b"G" + original.guid
+            base: raw
             for base, original in zip(links.bases, links.originals, strict=True)
-            if base != original.guid
+            if (raw := _raw_fields(base, original, now))
         }
         uids = target.uidlist.assign(bases, fields)
     except (OSError, StorageError) as error:
@@ -174,6 +176,14 @@ def _link_and_number(
         return error
     write_uidnext(files, target.data_path, target.uidlist.uidvalidity, target.uidlist.next_uid)
     return made, uids
+
+
+def _raw_fields(base: bytes, original: Original, now: int) -> bytes:
+    """What the line of a copy has: the message's GUID, and its save date, where its name is neither."""
+    came = field(base, now)
+    if base == original.guid:
+        return came
+    return b"G%b %b" % (original.guid, came) if came else b"G" + original.guid
 
 
 def _journal_links(target: Box, links: _Links, made: Sequence[Made], uids: Sequence[int]) -> list[Copied]:
@@ -224,6 +234,7 @@ def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
     """The base name stays if the target never had it and its sizes are right; else it is in the field G."""
     taken: set[bytes] = set()
     arrivals: list[Arrival] = []
+    now = int(target.context.runtime.now())
     for linked in found:
         assert linked.sizes is not None
         disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
@@ -233,10 +244,8 @@ def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
             base = with_sizes(target.context.unique.next(), disk, crlf)
         elif sizes_of(base).with_crlf is None:
             fields[b"W"] = b"%d" % crlf
-        if base != original.guid:
-            fields[b"G"] = original.guid
         taken.add(base)
-        raw = format_fields(fields) if fields else b""
+        raw = b" ".join(filter(None, (format_fields(fields), _raw_fields(base, original, now))))
         weight = linked.stored if sizes_of(base).on_disk is None else disk  # as `quota.disk_size` will have it
         arrivals.append(Arrival(original.temporary, base, original.flags, crlf, linked.date, raw, weight))
     return arrivals

@@ -23,6 +23,7 @@ from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import Sizes, with_letters, with_sizes
 from greenmail.storage.maildir_scan import freshen
 from greenmail.storage.maildir_write import translate
+from greenmail.storage.save_dates import named
 
 log = logging.getLogger(__name__)
 
@@ -166,17 +167,26 @@ def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
     if isinstance(finished, OSError):
         raise refusal(finished, "The message cannot be stored") from finished
     arrivals = []
-    for (upload, date), found in zip(dated, finished, strict=True):
+    for (upload, date), unique, found in zip(dated, _names(box, uploads), finished, strict=True):
         disk, crlf = found.on_disk or 0, found.with_crlf or 0
-        arrivals.append(
-            Arrival(upload.path, with_sizes(upload.unique, disk, crlf), upload.flags, crlf, date, b"", disk)
-        )
+        arrivals.append(Arrival(upload.path, with_sizes(unique, disk, crlf), upload.flags, crlf, date, b"", disk))
     with box.locked():
         freshen(box)
         uids = admit(box, arrivals)
     for upload in uploads:
         upload.saved()
     return uids
+
+
+def _names(box: Box, uploads: Sequence[MaildirUpload]) -> list[bytes]:
+    """Unique names that begin with the time at which the messages are saved, as far as seconds go: RFC 8514 3.
+
+    Their files in `tmp/` have the time at which their first octets came, which may have been long ago.
+    """
+    now = int(box.context.runtime.now())
+    if all(named(upload.unique) >= now for upload in uploads):
+        return [upload.unique for upload in uploads]
+    return [box.context.unique.next() for _ in uploads]
 
 
 class Naming:

@@ -24,6 +24,7 @@ from greenmail.storage.maildir_name import base_name, is_message, letters_of, si
 from greenmail.storage.maildir_slices import SLICE, in_uid_order, set_of
 from greenmail.storage.maildir_twins import Scan, give_base, only_files, part_twins
 from greenmail.storage.mounts import TICK_NS
+from greenmail.storage.save_dates import first_seen
 from greenmail.storage.uidlist import Refreshed
 
 log = logging.getLogger(__name__)
@@ -458,7 +459,7 @@ def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
         box.unwritten.update(zip(bases, range(first, first + len(bases)), strict=True))
         return {box.unwritten[base]: scan.unknown[base] for base in bases}
     try:
-        uids = box.uidlist.assign(bases)
+        uids = box.uidlist.assign(bases, first_seen(box, scan.unknown))
         write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
     except StorageError as error:
         if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):

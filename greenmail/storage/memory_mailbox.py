@@ -82,6 +82,7 @@ class MemoryMailbox:
         self.can_add_keywords = True
         self.read_only = False
         self.tracks_modseq = True
+        self.keeps_save_dates = True
         self.answers: Answers | None = Answers(Room(_ANSWERS))
         self.noted = b""  # by one POP3 session for the next
         self.maildrop_is_locked = False
@@ -91,6 +92,7 @@ class MemoryMailbox:
         self._history = History()
         self._data: dict[int, bytes] = {}
         self._guids: dict[int, str] = {}
+        self._saved: dict[int, int] = {}
         self._cache: dict[tuple[int, CacheKind], bytes] = {}
         self._subscribers = Subscribers()
         self._unseen = 0
@@ -226,7 +228,7 @@ class MemoryMailbox:
             self._count(row, -1)
             for column in (table.uids, table.flags, table.modseqs, table.sizes, table.dates):
                 del column[row]
-            del self._data[uid], self._guids[uid]
+            del self._data[uid], self._guids[uid], self._saved[uid]
         self._subscribers.notify()
 
     def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
@@ -266,6 +268,7 @@ class MemoryMailbox:
             table.dates.append(date)
             self._data[uid] = data
             self._guids[uid] = uuid.uuid4().hex
+            self._saved[uid] = int(self._now())
             self._count(len(table) - 1, 1)
             uids.append(uid)
         self._history.note_changed(uids, modseq)
@@ -301,6 +304,9 @@ class MemoryMailbox:
 
     def guids(self, uids: Sequence[int]) -> list[str]:
         return [self._guids.get(uid, "") for uid in uids]
+
+    def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
+        return [self._saved.get(uid, -1) for uid in uids] if self.keeps_save_dates else None
 
     def maildrop(self) -> list[MaildropItem]:
         self.look()
@@ -341,6 +347,7 @@ class MemoryMailbox:
         new.mailbox_id, new.keywords = self.mailbox_id, self.keywords
         new.can_add_keywords, new.read_only = self.can_add_keywords, self.read_only
         new._names, new._history, new._data, new._cache = self._names, self._history, self._data, self._cache
+        new._guids, new._saved, new.keeps_save_dates = self._guids, self._saved, self.keeps_save_dates
         new._unseen, new._deleted, new._size = self._unseen, self._deleted, self._size
         self.leave()
         return new

@@ -262,6 +262,10 @@ class MountedMailbox:
         """What names the content of each message."""
         return self.inner.guids(uids)
 
+    def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
+        """When each message came here."""
+        return self.inner.save_dates(uids)
+
     def maildrop(self) -> list[MaildropItem]:
         """Every message for POP3, in POP3 order."""
         items = self.inner.maildrop()

@@ -356,6 +356,11 @@ class Uidlist:
         raw = self.uids.raw(uid)
         return parse_fields(raw).get(key) if raw else None
 
+    def fields(self, uids: Iterable[int], key: bytes) -> dict[int, bytes]:
+        """`field` of each of `uids` that has it."""
+        raws = self.uids.raw_with(uids, key)
+        return {uid: value for uid, raw in raws if (value := parse_fields(raw).get(key)) is not None}
+
     def set_field(self, uid: int, key: bytes, value: bytes) -> None:
         """Locked: remember a field; on disk with the next `rewrite`. Others keep their places."""
         fields = parse_fields(self.uids.raw(uid))

@@ -140,6 +140,20 @@ class Records:
         found = self._place_of(uid)
         return self._fields.get(uid, b"") if found is None else _record(found[1])[1]
 
+    def raw_with(self, uids: Iterable[int], key: bytes) -> Iterator[tuple[int, bytes]]:
+        """Those of `uids` that may have the field `key`, with their raw fields: blocks without it are not read."""
+        mark = b" " + key
+        last, has = -1, False
+        for uid in uids:
+            raw = self._fields.get(uid)
+            if raw is None and self._blocks:
+                number = bisect_right(self._firsts, uid) - 1
+                if number != last:
+                    last, has = number, number >= 0 and mark in self._blocks[number]
+                raw = self.raw(uid) if has else None
+            if raw:
+                yield uid, raw
+
     def set_raw(self, uid: int, raw: bytes) -> None:
         """Other fields for a record that is there."""
         found = self._place_of(uid)

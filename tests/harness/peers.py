@@ -21,6 +21,7 @@ from harness.wire import MemoryWire
 
 from greenmail.imap import serialize
 from greenmail.storage.api import AclAction
+from greenmail.storage.memory_mailbox import MemoryMailbox
 from greenmail.storage.quota_rules import QuotaRules, from_user
 
 BackendMaker = Callable[[Scheduler], Backend]
@@ -90,6 +91,7 @@ class MemoryPeers:
             "quota": self._quota,
             "owner": self._owner,
             "acl": self._acl,
+            "no-save-dates": self._no_save_dates,
             "login": self._login,
             "select": self._select,
             "examine": self._select,
@@ -134,6 +136,12 @@ class MemoryPeers:
     def _acl(self, words: list[str], body: bytes) -> None:
         name, identifier, rights = (*words[1:], "")[:3]
         self.engine.backend.outside.set_acl(name, identifier, AclAction.REPLACE, frozenset(rights))
+
+    def _no_save_dates(self, words: list[str], body: bytes) -> None:
+        ensure(self.engine.backend.outside, words[1])
+        mailbox = self.engine.backend.outside.open(words[1])
+        assert isinstance(mailbox, MemoryMailbox), "a Maildir always keeps them"
+        mailbox.keeps_save_dates = False
 
     def _login(self, words: list[str], body: bytes) -> None:
         for word in words[1:]:
