@@ -69,7 +69,7 @@ class LimitSettings(Table):
     )
     idle_keepalive: kind.Seconds = setting(120, "Seconds between signs of life in IDLE.")
     progress_interval: Annotated[int, BeforeValidator(kind.number(0, 3600))] = setting(
-        10, "Seconds between signs of life of a long search (INPROGRESS, RFC 9585); 0: none."
+        10, "Seconds between signs of life of a long search or change (INPROGRESS, RFC 9585); 0: none."
     )
     server_comment: kind.Text = setting(
         "", "What clients can show of this server (METADATA /shared/comment).", "Mail of Example Inc."

@@ -103,11 +103,33 @@ def response_data(octets: Octets) -> None:
         words = octets.match(rb"(?: " + ATOM + rb")*", "capability-data")
         if word == b"CAPABILITY" and b"IMAP4rev2" not in words.split():
             raise octets.wrong("IMAP4rev2")
-    elif word == b"SEARCH":
-        octets.match(rb"(?: " + NZ + rb")*(?: \(MODSEQ " + NZ + rb"\))?", "mailbox-data SEARCH")
+    elif word in (b"SEARCH", b"SORT"):  # RFC 9051 Appendix E, RFC 5256 5: of no message at all, too; RFC 7162 7
+        octets.match(rb"(?:(?: " + NZ + rb")+(?: \(MODSEQ " + NZ + rb"\))?)?(?=\r\n)", "search-data or sort-data")
+    elif word == b"THREAD":
+        thread_data(octets)
     else:
         octets.expect(b" " if word != b"ESEARCH" else b"")
         DATA.get(word, unknown)(octets)
+
+
+def thread_data(octets: Octets) -> None:
+    """thread-data = "THREAD" [SP 1*thread-list] — RFC 5256 5."""
+    if octets.take(b" "):
+        thread_list(octets)
+        while octets.next() == b"(":
+            thread_list(octets)
+
+
+def thread_list(octets: Octets) -> None:
+    """ "(" (thread-members / thread-nested) ")"; thread-members = nz-number *(SP nz-number) [SP thread-nested]"""
+    octets.expect(b"(")
+    members = octets.match(rb"(?:" + NZ + rb"(?: " + NZ + rb")*)?", "thread-members")
+    if not members or octets.take(b" "):
+        thread_list(octets)  # thread-nested = 2*thread-list
+        thread_list(octets)
+        while octets.next() == b"(":
+            thread_list(octets)
+    octets.expect(b")")
 
 
 def unknown(octets: Octets) -> None:
@@ -281,10 +303,15 @@ def id_response(octets: Octets) -> None:
 
 
 def metadata(octets: Octets) -> None:
-    """mailbox SP (entry-values / entry-list), of which only the first is sent. RFC 5464 5."""
+    """mailbox SP (entry-values / entry-list), of which the second tells that something changed. RFC 5464 5."""
     astring(octets)
     octets.expect(b" ")
-    octets.some(entry_value)
+    if octets.next() == b"(":
+        octets.some(entry_value)
+        return
+    astring(octets)
+    while octets.take(b" "):
+        astring(octets)
 
 
 def entry_value(octets: Octets) -> None:
@@ -294,6 +321,27 @@ def entry_value(octets: Octets) -> None:
         literal(octets, rb"~\{")
     else:
         nstring(octets)
+
+
+def quota(octets: Octets) -> None:
+    """quota-response, RFC 9208 7; the list may be empty, RFC 9208 4.2.1."""
+    astring(octets)
+    octets.expect(b" ")
+    octets.some(quota_resource, least=0)
+
+
+def quota_resource(octets: Octets) -> None:
+    octets.match(ATOM, "resource-name")
+    for _ in range(2):
+        octets.expect(b" ")
+        number(octets)
+
+
+def quota_root(octets: Octets) -> None:
+    """mailbox *(SP quota-root-name), RFC 9208 7."""
+    astring(octets)
+    while octets.take(b" "):
+        astring(octets)
 
 
 def flag_list(octets: Octets) -> None:
@@ -318,6 +366,8 @@ DATA: dict[bytes, Callable[[Octets], None]] = {
     b"FLAGS": flag_list,
     b"METADATA": metadata,
     b"VANISHED": vanished,
+    b"QUOTA": quota,
+    b"QUOTAROOT": quota_root,
 }
 
 

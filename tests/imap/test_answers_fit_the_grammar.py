@@ -71,6 +71,25 @@ def test_whatever_a_message_holds(message, rev2):
 
 
 @pytest.mark.parametrize(
+    "right",
+    [
+        b"* SEARCH\r\n",
+        b"* SEARCH 2 3 6\r\n* SEARCH 2 5 (MODSEQ 917162500)\r\n",
+        b"* SORT\r\n",
+        b"* SORT 5 3 4 1 2\r\n* SORT 2 3 (MODSEQ 7)\r\n",
+        b"* THREAD\r\n",
+        b"* THREAD (2)(3 6 (4 23)(44 7 96))\r\n",  # RFC 5256 4
+        b"* THREAD (166)(167)(168)(169)(172)((170)(179))(171)(173)((174)(175)(176)(178)(181)(180))\r\n",
+        b'* QUOTA "" (STORAGE 10 512)\r\n* QUOTA "#user/alice" ()\r\n',
+        b'* QUOTAROOT INBOX "#user/alice" "!partition/sda4"\r\n* QUOTAROOT comp.mail.mime\r\n',
+        b'* METADATA "" /shared/comment\r\n* METADATA INBOX /private/a /shared/b\r\n',
+    ],
+)
+def test_what_is_legal_is_taken(right):
+    responses(right)
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         b'* 1 FETCH (BODY[] "\x80")\r\n',
@@ -95,6 +114,22 @@ def test_whatever_a_message_holds(message, rev2):
         b"a OK [COPYUID 1 1:2] x\r\n",
         b"a MAYBE x\r\n",
         b"* SEARCH 0\r\n",
+        b"* SEARCH \r\n",
+        b"* SEARCH (MODSEQ 5)\r\n",
+        b"* SORT 0\r\n",
+        b"* SORT (MODSEQ 5)\r\n",
+        b"* SORT \r\n",
+        b"* THREAD \r\n",
+        b"* THREAD ()\r\n",
+        b"* THREAD (0)\r\n",
+        b"* THREAD (1 (2))\r\n",
+        b"* THREAD ((1))\r\n",
+        b"* THREAD (1 2) (3)\r\n",
+        b"* THREAD (1 2 )\r\n",
+        b"* QUOTA x (STORAGE 5)\r\n",
+        b"* QUOTA x\r\n",
+        b"* QUOTAROOT\r\n",
+        b"* METADATA x\r\n",
         b'* ESEARCH (TAG "a") ALL \r\n',
         b"* STATUS a (FOO 1)\r\n",
         b"* 3 EXPUNGED\r\n",

@@ -54,6 +54,24 @@ def test_a_long_command_tells_how_far_it_is(command: bytes, answer: bytes) -> No
     assert b"INPROGRESS" not in engine.talk(wire, b"A002 FETCH 1:* (BODY.PEEK[])\r\n")
 
 
+@pytest.mark.parametrize("command", [b"STORE 1:* +FLAGS.SILENT (\\Deleted)", b"UID EXPUNGE 1:*", b"EXPUNGE"])
+def test_long_changes_tell_how_far_they_are(command: bytes) -> None:
+    """RFC 9585 4: also STORE and EXPUNGE, whose work is done in pieces."""
+    engine, wire = slow_engine(12.0)
+    engine.fill("INBOX", 2000)
+    engine.talk(wire, b"A000 NOOP\r\n")
+    if b"EXPUNGE" in command:
+        engine.talk(wire, b"A000 STORE 1:* +FLAGS.SILENT (\\Deleted)\r\n")
+    told = engine.talk(wire, b"A001 %b\r\n" % command)
+    responses(told)
+    steps = [found.groups() for found in map(LINE.match, told.splitlines()) if found]
+    assert {(tag, goal) for tag, _, goal in steps} == {(b'"A001"', b"2100")}
+    numbers = [int(done) for _, done, _ in steps]
+    assert numbers == sorted(set(numbers)) and len(numbers) >= 2 and numbers[-1] < 2100
+    assert told.rindex(b"INPROGRESS") < (told.index(b" EXPUNGE\r\n") if b"EXPUNGE" in command else len(told))
+    assert b"A001 OK" in told
+
+
 def test_a_quick_command_tells_nothing() -> None:
     engine, wire = slow_engine(0.01)
     assert b"INPROGRESS" not in engine.talk(wire, b"A001 SEARCH TEXT nowhere\r\n")

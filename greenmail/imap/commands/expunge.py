@@ -6,6 +6,7 @@ from greenmail.errors import Refused
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import messagelimit
+from greenmail.imap.ext.inprogress import in_slices
 from greenmail.imap.message_set import message_uids, selected
 from greenmail.imap.response import NOPERM, Completion, Ok
 from greenmail.imap.sequence_set import SequenceSet, sequence_set
@@ -32,13 +33,13 @@ def run_expunge(session: Session, seqs: SequenceSet | None) -> Completion:
         if messagelimit.newest(session, known)[1]:  # those that are \\Deleted count: RFC 9738 3.1
             among = set(known)
             known, limit = messagelimit.newest(session, [uid for uid in _marked(view) if uid in among])
-    removed = expunge_known(view, known)
+    removed = expunge_known(session, view, known)
     session.figures.expunged += removed
     done = Ok("EXPUNGE completed", expunged=removed > 0)  # the view notices the gaps; `execute` sends * n EXPUNGE
     return messagelimit.told(session, done, limit)
 
 
-def expunge_known(view: View, uids: Sequence[int] | None = None) -> int:
+def expunge_known(session: Session, view: View, uids: Sequence[int] | None = None) -> int:
     """Remove what is \\Deleted and known to this client, only those among `uids` if given; how many.
 
     The mailbox decides under its lock, by the letters on disk. What this client has not been told of stays: it came
@@ -46,7 +47,7 @@ def expunge_known(view: View, uids: Sequence[int] | None = None) -> int:
     """
     if uids is None:
         uids = _marked(view)
-    return len(view.mailbox.expunge(uids)) if uids else 0
+    return sum(len(view.mailbox.expunge(some)) for some in in_slices(session, uids) if some)
 
 
 def _marked(view: View) -> list[int]:

@@ -180,7 +180,7 @@ def run_close(session: Session, argument: None) -> Ok:
     try:
         rights.look(session, view)
         if not view.read_only and "e" in view.rights:  # else nothing is expunged, and it is OK: RFC 4314 4
-            session.figures.expunged += expunge_known(view)
+            session.figures.expunged += expunge_known(session, view)
     except StorageError as error:
         log.warning(
             "close without expunge sid=%s mailbox=%r reason=%s", session.sid, view.mailbox.name, error.reason.name

@@ -1,6 +1,6 @@
 """STORE, RFC 9051 6.4.6, with UNCHANGEDSINCE, RFC 7162 3.1.3."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Refused
@@ -11,6 +11,7 @@ from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import messagelimit
 from greenmail.imap.ext.condstore import enable_in_mailbox
+from greenmail.imap.ext.inprogress import in_slices
 from greenmail.imap.message_set import message_uids
 from greenmail.imap.news import tells_modseq
 from greenmail.imap.response import EXPUNGEISSUED, LIMIT, NOPERM, Completion, No, Ok
@@ -78,7 +79,7 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
     if request.unchanged_since is not None:
         enable_in_mailbox(session)
     expected = _expected(session, view, uids, request.change) if request.silent else {}
-    done = _carry_out(view, uids, request)
+    done = _joined([_carry_out(view, some, request) for some in in_slices(session, uids)])
     missing, modified = set(done.missing), set(done.modified)
     starts = range(0, len(uids), _CHUNK)
     for start in reversed(starts) if limit else starts:  # from the highest UID to the lowest: RFC 9738 3.1
@@ -91,6 +92,21 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
         session.out.write(b"".join(reversed(lines) if limit else lines))
         session.breathe()
     return messagelimit.told(session, _completion(view, request, done), limit)
+
+
+def _joined(parts: Sequence[Stored]) -> Stored:
+    """What was done to messages in ascending order."""
+
+    def all_of(pick: Callable[[Stored], Sequence[int]]) -> list[int]:
+        return [uid for part in parts for uid in pick(part)]
+
+    ignored = frozenset(flag for part in parts for flag in part.ignored)
+    return Stored(
+        all_of(lambda part: part.changed),
+        all_of(lambda part: part.modified),
+        all_of(lambda part: part.missing),
+        ignored,
+    )
 
 
 def _carry_out(view: View, uids: Sequence[int], request: StoreRequest) -> Stored:
