@@ -190,10 +190,10 @@ def execute(session: Session, frame: framing.Frame) -> None:
     if afterwards is not None:
         afterwards()
     session.figures.commands += 1
+    computed = session.services.runtime.used() - used
     seconds = time.perf_counter() - started
     metrics.command("imap", name, answer.word.lower(), seconds)
     octets = _octets(frame), session.out.octets - sent
-    computed = session.services.runtime.used() - used
     shown += b"\0" + answered(name, answer.word, answer.code, answer.text)
     session.transcript.end(seconds, computed, octets, shown)
 

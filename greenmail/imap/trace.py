@@ -48,7 +48,8 @@ def step(name: str, uid: bool, cur: Cursor) -> bytes:
 
 
 def answered(name: str, word: str, code: bytes, text: str) -> bytes:
-    """An answer for the transcript; a text about a command with a secret may repeat it."""
+    """An answer for the transcript; a text about a command with a secret may repeat it. Of a code only the name."""
+    code = code.partition(b" ")[0]
     if not name or name in _SECRET:
         return b"%b [%b]" % (word.encode(), code) if code else word.encode()
     shown = text.encode("utf-8", "replace")[:MOST_TEXT]

@@ -102,4 +102,7 @@ class Asking:
     def _end_if_complete(self, number: int) -> None:
         if not self._open[number].waiting:
             question = self._open.pop(number)
-            question.done(question.answers)
+            try:
+                question.done(question.answers)
+            except Exception:  # whatever it is, the parent's loop goes on
+                log.exception("bug in what is done with answers")

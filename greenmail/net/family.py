@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -16,6 +17,8 @@ from gevent._hub_local import get_hub_if_exists  # gevent has no public way to a
 from greenmail import metrics
 from greenmail.auth import scram_keys
 from greenmail.net import admin, children, register, tls, worker
+from greenmail.net.asking import Asking
+from greenmail.net.overview import SAMPLES
 from greenmail.net.server import SLOTS, Board
 from greenmail.net.site import Site
 
@@ -27,6 +30,7 @@ NO_ROOM_DELAY = 2.0
 GOOD_LIFE = 30.0  # seconds after which a child's end is not its start's fault
 SILENT = 15.0  # seconds without a sign of life after which a worker does not count as healthy
 _LOOK = 5.0
+_TROUBLES = 50
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -53,6 +57,7 @@ class Child:
     kill_at: float | None = None
     lacks: dict[tls.Pair, tls.Material] = field(default_factory=dict)  # renewed certificates not yet sent to it
     told: tuple[int, int] = (-1, -1)  # an admin process: the health it knows of
+    samples: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=SAMPLES))  # a worker's figures
 
     @property
     def name(self) -> str:
@@ -70,6 +75,9 @@ class Family:
         self.board = Board()
         self._secret = scram_keys.machine_secret()
         self.register = register.Register(per_user)
+        self.asking = Asking()
+        self.troubles: deque[dict[str, str]] = deque(maxlen=_TROUBLES)  # last warnings and errors of all
+        self.born: Callable[[Child], None] = _nothing  # told of each child that is ready
         self._previous = 0
         self._newest = 1
         self._unfolded: dict[int, str] = {}
@@ -175,12 +183,29 @@ class Family:
         match message["op"]:
             case "ready":
                 child.ready = True
+                self.born(child)
             case "alive":
-                return
+                self._take_figures(child, message.get("figures"))
+            case "told":
+                self.asking.told(child.pid, message)
             case _:
                 answer = self.register.handle(child.pid, message)
                 if answer is not None:
                     _tell(child, answer)
+
+    def _take_figures(self, child: Child, figures: dict[str, Any] | None) -> None:
+        if figures is None:
+            return
+        self.troubled(figures.pop("troubles"), child.pid)
+        child.samples.append(figures)
+
+    def troubled(self, lines: Iterable[dict[str, str]], pid: int) -> None:
+        """A process has logged warnings or errors."""
+        self.troubles += [{**line, "pid": str(pid)} for line in lines]
+
+    def workers(self) -> list[Child]:
+        """All workers, also those that leave."""
+        return [child for child in self.children.values() if child.kind is Kind.WORKER]
 
     def complete(self, site: Site) -> bool:
         """Whether all children of the present generation are ready."""
@@ -276,6 +301,7 @@ class Family:
             if child is None:
                 continue
             self.register.release(pid)
+            self.asking.gone(pid)
             self.board.put(child.slot, 0)
             self._unfolded[child.slot] = child.name
             if not child.leaving:
@@ -290,7 +316,7 @@ class Family:
 
     def pause(self, now: float, site: Site, stopping: bool) -> float:
         """How long there is nothing to do."""
-        due = [now + _LOOK]
+        due = [now + _LOOK, *self.asking.due()]
         due += [child.kill_at for child in self.children.values() if child.kill_at is not None]
         if self._unfolded:
             due.append(now + 0.05)
@@ -315,6 +341,10 @@ class Family:
     @staticmethod
     def _wanted(site: Site) -> dict[Kind, int]:
         return {Kind.WORKER: site.config.processes, Kind.ADMIN: int(site.metrics_socket is not None)}
+
+
+def _nothing(child: Child) -> None:
+    return None
 
 
 def _unwanted(kind: Kind, site: Site, old: Site | None) -> list[socket.socket]:

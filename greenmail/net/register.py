@@ -95,6 +95,10 @@ class Register:
         """Every session with the pid of its worker."""
         return [(pid, entry) for pid, entries in self._entries.items() for entry in entries.values()]
 
+    def users(self) -> int:
+        """How many users have sessions."""
+        return len(self._counts)
+
     def _remove(self, entry: Entry | None) -> None:
         if entry is None:
             return

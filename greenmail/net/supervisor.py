@@ -16,6 +16,8 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import greenmail
@@ -24,10 +26,16 @@ from greenmail import config as configuration
 from greenmail import log as logs
 from greenmail.config import Config
 from greenmail.config_tables import ConfigError
-from greenmail.net import directory, systemd
+from greenmail.errors import Refused
+from greenmail.imap import registry
+from greenmail.net import directory, requests, systemd
+from greenmail.net.control import Control, Reply
 from greenmail.net.family import Child, Family, Kind
+from greenmail.net.figures import resident
+from greenmail.net.requests import Office
 from greenmail.net.site import Site
 from greenmail.net.tls import CannotStart
+from greenmail.pop3 import commands as pop3
 from greenmail.preload import preload
 
 log = logging.getLogger(__name__)
@@ -53,7 +61,7 @@ class _Supervisor:
     def __init__(self, config: Config) -> None:
         self._site = Site.make(config, None)
         self._old_site: Site | None = None  # during a reload, to go back to
-        self._family = Family(config.max_connections_per_user)
+        self._family = Family(config.max_connections_per_user, config.ban_rule())
         self._selector = selectors.DefaultSelector()
         self._signals: set[int] = set()
         self._stopping = False
@@ -61,6 +69,19 @@ class _Supervisor:
         self._look_at_certificates = time.monotonic() + CERTIFICATES_EVERY
         self._told_ready = False
         self._false_starts = 0
+        self._recent = logs.keep_recent()
+        self._reload_wanted: list[Reply] = []  # who waits for the next reload ...
+        self._reload_replies: list[Reply] = []  # ... and for the one that is under way
+        self._control: Control | None = None
+        self._office = Office(
+            self._family,
+            lambda: self._site,
+            Path(config.run_directory),
+            time.time(),
+            self._reload_for,
+            self._stop,
+            lambda: self._stopping,
+        )
 
     def run(self) -> int:
         config = self._site.config
@@ -69,7 +90,9 @@ class _Supervisor:
         log.info("start version=%s modules=%s pid=%d processes=%d", version, which, os.getpid(), config.processes)
         self._site.announce()
         preload(config.time_zone)
-        with self._signal_pipe():
+        metrics.expect("imap", registry.COMMANDS, ("ok", "no", "bad"))
+        metrics.expect("pop3", pop3.COMMANDS, ("ok", "err"))
+        with self._signal_pipe(), self._control_socket():
             while True:
                 self._answer_signals()
                 status = self._reap()
@@ -105,6 +128,24 @@ class _Supervisor:
             self._selector.close()
             reader.close()
             writer.close()
+
+    @contextmanager
+    def _control_socket(self) -> Iterator[None]:
+        """The socket for the verbs of `greenmail`; mail is served without it, too."""
+        try:
+            self._control = Control(self._office.run, self._selector, partial(requests.handle, self._office))
+        except BlockingIOError:
+            log.warning("control-off reason=%r", "another server with this run-path is running")
+        except OSError as error:
+            log.error("control-off reason=%r", str(error))
+        if self._control is not None:
+            self._family.foreign.append(self._control)
+            self._family.born = partial(requests.hand_traces, self._office)
+        try:
+            yield
+        finally:
+            if self._control is not None:
+                self._control.end()
 
     def _note(self, number: int, frame: object) -> None:
         self._signals.add(number)
@@ -157,6 +198,11 @@ class _Supervisor:
     def _tend(self) -> None:
         """Start what is missing, finish a reload, see to late children and certificates."""
         now = time.monotonic()
+        metrics.resident_memory(resident())
+        self._family.asking.tend(now)
+        self._family.troubled(self._recent.take(), os.getpid())
+        if self._control is not None:
+            self._control.tend(now)
         logs.look()  # workers may not be allowed to make a file where the log was rotated away
         self._family.kill_late(now)
         self._family.fold()
@@ -188,17 +234,36 @@ class _Supervisor:
         if self._signals - {signal.SIGHUP}:
             return
         timeout = self._family.pause(time.monotonic(), self._site, self._stopping)
-        for key, _ in self._selector.select(timeout):
+        for key, mask in self._selector.select(timeout):
             if key.data is None:
                 _empty(key.fileobj)
+            elif not isinstance(key.data, Child):
+                key.data(mask)  # the control socket, or somebody who came there
             elif not self._family.read(key.data):
                 self._forget(key.data)  # it ends, or its end of the socketpair is broken: SIGCHLD will tell
 
     # --- reload ---
 
+    def _reload_for(self, reply: Reply) -> None:
+        """Somebody at the control socket wants to know how it went."""
+        if self._stopping:
+            raise Refused("the server is stopping")
+        self._reload_wanted.append(reply)
+        self._signals.add(signal.SIGHUP)
+
+    def _reload_ended(self, problem: str = "") -> None:
+        """The reload that was under way is over."""
+        replies, self._reload_replies = self._reload_replies, []
+        for reply in replies:
+            if problem:
+                reply.fail("refused", problem)
+            else:
+                reply.give({"pid": os.getpid()})
+
     def _reload(self) -> None:
         """SIGHUP, first half: everything is checked before anything is changed."""
         log.info("reload")
+        self._reload_replies, self._reload_wanted = self._reload_wanted, []
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         old = self._site
         try:
@@ -209,11 +274,12 @@ class _Supervisor:
             _log_as(old.config)
             for line in str(error).splitlines():
                 log.error("reload-refused %s", line)
+            self._reload_ended(str(error))
             systemd.notify("READY=1")
             return
         preload(config.time_zone)
         self._old_site, self._site = old, site
-        self._family.next_generation(config.max_connections_per_user)
+        self._family.next_generation(config.max_connections_per_user, config.ban_rule())
         self._reload_until = time.monotonic() + READY_WITHIN
         site.announce()
 
@@ -228,6 +294,7 @@ class _Supervisor:
                 old.close(self._site)
                 self._family.end(self._family.outdated(), old.config.stop_grace + KILL_AFTER)
             log.info("reloaded")
+            self._reload_ended()
             systemd.notify("READY=1")
         elif now >= self._reload_until:
             self._take_back("new processes were not ready in time")
@@ -235,6 +302,7 @@ class _Supervisor:
     def _take_back(self, why: str) -> None:
         """The new configuration does not work: the old workers have never stopped."""
         log.error("reload-refused %s", why)
+        self._reload_ended(why)
         assert self._old_site is not None
         _log_as(self._old_site.config)
         self._reload_until = None
