@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
 from greenmail import config_auth, config_check, config_file, config_namespaces, config_vouched
 from greenmail import config_types as kind
+from greenmail.auth.penalties import BanRule
 from greenmail.config_file import Problem, Tree
 from greenmail.config_limits import LimitSettings
 from greenmail.config_mail import MailSettings
@@ -70,6 +71,11 @@ class ListeningSettings(Table):
     )
     max_connections_per_user: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
         50, "Connections of one user at the same time, IMAP and POP3 together; phones open one for each folder."
+    )
+    max_connections_per_address: Annotated[int, BeforeValidator(kind.number(0, 1_000_000))] = setting(
+        1000,
+        "Connections of one address (of IPv6: of a /48) to one worker at the same time; 0: any number. Not of"
+        " auth-penalty-exempt.",
     )
 
 
@@ -196,6 +202,18 @@ class Config(
         if self.allow_plain_text:
             return True
         return _is_within(address, self.secure_networks)
+
+    def pays_no_penalty(self, address: str) -> bool:
+        """Whether wrong passwords from `address` have no consequences beyond their own connection."""
+        return not self.auth_penalty or self.is_exempt(address)
+
+    def is_exempt(self, address: str) -> bool:
+        """Whether `address` stands for many clients, or is trusted for another reason."""
+        return _is_within(address, self.auth_penalty_exempt)
+
+    def ban_rule(self) -> BanRule:
+        """When an address is banned, and for how long."""
+        return BanRule(self.auth_ban_failures, self.auth_ban_window, self.auth_ban_time)
 
     def is_proxy(self, address: str) -> bool:
         """Whether `address` may say by the PROXY protocol whose a connection is."""

@@ -68,6 +68,18 @@ class UserSettings(Table):
         3, "Failed logins after which a connection is closed."
     )
     auth_failure_delay: kind.Seconds = setting(2, "Seconds until a client is told that its login failed.")
+    auth_penalty: kind.Switch = setting(
+        True, "Let an address that guesses passwords wait before each further try: 2, 4, 8, then 15 seconds."
+    )
+    auth_penalty_exempt: kind.Networks = setting(
+        ("127.0.0.0/8", "::1"),
+        "Networks that never wait and are never banned: webmail, load balancers without the PROXY protocol.",
+    )
+    auth_ban_failures: Annotated[int, BeforeValidator(kind.number(0, 1_000_000))] = setting(
+        100, "Different wrong passwords of an address after which it is banned for a while; 0: never."
+    )
+    auth_ban_window: kind.Seconds = setting(86400, "Seconds in which these are counted.")
+    auth_ban_time: kind.Seconds = setting(3600, "Seconds that a ban lasts.")
     max_waiting_logins: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
         128, "Logins of a worker whose passwords wait to be compared; more are told to come back later."
     )

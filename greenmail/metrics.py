@@ -44,7 +44,7 @@ KNOWN: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     *((attribute, (PROTOCOLS,)) for attribute in ("received", "sent", "open")),
     ("connections", (PROTOCOLS, ("yes", "no"))),
     ("logins", (PROTOCOLS, LOGIN_RESULTS)),
-    ("refused", (PROTOCOLS, ("connections", "user", "failures", "bad-commands", "password-queue", "proxy"))),
+    ("refused", (PROTOCOLS, ("connections", "user", "failures", "bad-commands", "password-queue", "proxy", "banned", "address"))),
     ("refused", (("pop3",), ("login-delay",))),
     ("handshakes", (PROTOCOLS, ("ok", "timeout", "failed", "closed", "certificate"))),
     *((attribute, (POOLS,)) for attribute in ("queue", "busy", "wait")),
@@ -58,6 +58,7 @@ KNOWN: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
 _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("counter", "connections", "greenmail_connections", "Connections accepted.", ("protocol", "tls")),
     ("gauge", "open", "greenmail_open_connections", "Connections that are open now.", ("protocol",)),
+    ("counter", "bans", "greenmail_bans", "Addresses banned for wrong passwords.", ()),
     ("counter", "refused", "greenmail_refused", "Connections and logins refused by a limit.", ("protocol", "limit")),
     ("counter", "handshakes", "greenmail_tls_handshakes", "TLS handshakes.", ("protocol", "result")),
     ("counter", "logins", "greenmail_logins", "Attempts to log in.", ("protocol", "result")),
@@ -359,6 +360,12 @@ def octets(protocol: str, received: int, sent: int) -> None:
             _board.child("received", protocol).inc(received)
         if sent:
             _board.child("sent", protocol).inc(sent)
+
+
+def ban() -> None:
+    """An address was banned."""
+    if _board is not None:
+        _board.child("bans").inc()
 
 
 def refused(protocol: str, limit: str) -> None:

@@ -12,6 +12,7 @@ from greenmail import metrics
 from greenmail.auth import digests, sasl, scram, vouched
 from greenmail.auth.api import Attempt, Authenticator, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.failures import Failures, refused_login
+from greenmail.auth.penalties import Toll
 from greenmail.auth.sasl import Credentials
 from greenmail.runtime import Runtime, Wire
 
@@ -34,6 +35,33 @@ class Register(Protocol):
         """He was not let in after all, so the last `poll` does not count."""
 
 
+class Guard(Protocol):
+    """What addresses that guess passwords have to wait for, over all workers (`penalties`)."""
+
+    def toll(self, address: str) -> Toll:
+        """What this address has to do before it may try to log in."""
+
+    def wrong(self, address: str, login: str, password: bytes) -> None:
+        """A login failed; `password` is empty if the client did not send it."""
+
+    def right(self, address: str) -> None:
+        """A login succeeded where it had to wait."""
+
+
+class NoGuard:
+    """Nobody has to wait."""
+
+    def toll(self, address: str) -> Toll:
+        """Nothing."""
+        return Toll()
+
+    def wrong(self, address: str, login: str, password: bytes) -> None:
+        """Is not remembered."""
+
+    def right(self, address: str) -> None:
+        """Changes nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How often a client may be wrong, and how long it waits for being told so. Named as the settings are."""
@@ -50,6 +78,9 @@ class Failed:
     is_last: bool = False  # patience is at its end: the connection is to be closed
 
 
+_GUESSES = frozenset({Denial.UNKNOWN, Denial.MISMATCH, Denial.INVALID_NAME})
+
+
 def _wants_stored(mechanism: str) -> bool:
     """Whether it can be used only by who has a password that is stored in a certain way."""
     return mechanism.removesuffix(scram.PLUS) in scram.HASHES or mechanism == digests.CRAM_MD5
@@ -58,10 +89,27 @@ def _wants_stored(mechanism: str) -> bool:
 class Logins:
     """One connection's tries to log in."""
 
-    __slots__ = ("_failures", "_first_failure", "_patience", "_protocol", "_register", "_runtime", "_sid", "_wire")
+    __slots__ = (
+        "_failures",
+        "_first_failure",
+        "_guard",
+        "_patience",
+        "_protocol",
+        "_register",
+        "_runtime",
+        "_sid",
+        "_wire",
+    )
 
     def __init__(
-        self, protocol: str, sid: str, wire: Wire, runtime: Runtime, register: Register, patience: Patience
+        self,
+        protocol: str,
+        sid: str,
+        wire: Wire,
+        runtime: Runtime,
+        register: Register,
+        patience: Patience,
+        guard: Guard | None = None,
     ) -> None:
         self._protocol = protocol
         self._sid = sid
@@ -69,6 +117,7 @@ class Logins:
         self._runtime = runtime
         self._register = register
         self._patience = patience
+        self._guard = guard or NoGuard()
         self._failures = 0
         self._first_failure = 0.0
 
@@ -127,6 +176,13 @@ class Logins:
 
     def check(self, authenticator: Authenticator, mechanism: str, credentials: Credentials) -> User | Failed:
         """The user who came in, or that nobody did: then a while has passed."""
+        toll = self._guard.toll(self._wire.peer)
+        if toll.is_banned:
+            log.info("login refused sid=%s rip=%s reason=BANNED", self._sid, self._wire.peer)
+            metrics.refused(self._protocol, "banned")
+            return Failed(unavailable=False, is_last=True)
+        if toll.wait:
+            self._runtime.sleep(toll.wait)
         outcome = authenticator.check(
             Attempt(
                 login=credentials.login,
@@ -139,7 +195,13 @@ class Logins:
                 proof=credentials.proof,
             )
         )
-        return self._failed(mechanism, credentials.login, outcome) if isinstance(outcome, Denied) else outcome
+        if isinstance(outcome, Denied):
+            if outcome.denial in _GUESSES:
+                self._guard.wrong(self._wire.peer, credentials.login, credentials.password.reveal())
+            return self._failed(mechanism, credentials.login, outcome)
+        if toll.wait:
+            self._guard.right(self._wire.peer)
+        return outcome
 
     def _failed(self, mechanism: str, login: str, denied: Denied) -> Failed:
         unavailable = denied.denial is Denial.UNAVAILABLE

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from greenmail.auth.api import Authenticator, User
-from greenmail.auth.logins import Logins, Patience, Register
+from greenmail.auth.logins import Guard, Logins, NoGuard, Patience, Register
 from greenmail.imap.date_time import InternalDates
 from greenmail.imap.listening import EVERYTHING, Listening, Wanted
 from greenmail.imap.progress import Progress
@@ -57,6 +57,7 @@ class Services:
     authenticator: Authenticator
     open_account: Callable[[User], Account]
     register: Register
+    guard: Guard = field(default_factory=NoGuard)
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     limits: Limits = field(default_factory=Limits)
     literal_minus: bool = False  # LITERAL- instead of LITERAL+: RFC 7888 5
@@ -102,7 +103,9 @@ class Session:
         self.services = services
         self.limits = services.limits
         self.sid = sid  # session id for the log
-        self.logins = Logins("imap", sid, wire, services.runtime, services.register, services.limits.patience)
+        self.logins = Logins(
+            "imap", sid, wire, services.runtime, services.register, services.limits.patience, services.guard
+        )
         self.account: Account | None = None
         self.user: User | None = None
         self.view: View | None = None

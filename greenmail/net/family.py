@@ -16,9 +16,11 @@ from gevent._hub_local import get_hub_if_exists  # gevent has no public way to a
 
 from greenmail import metrics
 from greenmail.auth import scram_keys
+from greenmail.auth.penalties import BanRule
 from greenmail.net import admin, children, register, tls, worker
 from greenmail.net.asking import Asking
 from greenmail.net.overview import SAMPLES
+from greenmail.net.guard import Gatekeeper
 from greenmail.net.server import SLOTS, Board
 from greenmail.net.site import Site
 
@@ -68,13 +70,14 @@ class Child:
 class Family:
     """All living children, of the present configuration and of the ones before."""
 
-    def __init__(self, per_user: int) -> None:
+    def __init__(self, per_user: int, ban_rule: BanRule) -> None:
         self.children: dict[int, Child] = {}
         self.generation = 1
         self.foreign: list[Any] = []  # the parent's own, to be closed in a child
         self.board = Board()
         self._secret = scram_keys.machine_secret()
         self.register = register.Register(per_user)
+        self.gatekeeper = Gatekeeper(ban_rule)
         self.asking = Asking()
         self.troubles: deque[dict[str, str]] = deque(maxlen=_TROUBLES)  # last warnings and errors of all
         self.born: Callable[[Child], None] = _nothing  # told of each child that is ready
@@ -183,9 +186,14 @@ class Family:
         match message["op"]:
             case "ready":
                 child.ready = True
+                for told in self.gatekeeper.greeting():
+                    _tell(child, told)
                 self.born(child)
             case "alive":
                 self._take_figures(child, message.get("figures"))
+            case "wrong" | "right":
+                for told in self.gatekeeper.hear(message):
+                    self.tell_workers(told)
             case "told":
                 self.asking.told(child.pid, message)
             case _:
@@ -206,6 +214,11 @@ class Family:
     def workers(self) -> list[Child]:
         """All workers, also those that leave."""
         return [child for child in self.children.values() if child.kind is Kind.WORKER]
+
+    def tell_workers(self, message: dict[str, Any]) -> None:
+        """What all of them are to know, those that drain included."""
+        for child in self.workers():
+            _tell(child, message)
 
     def complete(self, site: Site) -> bool:
         """Whether all children of the present generation are ready."""
@@ -245,9 +258,10 @@ class Family:
 
     # --- generations ---
 
-    def next_generation(self, per_user: int) -> None:
+    def next_generation(self, per_user: int, ban_rule: BanRule) -> None:
         """From now on children of a new configuration are forked."""
         self.register.per_user = per_user
+        self.gatekeeper.penalties.rule = ban_rule
         self._previous = self.generation
         self._newest += 1
         self.generation = self._newest

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from greenmail import __version__
 from greenmail.auth.api import Authenticator, User
-from greenmail.auth.logins import Patience, Register
+from greenmail.auth.logins import Guard, Patience, Register
 from greenmail.config import Config
 from greenmail.imap.execute import serve
 from greenmail.imap.ext.filters import wrong
@@ -59,6 +59,7 @@ def handler(
     register: Register,
     new_sid: Callable[[], str],
     traces: Traces,
+    guard: Guard,
     full_text: FullText | None = None,
 ) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
@@ -70,6 +71,7 @@ def handler(
         authenticator=authenticator,
         open_account=open_account,
         register=register,
+        guard=guard,
         mechanisms=config.sasl_mechanisms,
         limits=limits(config),
         literal_minus=config.literal_minus,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from greenmail.auth.api import Authenticator, User
-from greenmail.auth.logins import Patience, Register
+from greenmail.auth.logins import Guard, Patience, Register
 from greenmail.config import Config
 from greenmail.net.stream import Stream
 from greenmail.pop3.serve import run as serve
@@ -38,6 +38,7 @@ def handler(
     register: Register,
     new_sid: Callable[[], str],
     traces: Traces,
+    guard: Guard,
 ) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
     services = Services(
@@ -45,6 +46,7 @@ def handler(
         authenticator=authenticator,
         open_account=open_account,
         register=register,
+        guard=guard,
         mechanisms=config.sasl_mechanisms,
         limits=limits(config),
         traces=traces,

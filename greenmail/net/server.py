@@ -21,6 +21,7 @@ from gevent.event import Event
 from gevent.server import StreamServer
 
 from greenmail import metrics
+from greenmail.auth.penalties import network
 from greenmail.errors import Disconnected
 from greenmail.net.shared import Shared
 from greenmail.net.stream import Stream, plain_address
@@ -61,16 +62,44 @@ class Service:
     full: bytes  # what a client is told when there are too many connections
 
 
+class Crowds:
+    """How many connections of a worker come from one address, or of IPv6 from one /48."""
+
+    def __init__(self, limit: int, exempt: Callable[[str], bool]) -> None:
+        self._limit = limit  # 0: any number
+        self._exempt = exempt
+        self._counts: dict[str, int] = {}
+
+    def join(self, address: str) -> str | None:
+        """One more: the crowd that it is to `leave` at its end, empty if that does not matter; None: it is too many."""
+        if not self._limit or self._exempt(address):
+            return ""
+        crowd = network(address)
+        count = self._counts.get(crowd, 0)
+        if count >= self._limit:
+            return None
+        self._counts[crowd] = count + 1
+        return crowd
+
+    def leave(self, crowd: str) -> None:
+        """One less."""
+        if crowd:
+            self._counts[crowd] -= 1
+            if not self._counts[crowd]:
+                del self._counts[crowd]
+
+
 class Connections:
     """All connections of a worker."""
 
-    def __init__(self, board: Board, slot: int, limit: int) -> None:
+    def __init__(self, board: Board, slot: int, limit: int, crowds: Crowds) -> None:
         self._board = board
         self._slot = slot
         self._limit = limit
+        self._crowds = crowds
         self._open: set[Stream] = set()
         self._refusing = 0
-        self._told = 0.0
+        self._told: dict[str, float] = {}  # when a limit was last spoken of in the log
         self.draining = False
         self.closed: Callable[[Stream], None] = _nothing  # told of each connection that ends
         self.none_left: Any = Event()
@@ -92,7 +121,7 @@ class Connections:
             stream.drain()
         try:
             _begin(service, stream)
-            service.serve(stream)
+            self._serve(service, stream)
         except Disconnected as gone:
             log.debug("disconnected protocol=%s rip=%s reason=%r", protocol, stream.peer, gone.text)
         except Exception:
@@ -106,6 +135,25 @@ class Connections:
             metrics.connection_closed(protocol, *stream.unreported())
             if self.draining and not self._open:
                 self.none_left.set()
+
+    def _serve(self, service: Service, stream: Stream) -> None:
+        crowd = self._crowds.join(stream.peer)
+        if crowd is None:
+            metrics.refused(stream.protocol, "address")
+            self._tell_limit("address-limit", stream.protocol, stream.peer)
+            stream.farewell(service.full)
+            return
+        try:
+            service.serve(stream)
+        finally:
+            self._crowds.leave(crowd)
+
+    def _tell_limit(self, event: str, protocol: str, peer: str) -> None:
+        """In the log, but not for each client of many."""
+        now = time.monotonic()
+        if now - self._told.get(event, 0.0) >= _LOG_EVERY:
+            self._told[event] = now
+            log.warning("%s protocol=%s rip=%s", event, protocol, peer)
 
     def streams(self) -> list[Stream]:
         """Those that are open now."""
@@ -128,15 +176,7 @@ class Connections:
     def _refuse(self, service: Service, sock: Any, address: tuple[Any, ...]) -> None:
         protocol = service.shared.protocol
         metrics.refused(protocol, "connections")
-        now = time.monotonic()
-        if now - self._told >= _LOG_EVERY:
-            self._told = now
-            log.warning(
-                "connections-limit protocol=%s rip=%s max_connections=%d",
-                protocol,
-                plain_address(address[0]),
-                self._limit,
-            )
+        self._tell_limit("connections-limit", protocol, plain_address(address[0]))
         if self._refusing >= MOST_REFUSALS:
             sock.close()
             return
@@ -156,6 +196,9 @@ def _begin(service: Service, stream: Stream) -> None:
     """What comes before the protocol's own first octet."""
     if service.is_proxied:
         stream.learn_origin()
+    if service.shared.is_banned(stream.peer):
+        metrics.refused(stream.protocol, "banned")
+        raise Disconnected("banned")
     if service.implicit_tls:
         stream.handshake(service.shared.context())
 

@@ -22,6 +22,7 @@ class Shared:
     context: Callable[[], Any]  # the present SSLContext, or None
     trusts: Callable[[str], bool]  # whether an IP address counts as secure
     is_proxy: Callable[[str], bool]  # whether it may say by the PROXY protocol whom a connection is from
+    is_banned: Callable[[str], bool]  # whether an IP address may not connect at all
     watch: Callable[["Stream", Any, Any], Watch]
     places: Callable[[], Places]
     farewell: bytes  # sent when the worker ends, at the next idle point; may be empty

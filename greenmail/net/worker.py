@@ -26,11 +26,11 @@ from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
 from greenmail.fulltext.service import FullTextService, Means
-from greenmail.net import accounts, client_certificates, imap_conn, pop3_conn, register, tls, tokens
+from greenmail.net import accounts, client_certificates, guard, imap_conn, pop3_conn, register, tls, tokens
 from greenmail.net.desk import Desk
 from greenmail.net.figures import Figures
 from greenmail.net.owners import Owners
-from greenmail.net.server import Acceptor, Board, Connections, Service
+from greenmail.net.server import Acceptor, Board, Connections, Crowds, Service
 from greenmail.net.shared import Shared
 from greenmail.net.stream import Stream
 from greenmail.net.watch import SessionWatch, Watcher
@@ -85,11 +85,13 @@ class _Worker:
         self._control = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(plan.control.fileno()))
         plan.control.close()
         self._register = register.RegisterClient(self._control)
+        self._guard = guard.Guard(self._register.say, config.pays_no_penalty, plan.secret)
         self._work = Work(config.worker_pool_size)
         self._watcher = Watcher(config.poll_interval)
         self._places = SharedPlaces(self._watcher)
         self._compressed: set[Stream] = set()
-        self._connections = Connections(plan.board, plan.slot, config.max_connections)
+        crowds = Crowds(config.max_connections_per_address, config.is_exempt)
+        self._connections = Connections(plan.board, plan.slot, config.max_connections, crowds)
         self._traces = Traces()
         self._numbers = itertools.count(1)
         self._prefix = f"{plan.slot:x}{int(time.time() * 1000) & 0xFFFFFFF:07x}"
@@ -149,6 +151,7 @@ class _Worker:
             self._register,
             self._new_sid,
             self._traces,
+            self._guard,
         )
         return {
             "imap": imap_conn.handler(config, runtime, *shared, full_text),
@@ -167,6 +170,7 @@ class _Worker:
             context=lambda: context,
             trusts=config.counts_as_secure,
             is_proxy=config.is_proxy,
+            is_banned=self._guard.is_banned,
             watch=self._watch,
             places=lambda: SessionPlaces(self._places),
             farewell=conn.BYE_END,
@@ -203,6 +207,8 @@ class _Worker:
                 message = register.decode(data)
                 if message.get("op") == "certificate":
                     self._renew(tls.Pair(message["cert"], message["key"]), *descriptors)
+                elif message.get("op") == "toll":
+                    self._guard.told(message)
                 elif message.get("op") == "ask":
                     self._desk.asked(message, descriptors)
                 else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from greenmail.auth.api import Authenticator, User
-from greenmail.auth.logins import Logins, Patience, Register
+from greenmail.auth.logins import Guard, Logins, NoGuard, Patience, Register
 from greenmail.errors import Disconnected, Reason
 from greenmail.pop3 import uidl
 from greenmail.pop3.framing import DotStuffer, LineReader
@@ -68,6 +68,7 @@ class Services:
     authenticator: Authenticator
     open_account: Callable[[User], Account]
     register: Register
+    guard: Guard = field(default_factory=NoGuard)
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     limits: Limits = field(default_factory=Limits)
     pop3_uidl_format: str = uidl.DEFAULT
@@ -97,7 +98,9 @@ class Session:
         self.services = services
         self.limits = services.limits
         self.sid = sid  # session id for the log
-        self.logins = Logins("pop3", sid, wire, services.runtime, services.register, services.limits.patience)
+        self.logins = Logins(
+            "pop3", sid, wire, services.runtime, services.register, services.limits.patience, services.guard
+        )
         self.reader = LineReader(self._receive)
         self._deadline = 0.0  # when a command of a client that is not logged in must be there
         self.user: User | None = None

@@ -13,7 +13,8 @@ from gevent.ssl import SSLContext
 from support.pki import make_certificate
 
 from greenmail.net import tls
-from greenmail.net.stream import Shared, Stream
+from greenmail.net.shared import Shared
+from greenmail.net.stream import Stream
 from greenmail.net.watch import SessionWatch, Watcher
 from greenmail.net.work import Clock
 
@@ -70,6 +71,7 @@ def loop(pki: tuple[Path, Path]) -> Iterator[Loop]:
         context=lambda: context,
         trusts=lambda address: False,
         is_proxy=lambda address: False,
+        is_banned=lambda address: False,
         watch=_no_watch,
         places=_no_watch,
         farewell=b"* BYE the end\r\n",

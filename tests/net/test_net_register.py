@@ -7,6 +7,7 @@ import gevent
 import gevent.socket
 import pytest
 
+from greenmail.auth.penalties import BanRule
 from greenmail.net import register as register_module
 from greenmail.net import tls
 from greenmail.net.family import Child, Family, Kind
@@ -206,7 +207,7 @@ def test_a_renewed_certificate_is_sent_again_when_there_was_no_room(pki):
     material = tls.read(tls.Pair(str(cert), str(key)))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    family = Family(1)
+    family = Family(1, BanRule())
     family.children[5] = Child(Kind.WORKER, 0, 5, ours, 1, 0.0, 0.0)
     filled = 0
     with theirs, ours:
@@ -242,7 +243,7 @@ def test_nothing_that_a_worker_says_ends_the_parent(data):
     child = Child(Kind.WORKER, 0, 1, ours, 1, 0.0, 0.0)
     with theirs, ours:
         theirs.send(data)
-        assert Family(1).read(child) is True
+        assert Family(1, BanRule()).read(child) is True
 
 
 def test_a_poll_asks_and_is_answered_and_a_silent_parent_lets_everybody_in(parent):
