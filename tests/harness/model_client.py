@@ -171,10 +171,7 @@ class ModelClient(StrictClient):
         line = super()._read_answer(tag, Step(step.text) if leaves else step)
         if (leaves and not step.text.startswith("SELECT")) or self._is_leaving:
             self._leave()
-        if (found := _COPYUID.match(line)) and self.other is not None and step.text.endswith(" other"):
-            first, last = int(found[1]), int(found[2] or found[1])
-            if first == self.other["UIDNEXT"]:  # else somebody else came between, and there will be a STATUS
-                self.other |= {"UIDNEXT": last + 1, "MESSAGES": self.other["MESSAGES"] + last + 1 - first}
+        self._copied(line, step.text)
         if step.text.startswith("NOTIFY SET"):
             assert " OK " in line, line
             self.notified = "SELECTED-DELAYED" if "selected-delayed" in step.text else "SELECTED"
@@ -186,6 +183,13 @@ class ModelClient(StrictClient):
             self.modseq = max(self.modseq, self._seen)
         self._code, self._seen = None, 0
         return line
+
+    def _copied(self, line: str, command: str) -> None:
+        """What this client put into the other mailbox itself is not told. COPYUID of MOVE comes untagged, RFC 6851 4.3."""
+        if (found := _COPYUID.match(line)) and self.other is not None and command.endswith(" other"):
+            first, last = int(found[1]), int(found[2] or found[1])
+            if first == self.other["UIDNEXT"]:  # else somebody else came between, and there will be a STATUS
+                self.other |= {"UIDNEXT": last + 1, "MESSAGES": self.other["MESSAGES"] + last + 1 - first}
 
     def _leave(self) -> None:
         self._is_leaving = False
@@ -224,6 +228,7 @@ class ModelClient(StrictClient):
         return list(numbers) if results.uid else [self.messages[number - 1] for number in numbers]
 
     def _believe(self, line: str, command: str) -> None:
+        self._copied(line, command)
         if found := _ESEARCH.match(line):
             self._results(found)
             return
