@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from greenmail.cli import check_config, user
+from greenmail.cli import check_config, process, sessions, status, user
 from greenmail.cli.parsing import Commands
 from greenmail.doctor import command as doctor
 from greenmail.import_config import command as import_config
@@ -24,6 +24,9 @@ def _import_config(commands: Commands, common: argparse.ArgumentParser) -> None:
 VERBS: tuple[Register, ...] = (
     check_config.register,
     user.register,
+    sessions.register,
+    status.register,
+    process.register,
     _doctor,
     shadow.register,
     _import_config,
