@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greenmail.cli.shown import moment, quick, size, span
-from greenmail.terminal import shown
+from greenmail.terminal import several, shown
 
 _SOON = 14 * 86400  # seconds before its end from which on a certificate is worth a colour
 _SILENT = 15.0  # seconds after which a worker hangs
@@ -37,7 +37,8 @@ def headline(status: Mapping[str, Any], now: float | None = None) -> RenderableT
     cache = total["cache"]
     lines = [
         f"GreenMail {status['version']}, pid {status['pid']}, up {up}" + (", stopping" if status["stopping"] else ""),
-        f"{total['connections']} connections, {total['users']} users: {total['sessions']['imap']} IMAP sessions"
+        f"{several(total['connections'], 'connection')}, {several(total['users'], 'user')}:"
+        f" {several(total['sessions']['imap'], 'IMAP session')}"
         f" ({total['idle']} in IDLE), {total['sessions']['pop3']} POP3",
         f"last minute: {minute['commands']:.1f} commands/s, {minute['logins']:.1f} logins/s"
         f" ({minute['failed_logins']:.1f} failed), in {size(minute['received'])}/s, out {size(minute['sent'])}/s",

@@ -68,6 +68,7 @@ def _who(config: Config, parsed: argparse.Namespace) -> int:
 def _write(sessions: list[dict[str, Any]]) -> None:
     # Here and not above: rich takes a while to import.
     from greenmail.cli import shown
+    from greenmail.terminal import several
 
     head = ("SESSION", "USER", "ADDRESS", "PROTO", "TLS", "STATE", "COMMAND", "MAILBOX", "SINCE", "IDLE", "IN", "OUT")
     rows = [
@@ -80,7 +81,7 @@ def _write(sessions: list[dict[str, Any]]) -> None:
     ]  # fmt: skip
     shown.table(head, rows, frozenset((9, 10, 11)))
     users = len({item["user"] for item in sessions if item["user"]})
-    say(f"{shown.several(len(sessions), 'session')} of {shown.several(users, 'user')}")
+    say(f"{several(len(sessions), 'session')} of {several(users, 'user')}")
 
 
 def _tell_silent(found: dict[str, Any]) -> None:

@@ -236,6 +236,6 @@ class _Worker:
 
     def _show_life(self) -> None:
         while True:
-            gevent.sleep(min(ALIVE_EVERY, REPORT_EVERY))
             self._connections.report(self._work.clock)
             self._register.say({"op": "alive", "figures": self._figures.sample()})
+            gevent.sleep(min(ALIVE_EVERY, REPORT_EVERY))
