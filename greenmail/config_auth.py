@@ -205,6 +205,7 @@ class PamTable(AuthTable):
     service: Annotated[str, BeforeValidator(kind.directory_name)] = setting(
         "", "File in /etc/pam.d; nothing is imap or pop3, by the protocol."
     )
+    directory: kind.Path = setting("", "Where the service's file is; nothing is /etc/pam.d.", "/etc/greenmail/pam.d")
     timeout: kind.Seconds = setting(10, "Seconds until it counts as not available.")
 
 
@@ -276,6 +277,8 @@ def _of_one(table: Any) -> list[tuple[str, str]]:
         found.append(("deny", f"is true, but {table.type} is no list of users"))
     if table.master and table.type in ("static", "system"):
         found.append(("master", f"is true, but {table.type} has no passwords of its own"))
+    if table.type == "http" and not re.match(r"https://|http://(127\.|localhost[:/]|\[::1\])", table.url):
+        found.append(("url", "would show passwords to the network: https://, or http:// of this machine (127.0.0.1)"))
     if table.type == "system" and table.min_uid > table.max_uid:
         found.append(("min-uid", f"is {table.min_uid}, which is above max-uid, {table.max_uid}"))
     if table.type == "ldap" and table.start_tls and not all(url.startswith("ldap://") for url in table.urls):

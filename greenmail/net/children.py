@@ -29,6 +29,11 @@ class Identity:
         return (self.uid, self.gid) != (os.geteuid(), os.getegid())
 
 
+def present() -> Identity:
+    """Whom this process runs as."""
+    return Identity(os.geteuid(), os.getegid())
+
+
 def identity(config: Config) -> Identity:
     """By `user` and `group`. Raises CannotStart if this process may not become that."""
     uid, gid = config.owner()

@@ -17,10 +17,10 @@ from gevent._hub_local import get_hub_if_exists  # gevent has no public way to a
 from greenmail import metrics
 from greenmail.auth import scram_keys
 from greenmail.auth.penalties import BanRule
-from greenmail.net import admin, children, register, tls, worker
+from greenmail.net import admin, children, register, tls, verifier, worker
 from greenmail.net.asking import Asking
-from greenmail.net.overview import SAMPLES
 from greenmail.net.guard import Gatekeeper
+from greenmail.net.overview import SAMPLES
 from greenmail.net.server import SLOTS, Board
 from greenmail.net.site import Site
 
@@ -41,6 +41,7 @@ class Kind(Enum):
 
     WORKER = "worker"
     ADMIN = "admin"
+    VERIFIER = "verifier"
 
 
 @dataclass(slots=True, eq=False)
@@ -148,14 +149,19 @@ class Family:
         status = 1
         try:
             foreign = [*self.foreign, child.control, *(other.control for other in self.children.values())]
-            children.settle(child.name, site.identity, child.pid, [*foreign, *unwanted])
+            identity = children.present() if child.kind is Kind.VERIFIER else site.identity
+            children.settle(child.name, identity, child.pid, [*foreign, *unwanted])
             metrics.use_slot(child.name)
             if child.kind is Kind.ADMIN:
                 assert site.metrics_socket is not None
                 status = admin.run(site.metrics_socket, control)
+            elif child.kind is Kind.VERIFIER:
+                assert site.pam is not None
+                status = verifier.run(site.config, site.pam.verifier, control)
             else:
-                shared = (site.listeners(), site.contexts, self.board, self._secret)
-                plan = worker.Plan(site.config, child.slot, control, *shared)
+                shared = (site.listeners(), site.contexts, self.board, self._secret, site.database_secrets)
+                pam = site.pam.worker if site.pam is not None else None
+                plan = worker.Plan(site.config, child.slot, control, *shared, pam)
                 status = worker.run(plan)
         except BaseException:
             log.exception("bug in a process of kind %s", child.kind.value)
@@ -354,7 +360,11 @@ class Family:
 
     @staticmethod
     def _wanted(site: Site) -> dict[Kind, int]:
-        return {Kind.WORKER: site.config.processes, Kind.ADMIN: int(site.metrics_socket is not None)}
+        return {
+            Kind.WORKER: site.config.processes,
+            Kind.ADMIN: int(site.metrics_socket is not None),
+            Kind.VERIFIER: int(site.pam is not None),
+        }
 
 
 def _nothing(child: Child) -> None:
@@ -366,8 +376,13 @@ def _unwanted(kind: Kind, site: Site, old: Site | None) -> list[socket.socket]:
 
     A port that everybody else closes would stay open in it, with a queue of clients that nobody answers.
     """
-    own = [site.metrics_socket] if kind is Kind.ADMIN else list(site.sockets.values())
+    own: list[Any] = list(site.sockets.values()) if kind is Kind.WORKER else []
+    if kind is Kind.ADMIN:
+        own.append(site.metrics_socket)
+    if site.pam is not None:
+        own += {Kind.WORKER: [site.pam.worker], Kind.VERIFIER: [site.pam.verifier]}.get(kind, [])
     every = [*site.all_sockets(), *(old.all_sockets() if old is not None else [])]
+    every += [end for one in (site, old) if one is not None and one.pam is not None for end in one.pam.ends]
     return [sock for sock in every if not any(sock is kept for kept in own)]
 
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from greenmail.auth import names
+from greenmail.auth import database, names
 from greenmail.auth.api import User
-from greenmail.auth.database import Database, Entry, Unavailable
+from greenmail.auth.database import Database, Entry, StandIn, Unavailable
 from greenmail.auth.passwd_file import PasswdFile
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,16 @@ _VARIABLE = re.compile("%([und%])")
 class Owners:
     """The users of this server."""
 
-    def __init__(self, databases: Sequence[Database], ask: Callable[..., Any], work: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        databases: Sequence[Database],
+        ask: Callable[..., Any],
+        work: Callable[..., Any],
+        places: Sequence[Database] = (),
+    ) -> None:
         """`ask` runs a function in the pool of the user databases, `work` in that for everything else."""
         self._databases = tuple(databases)
+        self._places = tuple(places)
         self._ask = ask
         self._work = work
 
@@ -33,26 +40,28 @@ class Owners:
         """The user of this name, if he is known; everybody is, where there is no user database that could tell."""
         if names.refusal(name):
             return None
-        for database in self._databases:
-            entry = database.recall(name) or database.find(name, self._ask)
-            if isinstance(entry, Entry):
-                return User(name, entry.home, entry.uid, entry.gid, entry.extra)
-            if isinstance(entry, Unavailable):
-                log.warning("owner user=%r reason=%r", name, entry.text)
-                return None
-        return None if self._databases else User(name)
+        if not self._databases:
+            return User(name)
+        found = self._recalled(name) or database.find(self._databases, self._places, name, self._ask)
+        if isinstance(found, Entry):
+            found = database.placed(found, self._places, self._ask)
+        if isinstance(found, Unavailable):
+            log.warning("owner user=%r reason=%r", name, found.text)
+        return User(name, found.home, found.uid, found.gid, found.extra) if isinstance(found, Entry) else None
+
+    def _recalled(self, name: str) -> Entry | None:
+        for one in self._databases:
+            entry = one.recall(name)
+            if not isinstance(entry, StandIn):
+                return entry
+        return None
 
     def everybody(self, template: str, reader: str) -> list[str]:
         """Users who may have mail at `template`, as the one who asks may know them."""
         if has_name(template):
             found: list[str] = self._work(by_directories, template, reader.partition("@")[2])
             return found
-        return [
-            name
-            for database in self._databases
-            if isinstance(database, PasswdFile)
-            for name in database.names(reader, self._ask)
-        ]
+        return [name for one in self._databases if isinstance(one, PasswdFile) for name in one.names(reader, self._ask)]
 
 
 def has_name(template: str) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenmail import metrics
+from greenmail.auth.api import Secret
 from greenmail.config import Config
 from greenmail.config_tables import Listener
-from greenmail.net import children, client_certificates, listen, tls, tokens
+from greenmail.net import children, client_certificates, databases, listen, tls, tokens, verifier
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ class Site:
     metrics_socket: socket.socket | None
     materials: dict[tls.Pair, tls.Material]
     contexts: dict[tls.Pair, Any]
+    database_secrets: dict[str, Secret]
+    pam: verifier.Line | None  # to the process that asks PAM, if there is to be one
 
     @staticmethod
     def make(config: Config, old: "Site | None") -> "Site":
@@ -35,6 +38,8 @@ class Site:
         if config.takes_tokens:
             tokens.looker(config)  # whether it can be made
         contexts = {pair: _context(config, material, asked) for pair, material in materials.items()}
+        databases.check(config)
+        secrets = databases.secrets(config)
         bound = old.sockets if old is not None else {}
         metrics_socket = _metrics_socket(config, old)
         try:
@@ -45,7 +50,7 @@ class Site:
             raise
         for material in materials.values():
             metrics.certificate_expiry(material.pair.cert_path, material.expires)
-        return Site(config, identity, sockets, metrics_socket, materials, contexts)
+        return Site(config, identity, sockets, metrics_socket, materials, contexts, secrets, _pam(config, old))
 
     def listeners(self) -> list[tuple[Listener, socket.socket]]:
         """Each listener with its socket; not those that this machine has no address family for."""
@@ -77,6 +82,8 @@ class Site:
         for sock in self.all_sockets():
             if id(sock) not in kept:
                 sock.close()
+        if self.pam is not None and (keep is None or keep.pam is not self.pam):
+            self.pam.close()
 
     def stop_listening(self) -> None:
         """The parent's part of not accepting any more."""
@@ -111,6 +118,12 @@ def _context(config: Config, material: tls.Material, asked: client_certificates.
         with tls.in_memory(material) as descriptors:
             tls.load(made, *descriptors)
     return made
+
+
+def _pam(config: Config, old: Site | None) -> verifier.Line | None:
+    if not verifier.wanted(config):
+        return None
+    return old.pam if old is not None and old.pam is not None else verifier.Line.make()
 
 
 def _metrics_socket(config: Config, old: Site | None) -> socket.socket | None:

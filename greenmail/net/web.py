@@ -20,13 +20,13 @@ _CHUNK = 1 << 16
 class WebClient:
     """Satisfies `auth.web.Web`."""
 
-    def __init__(self, timeout: float, ca_path: str = "") -> None:
-        """`ca_path`: authorities in PEM in the place of the system's. Raises CannotStart."""
+    def __init__(self, timeout: float, ca_path: str = "", key: str = "oauth-ca-path") -> None:
+        """`ca_path`: authorities in PEM in the place of the system's. Raises CannotStart, which names the `key`."""
         self._timeout = timeout
         try:
             self._context = ssl.create_default_context(cafile=ca_path or None)
         except OSError as error:
-            text = f"oauth-ca-path: {ca_path}: cannot be used: {error.strerror or error}"
+            text = f"{key}: {ca_path}: cannot be used: {error.strerror or error}"
             raise CannotStart(text, EX_CONFIG) from None
 
     def __call__(self, request: Request) -> Answer | NoAnswer:

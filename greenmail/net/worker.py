@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gevent
@@ -19,14 +19,26 @@ from gevent import get_hub
 from gevent.event import Event
 
 from greenmail import log as logs
-from greenmail.auth.admission import Databases, Rules
-from greenmail.auth.authenticator import BACKENDS, PasswordAuthenticator
-from greenmail.auth.database import Database
+from greenmail.auth.admission import Rules
+from greenmail.auth.api import Secret
+from greenmail.auth.authenticator import PasswordAuthenticator
+from greenmail.auth.cache import FailureCache, SuccessCache
 from greenmail.auth.gate import Gate
 from greenmail.config import Config
 from greenmail.config_tables import Listener
 from greenmail.fulltext.service import FullTextService, Means
-from greenmail.net import accounts, client_certificates, guard, imap_conn, pop3_conn, register, tls, tokens
+from greenmail.net import (
+    accounts,
+    client_certificates,
+    databases,
+    guard,
+    imap_conn,
+    pop3_conn,
+    register,
+    tls,
+    tokens,
+    verifier,
+)
 from greenmail.net.desk import Desk
 from greenmail.net.figures import Figures
 from greenmail.net.owners import Owners
@@ -60,18 +72,13 @@ class Plan:
     contexts: Mapping[tls.Pair, Any]
     board: Board
     secret: bytes  # for what all workers are to say of users who are not there
+    database_secrets: Mapping[str, Secret] = field(default_factory=dict)  # see `databases`
+    pam: socket.socket | None = None  # to the process that asks it
 
 
 def run(plan: Plan) -> int:
     """Serve until the end; the exit status. After `children.settle`."""
     return _Worker(plan).serve()
-
-
-def _databases(config: Config) -> Databases:
-    def at(path: str, kind: str = "passwd-file") -> list[Database]:
-        return [BACKENDS[kind](path)] if path else []
-
-    return Databases(at(config.passwd_file), at(config.master_passwd_file), at(config.deny_file, "deny-file"))
 
 
 class _Worker:
@@ -126,11 +133,9 @@ class _Worker:
 
     def _make_engines(self) -> dict[str, Any]:
         config, runtime = self._plan.config, self._work.runtime
-        databases = _databases(config)
-        if config.passwd_file and "%" not in config.passwd_file and not os.access(config.passwd_file, os.R_OK):
-            log.error(
-                "passwd-file path=%r cannot be read by uid=%d: nobody can log in", config.passwd_file, os.getuid()
-            )
+        opened = databases.open_all(config, self._database_means())
+        for path in databases.unreadable(config):
+            log.error("passwd-file path=%r cannot be read by uid=%d: nobody can log in", path, os.getuid())
         rules = Rules(
             config.username_format,
             config.default_domain,
@@ -140,9 +145,18 @@ class _Worker:
         )
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
         verify = tokens.verifier(config, self._work.clock)
-        authenticator = PasswordAuthenticator(databases, rules, self._work.passwords.run, gate=gate, tokens=verify)
+        size = config.auth_cache_size
+        authenticator = PasswordAuthenticator(
+            opened,
+            rules,
+            self._work.passwords.run,
+            SuccessCache(config.auth_cache_ttl, size),
+            gate,
+            tokens=verify,
+            failures=FailureCache(config.auth_cache_negative_ttl, size),
+        )
         store = self._store = MaildirStore(runtime, config.cache_memory)
-        owners = Owners(databases.users, self._work.passwords.run, runtime.blocking)
+        owners = Owners(opened.users, self._work.passwords.run, runtime.blocking, opened.places)
         full_text = FullTextService(Means(runtime, Pool("text", 1, self._work.clock).run, gevent.spawn))
         shared = (
             authenticator,
@@ -157,6 +171,14 @@ class _Worker:
             "imap": imap_conn.handler(config, runtime, *shared, full_text),
             "pop3": pop3_conn.handler(config, runtime, *shared),
         }
+
+    def _database_means(self) -> databases.Means:
+        """A pool for questions to others: whoever does not answer keeps no thread from comparing passwords."""
+        plan = self._plan
+        run = Pool("database", plan.config.auth_threads, self._work.clock).run
+        if plan.pam is None:
+            return databases.Means(run, secrets=plan.database_secrets)
+        return databases.Means(run, verifier.asker(plan.pam), plan.database_secrets)
 
     def _service(self, listener: Listener) -> Service:
         config = self._plan.config
