@@ -47,10 +47,10 @@ def _words(value: Any) -> tuple[str, ...]:
 
 def _algorithms(value: Any) -> tuple[str, ...]:
     """In the spelling of RFC 7518, which has one in mixed case."""
-    found = list(value) if isinstance(value, list | tuple) else []
-    if not found or not set(found) <= {*ASYMMETRIC, *SYMMETRIC}:
-        raise ValueError(f"a list of some of {', '.join((*ASYMMETRIC, *SYMMETRIC))}")
-    return tuple(found)
+    known = (*ASYMMETRIC, *SYMMETRIC)
+    if not isinstance(value, list | tuple) or not value or not all(one in known for one in value):
+        raise ValueError(f"a list of some of {', '.join(known)}")
+    return tuple(value)
 
 
 WebAddress = Annotated[str, BeforeValidator(web_address)]
