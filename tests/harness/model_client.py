@@ -185,7 +185,7 @@ class ModelClient(StrictClient):
         return line
 
     def _copied(self, line: str, command: str) -> None:
-        """What this client put into the other mailbox itself is not told. COPYUID of MOVE comes untagged, RFC 6851 4.3."""
+        """What this client put into the other mailbox is not told it. COPYUID of MOVE is untagged, RFC 6851 4.3."""
         if (found := _COPYUID.match(line)) and self.other is not None and command.endswith(" other"):
             first, last = int(found[1]), int(found[2] or found[1])
             if first == self.other["UIDNEXT"]:  # else somebody else came between, and there will be a STATUS

@@ -8,6 +8,10 @@ const client = new ImapFlow({
     auth: { user: 'alice', pass: 'secret' }, tls: { ca: fs.readFileSync(process.argv[3]) },
 });
 await client.connect();
+assert(client._deflate && client._inflate, 'COMPRESS=DEFLATE is not in use');
+const quota = await client.getQuota('INBOX');
+assert.equal(quota.quotaRoot, 'User quota');
+assert.deepEqual([quota.storage.limit, quota.message.usage, quota.message.limit], [10485760, 10, 1000]);
 const names = (await client.list()).map((box) => box.path);
 assert(names.includes('INBOX') && names.includes('Entwürfe'), names);
 const lock = await client.getMailboxLock('INBOX');
@@ -27,8 +31,16 @@ try {
     assert.deepEqual(await client.search({ subject: 'message 7' }), [7]);
     assert(await client.messageFlagsAdd('1:2', ['\\Flagged', '$Work']));
     assert.deepEqual(await client.search({ flagged: true }), [1, 2]);
+    const { mailboxId } = client.mailbox;
+    const { emailId } = await client.fetchOne('1', { uid: true });
+    assert(mailboxId && emailId, 'OBJECTID');
     const moved = await client.messageMove('1', 'Archive');
     assert.equal(moved.uidMap.size, 1);
+    await client.mailboxOpen('Archive');
+    assert.notEqual(client.mailbox.mailboxId, mailboxId);
+    assert.equal((await client.fetchOne(String(client.mailbox.exists), { uid: true })).emailId, emailId);
+    await client.mailboxOpen('INBOX');
+    assert.equal(client.mailbox.mailboxId, mailboxId);
     assert(await client.messageDelete('1'));
     await client.noop();
     assert.equal(client.mailbox.exists, 8);
