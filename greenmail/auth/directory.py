@@ -70,16 +70,17 @@ class Directory:
         self.compares = settings.compares
         self._ldap3 = ldap3
         self._settings = settings
+        self._seconds = max(1, round(settings.timeout))  # whole ones, as the kernel is told
         self._failures: Any = (ldap3.core.exceptions.LDAPException, OSError)
-        self._servers = [self._server(url) for url in settings.urls]
         self._idle: list[Any] = []
         self._lock = threading.Lock()
 
     def _server(self, url: str) -> Any:
+        """A new one for each connection: they keep for ever that an address did not answer once."""
         settings, ldap3 = self._settings, self._ldap3
         has_tls = settings.start_tls or url.startswith("ldaps://")
         tls = ldap3.Tls(validate=_CERT_REQUIRED, ca_certs_file=settings.ca_path or None) if has_tls else None
-        return ldap3.Server(url, tls=tls, connect_timeout=settings.timeout, get_info=ldap3.NONE)
+        return ldap3.Server(url, tls=tls, connect_timeout=self._seconds, get_info=ldap3.NONE)
 
     def look_up(self, name: str) -> Found:
         """The user's entry."""
@@ -130,10 +131,9 @@ class Directory:
     def _ask(self, connection: Any, name: str) -> list[Any]:
         settings, ldap3 = self._settings, self._ldap3
         scope = {"sub": ldap3.SUBTREE, "one": ldap3.LEVEL, "base": ldap3.BASE}[settings.scope]
-        limit = max(1, round(settings.timeout))
         _done, result, response, _request = connection.search(
             settings.base, filter_for(settings.filter, name), scope, attributes=list(settings.attributes),
-            size_limit=2, time_limit=limit,
+            size_limit=2, time_limit=self._seconds,
         )  # fmt: skip
         if result["result"] not in (0, 4, 32):  # success, more than two, and no such base
             raise self._ldap3.core.exceptions.LDAPException(f"{result['description']} {result['message']}")
@@ -163,9 +163,9 @@ class Directory:
         With `dn` it may not be bound: the server did not take the password.
         """
         problems = []
-        for server in self._servers:
+        for url in self._settings.urls:
             try:
-                return self._connect(server, dn, password)
+                return self._connect(self._server(url), dn, password)
             except self._failures as error:
                 problems.append(_text(error))
         raise _Down("; ".join(problems))
@@ -177,7 +177,7 @@ class Directory:
         connection = ldap3.Connection(
             server, user=user or None, password=secret.decode("utf-8", "surrogateescape") if user else None,
             authentication=ldap3.SIMPLE if user else ldap3.ANONYMOUS, client_strategy=ldap3.SAFE_SYNC,
-            receive_timeout=settings.timeout, auto_referrals=False, read_only=True, raise_exceptions=False,
+            receive_timeout=self._seconds, auto_referrals=False, read_only=True, raise_exceptions=False,
             check_names=False,
         )  # fmt: skip
         try:

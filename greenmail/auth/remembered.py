@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from greenmail.auth import scram_keys
 from greenmail.auth.database import Blocking, Entry, Found, Question, StandIn, Unavailable, Verdict, Verify, Wrong
@@ -48,6 +48,8 @@ class Remembered:
     ) -> None:
         """`run` is a pool for this: a server that does not answer must not keep a thread from comparing passwords.
 
+        It may raise TimeoutError.
+
         `negative` is how long it is remembered that there is no such user: only that the next database is asked.
         """
         self._backend = backend
@@ -71,14 +73,14 @@ class Remembered:
 
     def find(self, name: str, blocking: Blocking) -> Found:
         """What it says now."""
-        found: Found = self._run(self._backend.look_up, name)
+        found: Found = self._asked(self._backend.look_up, name)
         self._tell(found)
         if isinstance(found, StandIn) or (isinstance(found, Entry) and found.stored):
             self._keep(name, found)
         return found
 
     def _verify(self, name: str, question: Question) -> Verdict:
-        verdict: Verdict = self._run(self._backend.verify, name, question)
+        verdict: Verdict = self._asked(self._backend.verify, name, question)
         self._tell(verdict)
         if isinstance(verdict, Entry):
             # Of no other time: what is remembered of an earlier password ends here.
@@ -86,6 +88,12 @@ class Remembered:
         if isinstance(verdict, Entry | StandIn):
             self._keep(name, verdict)
         return verdict
+
+    def _asked(self, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return self._run(function, *args)
+        except TimeoutError as error:
+            return Unavailable(str(error))
 
     def scram(self, blocking: Blocking) -> scram_keys.Summary:
         """What the settings say that every user has."""

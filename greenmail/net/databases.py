@@ -3,6 +3,7 @@
 Secrets are read by the parent, whose privileges the files may need; a worker has them from its birth on.
 """
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 from greenmail.auth import directory, http_service, pam, remembered, sql, system
 from greenmail.auth.admission import Databases
 from greenmail.auth.api import Secret
-from greenmail.auth.database import Blocking, Database
+from greenmail.auth.database import Database
 from greenmail.auth.passwd_file import PasswdFile, deny_file
 from greenmail.auth.remembered import Backend, Remembered
 from greenmail.auth.static import Static
@@ -22,13 +23,14 @@ from greenmail.net.web import WebClient
 _SECRETS = ("token_file", "password_file", "bind_password_file")
 _LONGEST_SECRET = 65536
 _SHADOW = "/etc/shadow"
+_SYSTEM_TIMEOUT = 5.0  # seconds for getpwnam(3), which may ask others
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
     """What databases need of the process that they are opened in."""
 
-    run: Blocking  # a pool for questions to others
+    run_within: Callable[..., Any]  # a pool for questions to others, with a limit of time: `Pool.run_within`
     ask_pam: pam.Ask = pam.answer
     secrets: Mapping[str, Secret] = field(default_factory=dict)  # by the paths of their files
 
@@ -99,7 +101,10 @@ def _open(table: Any, config: Config, means: Means) -> Database:
     if table.type == "static":
         return Static(table.home, table.mail, table.uid, table.gid, table.extra_fields, table.allow_all_users)
     backend: Backend = _BACKENDS[table.type](table, means)
-    return Remembered(backend, means.run, config.auth_cache_ttl, config.auth_cache_size, config.auth_cache_negative_ttl)
+    # Connecting, asking, and both once more where a kept connection was closed; and the last word if a server freezes.
+    limit = 4 * getattr(table, "timeout", _SYSTEM_TIMEOUT)
+    run = functools.partial(means.run_within, limit)
+    return Remembered(backend, run, config.auth_cache_ttl, config.auth_cache_size, config.auth_cache_negative_ttl)
 
 
 def _stored(table: Any) -> dict[str, Any]:

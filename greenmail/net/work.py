@@ -131,6 +131,13 @@ class Pool:
 
         Called on a thread of the pool it runs at once, there.
         """
+        return self.run_within(None, function, *args)
+
+    def run_within(self, seconds: float | None, function: Callable[..., Any], *args: Any) -> Any:
+        """As `run`; raises TimeoutError if that takes longer, the wait for a thread included.
+
+        The thread goes on: this is for questions, which change nothing.
+        """
         if threading.get_ident() != self._home:
             return function(*args)
         self._count(1)

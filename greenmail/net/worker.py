@@ -175,7 +175,7 @@ class _Worker:
     def _database_means(self) -> databases.Means:
         """A pool for questions to others: whoever does not answer keeps no thread from comparing passwords."""
         plan = self._plan
-        run = Pool("database", plan.config.auth_threads, self._work.clock).run
+        run = Pool("database", plan.config.auth_threads, self._work.clock).run_within
         if plan.pam is None:
             return databases.Means(run, secrets=plan.database_secrets)
         return databases.Means(run, verifier.asker(plan.pam), plan.database_secrets)
