@@ -84,6 +84,7 @@ setup(
         "selectolax>=1.0,<2",  # docs/decisions/0013-html-to-text.md
         # docs/decisions/0009-compressed-messages.md; from Python 3.14 on it is in the standard library
         'backports.zstd>=1.3,<2; python_version < "3.14"',
+        "shtab>=1.7,<2",  # docs/decisions/0024-shtab-for-completion.md
         "argon2-cffi>=23.1,<26",  # docs/decisions/0002-password-schemes.md
         "PyJWT>=2.11,<3",  # docs/decisions/0021-tokens-and-certificates.md
         "proxy-protocol>=0.11.3,<0.12",  # docs/decisions/0023-proxy-protocol.md

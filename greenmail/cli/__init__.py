@@ -3,6 +3,10 @@
     greenmail -c FILE                            serve
     greenmail check-config -c FILE               say what is wrong with a configuration, or what it does
     greenmail user add NAME -c FILE              also passwd, delete, list: edit the passwd-file
+    greenmail who|kick|explain|trace|status|top|reload|stop -c FILE     the running server
+    greenmail mailbox|search|fetch|flags|expunge|quota ... -c FILE      a user's mail, without a client
+    greenmail auth test NAME -c FILE             try a password; greenmail pw: make what is stored of one
+    greenmail completion bash|zsh                for the shell
     greenmail doctor [--user NAME | PATH] -c FILE    look for faults in the mail, --fix them, --undo FILE
     greenmail resync|index --user NAME -c FILE       make GreenMail's own index files anew, or complete them
     greenmail to-courier --user NAME -c FILE         write Courier's files, to go back to it
@@ -36,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     _fill_standard_streams()
     parsed = parser().parse_args(arguments)
-    if "standalone" in parsed:  # needs no configuration
-        return int(parsed.standalone(parsed))
     path = getattr(parsed, "config", _DEFAULT_CONFIG)
     run: Run = getattr(parsed, "run", serve)
     try:
+        if "standalone" in parsed:  # needs no configuration
+            return int(parsed.standalone(parsed))
         return run(configuration.load(path), parsed)
     except ConfigError as error:
         count = len(error.problems)

@@ -20,15 +20,20 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def _certificate_problems(config: Config) -> list[str]:
-    """What the server would say of the certificates at its start."""
+    """What the server would say at its start of the certificates, and of what tells whether others' are good."""
     # Here and not above: editing the passwd-file needs neither gevent nor OpenSSL.
-    from greenmail.net import tls
+    from greenmail.net import client_certificates, tls, tokens
 
     found = []
     pairs = {tls.Pair(listener.cert_path, listener.key_path) for listener in config.listeners() if listener.cert_path}
     for pair in sorted(pairs, key=lambda pair: pair.cert_path):
         try:
             tls.read(pair)
+        except tls.CannotStart as problem:
+            found.append(problem.text)
+    for look in (client_certificates.asking, *((tokens.looker,) if config.takes_tokens else ())):
+        try:
+            look(config)
         except tls.CannotStart as problem:
             found.append(problem.text)
     return found

@@ -1,4 +1,4 @@
-"""`user add|passwd|delete|list`: edit the passwd-file."""
+"""`user add|passwd|delete|list`: edit the passwd-file; `user app-password` is a module of its own."""
 
 import argparse
 import getpass
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from greenmail.auth import names, passwd_edit, schemes
-from greenmail.cli import files
+from greenmail.cli import app_password, files
 from greenmail.cli.output import say
 from greenmail.cli.parsing import Commands, Run
 from greenmail.config import Config
@@ -23,6 +23,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     _user_action(actions, common, "delete", "remove a user; the mail stays", _user_delete)
     listing = actions.add_parser("list", parents=[common], help="list users", description="List users.")
     listing.set_defaults(run=_user_list)
+    app_password.register(actions, common)
 
 
 def _user_action(
@@ -98,6 +99,8 @@ def _user_passwd(config: Config, parsed: argparse.Namespace) -> int:
 
 def _user_delete(config: Config, parsed: argparse.Namespace) -> int:
     name, path = _name_and_file(config, parsed.name)
+    if config.app_passwords_file:  # or they would be good again for who gets this name one day
+        app_password.revoke(config, name, None)
     return _edited(path, lambda: passwd_edit.delete(path, name), f"deleted {name}")
 
 

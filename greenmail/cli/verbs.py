@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from greenmail.cli import check_config, process, sessions, status, user
+from greenmail.cli import auth, check_config, completion, mailbox, messages, process, sessions, status, user
 from greenmail.cli.parsing import Commands
 from greenmail.doctor import command as doctor
 from greenmail.import_config import command as import_config
@@ -24,10 +24,14 @@ def _import_config(commands: Commands, common: argparse.ArgumentParser) -> None:
 VERBS: tuple[Register, ...] = (
     check_config.register,
     user.register,
+    auth.register,
     sessions.register,
     status.register,
     process.register,
+    mailbox.register,
+    messages.register,
     _doctor,
     shadow.register,
     _import_config,
+    completion.register,
 )

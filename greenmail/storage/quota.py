@@ -432,6 +432,11 @@ class Maildirsize:
             self._counted_at = self._runtime.now()
             return self._read()
 
+    def count_anew(self) -> None:
+        """Whatever the file says, count now; the limits in its head stay."""
+        with self._locked():
+            self._count(self._read())
+
     def _count(self, sheet: Sheet | None) -> None:
         own = self._own_limits(sheet)
         keeps_head = sheet is not None and sheet.head_is_good and limits_of(sheet.head) == own

@@ -46,6 +46,10 @@ class QuotaCounts:
             annotations_limit=limits.annotations or None,
         )
 
+    def count_anew(self) -> None:
+        """Messages, whatever `maildirsize` says of them."""
+        self._maildirsize.count_anew()
+
     def admit_mailboxes(self, come: Iterable[str], go: Iterable[str] = ()) -> None:
         """Mailboxes of these names are about to be made, others to lose theirs."""
         counts, limit = self._maildirsize.counts, self._limit("mailboxes")
