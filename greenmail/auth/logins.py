@@ -14,7 +14,7 @@ from greenmail.auth.api import Attempt, Authenticator, Clear, Denial, Denied, Ke
 from greenmail.auth.failures import Failures, refused_login
 from greenmail.auth.penalties import Toll
 from greenmail.auth.sasl import Credentials
-from greenmail.runtime import Runtime, Wire
+from greenmail.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,34 @@ class Register(Protocol):
 
     def unpoll(self, user: str) -> None:
         """He was not let in after all, so the last `poll` does not count."""
+
+
+class Peer(Protocol):
+    """What of a connection a login depends on: a `runtime.Wire`, or what another program says of its client."""
+
+    @property
+    def peer(self) -> str:
+        """The client's IP address."""
+
+    @property
+    def local(self) -> str:
+        """The server's IP address."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is in use."""
+
+    @property
+    def trusted(self) -> bool:
+        """Counts as TLS for passwords."""
+
+    @property
+    def end_point(self) -> bytes:
+        """`tls-server-end-point`, RFC 5929 4, or nothing."""
+
+    @property
+    def certified(self) -> tuple[str, ...]:
+        """The users for whom the client has shown a certificate that is trusted."""
 
 
 class Guard(Protocol):
@@ -105,7 +133,7 @@ class Logins:
         self,
         protocol: str,
         sid: str,
-        wire: Wire,
+        wire: Peer,
         runtime: Runtime,
         register: Register,
         patience: Patience,
