@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from greenmail import __version__
+from greenmail.metrics_labels import KNOWN, LOGIN_RESULTS
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DEAD = "dead"
@@ -34,25 +35,6 @@ LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SIZES = {"counter": 1 << 18, "histogram": 1 << 20, "gauge_livesum": 1 << 16, "gauge_livemax": 1 << 16}
 _MAX_NAMES = 150  # distinct command names; the engines know fewer, so this is a net under their mistakes
-
-PROTOCOLS = ("imap", "pop3")
-POOLS = ("work", "password")
-LOGIN_RESULTS = ("ok", "failed", "refused", "unavailable")
-
-# Label values that are on the page from the start, as 0: rate() sees nothing of a counter that appears as 1.
-KNOWN: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
-    *((attribute, (PROTOCOLS,)) for attribute in ("received", "sent", "open")),
-    ("connections", (PROTOCOLS, ("yes", "no"))),
-    ("logins", (PROTOCOLS, LOGIN_RESULTS)),
-    ("refused", (PROTOCOLS, ("connections", "user", "failures", "bad-commands", "password-queue", "proxy", "banned", "address"))),
-    ("refused", (("pop3",), ("login-delay",))),
-    ("handshakes", (PROTOCOLS, ("ok", "timeout", "failed", "closed", "certificate"))),
-    *((attribute, (POOLS,)) for attribute in ("queue", "busy", "wait")),
-    ("fallbacks", (("limit", "unsupported", "error", "overflow"),)),
-    ("rebuilds", (("missing", "damaged", "foreign"),)),
-    ("text_searches", (("yes", "no"),)),
-    ("restarts", (("worker", "admin"),)),
-)
 
 # kind, attribute, name, help, labels
 _TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
