@@ -18,12 +18,13 @@ from greenmail.imap.parts import format_parts
 from greenmail.imap.serialize import string
 from greenmail.imap.session import Session
 from greenmail.message.envelope import envelope
-from greenmail.message.headers import chosen
+from greenmail.message.headers import named
 from greenmail.message.preview import preview
 from greenmail.message.sort_keys import sort_record
 from greenmail.message.structure import scan
 from greenmail.storage.api import CacheKind, Content, Mailbox
 
+HEADERS_AT_ONCE = 256  # of messages of which nothing else is wanted
 BATCH = 32  # messages opened and handed to the pool at once
 MAX_HEADERS = 16384  # octets of one HEADERS record
 MAX_ORDERS = 1000  # of names that are remembered at once
@@ -45,17 +46,23 @@ Trouble = Callable[[StorageError | Refused], None]
 
 
 def ready(
-    session: Session, mailbox: Mailbox, uids: Sequence[int], kinds: frozenset[CacheKind], trouble: Trouble
+    session: Session,
+    mailbox: Mailbox,
+    uids: Sequence[int],
+    kinds: frozenset[CacheKind],
+    trouble: Trouble,
+    sizes: bool = False,
 ) -> Columns:
     """What each of `uids` (ascending) has of `kinds`: all of it, or only what is cached if the message is gone.
 
-    May take long: it breathes between batches.
+    `sizes`: those of messages that are read for it are wanted as well. May take long: it breathes between batches.
     """
     columns = {kind: mailbox.cached_many(uids, kind) for kind in kinds}
     if not any(None in column for column in columns.values()):
         return columns
     missing = [place for place, row in enumerate(zip(*columns.values(), strict=True)) if None in row]
     places = {uids[place]: place for place in missing}
+    _of_usual(session, mailbox, places, columns, sizes)
     for batch in open_batches(session, mailbox, list(places), trouble):
         made = session.blocking(digests, [content for _, content in batch], kinds)
         fresh: list[tuple[int, Digest]] = []
@@ -68,6 +75,27 @@ def ready(
                 columns[kind][places[uid]] = digest[kind]
         keep(mailbox, fresh)
     return columns
+
+
+def _of_usual(session: Session, mailbox: Mailbox, places: dict[int, int], columns: Columns, sizes: bool) -> None:
+    """Fill in what can be read of the messages `places` without opening each, and leave the others there."""
+    kinds = frozenset(columns)
+    whole = not kinds <= _OF_HEADER
+    uids = list(places)
+    at_once = BATCH if whole else HEADERS_AT_ONCE
+    for start in range(0, len(uids), at_once):
+        some = uids[start : start + at_once]
+        found = mailbox.read_many(some, whole, sizes)
+        there = [pair for pair in zip(some, found, strict=True) if pair[1] is not None]
+        made = session.blocking(_of_each, [octets for _, octets in there], kinds)
+        fresh = list(zip((uid for uid, _ in there), made, strict=True))
+        for uid, digest in fresh:
+            place = places.pop(uid)
+            for kind in kinds:
+                columns[kind][place] = digest[kind]
+        keep(mailbox, fresh)
+        session.processed(len(fresh))
+        session.breathe()
 
 
 def keep(mailbox: Mailbox, made: Sequence[tuple[int, Digest]]) -> None:
@@ -106,6 +134,22 @@ def open_batches(
         session.breathe()
 
 
+def read_batches(
+    session: Session, mailbox: Mailbox, uids: Sequence[int], trouble: Trouble
+) -> Iterator[Sequence[tuple[int, bytes | Content]]]:
+    """As `open_batches`; of messages that are usual their octets."""
+    for start in range(0, len(uids), BATCH):
+        some = uids[start : start + BATCH]
+        found = mailbox.read_many(some, True, False)
+        there = [(uid, octets) for uid, octets in zip(some, found, strict=True) if octets is not None]
+        if there:
+            yield there
+        session.processed(len(there))
+        session.breathe()
+        left = [uid for uid, octets in zip(some, found, strict=True) if octets is None]
+        yield from open_batches(session, mailbox, left, trouble)
+
+
 def open_message(mailbox: Mailbox, uid: int, trouble: Trouble) -> Content | None:
     """The open message, or None if it is gone or cannot be opened. Raises GONE if the whole mailbox is."""
     try:
@@ -128,6 +172,12 @@ def digests(contents: Sequence[Content], kinds: frozenset[CacheKind]) -> list[Di
         except StorageError as error:
             made.append(error)
     return made
+
+
+def _of_each(octets: Sequence[bytes], kinds: frozenset[CacheKind]) -> list[Digest]:
+    """Runs in the pool, with messages, or with headers where these say it all."""
+    make = _of_header if kinds <= _OF_HEADER else _of_message
+    return [make(one, kinds) for one in octets]
 
 
 def _of_header(header: bytes, kinds: Set[CacheKind]) -> Digest:
@@ -156,9 +206,9 @@ def _of_message(data: bytes, kinds: Set[CacheKind]) -> Digest:
 
 def headers_record(header: bytes) -> bytes:
     """The HEADERS record of a message with this header."""
-    fields = chosen(header, CACHED_FIELDS)
-    names = b" ".join([field.partition(b":")[0].rstrip(b" \t").lower() for field in fields])
-    record = b"\0".join([names, *fields, b"\r\n" if ends_with_empty_line(header) else b""])
+    fields = named(header, CACHED_FIELDS)
+    names = b" ".join([name for name, _ in fields])
+    record = b"\0".join([names, *[raw for _, raw in fields], b"\r\n" if ends_with_empty_line(header) else b""])
     if len(record) > MAX_HEADERS or record.count(b"\0") != len(fields) + 1:
         return TOO_LONG
     return record

@@ -15,7 +15,7 @@ from itertools import compress
 from greenmail import metrics
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
-from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
+from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, read_batches, ready
 from greenmail.imap.ext.filters import expanded
 from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.header_column import ENCODED, LEAST, OPEN, Column, asked, column
@@ -282,15 +282,15 @@ class Search:
         """Answer every BODY and TEXT key of the command for `uids`, reading each message once."""
         todo = [uid for uid in uids if uid not in self.text_hits]
         metrics.opened(len(todo))
-        for batch in open_batches(self.session, self.mailbox, todo, lambda error: None):
+        for batch in read_batches(self.session, self.mailbox, todo, lambda error: None):
             parts = self.mailbox.cached_many([uid for uid, _ in batch], CacheKind.PARTS)
-            contents = [content for _, content in batch]
-            made, scanned = self.session.blocking(probe_texts, contents, parts, self.text_needles)
+            found = [one for _, one in batch]
+            made, scanned = self.session.blocking(probe_texts, found, parts, self.text_needles)
             self._take(self.text_hits, batch, made)
-            self.mailbox.cache_many([(batch[place][0], CacheKind.PARTS, found) for place, found in scanned])
+            self.mailbox.cache_many([(batch[place][0], CacheKind.PARTS, known) for place, known in scanned])
         self.lost.update(uid for uid in todo if uid not in self.text_hits)
 
-    def _take(self, hits: dict[int, Hits], batch: Sequence[tuple[int, Content]], made: Sequence[Hits | None]) -> None:
+    def _take(self, hits: dict[int, Hits], batch: Sequence[tuple[int, object]], made: Sequence[Hits | None]) -> None:
         for (uid, _), found in zip(batch, made, strict=True):
             if found is not None:
                 hits[uid] = found
@@ -372,7 +372,7 @@ def probe_headers(contents: Sequence[Content], needles: Sequence[Needle]) -> lis
 
 
 def probe_texts(
-    contents: Sequence[Content], parts: Sequence[bytes | None], needles: Sequence[Needle]
+    messages: Sequence[bytes | Content], parts: Sequence[bytes | None], needles: Sequence[Needle]
 ) -> tuple[list[Hits | None], list[tuple[int, bytes]]]:
     """Runs in the pool: the BODY and TEXT keys that each message matches, None if it cannot be read; and the PARTS of
     those messages whose parts were not known."""
@@ -381,9 +381,9 @@ def probe_texts(
     octets = [needle.octets for needle in needles]
     plain = [needle for needle in octets if needle is not None]
     with_header = any(isinstance(needle.key, TextKey) and needle.key.header for needle in needles)
-    for place, content in enumerate(contents):
+    for place, message in enumerate(messages):
         try:
-            data = content.read()
+            data = message if isinstance(message, bytes) else message.read()
         except StorageError:
             made.append(None)
             continue
@@ -392,8 +392,8 @@ def probe_texts(
             root = scan(data)
             known = format_parts(root)
             scanned.append((place, known))
-        message = find_part(known, ())
-        start = message.header_end if message is not None and not with_header else 0
+        top = find_part(known, ())
+        start = top.header_end if top is not None and not with_header else 0
         if len(plain) == len(octets) and _lacks(data, known, start, plain):
             made.append(frozenset())
         else:

@@ -6,7 +6,7 @@ mean a group), a name in a comment counts as the display name, several To fields
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.message.content import header_end
 from greenmail.message.headers import Kind, collect, finder, words
@@ -26,8 +26,7 @@ _FIELDS = finder(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """RFC 9051 7.5.2. A group begins with a value whose `host` is None, and ends with one that is None all over."""
 
     name: bytes | None  # display name as it stands, encoded words undecoded
@@ -39,8 +38,7 @@ class Address:
 Addresses = tuple[Address, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """None is a field that is absent; an empty tuple is NIL for addresses, absent or empty alike."""
 
     date: bytes | None

@@ -20,6 +20,7 @@ Params = tuple[tuple[bytes, bytes], ...]
 # One field, or a line that is none; the matches of a whole header follow each other without a gap.
 _FIELD = re.compile(rb"(([!-9;-~]++)[ \t]*+:[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+)|[^\n]++\n?|\n")
 _EMPTY_LINE = re.compile(rb"(?:\A|\n)\r?\n")
+_FOLDED = b"\0"  # stands for a line end within a field, while headers without a NUL are taken apart
 _PLAIN_NAME = re.compile(rb"[!-9;-~]+")
 _LINE_END = re.compile(rb"\r?\n")
 _SPACE = re.compile(rb"[ \t\r\n]+")
@@ -101,14 +102,46 @@ def _by_blocks(header: bytes, wanted: Set[bytes], exclude: bool) -> list[bytes]:
 
 def chosen(header: bytes, wanted: Set[bytes]) -> list[bytes]:
     """The fields whose names (in lower case; printable octets but no colon) are among `wanted`, as they stand."""
+    return [raw for _, raw in named(header, wanted)]
+
+
+def named(header: bytes, wanted: Set[bytes]) -> list[tuple[bytes, bytes]]:
+    """`chosen`, each with its name in lower case before it."""
     if len(header) > SHORT:
-        return _by_blocks(header, wanted, exclude=False)
+        fields = _by_blocks(header, wanted, exclude=False)
+        return [(raw.partition(b":")[0].rstrip(b" \t").lower(), raw) for raw in fields]
+    lines = _usual_lines(header)
+    if lines is None:
+        return _named_among_any(header, wanted)
+    found: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        name, colon, _ = line.partition(b":")
+        name = name.rstrip(b" \t").lower()
+        if name in wanted and colon:
+            found.append((name, line.replace(_FOLDED, b"\r\n") + b"\r\n"))
+    return found
+
+
+def _named_among_any(header: bytes, wanted: Set[bytes]) -> list[tuple[bytes, bytes]]:
     empty = _EMPTY_LINE.search(header)
     fields = _FIELD.findall(header, 0, empty.end() if empty else len(header))
-    found = [raw for raw, name in fields if name.lower() in wanted]
-    if found and not found[-1].endswith(b"\n"):
-        found[-1] += b"\r\n"
+    found = [(name.lower(), raw) for raw, name in fields if name.lower() in wanted]
+    if found and not found[-1][1].endswith(b"\n"):
+        found[-1] = (found[-1][0], found[-1][1] + b"\r\n")
     return found
+
+
+def _usual_lines(header: bytes) -> list[bytes] | None:
+    """The lines, each with those that continue it, and _FOLDED for the line ends between these.
+
+    None where a line ends otherwise than with CRLF, a NUL stands in it, or something behind the empty line. A line
+    that is no field has no name that a field could have.
+    """
+    if _FOLDED in header or header.count(b"\n") != header.count(b"\r\n"):
+        return None
+    if header.startswith(b"\r\n") or 0 <= header.find(b"\r\n\r\n") < len(header) - 4:
+        return None
+    return header.replace(b"\r\n ", b"\0 ").replace(b"\r\n\t", b"\0\t").split(b"\r\n")
 
 
 def values(header: bytes, names: Set[bytes]) -> dict[bytes, list[bytes]]:
@@ -117,9 +150,8 @@ def values(header: bytes, names: Set[bytes]) -> dict[bytes, list[bytes]]:
         fields = Header(header)
         return {name: fields.all(name) for name in names}
     found: dict[bytes, list[bytes]] = {name: [] for name in names}
-    for raw in chosen(header, names):
-        name, _, value = raw.partition(b":")
-        found[name.rstrip(b" \t").lower()].append(unfold(value))
+    for name, raw in named(header, names):
+        found[name].append(unfold(raw[raw.index(b":") + 1 :]))
     return found
 
 
@@ -133,17 +165,18 @@ def unfold(value: bytes) -> bytes:
 class Names:
     """The names of fields that `collect` looks for."""
 
-    __slots__ = ("pattern", "wanted")
+    __slots__ = ("pattern", "prefix", "wanted")
 
-    def __init__(self, names: Iterable[bytes]) -> None:
+    def __init__(self, names: Iterable[bytes], prefix: bytes) -> None:
         self.wanted = frozenset(name.lower() for name in names)
+        self.prefix = prefix
         any_name = b"|".join(map(re.escape, sorted(self.wanted)))
         self.pattern = re.compile(rb"^(" + any_name + rb")[ \t]*:()", re.IGNORECASE | re.MULTILINE)
 
 
-def finder(*names: bytes) -> Names:
-    """What `collect` wants to know of these names."""
-    return Names(names)
+def finder(*names: bytes, prefix: bytes = b"") -> Names:
+    """What `collect` wants to know of these names. `prefix`: in lower case, what all of them begin with."""
+    return Names(names, prefix)
 
 
 def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list[bytes]]:
@@ -154,7 +187,20 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
     found: dict[bytes, list[bytes]] = {}
     if end - start <= SHORT:
         wanted = names.wanted
-        for raw, name in _FIELD.findall(data, start, end):
+        lines = _usual_lines(data[start:end])
+        if lines is not None:
+            if prefix := names.prefix:
+                lines = [line for line in lines if line[: len(prefix)].lower() == prefix]
+            for line in lines:
+                name, colon, value = line.partition(b":")
+                name = name.rstrip(b" \t").lower()
+                if name in wanted and colon:
+                    value = value.replace(_FOLDED, b"").strip(b" \t\r\n")
+                    if name in found:
+                        found[name].append(value)
+                    else:
+                        found[name] = [value]
+        for raw, name in _FIELD.findall(data, start, end) if lines is None else ():
             name = name.lower()
             if name in wanted:
                 found.setdefault(name, []).append(unfold(raw[raw.index(b":") + 1 :]))

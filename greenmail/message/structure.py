@@ -15,7 +15,7 @@ whose header has nothing behind it ends its header with that CRLF (`--b CRLF fie
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.message.envelope import Envelope, envelope
 from greenmail.message.headers import Params, collect, finder, token_and_params, tokens
@@ -36,11 +36,11 @@ _FIELDS = finder(
     b"Content-Disposition",
     b"Content-Language",
     b"Content-Location",
+    prefix=b"content-",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One MIME entity. Text is as the message spells it; compare it without case."""
 
     type: bytes
@@ -99,6 +99,11 @@ class _Node:
         values = self.fields.get(name)
         return values[0] or None if values else None
 
+    @property
+    def says_its_type_alone(self) -> bool:
+        """Nothing but a Content-Type, as most parts."""
+        return not self.fields or (len(self.fields) == 1 and b"content-type" in self.fields)
+
 
 class _Delimiter:
     """Where the boundary of an open multipart comes next."""
@@ -112,6 +117,8 @@ class _Delimiter:
 
 
 _NEVER = 1 << 62
+_NO_PARAMS: Params = ()
+_NO_LANGUAGES: tuple[bytes, ...] = ()
 _BLOCK = 65536  # for counting lines
 _PLAIN = (b"text", b"plain")
 _OCTETS = (b"application", b"octet-stream")
@@ -239,33 +246,28 @@ class _Scanner:
             self.open[-1].children.append(part)
 
     def _part(self, node: _Node, end: int) -> Part:
-        disposition = token_and_params(node.first(b"content-disposition") or b"")
-        encoding = token_and_params(node.first(b"content-transfer-encoding") or b"")[0]
         inner = node.inner
-        counted = inner is not None or node.media[0].lower() == b"text"
         children = tuple(node.children)
         if node.kind == b"multipart" and not children:
             children = (self._empty(end),)
+        start, behind = node.start, node.header_end
+        counted = inner is not None or node.media[0].lower() == b"text"
+        lines = self._lines(behind, end) if counted else 0
+        content_id = description = md5 = disposition = location = None
+        encoding, disposition_params, languages = b"7bit", _NO_PARAMS, _NO_LANGUAGES
+        if not node.says_its_type_alone:
+            content_id, description = node.first(b"content-id"), node.first(b"content-description")
+            encoding = token_and_params(node.first(b"content-transfer-encoding") or b"")[0] or b"7bit"
+            md5, location = node.first(b"content-md5"), node.first(b"content-location")
+            kind, params = token_and_params(node.first(b"content-disposition") or b"")
+            if kind:
+                disposition, disposition_params = kind, params
+            languages = tokens(node.first(b"content-language") or b"")
         return Part(
-            type=node.media[0],
-            subtype=node.media[1],
-            params=node.params,
-            content_id=node.first(b"content-id"),
-            description=node.first(b"content-description"),
-            encoding=encoding or b"7bit",
-            octets=end - node.header_end,
-            lines=self._lines(node.header_end, end) if counted else 0,
-            md5=node.first(b"content-md5"),
-            disposition=disposition[0] or None,
-            disposition_params=disposition[1] if disposition[0] else (),
-            languages=tokens(node.first(b"content-language") or b""),
-            location=node.first(b"content-location"),
-            header=(node.start, node.header_end),
-            body=(node.header_end, end),
-            children=children,
-            envelope=envelope(self.data, *inner.header) if inner else None,
-            message=inner,
-        )
+            node.media[0], node.media[1], node.params, content_id, description, encoding, end - behind, lines, md5,
+            disposition, disposition_params, languages, location, (start, behind), (behind, end), children,
+            envelope(self.data, *inner.header) if inner else None, inner,
+        )  # fmt: skip
 
     def _empty(self, place: int) -> Part:
         """The text/plain part of a multipart that has none."""

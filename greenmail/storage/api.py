@@ -280,6 +280,12 @@ class Mailbox(Protocol):
     def content(self, uid: int) -> Content:
         """Raises EXPUNGED if the message is gone (made sure of, `formats.md` 1.9)."""
 
+    def read_many(self, uids: Sequence[int], whole: bool, sizes: bool) -> list[bytes | None]:
+        """`Content.read()` or else `Content.header()` of each, in the pool; None: `content` has to be asked.
+
+        `sizes`: those that come with it become known.
+        """
+
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What `cache` was given for this message by anyone, or None."""
 

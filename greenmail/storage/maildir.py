@@ -8,11 +8,9 @@ import logging
 import os
 import time
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from greenmail.errors import Reason, StorageError
-from greenmail.message.content import SMALL, Checkpoints, FileContent
 from greenmail.message.measured import measured
 from greenmail.storage import maildir_copy, maildir_find, maildir_lines, maildir_save, maildir_write, save_dates
 from greenmail.storage.answers import Answers
@@ -33,9 +31,11 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.locks import Waiting, lock_session
 from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_content import Contents
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_measure import Fact, measure
-from greenmail.storage.maildir_name import base_name, disk_size_of
+from greenmail.storage.maildir_name import base_name
+from greenmail.storage.maildir_octets import read_many
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
 from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
@@ -45,9 +45,7 @@ from greenmail.storage.subscribers import Subscribers
 
 log = logging.getLogger(__name__)
 
-_INLINE_SIZE = 262144  # octets of a message that are counted here; larger ones in the pool
 _FILL_BATCH = 500
-_POINTS = 16  # messages whose line-end checkpoints are kept for the next slice
 _FIXED = 16384  # octets of an object without messages
 _PARKED = 2048
 _PER_ROW = 150  # of a message: columns and file name
@@ -72,7 +70,7 @@ class MaildirMailbox:
         self.uidvalidity = box.index.uidvalidity
         self.mailbox_id = box.index.mailbox_id
         self.tracks_modseq = box.context.tracks_modseq
-        self._points: OrderedDict[int, Checkpoints] = OrderedDict()
+        self._contents = Contents()
         self.uidnext = self.modseq = self.first_recent = 0
         self.keywords: tuple[str, ...] = ()
         self.can_add_keywords = self.read_only = False
@@ -197,38 +195,15 @@ class MaildirMailbox:
         if descriptor < 0:
             descriptor = maildir_find.open_file(box, uid)
             self._mirror()
-        found = os.fstat(descriptor)
-        disk = found.st_size
-        row = self.table.row(uid)
-        size, claimed, date, name = -1, -1, -1, b""
-        if row >= 0:
-            name = box.index.names[row]
-            in_name = disk_size_of(base_name(name))
-            size = self.table.sizes[row]
-            # Without S in the name our own count, or the uidlist's, is of this very file: files do not change.
-            claimed = disk if in_name is None else in_name
-            date = int(found.st_mtime) if self.table.dates[row] < 0 else -1
-        points = self._points.get(uid)
-        unpacking = box.context.unpacking(name)
-        made_of = descriptor, size, claimed, points, unpacking, found
-        # In the pool if a large file has to be read for its size.
-        is_long_work = disk > _INLINE_SIZE and points is None and (size < 0 or claimed != disk)
-        content = box.offload(True, FileContent, *made_of) if is_long_work else FileContent(*made_of)
-        assert isinstance(content, FileContent)
-        if not content.is_compressed:
-            if row >= 0 and claimed != disk:
-                log.warning("wrong-size mailbox=%r uid=%d name=%r", self.name, uid, name)
-            if disk > SMALL:
-                self._keep_points(uid, content.checkpoints)
-        if row >= 0 and (content.size != size or date >= 0):
-            self._learn([(uid, content.size, date)])
+        content, facts = self._contents.open(box, uid, descriptor)
+        self._learn(facts)
         return content
 
-    def _keep_points(self, uid: int, points: Checkpoints) -> None:
-        """For the next slice of the message."""
-        self._points[uid] = points
-        while len(self._points) > _POINTS:
-            self._points.popitem(last=False)
+    def read_many(self, uids: Sequence[int], whole: bool, sizes: bool) -> list[bytes | None]:
+        """Those that can be had quickly."""
+        found, facts = read_many(self.box, uids, whole, sizes)
+        self._learn(facts)
+        return found
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What was kept."""
@@ -436,7 +411,7 @@ class MaildirMailbox:
         if parked is None or box is None:
             return False
         self._parked, self._box = parked, None
-        self._points.clear()
+        self._contents.forget()
         self.answers.forget()
         box.close()
         self._keeper.changed(self)

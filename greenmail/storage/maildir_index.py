@@ -252,9 +252,10 @@ class Index:
         if row < 0:
             return
         if size >= 0:
-            self._count(row, -1)
+            before = self.table.sizes[row]
             self.table.sizes[row] = size
-            self._count(row, 1)
+            self.octets += size - max(before, 0)
+            self.unknown_sizes -= before < 0
         if date >= 0:
             self.table.dates[row] = date
 

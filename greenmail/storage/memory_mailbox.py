@@ -146,6 +146,10 @@ class MemoryMailbox:
             raise StorageError(Reason.EXPUNGED, "The message is gone.")
         return BytesContent(data)
 
+    def read_many(self, uids: Sequence[int], whole: bool, sizes: bool) -> list[bytes | None]:
+        known = [BytesContent(self._data[uid]) if uid in self._data else None for uid in uids]
+        return [None if one is None else one.read() if whole else one.header() for one in known]
+
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         return self._cache.get((uid, kind))
 

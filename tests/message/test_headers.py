@@ -175,6 +175,44 @@ def test_short_headers_are_selected_from_as_long_ones_are(parts: list[bytes]) ->
         headers.SHORT = before
 
 
+@pytest.mark.interpreted
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"To",
+                b"Content-X",
+                b":",
+                b" ",
+                b"\t",
+                b"\r",
+                b"\r\n",
+                b"To : b\r\n",
+                b"\r\n c",
+                b"\r\n\t",
+                b"\xff",
+                b"\0",
+                b"\n",
+            ]
+        ),
+        max_size=14,
+    )
+)
+def test_usual_headers_are_taken_apart_as_all_others_are(parts: list[bytes]) -> None:
+    header = b"".join(parts)
+    wanted = {b"to", b"content-x"}
+    assert headers.named(header, wanted) == headers._named_among_any(header, wanted)
+    usual = [collect(finder(name, prefix=prefix), header, 0, len(header)) for name, prefix in _FINDERS]
+    lines = headers._usual_lines
+    headers._usual_lines = lambda header: None
+    try:
+        assert usual == [collect(finder(name), header, 0, len(header)) for name, _ in _FINDERS]
+    finally:
+        headers._usual_lines = lines
+
+
+_FINDERS = [(b"To", b""), (b"Content-X", b"content-"), (b"Content-X", b"")]
 _VALUE_PIECES = [
     b"text/plain",
     b";",

@@ -207,7 +207,9 @@ class _Fetch:
     def _answer(self, chunk: Sequence[int]) -> None:
         chunk = self._kept(chunk)
         seen = self._see(chunk) if self.sees else frozenset()
-        columns = ready(self.session, self.mailbox, chunk, self.kinds, self.trouble.append) if self.kinds else {}
+        columns: Columns = {}
+        if self.kinds:
+            columns = ready(self.session, self.mailbox, chunk, self.kinds, self.trouble.append, sizes=self.needs_size)
         if self.needs_size or self.needs_date:  # behind `ready`: what is opened there need not be opened here
             self.mailbox.fill(chunk, sizes=self.needs_size, dates=self.needs_date)
         # Nobody else runs from here until the columns are made.

@@ -1,0 +1,113 @@
+"""`read_many` gives what each message gives when it is opened, or leaves it to that."""
+
+import gzip
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenmail.errors import StorageError
+from greenmail.message.content import BytesContent, FileContent
+from greenmail.runtime import direct
+from greenmail.storage import maildir_octets
+from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.maildir_store import MaildirStore
+
+FILES = [
+    b"Subject: a\n\nbody\n",
+    b"Subject: a\r\nTo: b\r\n\r\nbody\r\nand\nmore",
+    b"\nno header\n",
+    b"",
+    b"Subject: no end\n",
+    b"X: " + b"y" * 10_000 + b"\n\nbehind the first octets\n",
+    b"Subject: large\n\n" + b"line\n" * 30_000,
+    b"Subject: very large\n\n" + b"line\n" * (maildir_octets.LARGEST // 5),
+    b"Subject: CR at the end of a block\n\n" + b"x" * (65536 - 36) + b"\r\nmore\n",
+    gzip.compress(b"Subject: packed\n\nbody\n"),
+]
+
+
+def mailbox_of(path: Path) -> MaildirMailbox:
+    found = MaildirStore(direct()).open_account("u", MaildirSettings(str(path)))._open("INBOX")
+    assert isinstance(found, MaildirMailbox)
+    return found
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / "m" / part).mkdir(parents=True)
+    for number, data in enumerate(FILES):
+        place = tmp_path / "m" / ("new" if number % 3 == 0 else "cur")
+        (place / f"{1700000000 + number}.M1P1.host{'' if number % 3 == 0 else ':2,S'}").write_bytes(data)
+    return tmp_path / "m"
+
+
+def opened(mailbox: MaildirMailbox, uid: int, whole: bool) -> bytes:
+    content = mailbox.content(uid)
+    try:
+        return content.read() if whole else content.header()
+    finally:
+        content.close()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("sizes", [True, False])
+def test_it_is_what_each_message_gives(maildir: Path, whole: bool, sizes: bool) -> None:
+    mailbox, other = mailbox_of(maildir), mailbox_of(maildir)
+    uids = list(mailbox.table.uids)
+    found = mailbox.read_many(uids, whole, sizes)
+    for uid, data, known in zip(uids, FILES, found, strict=True):
+        assert known in (None, opened(other, uid, whole)), data[:30]
+    is_left = [data[:14] for data, known in zip(FILES, found, strict=True) if known is None]
+    # Compressed; very large. Compressed; without an end; without one in the first octets, unless more are read.
+    assert len(is_left) == (2 if whole else 3 if sizes else 4), is_left
+    for row, known in enumerate(found):
+        assert mailbox.table.sizes[row] in ({other.table.sizes[row]} if sizes and known is not None else {-1})
+        assert mailbox.table.dates[row] in (-1, other.table.dates[row])
+
+
+def test_what_is_not_there_any_more_is_left(maildir: Path) -> None:
+    mailbox = mailbox_of(maildir)
+    uids = list(mailbox.table.uids)
+    renamed, gone = (os.fsdecode(mailbox.box.index.names[row]) for row in (1, 2))
+    os.rename(maildir / "cur" / renamed, maildir / "cur" / f"{renamed}T")
+    os.unlink(maildir / "cur" / gone)
+    os.rename(maildir / "new" / os.fsdecode(mailbox.box.index.names[3]), maildir / "kept")
+    os.mkfifo(maildir / "new" / os.fsdecode(mailbox.box.index.names[3]))
+    found = mailbox.read_many([*uids, 99], True, True)
+    assert [number for number, one in enumerate(found) if one is None] == [1, 2, 3, 7, 9, 10]
+    assert opened(mailbox, uids[1], True) == b"Subject: a\r\nTo: b\r\n\r\nbody\r\nand\r\nmore"
+    with pytest.raises(StorageError, match="gone"):
+        mailbox.content(uids[2])
+
+
+def test_not_all_of_them_are_in_memory_at_once(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maildir_octets, "TOGETHER", 30)
+    mailbox = mailbox_of(maildir)
+    found = mailbox.read_many(list(mailbox.table.uids), True, False)
+    assert sum(len(one) for one in found if one is not None) <= 60  # with CR before each LF
+    assert [number for number, one in enumerate(found) if one is not None][:1] == [0]
+
+
+@given(
+    st.lists(st.sampled_from([b"A: b", b"\n", b"\r\n", b"\r", b"\n\n", b"\x1f\x8b\x08", b" "]), max_size=8).map(
+        b"".join
+    )
+)
+def test_a_header_is_seen_in_the_beginning_of_its_file(data: bytes) -> None:
+    """Or else it is not; then the file has no empty line, or may be compressed."""
+    found = maildir_octets.header_of_file(data)
+    if found is None:
+        assert data.startswith(b"\x1f\x8b\x08") or b"\r\n\r\n" not in b"\r\n" + BytesContent(data).read()
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(data + b"body")
+        file.flush()
+        served = FileContent(os.dup(file.fileno()))
+        assert served.header() == found
+        served.close()
