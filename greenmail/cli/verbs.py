@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from greenmail.cli import auth, check_config, completion, mailbox, messages, process, sessions, status, user
+from greenmail.cli import auth, check_config, completion, mailbox, messages, penalty, process, sessions, status, user
 from greenmail.cli.parsing import Commands
 from greenmail.doctor import command as doctor
 from greenmail.import_config import command as import_config
@@ -26,6 +26,7 @@ VERBS: tuple[Register, ...] = (
     user.register,
     auth.register,
     sessions.register,
+    penalty.register,
     status.register,
     process.register,
     mailbox.register,

@@ -16,7 +16,7 @@ from typing import Any
 
 import greenmail
 from greenmail.errors import Refused
-from greenmail.net import overview
+from greenmail.net import overview, penalty_requests
 from greenmail.net.asking import Answers
 from greenmail.net.control import Reply
 from greenmail.net.family import Child, Family
@@ -237,6 +237,8 @@ REQUESTS: dict[str, Request] = {
     "explain": _explain,
     "trace": _trace,
     "status": _status,
+    "penalties": penalty_requests.listed,
+    "penalty-clear": penalty_requests.clear,
     "reload": _reload,
     "stop": _stop,
 }
