@@ -1,6 +1,7 @@
 """Random operations of several sessions with random extensions: each client's model is the mailbox after each answer.
 
-Clients enable QRESYNC, CONDSTORE, UIDONLY and IMAP4rev2 as it falls out, lose their connection, and come back. Once the
+Clients enable QRESYNC, CONDSTORE, UIDONLY and IMAP4rev2 as it falls out, use NOTIFY, CONTEXT, SEARCHRES and PARTIAL,
+lose their connection, and come back; half of the servers process two messages by one command (MESSAGELIMIT). Once the
 sessions take turns, and the model is compared after each answer; once they are interleaved, and it is compared at the
 end. `--interleavings N` sets how many seeds there are, `--interleaving-seed SEED` runs one again.
 """
@@ -76,7 +77,8 @@ def store(client: ModelClient, choose: Choose) -> object:
     action, flags = ("+", "-", "")[choose(3)], _flags(choose)
     if client.enabled & {"CONDSTORE", "QRESYNC"} and choose(3) == 0 and client.modseq:
         return client.do(Step(f"{prefix}STORE {numbers} (UNCHANGEDSINCE {client.modseq}) {action}FLAGS ({flags})"))
-    if choose(2) or client.notified:  # what is told at any time may cross a silent change
+    # What is told at any time may cross a silent change, and one of too many messages is one of some.
+    if choose(2) or client.notified or 0 < client.limit < len(uids):
         return client.do(Step(f"{prefix}STORE {numbers} {action}FLAGS ({flags})"))
     believe = _believe(prefix, numbers, uids, action, flags)
     return client.do(Step(f"{prefix}STORE {numbers} {action}FLAGS.SILENT ({flags})", believe))
@@ -89,7 +91,7 @@ def delete(client: ModelClient, choose: Choose) -> object:
     prefix, numbers, uids = some
     believe = _believe(prefix, numbers, uids, "+", "\\Deleted")
     expunge = f"UID EXPUNGE {numbers}" if prefix and choose(2) else "EXPUNGE"
-    if client.notified:
+    if client.notified or 0 < client.limit < len(uids):
         return client.do(Step(f"{prefix}STORE {numbers} +FLAGS (\\Deleted)"), Step(expunge))
     return client.do(Step(f"{prefix}STORE {numbers} +FLAGS.SILENT (\\Deleted)", believe), Step(expunge))
 
@@ -131,6 +133,16 @@ def search(client: ModelClient, choose: Choose) -> object:
     if "SAVE" in steps[0].text:
         steps.append(Step("UID FETCH $ (FLAGS)"))
     return client.do(*steps)
+
+
+def page(client: ModelClient, choose: Choose) -> object:
+    """Pages from either end: of what SEARCH finds, and of what FETCH is to answer. RFC 9394."""
+    first = 1 + choose(3)
+    span = f"{first}:{first + choose(2)}"
+    span = span if choose(2) else "-" + span.replace(":", ":-")
+    words = [f"UID SEARCH RETURN (PARTIAL {span}) ALL", f"UID FETCH 1:* (UID FLAGS) (PARTIAL {span})"]
+    words += [f"UID SEARCH RETURN (PARTIAL {span} SAVE) UNSEEN"]
+    return client.do(Step(words[choose(len(words))]))
 
 
 def follow(client: ModelClient, choose: Choose) -> object:
@@ -183,7 +195,7 @@ def lose(client: ModelClient, choose: Choose) -> object:
 
 ACTS: tuple[Act, ...] = (
     store, store, store, delete, delete, append, append, copy, fetch, fetch, fetch, learn, search, noop, idle, reselect,
-    lose, lose, follow, follow, notify,
+    lose, lose, follow, follow, notify, page, page,
 )  # fmt: skip
 
 
@@ -266,13 +278,14 @@ def play(
 ) -> None:
     """One story of two or three clients; `together`: interleaved, and not one after the other."""
     scheduler = Scheduler()
-    engine = Engine(scheduler, make_backend(scheduler))
+    limit = 2 * choose(2)
+    engine = Engine(scheduler, make_backend(scheduler), message_limit=limit)
     engine.fill("INBOX", 4)
     engine.fill("other", 1)
     clients = []
     for name in "abc"[: 2 + choose(2)]:
         enabled = frozenset(word for word in EXTENSIONS if choose(2))
-        clients.append(ModelClient(name, engine.connect(), scheduler, engine=engine, enabled=enabled))
+        clients.append(ModelClient(name, engine.connect(), scheduler, engine=engine, enabled=enabled, limit=limit))
         counts[",".join(sorted(enabled))] = counts.get(",".join(sorted(enabled)), 0) + 1
 
     def acting(client: ModelClient, what: list[Act]) -> None:
@@ -304,7 +317,8 @@ def play(
         _run(scheduler, [client], ModelClient.learn_all)
         _run(scheduler, [client], lambda client: compare_what_is_told(engine, client))
         _run(scheduler, [client], lambda client: client.lose_connection(with_matches=False))
-        counts["resynchronized"] = counts.get("resynchronized", 0) + client.resynchronized
+        for what in ("resynchronized", "limited", "pages"):
+            counts[what] = counts.get(what, 0) + getattr(client, what)
 
 
 def _run(scheduler: Scheduler, clients: list[ModelClient], life: Callable[[ModelClient], object]) -> None:
@@ -342,6 +356,8 @@ def _play_seeds(
         except AssertionError as error:
             raise AssertionError(f"--interleaving-seed {number}\n{error}") from error
     assert len(seeds) == 1 or counts["resynchronized"] >= len(seeds) // 2, counts
+    assert len(seeds) < 100 or min(counts["limited"], counts["pages"]) >= len(seeds) // 10, counts
+    print(f"seeds={len(seeds)} {counts}")
 
 
 def test_model_after_each_answer(pytestconfig: pytest.Config) -> None:

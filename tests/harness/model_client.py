@@ -6,6 +6,7 @@ Its model is the list of `StrictClient`; it keeps HIGHESTMODSEQ by the rules of 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from harness.engine import PASSWORD, USER, Engine
 from harness.strict_client import Known, Step, StrictClient
@@ -18,6 +19,10 @@ _VALIDITY = re.compile(r"\* OK \[UIDVALIDITY (\d+)\]")
 _STATUS = re.compile(r"\* STATUS other \((.*)\)$")
 _ESEARCH = re.compile(r'\* ESEARCH \(TAG "(\w+)"\)( UID)?(?: ALL ([\d:,]+))?(.*)$')
 _STEP = re.compile(r" (ADDTO|REMOVEFROM) \(([^)]*)\)")
+_LIMITED = re.compile(r"\S+ (?:OK|NO) \[MESSAGELIMIT \d+ (\d+)\]")
+_NO_UPDATE = re.compile(r'\* NO \[NOUPDATE "(\w+)"\]')
+_PAGE = re.compile(r"RETURN \(PARTIAL (-?\d+):(-?\d+)\) ALL$")
+_PARTIAL = re.compile(r"PARTIAL \(\S+ ([\d:,]+|NIL)\)")
 _COPYUID = re.compile(r"\S+ OK \[COPYUID \d+ [\d:,]+ (\d+)(?::(\d+))?\]")
 REST = "(no command)"
 _MODSEQ = re.compile(r"MODSEQ \((\d+)\)")
@@ -84,9 +89,14 @@ class ModelClient(StrictClient):
     notified: str = ""  # NOTIFY was used: SELECTED or SELECTED-DELAYED
     contexts: dict[str, "Results"] = field(default_factory=dict)  # RFC 5267, by tag
     other: dict[str, int] | None = None  # what STATUS said of the mailbox "other"
+    limit: int = 0  # MESSAGELIMIT; 0: none
+    limited: int = 0  # how often it was met
+    pages: int = 0  # pages of results that were compared
+    below: int = 0  # messages with lower UIDs were not processed by the last command: RFC 9738 3.1
     _code: int | None = None
     _seen: int = 0
     _condstore: bool = False
+    _at_page: tuple[str, list[Known]] | None = None  # a page that was told, and the model then
     _is_leaving: bool = False  # for another mailbox; what comes before its data is about the old one
 
     @property
@@ -130,7 +140,13 @@ class ModelClient(StrictClient):
     def learn_all(self) -> None:
         """Ask for what there is to know."""
         by_uid = self.uid_only or self.notified == "SELECTED"
-        self.do(Step("UID FETCH 1:* (UID FLAGS)" if by_uid else "FETCH 1:* (UID FLAGS)"))
+        self.fetch_all("UID " if by_uid else "", "(UID FLAGS)")
+
+    def fetch_all(self, prefix: str, items: str) -> None:
+        """As many commands as MESSAGELIMIT asks for. RFC 9738 3.1."""
+        self.do(Step(f"{prefix}FETCH 1:* {items}"))
+        while self.below > 1:
+            self.do(Step(f"UID FETCH 1:{self.below - 1} {items}"))
 
     def lose_connection(self, with_matches: bool, last_words: str = "") -> None:
         """Go away, the answer to `last_words` unread, and come back: with QRESYNC one SELECT makes the model right."""
@@ -155,7 +171,7 @@ class ModelClient(StrictClient):
         self.resynchronized += 1
         if self.check is not None:
             self.check("resynchronized")
-        self.do(Step("UID FETCH 1:* (UID)"))
+        self.fetch_all("UID ", "(UID)")
         for item in self.messages:
             if item.uid in self.cache and item.flags is None:
                 item.flags = self.cache[item.uid].flags
@@ -165,6 +181,7 @@ class ModelClient(StrictClient):
     def _read_answer(self, tag: str, step: Step) -> str:
         if "(UPDATE" in step.text:
             self.contexts[tag] = Results(step.text, step.text.startswith("UID "), "SORT" in step.text)
+        self.below = 0
         leaves = step.believe is not None and step.text.startswith(("CLOSE", "UNSELECT", "SELECT"))
         # Until the server takes up the command it may still tell of the mailbox: RFC 5465 3.
         self._is_leaving = leaves and step.text.startswith("SELECT")
@@ -172,6 +189,12 @@ class ModelClient(StrictClient):
         if (leaves and not step.text.startswith("SELECT")) or self._is_leaving:
             self._leave()
         self._copied(line, step.text)
+        self._met_limit(line)
+        page, self._at_page = self._at_page, None
+        if page is not None:
+            self._page(page[0], step.text, page[1])
+        if f"{tag} NO" in line:
+            self.contexts.pop(tag, None)
         if step.text.startswith("NOTIFY SET"):
             assert " OK " in line, line
             self.notified = "SELECTED-DELAYED" if "selected-delayed" in step.text else "SELECTED"
@@ -183,6 +206,42 @@ class ModelClient(StrictClient):
             self.modseq = max(self.modseq, self._seen)
         self._code, self._seen = None, 0
         return line
+
+    def _met_limit(self, line: str) -> bool:
+        """Whether a line says that not all messages were processed."""
+        found = _LIMITED.match(line)
+        if found is None:
+            return False
+        assert self.limit, line
+        self.below = int(found[1])
+        self.limited += 1
+        return True
+
+    def _page(self, line: str, command: str, before: list[Known]) -> None:
+        """A page of all messages is that of the model. RFC 9394 3.1.
+
+        What others have expunged by then, and this command tells, may be left out. `before`: the model at the answer.
+        """
+        wanted, found = _PAGE.search(command), _PARTIAL.search(line)
+        if wanted is None or (self.limit and len(before) > self.limit):
+            return
+        assert found is not None, line
+        told = [] if found[1] == "NIL" else numbers_of(found[1])
+        last, first = sorted((abs(int(number)) for number in wanted.groups()), reverse=True)
+        step = -1 if wanted[1].startswith("-") else 1
+        gone = [item for item in before if not any(item is other for other in self.messages)]
+        for count in range(len(gone) + 1):
+            for missing in combinations(gone, count):
+                there = [item.uid for item in before if not any(item is other for other in missing)]
+                page = there[::step][first - 1 : last][::step]
+                if len(page) == len(told) and all(map(self._may_be, page, told)):
+                    self.pages += 1
+                    return
+        raise AssertionError(f"{line!r} in the answer to {command!r}: {before}, then {self.messages}")
+
+    def _may_be(self, known: int | None, uid: int) -> bool:
+        """Without numbers nobody knows where messages stand of which nothing is known."""
+        return known in (None, uid) or (self.uid_only and any(item.uid is None for item in self.messages))
 
     def _copied(self, line: str, command: str) -> None:
         """What this client put into the other mailbox is not told it. COPYUID of MOVE is untagged, RFC 6851 4.3."""
@@ -229,7 +288,14 @@ class ModelClient(StrictClient):
 
     def _believe(self, line: str, command: str) -> None:
         self._copied(line, command)
+        if self._met_limit(line):
+            return
+        if found := _NO_UPDATE.match(line):
+            del self.contexts[found[1]]
+            return
         if found := _ESEARCH.match(line):
+            if "PARTIAL" in line:
+                self._at_page = line, list(self.messages)
             self._results(found)
             return
         if found := _STATUS.match(line):
