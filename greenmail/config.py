@@ -246,6 +246,11 @@ class Config(
         base = os.environ.get("XDG_RUNTIME_DIR")
         return f"{base}/greenmail" if base else f"/tmp/greenmail-{os.geteuid()}"  # net checks the owner
 
+    @property
+    def app_password_uses(self) -> str:
+        """`app-password-use-path`, with its default worked out."""
+        return self.app_password_use_path or f"{self.run_directory}/app-passwords"
+
 
 def _is_within(address: str, networks: Iterable[kind.Network]) -> bool:
     client = ipaddress.ip_address(address.partition("%")[0])

@@ -26,6 +26,16 @@ class UserSettings(Table):
         "Master users and their passwords: each may log in as any user, and is none himself (docs/users.md).",
         "/etc/greenmail/masters",
     )
+    app_passwords_file: kind.Path = setting(
+        "",
+        "Further passwords of users, each for one program or device; `greenmail user app-password` edits it.",
+        "/etc/greenmail/app-passwords",
+    )
+    app_password_use_path: kind.Path = setting(
+        "",
+        "Directory of the workers' user for when each of them was used last; nothing is app-passwords in `run-path`.",
+        "/var/lib/greenmail/app-passwords",
+    )
     auth: AuthTables = setting(
         [],
         "User databases, asked in this order: tables with a `type`, one of passwd-file, sql, ldap, http, pam, system,"

@@ -11,11 +11,13 @@ who is denied) is then asked of the master, and where the mail is of the user.
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from greenmail import metrics
 from greenmail.auth import database, names, schemes, scram_keys
 from greenmail.auth.admission import SHOWN, Admission, Claim, Databases, Rules
-from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, Token, User
+from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Proof, Secret, Token, User
+from greenmail.auth.app_passwords import AppPasswords
 from greenmail.auth.cache import FailureCache, SuccessCache
 from greenmail.auth.database import Blocking, Database, Entry, Question, StandIn, Unavailable, Verdict, Verify, Wrong
 from greenmail.auth.gate import Gate
@@ -38,6 +40,7 @@ class PasswordAuthenticator:
         gate: Gate | None = None,
         tokens: Callable[[Secret], Token] | None = None,
         failures: FailureCache | None = None,
+        app_passwords: AppPasswords | None = None,
     ) -> None:
         """`tokens` says whom a bearer token is for; it may take its time, in a pool of its own."""
         self._databases = databases
@@ -47,6 +50,7 @@ class PasswordAuthenticator:
         self._failures = failures or FailureCache()
         self._gate = gate or Gate()
         self._admission = Admission(databases, rules, blocking)
+        self._app_passwords = app_passwords
         self._tokens = tokens
         self.takes_tokens = tokens is not None
 
@@ -62,7 +66,8 @@ class PasswordAuthenticator:
     def able(self) -> frozenset[str]:
         """The mechanisms of SCRAM, and CRAM-MD5, that every user can use, and every master user."""
         found: list[frozenset[str]] = []
-        for one in self._databases.with_passwords:
+        more = () if self._app_passwords is None else (self._app_passwords.database,)
+        for one in (*self._databases.with_passwords, *more):
             summary = one.scram(self._blocking)
             if summary != scram_keys.EMPTY:
                 found.append(summary.mechanisms)
@@ -147,9 +152,17 @@ class PasswordAuthenticator:
             text = f"too many logins wait for their password to be checked, of {attempt.address} or of all"
             return Denied(Denial.UNAVAILABLE, claim.shown, text)
         try:
+            if self._has_app_password(claim, attempt):
+                attempt = replace(attempt, proof=Proof(True, vouched="app password"))
             return self._look_up(claim, attempt)
         finally:
             self._gate.leave(attempt.address)
+
+    def _has_app_password(self, claim: Claim, attempt: Attempt) -> bool:
+        """Such a password is its user's alone; whether he is there and may come in is still to be seen."""
+        if self._app_passwords is None or claim.is_master or attempt.proof is not None:
+            return False
+        return self._app_passwords.knows(claim.name, attempt)
 
     def _claim(self, login: str, authorize_as: str, vouched: str = "") -> Claim:
         """`user*master` is for people to type: a name that is vouched for is a name as it stands there.

@@ -49,7 +49,7 @@ def add(path: str, user: NewUser, group: int = -1) -> None:
             lines[-1] += b"\n"
         return [*lines, line + b"\n"]
 
-    _edit(path, change, group, create=True)
+    edit(path, change, group, create=True)
 
 
 def set_password(path: str, name: str, stored: str) -> None:
@@ -65,7 +65,7 @@ def set_password(path: str, name: str, stored: str) -> None:
         _must_have(name, lines)
         return [replaced(line) if _is_of(name, line) else line for line in lines]
 
-    _edit(path, change)
+    edit(path, change)
 
 
 def delete(path: str, name: str) -> None:
@@ -75,7 +75,7 @@ def delete(path: str, name: str) -> None:
         _must_have(name, lines)
         return [line for line in lines if not _is_of(name, line)]
 
-    _edit(path, change)
+    edit(path, change)
 
 
 def _is_of(name: str, line: bytes) -> bool:
@@ -89,7 +89,8 @@ def _must_have(name: str, lines: list[bytes]) -> None:
         raise Refused(f"there is no user {name}")
 
 
-def _edit(path: str, change: Callable[[list[bytes]], list[bytes]], group: int = -1, create: bool = False) -> None:
+def edit(path: str, change: Callable[[list[bytes]], list[bytes]], group: int = -1, create: bool = False) -> None:
+    """Replace the file by what `change` makes of its lines, which have their ends. Raises what `change` raises."""
     path = os.path.realpath(path)
     with _locked(path):
         try:

@@ -4,6 +4,7 @@ Both belong to the parent, which makes every file there (`metrics.prepare`) and 
 it. Could the workers' user make files beside them, a link would have root's parent write to what it points to.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -44,6 +45,23 @@ def figures(config: Config) -> Iterator[str]:
         if os.getpid() == parent:  # not in a child that comes back through here
             shutil.rmtree(made, ignore_errors=True)
             os.close(owner)
+
+
+def make_uses(config: Config) -> None:
+    """A directory for the times of use of app passwords, in `run-path`: the workers' own. Raises CannotStart.
+
+    The parent makes it, and nothing in it: what is there may be a link.
+    """
+    if not config.app_passwords_file or config.app_password_use_path:
+        return
+    made = Path(config.app_password_uses)
+    try:
+        with contextlib.suppress(FileExistsError):
+            made.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(made, *config.owner(), follow_symlinks=False)
+    except OSError as error:
+        raise CannotStart(f"run-path: {made}: {error.strerror}", EX_CONFIG) from None
 
 
 def _make(run: Path, uid: int) -> None:

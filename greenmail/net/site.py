@@ -10,7 +10,7 @@ from greenmail import metrics
 from greenmail.auth.api import Secret
 from greenmail.config import Config
 from greenmail.config_tables import Listener
-from greenmail.net import children, client_certificates, databases, listen, tls, tokens, verifier
+from greenmail.net import children, client_certificates, databases, directory, listen, tls, tokens, verifier
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Site:
         identity = children.identity(config)
         pairs = {tls.Pair(item.cert_path, item.key_path) for item in config.listeners() if item.cert_path}
         materials = tls.read_all(pairs)
+        directory.make_uses(config)
         asked = client_certificates.asking(config)
         if config.takes_tokens:
             tokens.looker(config)  # whether it can be made

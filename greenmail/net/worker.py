@@ -21,6 +21,7 @@ from gevent.event import Event
 from greenmail import log as logs
 from greenmail.auth.admission import Rules
 from greenmail.auth.api import Secret
+from greenmail.auth.app_passwords import AppPasswords, Uses
 from greenmail.auth.authenticator import PasswordAuthenticator
 from greenmail.auth.cache import FailureCache, SuccessCache
 from greenmail.auth.gate import Gate
@@ -153,6 +154,7 @@ class _Worker:
             SuccessCache(config.auth_cache_ttl, size),
             gate,
             tokens=verify,
+            app_passwords=self._app_passwords(config),
             failures=FailureCache(config.auth_cache_negative_ttl, size),
         )
         store = self._store = MaildirStore(runtime, config.cache_memory)
@@ -179,6 +181,10 @@ class _Worker:
         if plan.pam is None:
             return databases.Means(run, secrets=plan.database_secrets)
         return databases.Means(run, verifier.asker(plan.pam), plan.database_secrets)
+
+    def _app_passwords(self, config: Config) -> AppPasswords | None:
+        path = config.app_passwords_file
+        return AppPasswords(path, Uses(config.app_password_uses), self._work.passwords.run, time.time) if path else None
 
     def _service(self, listener: Listener) -> Service:
         config = self._plan.config
