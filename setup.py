@@ -12,6 +12,12 @@ from setuptools import find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
+# User databases that not everybody has: docs/decisions/0022-user-databases.md
+DATABASES = {
+    "sql": ["SQLAlchemy>=2.0,<3", "psycopg[binary]>=3.1,<4", "PyMySQL>=1.1,<2"],
+    "ldap": ["ldap3>=2.9.1,<3", "pyasn1>=0.5,<0.7"],
+    "pam": ["pamela>=1.2,<2"],
+}
 # What is compiled: docs/decisions/0016-compiled-modules.md says by which rules.
 COMPILED = {
     "imap": "chars columns cursor date_time execute fetch_att framing grammar message_set parts render response"
@@ -90,8 +96,10 @@ setup(
         "proxy-protocol>=0.11.3,<0.12",  # docs/decisions/0023-proxy-protocol.md
     ],
     extras_require={
+        **DATABASES,
         "bench": ["matplotlib>=3.8,<4"],  # docs/decisions/0018-matplotlib-for-plots.md
         "dev": [
+            *(name for names in DATABASES.values() for name in names),  # they are tested
             "pytest>=8",
             "matplotlib>=3.8,<4",  # the plots of bench/ are tested
             "pytest-xdist>=3.5",
