@@ -120,7 +120,12 @@ class SeenSettings(Table):
     )
     log_path: kind.Path = setting("-", "Where to log: - is standard error, syslog the system's log, else a file.")
     metrics_bind: Annotated[Endpoint | None, BeforeValidator(_metrics_bind)] = setting(
-        None, "Address and port for Prometheus (/metrics) and /healthz.", "127.0.0.1:9143"
+        None, "Address and port for Prometheus (/metrics), /healthz and the status page (/).", "127.0.0.1:9143"
+    )
+    status_token_path: kind.Path = setting(
+        "",
+        "File with the password of the status page (any user name will do); without it only the loopback may see it.",
+        "/etc/greenmail/status-token",
     )
 
 

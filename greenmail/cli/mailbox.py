@@ -153,11 +153,12 @@ def _quota_get(account: Account, parsed: argparse.Namespace) -> int:
         raise Refused("this user has no quota")
     # Here and not above: rich takes a while to import.
     from greenmail.cli import shown
+    from greenmail.net import written
 
     head = ("ROOT", "USED", "LIMIT", "%", "MESSAGES", "LIMIT", "%")
     rows = [
         (
-            quota.root, shown.size(quota.storage_used), _limit(quota.storage_limit, shown.size),
+            quota.root, written.size(quota.storage_used), _limit(quota.storage_limit, written.size),
             _part(quota.storage_used, quota.storage_limit), quota.messages_used, _limit(quota.messages_limit, str),
             _part(quota.messages_used, quota.messages_limit),
         )

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from greenmail.cli.shown import moment, quick, size, span
+from greenmail.cli.shown import moment
+from greenmail.net.written import quick, size, span
 from greenmail.terminal import several, shown
 
 _SOON = 14 * 86400  # seconds before its end from which on a certificate is worth a colour

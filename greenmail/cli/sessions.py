@@ -68,14 +68,15 @@ def _who(config: Config, parsed: argparse.Namespace) -> int:
 def _write(sessions: list[dict[str, Any]]) -> None:
     # Here and not above: rich takes a while to import.
     from greenmail.cli import shown
+    from greenmail.net import written
     from greenmail.terminal import several
 
     head = ("SESSION", "USER", "ADDRESS", "PROTO", "TLS", "STATE", "COMMAND", "MAILBOX", "SINCE", "IDLE", "IN", "OUT")
     rows = [
         (
             item["id"], item["user"] or "-", item["address"], item["protocol"], item["tls"] or "-", item["state"],
-            item["command"] or "-", item["mailbox"] or "-", shown.moment(item["since"]), shown.span(item["idle"]),
-            shown.size(item["received"]), shown.size(item["sent"]),
+            item["command"] or "-", item["mailbox"] or "-", shown.moment(item["since"]), written.span(item["idle"]),
+            written.size(item["received"]), written.size(item["sent"]),
         )
         for item in sorted(sessions, key=lambda item: (item["user"], item["since"]))
     ]  # fmt: skip
@@ -106,6 +107,7 @@ def _kick(config: Config, parsed: argparse.Namespace) -> int:
 def _explain(config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: rich takes a while to import.
     from greenmail.cli import shown
+    from greenmail.net import written
 
     found = _asked(config, "explain", session=parsed.session)
     if parsed.json:
@@ -116,13 +118,13 @@ def _explain(config: Config, parsed: argparse.Namespace) -> int:
     head = ("BEGAN", "TOOK", "COMPUTED", "IN", "OUT", "COMMAND", "ANSWER")
     rows = [
         (
-            shown.moment(step["began"]), shown.quick(step["seconds"]), shown.quick(step["computed"]),
-            shown.size(step["received"]), shown.size(step["sent"]), step["command"], step["answer"],
+            shown.moment(step["began"]), written.quick(step["seconds"]), written.quick(step["computed"]),
+            written.size(step["received"]), written.size(step["sent"]), step["command"], step["answer"],
         )
         for step in found["steps"]
     ]  # fmt: skip
     shown.table(head, rows, frozenset((1, 2, 3, 4)))
-    commands, seconds, computed = found["commands"], shown.quick(found["seconds"]), shown.quick(found["computed"])
+    commands, seconds, computed = found["commands"], written.quick(found["seconds"]), written.quick(found["computed"])
     say(f"{commands} commands in all, which took {seconds} and computed for {computed}")
     return 0
 

@@ -42,11 +42,12 @@ def secrets(config: Config) -> dict[str, Secret]:
         for name in _SECRETS:
             path = getattr(table, name, "")
             if path:
-                found[path] = _secret(f"auth.{number}.{name.replace('_', '-')}", path)
+                found[path] = secret(f"auth.{number}.{name.replace('_', '-')}", path)
     return found
 
 
-def _secret(key: str, path: str) -> Secret:
+def secret(key: str, path: str) -> Secret:
+    """The one line of a file with a password or a token. Raises CannotStart, which names the setting `key`."""
     try:
         with open(path, "rb") as file:
             octets = file.read(_LONGEST_SECRET).strip(b"\r\n")

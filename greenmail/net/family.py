@@ -1,6 +1,7 @@
 """The parent's children: forking them, hearing from them, ending them."""
 
 import gc
+import json
 import logging
 import os
 import signal
@@ -33,6 +34,7 @@ GOOD_LIFE = 30.0  # seconds after which a child's end is not its start's fault
 SILENT = 15.0  # seconds without a sign of life after which a worker does not count as healthy
 _LOOK = 5.0
 _TROUBLES = 50
+_PART = 20_000  # characters, each of which may become several octets of JSON within JSON
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -154,7 +156,7 @@ class Family:
             metrics.use_slot(child.name)
             if child.kind is Kind.ADMIN:
                 assert site.metrics_socket is not None
-                status = admin.run(site.metrics_socket, control)
+                status = admin.run(site.metrics_socket, control, site.status_token)
             elif child.kind is Kind.VERIFIER:
                 assert site.pam is not None
                 status = verifier.run(site.config, site.pam.verifier, control)
@@ -230,6 +232,15 @@ class Family:
         """Whether all children of the present generation are ready."""
         ready = [child.kind for child in self._present() if child.ready]
         return all(ready.count(kind) >= number for kind, number in self._wanted(site).items())
+
+    def tell_status(self, status: dict[str, Any]) -> None:
+        """Tell the admin processes what the status page shows; in parts, since a message has a largest size."""
+        text = json.dumps(status)
+        parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
+        for child in self.children.values():
+            if child.kind is Kind.ADMIN and child.ready and not child.leaving:
+                for number, part in enumerate(parts):
+                    _tell(child, {"op": "status", "part": number, "of": len(parts), "text": part})
 
     def tell_health(self, site: Site) -> None:
         """Tell the admin processes how many workers answer, if that has changed."""

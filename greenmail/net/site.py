@@ -20,6 +20,7 @@ class Site:
     """Everything that children are given at the fork."""
 
     config: Config
+    status_token: Secret | None  # of the status page
     identity: children.Identity
     sockets: dict[listen.Place, socket.socket]
     metrics_socket: socket.socket | None
@@ -41,6 +42,8 @@ class Site:
         contexts = {pair: _context(config, material, asked) for pair, material in materials.items()}
         databases.check(config)
         secrets = databases.secrets(config)
+        path = config.status_token_path
+        token = databases.secret("status-token-path", path) if path else None
         bound = old.sockets if old is not None else {}
         metrics_socket = _metrics_socket(config, old)
         try:
@@ -51,7 +54,7 @@ class Site:
             raise
         for material in materials.values():
             metrics.certificate_expiry(material.pair.cert_path, material.expires)
-        return Site(config, identity, sockets, metrics_socket, materials, contexts, secrets, _pam(config, old))
+        return Site(config, token, identity, sockets, metrics_socket, materials, contexts, secrets, _pam(config, old))
 
     def listeners(self) -> list[tuple[Listener, socket.socket]]:
         """Each listener with its socket; not those that this machine has no address family for."""

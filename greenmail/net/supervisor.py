@@ -40,6 +40,7 @@ from greenmail.preload import preload
 
 log = logging.getLogger(__name__)
 
+STATUS_EVERY = 5.0  # seconds between figures for the status page
 CERTIFICATES_EVERY = 60.0  # seconds between looks at certificate files
 READY_WITHIN = 60.0  # seconds that new workers of a reload have to become ready
 FALSE_STARTS = 5  # children that end before the first is ready: then the server cannot run at all
@@ -67,6 +68,7 @@ class _Supervisor:
         self._stopping = False
         self._reload_until: float | None = None
         self._look_at_certificates = time.monotonic() + CERTIFICATES_EVERY
+        self._tell_status = 0.0  # when the status page is told again
         self._told_ready = False
         self._false_starts = 0
         self._recent = logs.keep_recent()
@@ -89,6 +91,7 @@ class _Supervisor:
         version = greenmail.__version__
         log.info("start version=%s modules=%s pid=%d processes=%d", version, which, os.getpid(), config.processes)
         self._site.announce()
+        self._family.born = self._born
         preload(config.time_zone)
         metrics.expect("imap", registry.COMMANDS, ("ok", "no", "bad"))
         metrics.expect("pop3", pop3.COMMANDS, ("ok", "err"))
@@ -140,7 +143,6 @@ class _Supervisor:
             log.error("control-off reason=%r", str(error))
         if self._control is not None:
             self._family.foreign.append(self._control)
-            self._family.born = partial(requests.hand_traces, self._office)
         try:
             yield
         finally:
@@ -210,6 +212,9 @@ class _Supervisor:
             for kind in self._family.missing(self._site, now):
                 self._fork(kind)
             self._finish_reload(now)
+        if now >= self._tell_status and self._site.metrics_socket is not None:
+            self._tell_status = now + STATUS_EVERY
+            self._family.tell_status(requests.status(self._office))
         if now >= self._look_at_certificates:
             self._look_at_certificates = now + CERTIFICATES_EVERY
             self._renew_certificates()
@@ -224,6 +229,13 @@ class _Supervisor:
         if child is None:
             return
         self._selector.register(child.control, selectors.EVENT_READ, child)
+
+    def _born(self, child: Child) -> None:
+        """A child is ready: what others of its kind know it is told."""
+        if child.kind is Kind.WORKER:
+            requests.hand_traces(self._office, child)
+        elif child.kind is Kind.ADMIN:
+            self._tell_status = 0.0
 
     def _forget(self, child: Child) -> None:
         if child.control.fileno() in self._selector.get_map():
