@@ -36,6 +36,7 @@ def _asked(config: Config, what: str, **wanted: Any) -> Any:
 def _list(config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: rich takes a while to import.
     from greenmail.cli import shown
+    from greenmail.net import written
 
     found = _asked(config, "penalties")
     if parsed.json:
@@ -43,9 +44,9 @@ def _list(config: Config, parsed: argparse.Namespace) -> int:
         return 0
     rows = [
         (
-            item["network"], item["failures"] or "-", shown.span(item["wait"]) if item["wait"] else "-",
+            item["network"], item["failures"] or "-", written.span(item["wait"]) if item["wait"] else "-",
             f"{item['counted']} of {found['ban_failures']}" if found["ban_failures"] else "-",
-            shown.span(item["banned_for"]) if item["banned_for"] else "-",
+            written.span(item["banned_for"]) if item["banned_for"] else "-",
         )
         for item in found["penalties"]
     ]  # fmt: skip
