@@ -115,7 +115,7 @@ def bound_twice(tree: Tree, config: "Config") -> list[Problem]:
 
 
 _FILES = (
-    "cert_path", "key_path", "passwd_file", "master_passwd_file", "deny_file", "run_path", "log_path",
+    "cert_path", "key_path", "passwd_file", "master_passwd_file", "deny_file", "run_path", "log_path", "auth_socket",
     "client_ca_path", "client_crl_path", "client_keys_file",
     "app_passwords_file", "app_password_use_path", "oauth_jwks_file", "oauth_client_secret_file", "oauth_ca_path",
 )  # fmt: skip

@@ -378,6 +378,16 @@ def account_ids(name: str) -> tuple[int, int]:
         return int(name), int(name)
 
 
+def file_mode(value: Any) -> str:
+    """Permissions of a file, as chmod has them."""
+    number = _integer(value)
+    if isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value):
+        number = int(value, 8)
+    if number is None or not 0 <= number <= 0o777:
+        raise ValueError('permissions in octal digits, such as "0660"')
+    return f"{number:04o}"
+
+
 def group_id(name: str) -> int:
     """gid of a group by name or number."""
     return int(name) if _is_id(name) else grp.getgrnam(name).gr_gid
@@ -413,5 +423,6 @@ SpecialUse = Annotated[dict[str, str], BeforeValidator(special_use)]
 TimeZone = Annotated[str, BeforeValidator(time_zone)]
 TlsVersion = Annotated[str, BeforeValidator(tls_version)]
 Account = Annotated[str, BeforeValidator(account)]
+FileMode = Annotated[str, BeforeValidator(file_mode)]
 Group = Annotated[str, BeforeValidator(group)]
 Processors = Annotated[int, BeforeValidator(number(-1 << 31, 4096)), AfterValidator(processors)]

@@ -90,6 +90,14 @@ class UserSettings(Table):
     )
     auth_ban_window: kind.Seconds = setting(86400, "Seconds in which these are counted.")
     auth_ban_time: kind.Seconds = setting(3600, "Seconds that a ban lasts.")
+    auth_socket: kind.Path = setting(
+        "",
+        "Unix socket at which Postfix and Exim ask about SMTP AUTH, by Dovecot's protocol (docs/postfix.md).",
+        "/var/spool/postfix/private/auth",
+    )
+    auth_socket_user: kind.Account = setting("", "Its owner; nothing is who starts the server.", "postfix")
+    auth_socket_group: kind.Group = setting("", "Its group, likewise.", "postfix")
+    auth_socket_mode: kind.FileMode = setting("0660", "Its permissions: who may connect is believed.")
     max_waiting_logins: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
         128, "Logins of a worker whose passwords wait to be compared; more are told to come back later."
     )

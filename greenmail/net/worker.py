@@ -30,6 +30,7 @@ from greenmail.config_tables import Listener
 from greenmail.fulltext.service import FullTextService, Means
 from greenmail.net import (
     accounts,
+    auth_socket,
     client_certificates,
     databases,
     guard,
@@ -40,6 +41,7 @@ from greenmail.net import (
     tokens,
     verifier,
 )
+from greenmail.net.auth_socket import AuthSocket
 from greenmail.net.desk import Desk
 from greenmail.net.figures import Figures
 from greenmail.net.owners import Owners
@@ -75,6 +77,7 @@ class Plan:
     secret: bytes  # for what all workers are to say of users who are not there
     database_secrets: Mapping[str, Secret] = field(default_factory=dict)  # see `databases`
     pam: socket.socket | None = None  # to the process that asks it
+    auth_socket: socket.socket | None = None  # where Postfix asks about SMTP AUTH
 
 
 def run(plan: Plan) -> int:
@@ -108,9 +111,11 @@ class _Worker:
         self._figures = Figures(self._connections, self._store, self._work.clock, logs.keep_recent())
         self._connections.closed = self._figures.closed
         self._desk = Desk(self._connections, self._traces, self._work.clock, self._register.say)
-        self._acceptors = [
+        self._acceptors: list[Acceptor | AuthSocket] = [
             Acceptor(sock, self._service(listener), self._connections) for listener, sock in plan.listeners
         ]
+        if plan.auth_socket is not None:
+            self._acceptors.append(AuthSocket(plan.auth_socket, self._engines["smtp"], plan.slot))
 
     def serve(self) -> int:
         """Accept and wait for the end."""
@@ -172,6 +177,7 @@ class _Worker:
         return {
             "imap": imap_conn.handler(config, runtime, *shared, full_text),
             "pop3": pop3_conn.handler(config, runtime, *shared),
+            "smtp": auth_socket.services(config, runtime, authenticator, self._register, self._guard, self._new_sid),
         }
 
     def _database_means(self) -> databases.Means:

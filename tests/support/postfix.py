@@ -52,6 +52,7 @@ error unix - - n - - error
 retry unix - - n - - error
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
+tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
 
@@ -68,8 +69,8 @@ class Postfix:
 
 
 @contextlib.contextmanager
-def start(maildir: Path, owner: str) -> Iterator[Postfix]:
-    """Deliver to `maildir` as the user `owner`, who must be able to reach it."""
+def start(maildir: Path, owner: str, settings: str = "") -> Iterator[Postfix]:
+    """Deliver to `maildir` as the user `owner`, who must be able to reach it; `settings` are lines for main.cf."""
     program = need("postfix", "postfix")
     if os.getuid() != 0:
         pytest.skip("a private Postfix needs root, to run as its own users")
@@ -84,6 +85,7 @@ def start(maildir: Path, owner: str) -> Iterator[Postfix]:
         os.chown(run / "data", own.pw_uid, own.pw_gid)
         (run / "etc" / "main.cf").write_text(
             MAIN.format(run=run, base=maildir.parent, mailbox=maildir.name, uid=person.pw_uid, gid=person.pw_gid)
+            + settings
         )
         (run / "etc" / "master.cf").write_text(MASTER.format(port=port))
         log = run / "log"
