@@ -87,6 +87,15 @@ class LimitSettings(Table):
         "The session resource of a JMAP server with the same mail and object IDs (JMAPACCESS), RFC 9698.",
         "https://jmap.example.org/.well-known/jmap",
     )
+    url_hosts: kind.Hosts = setting(
+        (),
+        "Names of this server in IMAP URLs. With them URLs can be authorized for others (URLAUTH, RFC 4467), and"
+        " CATENATE takes whole URLs.",
+        '["mail.example.org", "imap.example.org"]',
+    )
+    submit_users: kind.Names = setting(
+        (), "Users who fetch what is submitted by its URL (BURL, RFC 4468): the submission server's.", '["submit"]'
+    )
     literal_minus: kind.Switch = setting(False, "Offer LITERAL- in the place of LITERAL+, RFC 7888.")
     utf8_accept: kind.Switch = setting(
         False, "Offer UTF8=ACCEPT, RFC 9755, which refuses messages with 8-bit headers from clients that do not use it."

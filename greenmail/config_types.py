@@ -37,6 +37,7 @@ _UIDL_PIECE = re.compile(
     r"%\{ ?(?:uid|uidvalidity|filename|guid|md5)(?: ?\| ?(?:hex|lower|upper)(?: ?\( ?[0-9]{1,3} ?\))?){0,8} ?\}"
 )
 _UIDL_UNIQUE = re.compile(r"%[0-9]*[XLU]?[ufgm]\Z|%\{ ?(?:uid|filename|guid|md5)\b")  # tells messages apart
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 _FLAG = re.compile(r"\\(?:(?i:answered|flagged|deleted|seen|draft))|[^\x00-\x20(){%*\"\\\]\x7f-\U0010ffff]{1,100}")
 _LONGEST_TIME = 366 * 86400
 _LARGEST_SIZE = 1 << 50
@@ -152,6 +153,19 @@ def _items(value: Any) -> list[str]:
 def names(value: Any) -> tuple[str, ...]:
     """A list of texts."""
     return tuple(_items(value))
+
+
+def hosts(value: Any) -> tuple[str, ...]:
+    """A list of host names, or of addresses as they stand in URLs; in lower case."""
+    try:
+        found = tuple(item.lower() for item in _items(value))
+    except ValueError:
+        found = ("",)
+    if not all(map(_HOST.fullmatch, found)):
+        raise ValueError(
+            'a list of host names such as [mail.example.org]; an IPv6 address in brackets, "[2001:db8::1]"'
+        )
+    return found
 
 
 def keyword(value: Any) -> str:
@@ -405,6 +419,7 @@ Address = Annotated[str, BeforeValidator(address)]
 Port = Annotated[int, BeforeValidator(number(0, 65535))]
 Endpoints = Annotated[tuple[Endpoint, ...], BeforeValidator(endpoints)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(networks)]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(hosts)]
 Names = Annotated[tuple[str, ...], BeforeValidator(names)]
 Keyword = Annotated[str, BeforeValidator(keyword)]
 Switch = Annotated[bool, BeforeValidator(switch)]

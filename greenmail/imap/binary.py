@@ -53,6 +53,20 @@ def add_binary_size(answer: Answer, message: Message, item: BinarySizeItem) -> N
         message.trouble(error)
 
 
+def binary_octets(message: Message, section: Section, partial: Partial | None) -> tuple[int, bool, Iterator[bytes]]:
+    """How many octets BINARY[part]<partial> has, whether a NUL is among them, and they, in blocks.
+
+    Raises Refused for what cannot be decoded, and for no such part; StorageError, as `message.trouble` has to.
+    """
+    content = message.content()
+    assert content is not None, "trouble was not raised"
+    place = _leaf(message, content, section)
+    if place is None:
+        raise Refused("there is no such part", CANNOT)
+    size, has_nul = _measured(message, content, place, partial)
+    return size, has_nul, window(decoded(content, place), partial)
+
+
 def decoded(content: Content, place: Place) -> Iterator[bytes]:
     """The part's octets without transfer encoding, in blocks; lines of text end in CRLF, RFC 9051 7.5.2."""
     decoder = transfer_decoder(place.encoding)

@@ -56,6 +56,8 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False, age: fl
     differs = not view.read_only and (view.told_rights ^ view.rights) & _OF_FLAGS  # RFC 4314 5.1.1
     if differs or (view.offers_keywords and not view.mailbox.can_add_keywords):
         session.out.write(permanentflags(view))
+    if view.url_key is not None:
+        session.out.write(view.url_key.news())
     if news:
         leaving = view.contexts.leaving(news.expunged) if view.contexts is not None else b""
         session.out.write(leaving + render(session, news))

@@ -59,6 +59,8 @@ from greenmail.imap.ext import (
     uidbatches,
     uidonly,
     unauthenticate,
+    urlauth,
+    urlauth_binary,
     utf8_accept,
     within,
 )
@@ -111,6 +113,8 @@ FEATURES: tuple[Feature, ...] = (
     uidbatches.FEATURE,
     uidonly.FEATURE,
     unauthenticate.FEATURE,
+    urlauth.FEATURE,
+    urlauth_binary.FEATURE,
     utf8_accept.FEATURE,
     within.FEATURE,
 )

@@ -126,6 +126,14 @@ def open_mailbox(session: Session, given: str, needed: str, looks: bool = True) 
     return account_of(session).open(name, looks), name, rights
 
 
+def open_as(account: Account, name: str, needed: str) -> Mailbox:
+    """A mailbox as the user of `account` has it, who is not the session's: RFC 4467 7, URLFETCH."""
+    mine = account.my_rights(name)
+    if not mine.issuperset(needed):
+        raise _refusal(mine)
+    return account.open(name)
+
+
 def open_target(session: Session, given: str) -> tuple[Mailbox, str, Rights]:
     """The mailbox that APPEND, COPY or MOVE adds to; a missing one is never made. RFC 9051 6.3.12, 6.4.7.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Logins, NoGuard, Patience, Register
@@ -49,6 +49,16 @@ class Limits:
         return min(filter(None, (self.message_limit, self.save_limit)), default=0)
 
 
+class Others(Protocol):
+    """The other users of this server, for what one of them has authorized: RFC 4467."""
+
+    def find(self, name: str) -> User | None:
+        """A user who might log in; None: there is no such user, or he may not. Raises UNAVAILABLE."""
+
+    def account(self, user: User) -> Account | None:
+        """His account, to be given back; None: he has no mail here. Raises StorageError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a worker's IMAP sessions share."""
@@ -73,7 +83,9 @@ class Services:
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
     traces: Traces = field(default_factory=Traces)  # users whose sessions are written down
-    url_hosts: tuple[str, ...] = ()  # names of this server in IMAP URLs, in lower case
+    url_hosts: tuple[str, ...] = ()  # names of this server in IMAP URLs, in lower case; none: no URLAUTH
+    submit_users: tuple[str, ...] = ()  # who fetches URLs for message submission, RFC 4467 3
+    others: Others | None = None
 
 
 class Out:

@@ -60,6 +60,16 @@ def claim_recent(mailbox: Mailbox) -> int:
         return mailbox.uidnext
 
 
+class UrlKeyNews(Protocol):
+    """Whether somebody has changed the user's key for URLs of the mailbox."""
+
+    def known(self) -> None:
+        """The client knows of it."""
+
+    def news(self) -> bytes:
+        """What the client is to be told; at once."""
+
+
 class Contexts(Protocol):
     """Searches whose results the client is told of as they change."""
 
@@ -91,6 +101,7 @@ class View:
         self.pending: set[int] = set()  # expunged, and the client not told yet
         self.complete = self.told  # the client knows everything up to this one, expunges too: RFC 7162 3.2
         self.contexts: Contexts | None = None  # searches of which updates are told: RFC 5267 4.3
+        self.url_key: UrlKeyNews | None = None  # of a client that was told of URLMECH: RFC 4467 8, URLMECH
         self.withheld = False  # flags changed of which the client did not want to be told: RFC 5465 5.1
         self.offers_keywords = False  # the client has been told that it can create keywords: "\\*"
 

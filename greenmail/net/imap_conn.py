@@ -9,7 +9,7 @@ from greenmail.auth.logins import Guard, Patience, Register
 from greenmail.config import Config
 from greenmail.imap.execute import serve
 from greenmail.imap.ext.filters import wrong
-from greenmail.imap.session import Limits, Services, Session
+from greenmail.imap.session import Limits, Others, Services, Session
 from greenmail.net.stream import Stream
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
@@ -61,6 +61,7 @@ def handler(
     traces: Traces,
     guard: Guard,
     full_text: FullText | None = None,
+    others: Others | None = None,
 ) -> Callable[[Stream], None]:
     """The engine for one connection after another."""
     for name, text in config.shared_filters.items():
@@ -84,6 +85,9 @@ def handler(
         shared_filters=config.shared_filters,
         quota_set_by=config.quota_set_by,
         jmap_url=config.jmap_url,
+        url_hosts=config.url_hosts,
+        submit_users=tuple(map(normalize, config.submit_users)),
+        others=others,
         server_id={"name": "GreenMail", "version": __version__},
         normalize=normalize,
         traces=traces,

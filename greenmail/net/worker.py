@@ -44,6 +44,7 @@ from greenmail.net import (
 from greenmail.net.auth_socket import AuthSocket
 from greenmail.net.desk import Desk
 from greenmail.net.figures import Figures
+from greenmail.net.others import OtherUsers
 from greenmail.net.owners import Owners
 from greenmail.net.server import Acceptor, Board, Connections, Crowds, Service
 from greenmail.net.shared import Shared
@@ -165,17 +166,19 @@ class _Worker:
         store = self._store = MaildirStore(runtime, config.cache_memory)
         owners = Owners(opened.users, self._work.passwords.run, runtime.blocking, opened.places)
         full_text = FullTextService(Means(runtime, Pool("text", 1, self._work.clock).run, gevent.spawn))
+        open_account = accounts.opener(config, store, owners)
+        others = OtherUsers(config, databases, self._work.passwords.run, open_account)
         shared = (
             authenticator,
             authenticator.normalize,
-            accounts.opener(config, store, owners),
+            open_account,
             self._register,
             self._new_sid,
             self._traces,
             self._guard,
         )
         return {
-            "imap": imap_conn.handler(config, runtime, *shared, full_text),
+            "imap": imap_conn.handler(config, runtime, *shared, full_text, others),
             "pop3": pop3_conn.handler(config, runtime, *shared),
             "smtp": auth_socket.services(config, runtime, authenticator, self._register, self._guard, self._new_sid),
         }

@@ -47,6 +47,7 @@ from greenmail.storage.subscriptions import Subscriptions
 from greenmail.storage.text_place import TextPlace
 from greenmail.storage.trash import remove
 from greenmail.storage.uidvalidity import next_uidvalidity
+from greenmail.storage.url_key_file import UrlKeyFile
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class MaildirAccount:
         self._folders = folders_of(self._files, layout, self._places)
         self._controls = Controls(self._files, self._places, waiting)
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
+        self.url_keys = UrlKeyFile(self._files, self._places.data, waiting)
         self._uses = SpecialUse(self._files, self._places.data, settings.special_use, waiting)
         self._waiting = waiting
         self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places, settings)

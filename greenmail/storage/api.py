@@ -23,6 +23,7 @@ from greenmail.storage.rights import LETTERS as LETTERS
 from greenmail.storage.rights import AclAction as AclAction
 from greenmail.storage.rights import AclEntry as AclEntry
 from greenmail.storage.rights import Rights as Rights
+from greenmail.storage.url_keys import UrlKeys
 
 ANSWERED = "\\Answered"
 FLAGGED = "\\Flagged"
@@ -399,6 +400,10 @@ class Account(Protocol):
     more_personal: tuple[Namespace, ...]
     other_users: tuple[Namespace, ...]
     shared: tuple[Namespace, ...]
+
+    @property
+    def url_keys(self) -> UrlKeys:
+        """The keys of `user`."""
 
     def scope(self, text: str) -> Scope:
         """What names that begin with `text` are looked for in: this account, mostly; at once."""

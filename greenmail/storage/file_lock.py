@@ -30,11 +30,13 @@ class FileLock:
     Read the file inside, for it may change until then; leave without `commit` and nothing has happened.
     """
 
-    __slots__ = ("_beside", "_descriptor", "_doubt", "_files", "_lock", "_path", "_waiting")
+    __slots__ = ("_beside", "_descriptor", "_doubt", "_files", "_lock", "_owner", "_path", "_waiting")
 
-    def __init__(self, files: Files, path: bytes, waiting: Waiting, stale: float) -> None:
-        """`stale`: seconds after which the lock of one who does not move is broken."""
-        self._files, self._path, self._waiting = files, path, waiting
+    def __init__(
+        self, files: Files, path: bytes, waiting: Waiting, stale: float, owner: Ownership | None = None
+    ) -> None:
+        """`stale`: seconds after which the lock of one who does not move is broken. `owner`: else the directory's."""
+        self._files, self._path, self._waiting, self._owner = files, path, waiting, owner
         self._lock = path + b".lock"
         self._beside = b"%b/greenmail.%b.tmp" % os.path.split(path)
         self._doubt = Doubt(files, self._lock, path, stale, waiting.onlooker())
@@ -43,7 +45,7 @@ class FileLock:
     def __enter__(self) -> Self:
         steps = self._waiting.steps()
         with refusing("the file cannot be locked"):
-            owner = ownership(self._files.stat(os.path.dirname(self._path)))
+            owner = self._owner or ownership(self._files.stat(os.path.dirname(self._path)))
             is_locked = False
             try:
                 while not (self._make(owner) and self._appear(owner)):

@@ -26,6 +26,7 @@ from greenmail.storage.namespaces import NamespacesAccount
 from greenmail.storage.places import Places
 from greenmail.storage.seen_file import SeenFile
 from greenmail.storage.subscriptions import Subscriptions
+from greenmail.storage.url_keys import UrlKeys
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,11 @@ class MaildirMails:
         """Whether there is a `dovecot-shared` in the mailbox directory."""
         assert isinstance(mailbox, MaildirMailbox), "a mailbox of another store"
         return os.path.lexists(mailbox.box.place.directory + b"/dovecot-shared")
+
+    @property
+    def url_keys(self) -> UrlKeys:
+        """Those of INBOX's account."""
+        return self._inbox.url_keys
 
     def metadata_file(self, mailbox_id: str) -> MetadataFile:
         """In the user's own `greenmail-data`."""

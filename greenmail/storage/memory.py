@@ -26,6 +26,7 @@ from greenmail.storage.api import (
 from greenmail.storage.memory_mailbox import MemoryMailbox
 from greenmail.storage.metadata import PRIVATE, shared_of, weight
 from greenmail.storage.quota_rules import OVER_TEXT, Limits, OtherLimits, QuotaRules
+from greenmail.storage.url_keys import MemoryUrlKeys
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_NAME = 1000  # characters
@@ -47,6 +48,7 @@ class MemoryAccount:
         self._special_use: dict[str, tuple[str, ...]] = {name: (use,) for name, use in special_use.items()}
         self._metadata: dict[str, dict[str, bytes]] = {}  # by mailbox; empty name: of the server
         self._subscribed: list[str] = []
+        self.url_keys = MemoryUrlKeys()
         self._now = now
         self._last_uidvalidity = 0
         self.acls = MemoryLists()

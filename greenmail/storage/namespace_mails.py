@@ -7,6 +7,7 @@ from greenmail.storage.api import Account, Mailbox
 from greenmail.storage.metadata import MetadataFile
 from greenmail.storage.namespace_names import Space
 from greenmail.storage.seen_file import SeenFile
+from greenmail.storage.url_keys import UrlKeys
 
 
 class OtherSubscriptions(Protocol):
@@ -42,6 +43,10 @@ class Mails(Protocol):
 
     def seen_file(self, mailbox_id: str) -> SeenFile:
         """The reader's file for this mailbox."""
+
+    @property
+    def url_keys(self) -> UrlKeys:
+        """The user's own."""
 
     def metadata_file(self, mailbox_id: str) -> MetadataFile:
         """The reader's own annotations on this mailbox."""

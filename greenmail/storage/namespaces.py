@@ -46,6 +46,7 @@ from greenmail.storage.namespace_names import (
     prefix_for,
 )
 from greenmail.storage.private_seen import PrivateSeen
+from greenmail.storage.url_keys import UrlKeys
 
 log = logging.getLogger(__name__)
 
@@ -397,6 +398,11 @@ class NamespacesAccount:
         """What an identifier always has, and what it can be given."""
         mount, inner = self._find(name)
         return mount.account.list_rights(inner, identifier)
+
+    @property
+    def url_keys(self) -> UrlKeys:
+        """The user's own."""
+        return self._mails.url_keys
 
     # Annotations
 

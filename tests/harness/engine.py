@@ -95,6 +95,20 @@ class Seats:
         self.polls.remove(next(poll for poll in reversed(self.polls) if poll[0] == user))
 
 
+class Neighbours:
+    """Who can log in, as `imap.session.Others`; USER alone has mail, which the sessions open."""
+
+    def __init__(self, users: Users, open_account: Callable[[str], Account | None]) -> None:
+        self._users = users
+        self._open_account = open_account
+
+    def find(self, name: str) -> User | None:
+        return User(name) if name in self._users.passwords else None
+
+    def account(self, user: User) -> Account | None:
+        return self._open_account(user.name)
+
+
 class Backend:
     """A store for tests: `open_account` is for sessions, `outside` shows the same mail as another process sees it."""
 
@@ -144,6 +158,7 @@ class Engine:
                 register=self.seats,
                 server_id={"name": "GreenMail"},
                 time_zone="UTC",
+                others=Neighbours(self.users, lambda name: backend.open_account() if name == USER else None),
             ),
             settings,
         )

@@ -69,6 +69,9 @@ CASES: dict[str, tuple[Case, ...]] = {
     "ESEARCH": (),  # what may not be read is left out in silence: transcripts/multisearch/multisearch-rights.txt
     "UIDBATCHES": (Case("UIDBATCHES 500", "", selected=True),),
     "CLOSE": (Case("CLOSE", "", selected=True),),
+    "RESETKEY": (Case("RESETKEY Box", "r"),),
+    "GENURLAUTH": (),  # whatever is wrong with a URL is BAD: transcripts/urlauth/rights.txt
+    "URLFETCH": (),  # the rights are those of the user in the URL: likewise
 }
 # What is about no mailbox, or about the names and counters of those that LIST shows.
 NOTHING = {
@@ -94,7 +97,7 @@ class Scene:
 
     def __init__(self) -> None:
         scheduler = Scheduler()
-        self.engine = Engine(scheduler, memory_backend(scheduler))
+        self.engine = Engine(scheduler, memory_backend(scheduler), url_hosts=("example.com",))
         backend = self.engine.backend
         assert backend.give is not None
         backend.give("bob")

@@ -12,6 +12,7 @@ from greenmail.imap.command import AUTHENTICATED, SELECTED, Capability, Command,
 from greenmail.imap.commands.expunge import expunge_known
 from greenmail.imap.commands.listing import Entry, render_entry, render_renamed
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.ext import urlauth
 from greenmail.imap.ext.objectid import objectid
 from greenmail.imap.message_set import selected
 from greenmail.imap.news import permanentflags
@@ -146,6 +147,7 @@ def _description(session: Session, view: View) -> list[bytes]:
     else:
         parts.append(b"* OK [NOMODSEQ] No mod-sequences here\r\n")
     parts.append(b"* OK [MAILBOXID (%b)] Its name for ever\r\n" % objectid(mailbox.mailbox_id))  # RFC 8474 4.2
+    parts.append(urlauth.selected(session))
     return parts
 
 
