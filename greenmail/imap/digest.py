@@ -162,7 +162,7 @@ def open_message(mailbox: Mailbox, uid: int, trouble: Trouble) -> Content | None
 
 
 def digests(contents: Sequence[Content], kinds: frozenset[CacheKind]) -> list[Digest | StorageError]:
-    """Runs in the pool: what each message has of `kinds`, and what comes for nothing with it."""
+    """Runs in the pool: what each message has of `kinds`, and with a scan what comes for nothing with it."""
     made: list[Digest | StorageError] = []
     for content in contents:
         try:
@@ -181,7 +181,9 @@ def _of_each(octets: Sequence[bytes], kinds: frozenset[CacheKind]) -> list[Diges
 
 
 def _of_header(header: bytes, kinds: Set[CacheKind]) -> Digest:
-    digest = {CacheKind.HEADERS: headers_record(header)}
+    digest: Digest = {}
+    if CacheKind.HEADERS in kinds:
+        digest[CacheKind.HEADERS] = headers_record(header)
     if CacheKind.ENVELOPE in kinds:
         digest[CacheKind.ENVELOPE] = render.envelope(envelope(header, 0, len(header)))
     if CacheKind.SORT in kinds:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from encodings.aliases import aliases
+from functools import lru_cache
 
 from greenmail.message.headers import Params
 
@@ -36,6 +37,7 @@ _CODECS = {
     "unicode_1_1_utf_7": "utf_7",
 }
 _BLANKS_AT_END = re.compile(rb"(?<![ \t])[ \t]+(?=\r?\n|\Z)")
+_BLANKS_AND_END = (b" \r\n", b"\t\r\n", b" \n", b"\t\n")
 _WORD = re.compile(rb"=\?([^?\s*]{1,76})(?:\*[^?\s]{0,76})?\?([bBqQ])\?([^?\r\n]*)\?=")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = re.compile(
@@ -49,6 +51,7 @@ _ASCTIME = re.compile(
 _COMMENT = re.compile(r"\([^()]*\)")
 _ZONES = {"EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8}  # RFC 5322 4.3
 _ASCII = bytes(range(128))
+_LONGEST_NAME = 200  # octets of a charset with what stands around it
 _DATE_OCTETS = 1000  # of a Date field that are looked at
 
 
@@ -68,13 +71,22 @@ def transfer_decode(data: bytes, encoding: bytes) -> bytes | None:
 
 def codec(charset: bytes) -> str | None:
     """Python's name for a charset, or None if it is not known (RFC 9051 7.1: BADCHARSET)."""
+    return _codec(charset) if len(charset) <= _LONGEST_NAME else None
+
+
+@lru_cache(maxsize=256)
+def _codec(charset: bytes) -> str | None:
     name = charset.partition(b"*")[0].strip(b" \t\"'").lower().decode("latin-1")
     return _CODECS.get(re.sub(r"[-_ .:]+", "_", name))
 
 
 def reads_ascii(charset: bytes) -> bool:
     """Whether octets below 128 are US-ASCII in this charset, by themselves and always."""
-    name = codec(charset)
+    return _reads_ascii(codec(charset))
+
+
+@lru_cache(maxsize=256)
+def _reads_ascii(name: str | None) -> bool:
     try:
         return name is not None and _ASCII.decode(name) == _ASCII.decode("ascii")
     except (UnicodeError, ValueError):
@@ -83,6 +95,8 @@ def reads_ascii(charset: bytes) -> bool:
 
 def to_text(data: bytes, charset: bytes = b"") -> str:
     """`data` as text. What the charset cannot decode is replaced, never lost."""
+    if not charset and data.isascii():
+        return data.decode("ascii")
     return "".join(text_blocks((data,), charset))
 
 
@@ -138,7 +152,9 @@ def param_text(params: Params, name: bytes) -> str | None:
 
 def sent_time(value: bytes) -> datetime | None:
     """The time of a Date field in its own zone (UTC if it names none), or None. RFC 5322 3.3 and 4.3."""
-    text = _COMMENT.sub(" ", value[:_DATE_OCTETS].decode("latin-1"))
+    text = value[:_DATE_OCTETS].decode("latin-1")
+    if "(" in text:
+        text = _COMMENT.sub(" ", text)
     found = _DATE.search(text) or _ASCTIME.search(text)
     if found is None:
         return None
@@ -222,7 +238,9 @@ def _safe_cut(data: bytes) -> int:
 
 
 def _unquoted(data: bytes) -> bytes:
-    return binascii.a2b_qp(_BLANKS_AT_END.sub(b"", data))
+    if data.endswith((b" ", b"\t")) or any(blank in data for blank in _BLANKS_AND_END):
+        data = _BLANKS_AT_END.sub(b"", data)
+    return binascii.a2b_qp(data)
 
 
 def _guessed(blocks: Iterable[bytes]) -> Iterator[str]:
