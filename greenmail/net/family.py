@@ -163,7 +163,7 @@ class Family:
             else:
                 shared = (site.listeners(), site.contexts, self.board, self._secret, site.database_secrets)
                 pam = site.pam.worker if site.pam is not None else None
-                plan = worker.Plan(site.config, child.slot, control, *shared, pam)
+                plan = worker.Plan(site.config, child.slot, control, *shared, pam, site.auth_socket)
                 status = worker.run(plan)
         except BaseException:
             log.exception("bug in a process of kind %s", child.kind.value)
@@ -387,7 +387,7 @@ def _unwanted(kind: Kind, site: Site, old: Site | None) -> list[socket.socket]:
 
     A port that everybody else closes would stay open in it, with a queue of clients that nobody answers.
     """
-    own: list[Any] = list(site.sockets.values()) if kind is Kind.WORKER else []
+    own: list[Any] = [*site.sockets.values(), site.auth_socket] if kind is Kind.WORKER else []
     if kind is Kind.ADMIN:
         own.append(site.metrics_socket)
     if site.pam is not None:

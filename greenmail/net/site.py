@@ -10,7 +10,17 @@ from greenmail import metrics
 from greenmail.auth.api import Secret
 from greenmail.config import Config
 from greenmail.config_tables import Listener
-from greenmail.net import children, client_certificates, databases, directory, listen, tls, tokens, verifier
+from greenmail.net import (
+    auth_socket,
+    children,
+    client_certificates,
+    databases,
+    directory,
+    listen,
+    tls,
+    tokens,
+    verifier,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +38,7 @@ class Site:
     contexts: dict[tls.Pair, Any]
     database_secrets: dict[str, Secret]
     pam: verifier.Line | None  # to the process that asks PAM, if there is to be one
+    auth_socket: socket.socket | None = None
 
     @staticmethod
     def make(config: Config, old: "Site | None") -> "Site":
@@ -46,15 +57,20 @@ class Site:
         token = databases.secret("status-token-path", path) if path else None
         bound = old.sockets if old is not None else {}
         metrics_socket = _metrics_socket(config, old)
+        auth: socket.socket | None = None
         try:
+            auth = auth_socket.bind(config, old.config if old is not None else None, old.auth_socket if old else None)
             sockets = listen.bind_all(config.listeners(), config.timeout_write, bound)
         except tls.CannotStart:
             if metrics_socket is not None and (old is None or metrics_socket is not old.metrics_socket):
                 metrics_socket.close()
+            if auth is not None and (old is None or auth is not old.auth_socket):
+                auth_socket.remove(config, auth)
             raise
         for material in materials.values():
             metrics.certificate_expiry(material.pair.cert_path, material.expires)
-        return Site(config, token, identity, sockets, metrics_socket, materials, contexts, secrets, _pam(config, old))
+        pam = _pam(config, old)
+        return Site(config, token, identity, sockets, metrics_socket, materials, contexts, secrets, pam, auth)
 
     def listeners(self) -> list[tuple[Listener, socket.socket]]:
         """Each listener with its socket; not those that this machine has no address family for."""
@@ -72,6 +88,8 @@ class Site:
             )  # fmt: skip
         if self.metrics_socket is not None:
             log.info("listening listener=metrics address=%s port=%d", *self.metrics_socket.getsockname()[:2])
+        if self.auth_socket is not None:
+            log.info("listening listener=auth-socket path=%r", self.config.auth_socket)
         if self.identity.uid == 0:
             log.warning("running-as-root text=%r", "set `user` to the owner of the mail")
 
@@ -84,8 +102,10 @@ class Site:
                 metrics.certificate_expiry(material.pair.cert_path, material.expires)
         kept = {id(sock) for sock in keep.all_sockets()} if keep is not None else set()
         for sock in self.all_sockets():
-            if id(sock) not in kept:
+            if id(sock) not in kept and sock is not self.auth_socket:
                 sock.close()
+        if self.auth_socket is not None and (keep is None or keep.auth_socket is not self.auth_socket):
+            auth_socket.remove(self.config, self.auth_socket)
         if self.pam is not None and (keep is None or keep.pam is not self.pam):
             self.pam.close()
 
@@ -93,10 +113,14 @@ class Site:
         """The parent's part of not accepting any more."""
         for sock in self.sockets.values():
             sock.close()
+        if self.auth_socket is not None:
+            auth_socket.remove(self.config, self.auth_socket)
+            self.auth_socket = None
 
     def all_sockets(self) -> list[socket.socket]:
         """Everything that is bound."""
-        return [*self.sockets.values(), *([self.metrics_socket] if self.metrics_socket is not None else [])]
+        single = (self.metrics_socket, self.auth_socket)
+        return [*self.sockets.values(), *(sock for sock in single if sock is not None)]
 
     def renewed(self) -> list[tls.Material]:
         """Certificates that are new on disk; taken up here, for processes that will be forked."""
