@@ -27,7 +27,7 @@ from greenmail.storage.api import (
     is_inbox,
 )
 from greenmail.storage.controls import Controls
-from greenmail.storage.directory_lock import DirectoryLock
+from greenmail.storage.directory_lock import DirectoryLock, distinct
 from greenmail.storage.filesystem import refusing
 from greenmail.storage.folders import drop_empty
 from greenmail.storage.layouts import folders_of, layout_of
@@ -38,6 +38,7 @@ from greenmail.storage.maildir_open import open_box
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.metadata import FILE, PRIVATE, SERVER_FILE, MetadataFile, files_beside, shared_of
 from greenmail.storage.places import Places
+from greenmail.storage.presence import is_there
 from greenmail.storage.quota import Around
 from greenmail.storage.quota_counts import QuotaCounts
 from greenmail.storage.quota_set import SetLimits
@@ -247,7 +248,7 @@ class MaildirAccount:
         try:
             self._worker.mailboxes.leave(directory)
             drop_empty(self._files, self._folders.delete(name), directory)
-            if os.path.lexists(directory):
+            if is_there(self._files, directory):
                 return
             self._uses.rename([(name, "")])
             control = self._controls.set_aside(directory)
@@ -259,10 +260,8 @@ class MaildirAccount:
     @contextlib.contextmanager
     def _quiet(self, directories: Iterable[bytes]) -> Iterator[None]:
         """Nobody of ours is changing anything in these mailboxes, nor does Dovecot as far as its lock tells."""
-        # A link and what it leads to are one mailbox, and have one lock.
-        single = {os.path.realpath(directory): directory for directory in directories}
         with contextlib.ExitStack() as held:
-            for directory in sorted(single.values()):
+            for directory in distinct(self._files, directories):
                 place = self._places.of(directory)
                 held.enter_context(DirectoryLock(self._files, directory, place.control, self._waiting))
             yield

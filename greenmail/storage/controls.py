@@ -33,6 +33,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Entry, Files, ownership, refusing
 from greenmail.storage.locks import Waiting
 from greenmail.storage.places import Places
+from greenmail.storage.presence import found_at, is_directory, is_there
 from greenmail.storage.trash import is_set_aside, remove, set_aside_name
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Controls:
         control = self._places.of(directory).control
         if aside:
             with contextlib.suppress(OSError):  # then it is removed with the next purge
-                if not os.path.lexists(control):
+                if not is_there(self._files, control):
                     self._files.rename(aside, control)
 
     def _below(self, control: bytes) -> set[bytes]:
@@ -138,10 +139,12 @@ class Controls:
         if not self._root:
             return b""
         moves = list(moves)
-        if any(os.path.lexists(new) for _, new in moves):  # made since RENAME looked: its control directory stays
-            raise StorageError(Reason.EXISTS, "There is a mailbox of that name.")
         pairs = [(self._entry(old), self._entry(new)) for old, new in moves]
-        pairs = [(old, new) for old, new in pairs if os.path.isdir(self._root + b"/" + old)]
+        with refusing("The control directory cannot be looked at"):
+            # Made since RENAME looked: its control directory stays.
+            if any(is_there(self._files, new) for _, new in moves):
+                raise StorageError(Reason.EXISTS, "There is a mailbox of that name.")
+            pairs = [(old, new) for old, new in pairs if is_directory(self._files, self._root + b"/" + old)]
         if not pairs:
             return b""
         record = self._aside()
@@ -230,7 +233,7 @@ class Controls:
     def _settle_one(self, old: bytes, new: bytes, is_fresh: bool) -> None:
         root = self._places.root + b"/"
         source, target = self._root + b"/" + old, self._root + b"/" + new
-        is_old, is_new = os.path.lexists(root + old), os.path.lexists(root + new)
+        is_old, is_new = is_there(self._files, root + old), is_there(self._files, root + new)
         if is_new and not is_old:
             self._drop(source, target, root + old, is_fresh)
         elif is_old and not is_new:
@@ -256,12 +259,17 @@ class Controls:
 
     def _drop(self, garbage: bytes, kept: bytes, mailbox: bytes, is_fresh: bool) -> None:
         """Remove a control directory whose mailbox is not there and whose copy is in use. Raises OSError."""
-        if not os.path.isdir(kept):
+        if not is_directory(self._files, kept):
             return
         aside = self._away(garbage)
         if not aside:
             return
-        if os.path.lexists(mailbox) or not self._is_copy(aside, kept):
+        try:
+            is_garbage = not is_there(self._files, mailbox) and self._is_copy(aside, kept)
+        except OSError:
+            self._files.rename(aside, garbage)
+            raise
+        if not is_garbage:
             self._files.rename(aside, garbage)
             log.error("control-kept path=%r: it is not the copy of %r", garbage, kept)
             return
@@ -306,7 +314,8 @@ class Controls:
                 path = self._root + b"/" + name
                 if not is_set_aside(self._files, path, now):
                     continue
-                if os.path.isfile(path):
+                found = found_at(self._files, path)
+                if found is not None and stat.S_ISREG(found.st_mode):
                     self.settle(path, is_fresh=False)
                 else:
                     self._files.remove_tree(path)

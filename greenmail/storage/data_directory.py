@@ -7,12 +7,13 @@ import os
 from contextlib import suppress
 
 from greenmail.storage.filesystem import Files, ownership
+from greenmail.storage.presence import is_directory
 
 
 def make_above(files: Files, data: bytes, path: bytes) -> None:
     """`data` (a `greenmail-data`) and the directory of `path` are there when it returns. Raises OSError."""
     directory = os.path.dirname(path)
-    if os.path.isdir(directory):
+    if is_directory(files, directory):
         return
     owner = ownership(files.stat(os.path.dirname(data)))
     for one in _both(data, directory):

@@ -7,13 +7,25 @@ be left behind in the renamed directory. Dovecot's dotlock is waited for.
 import fcntl
 import logging
 import os
+from collections.abc import Iterable
 from types import TracebackType
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, ownership, refusing
 from greenmail.storage.locks import Waiting
+from greenmail.storage.presence import found_at, is_there
 
 log = logging.getLogger(__name__)
+
+
+def distinct(files: Files, directories: Iterable[bytes]) -> list[bytes]:
+    """In the order in which they are locked; a link and what it leads to are one mailbox, and have one lock."""
+    single: dict[object, bytes] = {}
+    with refusing("The mailbox cannot be locked"):
+        for directory in directories:
+            found = found_at(files, directory)
+            single[directory if found is None else (found.st_dev, found.st_ino)] = directory
+    return sorted(single.values())
 
 
 class DirectoryLock:
@@ -45,7 +57,7 @@ class DirectoryLock:
         try:
             self._files.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             mine, there = self._files.fstat(self._fd), self._files.stat(path)
-            if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino) and not os.path.lexists(self._dotlock):
+            if (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino) and not is_there(self._files, self._dotlock):
                 return True
         except (BlockingIOError, FileNotFoundError):
             log.debug("waiting-for path=%r", path)

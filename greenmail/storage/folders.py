@@ -25,6 +25,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder, is_inbox
 from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, directory, join, levels_of, name_of
+from greenmail.storage.presence import is_directory, is_link, is_there
 from greenmail.storage.trash import TRASH, purge, set_aside_name, to_trash
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Folders:
             for entry in entries:
                 if not entry.name.startswith(b".") or entry.name == TRASH:
                     continue
-                if not entry.is_directory and not (entry.is_symlink and self._leads_inside(entry.name)):
+                if not entry.is_directory and not (entry.is_symlink and self._is_good_link(entry.name)):
                     continue
                 name = name_of(self._layout, entry.name)
                 if name is None:
@@ -108,10 +109,18 @@ class Folders:
                 names[name] = entry.name
         return names
 
+    def _is_good_link(self, entry: bytes) -> bool:
+        """The same for a list, which one link to a disk that does not answer must not spoil."""
+        try:
+            return self._leads_inside(entry)
+        except OSError as error:
+            log.warning("not-listed path=%r error=%s", self._layout.root + b"/" + entry, error)
+            return False
+
     def _leads_inside(self, entry: bytes) -> bool:
-        """Whether a symbolic link in the root is a directory that may be a mailbox."""
+        """Whether a symbolic link in the root is a directory that may be a mailbox. Raises OSError."""
         path = self._layout.root + b"/" + entry
-        if not os.path.isdir(path):
+        if not is_directory(self._files, path):
             return False
         root = os.path.realpath(self._layout.root)
         return self._layout.follow_symlinks or os.path.realpath(path).startswith(root + b"/")
@@ -137,16 +146,21 @@ class Folders:
     def _is_there(self, path: bytes) -> bool:
         if path == self._layout.root:
             return True
-        if os.path.islink(path) and not self._leads_inside(os.path.basename(path)):
-            return False
-        return os.path.isdir(path)
+        with refusing("The mailbox cannot be looked at"):
+            if is_link(self._files, path) and not self._leads_inside(os.path.basename(path)):
+                return False
+            return is_directory(self._files, path)
 
     def free(self, name: str) -> bytes:
         """The directory that a new mailbox would have. Raises EXISTS, CANNOT."""
         path = directory(self._layout, name.removesuffix(self._layout.separator))
-        if path == self._layout.root or os.path.lexists(path):
+        if path == self._layout.root or self._is_taken(path):
             raise exists()
         return path
+
+    def _is_taken(self, path: bytes) -> bool:
+        with refusing("The mailbox cannot be looked at"):
+            return is_there(self._files, path)
 
     def create(self, name: str, given: Mapping[bytes, bytes] = NOTHING) -> bytes:
         """Make the directories; the new directory. The uidlist is the caller's. Raises EXISTS, CANNOT.
@@ -243,7 +257,7 @@ class Folders:
         if new == INBOX or new in names or any(target in names for _, target in pairs):
             raise exists()
         targets = [directory(self._layout, target) for _, target in pairs]
-        if any(os.path.lexists(target) for target in targets):
+        if any(map(self._is_taken, targets)):
             raise exists()
         moves = [(directory(self._layout, name), target) for name, target in zip(moving, targets, strict=True)]
         prepare(moves)

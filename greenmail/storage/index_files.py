@@ -25,6 +25,7 @@ from greenmail.storage.cache import Cache, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import Batch, Journal
 from greenmail.storage.maildir_index import Change, Index, from_snapshot, is_large
+from greenmail.storage.presence import is_directory
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +261,7 @@ class IndexFiles:
         """Make the directory itself if it is not there (`index-path`)."""
         missing: list[bytes] = []
         path = self._directory
-        while path and not os.path.isdir(path):
+        while path and not is_directory(self._files, path):
             missing.append(path)
             path = os.path.dirname(path)
         for path in reversed(missing):

@@ -15,6 +15,7 @@ There is no fsync: what is lost in a power cut is found again by listing the Mai
 
 import errno
 import json
+import logging
 import os
 import secrets
 import struct
@@ -24,6 +25,8 @@ from typing import Any
 
 from greenmail.storage.filesystem import Files, Ownership, is_stale
 from greenmail.storage.snapshot import replace_cache_file
+
+log = logging.getLogger(__name__)
 
 MAGIC = b"GMLOG001"
 _HEAD = struct.Struct("<II")
@@ -108,7 +111,7 @@ class Journal:
             size = self._files.glance_at(self._fd).st_size
             if size <= self.offset:
                 return []
-            data = os.pread(self._fd, size - self.offset, self.offset)
+            data = self._files.pread(self._fd, size - self.offset, self.offset)
         except OSError as error:
             if not is_stale(error):
                 raise
@@ -121,14 +124,14 @@ class Journal:
     def seek(self, offset: int) -> bool:
         """Go on reading at `offset`; False if the file is shorter than that."""
         self.offset = max(offset, self.start)
-        return os.fstat(self._fd).st_size >= offset
+        return self._files.fstat(self._fd).st_size >= offset
 
     def append(self, batches: Iterable[Batch]) -> None:
         """Write records behind everything there is. The caller holds the locks and has read to the end.
 
         A broken record at the end is cut off first. Raises OSError; what was written of the records is cut off then.
         """
-        if os.fstat(self._fd).st_size > self.offset:
+        if self._files.fstat(self._fd).st_size > self.offset:
             self._files.truncate(self._fd, self.offset)
         written = list(batches)
         data = b"".join(pack(batch) for batch in written)
@@ -142,7 +145,7 @@ class Journal:
 
     def close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            self._files.close_quietly(self._fd)
             self._fd = -1
 
 
@@ -157,10 +160,14 @@ def open_journal(files: Files, path: bytes) -> Journal | None:
                 return None
     else:
         return None
-    data = os.pread(fd, 4096, 0)
+    try:
+        data = files.pread(fd, 4096, 0)
+    except OSError as error:
+        log.warning("journal path=%r error=%s", path, error)
+        data = b""
     batches, _ = unpack(data[len(MAGIC) :]) if data.startswith(MAGIC) else ([], 0)
     if not batches or "ident" not in batches[0] or "previous" not in batches[0]:
-        os.close(fd)
+        files.close_quietly(fd)
         return None
     return Journal(files, fd, batches[0], len(MAGIC) + len(pack(batches[0])))
 

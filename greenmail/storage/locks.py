@@ -32,6 +32,7 @@ from typing import Self
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, is_stale, ownership, refusing
+from greenmail.storage.presence import is_directory
 from greenmail.storage.stale_lock import Doubt, Onlooker, is_alive, process_status
 
 log = logging.getLogger(__name__)
@@ -430,8 +431,9 @@ class SessionLock:
 def lock_session(files: Files, control: bytes, owner: Owner, waiting: Waiting) -> SessionLock:
     """Take the POP3 lock in the control directory of INBOX; raises IN_USE after `waiting.timeout` (0: at once)."""
     path = control + b"/dovecot-pop3-session.lock"
-    # In tmp/, where old leftovers are cleared away; a separate control directory may have none.
-    place = control + b"/tmp" if os.path.isdir(control + b"/tmp") else control
+    with refusing("the mailbox cannot be locked"):
+        # In tmp/, where old leftovers are cleared away; a separate control directory may have none.
+        place = control + b"/tmp" if is_directory(files, control + b"/tmp") else control
     temporary = place + os.fsencode(f"/greenmail.{owner.host}.{owner.pid}.{secrets.token_hex(4)}")
     # Never too young to be doubted: our own lock files appear whole, and a living holder of ours has the flock too.
     # Nor is one that a clock ahead of ours (of a file server, or of before it was set back) made in times to come.

@@ -87,9 +87,7 @@ class Box:
         self.place = place
         self.name = name
         with refusing("the mailbox cannot be opened"):
-            # O_PATH needs no permission, and holds the inode number.
-            self._held = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            found = os.fstat(self._held)
+            self._held, found = _hold(self.files, place.directory)
         self.identity = (found.st_dev, found.st_ino)
         self.times = DirectoryTimes(mount_of(self._held).is_remote)
         self.ownership: Ownership = ownership(found)
@@ -197,7 +195,7 @@ class Box:
         if self.index_files is not None:
             self.index_files.close()
         if self._held >= 0:
-            os.close(self._held)
+            self.files.close_quietly(self._held)
             self._held = -1
 
     # What is known
@@ -350,7 +348,7 @@ class Box:
     def uidlist_print(self) -> list[int]:
         """What changes when the uidlist does."""
         try:
-            found = os.stat(self.place.control + b"/dovecot-uidlist")
+            found = self.files.stat(self.place.control + b"/dovecot-uidlist")
         except OSError:
             return [0, 0, 0]
         return [found.st_ino, found.st_size, found.st_mtime_ns]
@@ -410,7 +408,7 @@ class Box:
         if self.index.times:
             return len(self.index.names) > LARGE
         return len(self.index.names) > LARGE or any(
-            _size(path) > LARGE_FILE
+            _size(self.files, path) > LARGE_FILE
             for path in (self.cur_path, self.new_path, self.place.control + b"/dovecot-uidlist")
         )
 
@@ -419,14 +417,28 @@ class Box:
         return self.context.runtime.blocking(function, *args) if large else function(*args)
 
 
+def _hold(files: Files, directory: bytes) -> tuple[int, os.stat_result]:
+    """An open directory, and what it is. Raises OSError."""
+    for is_last in (False, True):
+        # O_PATH needs no permission, and holds the inode number.
+        descriptor = files.open(directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            return descriptor, files.fstat(descriptor)
+        except OSError as error:
+            files.close_quietly(descriptor)
+            if is_last or not is_stale(error):
+                raise
+    raise AssertionError("unreachable")
+
+
 def _is_sealed(path: bytes) -> bool:
     """It is there, and this process may not make or remove anything in it."""
     return not os.access(path, os.W_OK, effective_ids=True) and os.path.exists(path)
 
 
-def _size(path: bytes) -> int:
+def _size(files: Files, path: bytes) -> int:
     try:
-        return os.stat(path).st_size
+        return files.stat(path).st_size
     except OSError:
         return 0
 

@@ -21,6 +21,7 @@ from greenmail.storage.maildir_data import read_uidnext
 from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import base_name, in_cur, letters_of, with_letters
 from greenmail.storage.maildir_scan import list_names, look, restore_uidlist, sync
+from greenmail.storage.presence import found_at, is_directory
 from greenmail.storage.uidlist import Refreshed, new_guid
 
 log = logging.getLogger(__name__)
@@ -65,9 +66,9 @@ def _begin(box: Box, proved: tuple[int, int]) -> None:
 def _wait_until_made(box: Box) -> None:
     """CREATE makes the parts of a mailbox one by one, `cur` last: do not make them under its hands."""
     for _ in range(_CREATE_STEPS):
-        if os.path.isdir(box.cur_path):
+        if is_directory(box.files, box.cur_path):
             return
-        if box.context.runtime.now() - os.stat(box.place.directory).st_ctime > _CREATE_AGE:
+        if box.context.runtime.now() - box.files.stat(box.place.directory).st_ctime > _CREATE_AGE:
             return
         box.context.runtime.sleep(_CREATE_STEP)
 
@@ -89,7 +90,7 @@ def _load(box: Box) -> str:
     size = index_files.size()
     index = box.offload(size > LARGE_FILE, index_files.load)
     # Without a uidlist our own index knows the UIDs, also those that Courier never gave.
-    is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(place)
+    is_newer = is_courier(box.files, place.directory, place.control) and _has_uidlist(box)
     if index is None or is_newer:
         index_files.close()
         box.index_files = None
@@ -106,8 +107,9 @@ def _load(box: Box) -> str:
     return "" if _agrees(box) else "foreign"
 
 
-def _has_uidlist(place: Place) -> bool:
-    return os.path.exists(place.control + b"/dovecot-uidlist")
+def _has_uidlist(box: Box) -> bool:
+    with refusing("the mailbox cannot be opened"):
+        return found_at(box.files, box.place.control + b"/dovecot-uidlist") is not None
 
 
 def _agrees(box: Box) -> bool:
@@ -183,7 +185,7 @@ def _adopt(box: Box) -> None:
     index = box.index_files.load() if box.keeps_index and box.index_files is not None else None
     if index is None or index.mailbox_id != box.uidlist.guid.decode("latin-1"):
         return
-    if index.uidvalidity == box.uidlist.uidvalidity or not _has_uidlist(box.place):
+    if index.uidvalidity == box.uidlist.uidvalidity or not _has_uidlist(box):
         box.index = index
         box.uidlist.uidvalidity = index.uidvalidity
 
@@ -232,7 +234,7 @@ def _found(box: Box) -> bool:
 
     True: there was none, and it is still to be written, `maildir_scan.sync`.
     """
-    missing = [path for path in (box.tmp_path, box.new_path, box.cur_path) if not os.path.isdir(path)]
+    missing = [path for path in (box.tmp_path, box.new_path, box.cur_path) if not is_directory(box.files, path)]
     for path in missing:
         box.files.make_directory(path.rstrip(b"/"), box.ownership)
     refreshed = box.refresh_uidlist(locked=True)

@@ -10,7 +10,6 @@ nothing changed; else the moment from which one more listing gives that certaint
 """
 
 import logging
-import os
 from array import array
 
 from greenmail.errors import Reason, StorageError
@@ -24,6 +23,7 @@ from greenmail.storage.maildir_name import base_name, is_message, letters_of, si
 from greenmail.storage.maildir_slices import SLICE, in_uid_order, set_of
 from greenmail.storage.maildir_twins import Scan, give_base, only_files, part_twins
 from greenmail.storage.mounts import TICK_NS
+from greenmail.storage.presence import found_at, is_directory
 from greenmail.storage.save_dates import first_seen
 from greenmail.storage.uidlist import Refreshed
 
@@ -220,7 +220,7 @@ def _missing_directory(box: Box) -> None:
         raise StorageError(Reason.UNAVAILABLE, "A directory of the mailbox is missing; try again later.")
     if not box.read_only:
         for path in (box.new_path, box.cur_path):
-            if not os.path.isdir(path):
+            if not is_directory(box.files, path):
                 box.files.make_directory(path.rstrip(b"/"), box.ownership)
         sync_names(box.files, box.place.directory)
 
@@ -351,7 +351,7 @@ def _classify(box: Box, scan: Scan) -> None:
             part_twins(box, scan, (name, is_new), twin)
         elif base in scan.came or base in scan.unknown:
             where = scan.came if base in scan.came else scan.unknown
-            if os.path.exists(box.path(*where[base])):
+            if found_at(box.files, box.path(*where[base])) is not None:
                 part_twins(box, scan, (name, is_new), where[base])
             else:
                 where[base] = (name, is_new)

@@ -5,7 +5,6 @@
 
 import contextlib
 import logging
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,7 +94,7 @@ def only_files(box: Box, found: Mapping[bytes, tuple[bytes, bool]]) -> list[byte
 def _is_file(box: Box, name: bytes, is_new: bool) -> bool:
     """Directories and links are no messages; neither is what has gone meanwhile."""
     try:
-        found = os.lstat(box.path(name, is_new))
+        found = box.files.surely(box.files.lstat, box.path(name, is_new))
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(found.st_mode):

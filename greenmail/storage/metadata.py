@@ -18,7 +18,6 @@ deleted meanwhile takes the lock away with it, and nothing has happened.
 """
 
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
 
@@ -27,6 +26,7 @@ from greenmail.storage.data_directory import make_above, sync_above
 from greenmail.storage.file_lock import FileLock
 from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.locks import Waiting
+from greenmail.storage.presence import found_at
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class MetadataFile:
         """The directories above are there when it returns, and durable before there is a file."""
         with refusing("The annotations cannot be written"):
             make_above(self._files, self._data, self._path)
-            if not os.path.exists(self._path):
+            if found_at(self._files, self._path) is None:
                 sync_above(self._files, self._data, self._path)
 
 

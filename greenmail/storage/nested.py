@@ -18,6 +18,7 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 
 from greenmail.errors import Reason, StorageError
@@ -25,11 +26,13 @@ from greenmail.storage.api import Folder, is_inbox
 from greenmail.storage.filesystem import Entry, Files, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, entry_of, join, levels_of, name_of
 from greenmail.storage.folders import NOTHING, Prepare, drop_empty, exists, inherit, not_found, with_parents
+from greenmail.storage.presence import found_at, is_directory, is_link, is_there
 from greenmail.storage.trash import is_set_aside, remove, set_aside_name
 
 log = logging.getLogger(__name__)
 
 _PARTS = (b"tmp", b"new", b"cur")
+_LOOK = "The mailbox cannot be looked at"
 _PATH_LIMIT = 4096  # octets of a path, the kernel's
 _FILE_LIMIT = 300  # of them for what is in the mailbox
 _THERE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -65,10 +68,26 @@ class NestedFolders:
                 log.warning("not-listed path=%r error=%s", path, error)
                 entries = []
             if below:
-                yield below, os.path.isdir(path + self._inner + b"/cur")
+                yield below, self._is_listed(path)
             for entry in self._children(entries, not below):
-                if not entry.is_symlink or (not is_linked and self._leads_inside(path + b"/" + entry.name)):
+                if not entry.is_symlink or (not is_linked and self._is_good_link(path + b"/" + entry.name)):
                     waiting.append((below + b"/" + entry.name if below else entry.name, is_linked or entry.is_symlink))
+
+    def _is_listed(self, container: bytes) -> bool:
+        """Whether it is a mailbox, for a list, which one disk that does not answer must not spoil."""
+        try:
+            return self._is_mailbox(container)
+        except OSError as error:
+            log.warning("not-listed path=%r error=%s", container, error)
+            return False
+
+    def _is_mailbox(self, container: bytes) -> bool:
+        """Raises OSError."""
+        return self._is_directory(container + self._inner + b"/cur")
+
+    def _is_directory(self, path: bytes) -> bool:
+        """Raises OSError."""
+        return is_directory(self._files, path)
 
     def _children(self, entries: list[Entry], at_root: bool) -> list[Entry]:
         """Those that may be mailboxes below."""
@@ -78,9 +97,17 @@ class NestedFolders:
             if (entry.is_directory or entry.is_symlink) and not self._layout.is_reserved(entry.name, at_root)
         ]
 
+    def _is_good_link(self, path: bytes) -> bool:
+        """The same for a list."""
+        try:
+            return self._leads_inside(path)
+        except OSError as error:
+            log.warning("not-listed path=%r error=%s", path, error)
+            return False
+
     def _leads_inside(self, path: bytes) -> bool:
-        """Whether a symbolic link is a directory that may be a mailbox."""
-        if not os.path.isdir(path):
+        """Whether a symbolic link is a directory that may be a mailbox. Raises OSError."""
+        if not self._is_directory(path):
             return False
         target, above = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
         if (above + b"/").startswith(target + b"/"):
@@ -88,17 +115,21 @@ class NestedFolders:
         return self._layout.follow_symlinks or target.startswith(os.path.realpath(self._root) + b"/")
 
     def _is_passable(self, path: bytes) -> bool:
-        """Whether what is there of a path below the root are directories, and at the most one good link."""
+        """Whether what is there of a path below the root are directories, and at the most one good link.
+
+        Raises OSError.
+        """
         links, found = 0, self._root
         for level in path[len(self._root) + 1 :].split(b"/"):
             found += b"/" + level
-            if not os.path.lexists(found):
+            there = found_at(self._files, found, is_followed=False)
+            if there is None:
                 return True
-            if os.path.islink(found):
+            if stat.S_ISLNK(there.st_mode):
                 links += 1
                 if links > 1 or not self._leads_inside(found):
                     return False
-            elif not os.path.isdir(found):
+            elif not stat.S_ISDIR(there.st_mode):
                 return False
         return True
 
@@ -132,8 +163,9 @@ class NestedFolders:
             container = self._container(name)
         except StorageError:
             raise not_found() from None
-        if container != self._root and not (os.path.isdir(container) and self._is_passable(container)):
-            raise not_found()
+        with refusing(_LOOK):
+            if container != self._root and not (self._is_directory(container) and self._is_passable(container)):
+                raise not_found()
         return container
 
     def find(self, name: str) -> bytes:
@@ -141,8 +173,9 @@ class NestedFolders:
         container = self._existing(name)
         if container == self._root:
             return container
-        if not os.path.isdir(container + self._inner + b"/cur"):
-            raise not_found()
+        with refusing(_LOOK):
+            if not self._is_mailbox(container):
+                raise not_found()
         return container + self._inner
 
     # Changing
@@ -150,12 +183,16 @@ class NestedFolders:
     def free(self, name: str) -> bytes:
         """The directory that a new mailbox would have. Raises EXISTS, CANNOT."""
         container = self._container(name.removesuffix(self._layout.separator))
-        if container == self._root or os.path.isdir(container + self._inner + b"/cur"):
-            raise exists()
-        if not self._is_passable(container):
-            raise StorageError(Reason.CANNOT, "there is something of this name that is no mailbox")
+        with refusing(_LOOK):
+            if container == self._root or self._is_mailbox(container):
+                raise exists()
+            self._must_be_passable(container)
         self._must_fit([container])
         return container + self._inner
+
+    def _must_be_passable(self, container: bytes) -> None:
+        if not self._is_passable(container):
+            raise StorageError(Reason.CANNOT, "there is something of this name that is no mailbox")
 
     def _must_fit(self, containers: Iterable[bytes]) -> None:
         """Refuses what could be made, but its messages could not be opened. Raises CANNOT."""
@@ -190,7 +227,7 @@ class NestedFolders:
     def _template(self, container: bytes) -> bytes:
         """Whose mode, group and rights a new mailbox has: those of the mailbox above, or of the root."""
         above = os.path.dirname(container)
-        is_mailbox = above != self._root and os.path.isdir(above + self._inner + b"/cur")
+        is_mailbox = above != self._root and self._is_mailbox(above)
         return above + self._inner if is_mailbox else self._root
 
     def _furnish(self, path: bytes, template: bytes, given: Mapping[bytes, bytes]) -> None:
@@ -209,14 +246,15 @@ class NestedFolders:
         except OSError as error:
             if error.errno not in _THERE:
                 raise
-        if not os.path.isdir(path):
+        if not self._is_directory(path):
             raise exists()
         # `cur` last: it makes the mailbox. What lies there besides stays, as mail that was delivered beforehand.
         for entry in sorted(self._files.scan(built), key=lambda entry: (entry.name == b"cur", entry.name)):
             target = path + b"/" + entry.name
-            if entry.name == b"cur" and os.path.lexists(target):
+            is_taken = is_there(self._files, target)
+            if entry.name == b"cur" and is_taken:
                 raise exists()
-            if not os.path.lexists(target):
+            if not is_taken:
                 self._files.rename(built + b"/" + entry.name, target)
         self._files.remove_tree(built)
 
@@ -228,7 +266,7 @@ class NestedFolders:
         made: list[bytes] = []
         above = os.path.dirname(path)
         missing = []
-        while not os.path.isdir(above):
+        while not self._is_directory(above):
             missing.append(above)
             above = os.path.dirname(above)
         for directory in reversed(missing):
@@ -256,12 +294,12 @@ class NestedFolders:
         for directory in made:
             self._files.fsync_directory(os.path.dirname(directory))
         self._files.fsync_directory(os.path.dirname(path))
-        if os.path.isdir(path):
+        if self._is_directory(path):
             self._files.fsync_directory(path)
 
     def _aside(self) -> bytes:
         """A path for what is no mailbox. Raises OSError."""
-        if not os.path.isdir(self._hidden):
+        if not self._is_directory(self._hidden):
             with contextlib.suppress(FileExistsError):
                 self._files.make_directory(self._hidden, ownership(self._files.stat(self._root)))
         return self._hidden + b"/" + set_aside_name()
@@ -275,9 +313,9 @@ class NestedFolders:
         if is_inbox(name):
             raise StorageError(Reason.CANNOT, "INBOX cannot be deleted")
         container = self._existing(name)
-        is_mailbox = os.path.isdir(container + self._inner + b"/cur")
         with refusing("cannot delete the mailbox"):
-            if os.path.islink(container):
+            is_mailbox = self._is_mailbox(container)
+            if is_link(self._files, container):
                 # Only the link goes: what it leads to is another mailbox.
                 self._files.unlink(container)
                 self._files.fsync_directory(os.path.dirname(container))
@@ -322,7 +360,7 @@ class NestedFolders:
         """Somebody may have made a mailbox below this one since we looked: that one stays."""
         for entry in self._children(self._files.scan(aside), at_root=False):
             log.warning("made-while-deleted path=%r name=%r", container, entry.name)
-            if not os.path.isdir(container):
+            if not self._is_directory(container):
                 self._files.make_directory(container, ownership(self._files.stat(aside)))
             self._files.rename(aside + b"/" + entry.name, container + b"/" + entry.name)
             self._files.fsync_directory(container)
@@ -341,10 +379,10 @@ class NestedFolders:
         if new.startswith(old + separator):
             raise StorageError(Reason.CANNOT, "a mailbox cannot be put below itself")
         target = self._container(new)
-        if target == self._root or os.path.lexists(target):
-            raise exists()
-        if not self._is_passable(target):
-            raise StorageError(Reason.CANNOT, "there is something of this name that is no mailbox")
+        with refusing(_LOOK):
+            if target == self._root or is_there(self._files, target):
+                raise exists()
+            self._must_be_passable(target)
         names = self._names()
         moving = sorted(name for name in names if name == old or name.startswith(old + separator))
         self._must_fit(self._container(new + name[len(old) :]) for name in moving)
@@ -366,7 +404,7 @@ class NestedFolders:
     def purge_trash(self, now: float) -> None:
         """Remove what deletions, and makings that were cut short, left behind more than an hour ago."""
         with refusing("cannot remove deleted mailboxes"):
-            if not os.path.isdir(self._hidden):
+            if not self._is_directory(self._hidden):
                 return
             for name in self._files.listdir(self._hidden):
                 path = self._hidden + b"/" + name

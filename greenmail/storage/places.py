@@ -18,6 +18,7 @@ from greenmail.storage.filesystem import Files, ownership, refusing, sync_names
 from greenmail.storage.index_place import index_directory
 from greenmail.storage.maildir_box import Place
 from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.presence import is_directory
 from greenmail.storage.uidlist import Uidlist
 
 log = logging.getLogger(__name__)
@@ -100,9 +101,9 @@ class Places:
 
     def prepare(self, create: bool) -> None:
         """Root and INBOX are there, or made if `create`: formats.md 2.8. Raises NOT_FOUND."""
-        if not os.path.isdir(self.root) and not create:
-            raise StorageError(Reason.NOT_FOUND, "There is no mail for this user.")
         with refusing("The mail directory cannot be made"):
+            if not create and not is_directory(self._files, self.root):
+                raise StorageError(Reason.NOT_FOUND, "There is no mail for this user.")
             wanted = []
             if create:
                 wanted += [self.root, self.inbox, *(self.inbox + b"/" + part for part in _PARTS)]
@@ -120,10 +121,10 @@ class Places:
 
     def _make_one(self, path: bytes, changed: dict[bytes, None]) -> None:
         """Adds to `changed` in what something was made, also by somebody else just now."""
-        if os.path.isdir(path):
+        if is_directory(self._files, path):
             return
         above = os.path.dirname(path)
-        if not os.path.isdir(above):
+        if not is_directory(self._files, above):
             self._make_one(above, changed)
         owner = ownership(self._files.stat(above))
         if path in (self.root, self.control):  # mail is nobody else's, whatever the directory above allows

@@ -36,6 +36,7 @@ from greenmail.storage.api import Quota
 from greenmail.storage.filesystem import Files, Ownership, ownership
 from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir_name import base_name, sizes_of
+from greenmail.storage.presence import found_at
 from greenmail.storage.quota_limits import QuotaLimits
 from greenmail.storage.quota_rules import LARGEST, OVER_TEXT, Limits, OtherLimits, QuotaRules
 from greenmail.storage.quota_set import SetLimits
@@ -319,7 +320,12 @@ class Maildirsize:
 
     def weigh(self, directory: bytes) -> tuple[int, int]:
         """Octets and messages of a mailbox that is to be deleted or renamed; nothing if nobody wants to know."""
-        if not os.path.exists(self._path):
+        try:
+            if found_at(self._files, self._path) is None:
+                return 0, 0
+        except OSError as error:
+            self._is_suspect = True
+            self._complain(error)
             return 0, 0
         found = self._runtime.blocking(count, self._files, [directory])
         if isinstance(found, OSError):

@@ -18,7 +18,6 @@ UTF-7), and taken over with the first change.
 """
 
 import logging
-import os
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import courier, mutf7
@@ -27,6 +26,7 @@ from greenmail.storage.file_lock import SUBSCRIPTIONS_STALE, FileLock
 from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.folder_names import INBOX, Encoding, Layout, decode_level, encode_level, join, levels_of
 from greenmail.storage.locks import Waiting
+from greenmail.storage.presence import found_at
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Subscriptions:
         """In the order of the file, each once; lines that are no name in this layout are left out."""
         found: dict[str, None] = {}
         data = self._read()
-        if len(data) > len(_HEADER) and not os.path.exists(self._path):
+        if len(data) > len(_HEADER) and not self._is_ours():
             self._take_over()
         for line, levels in self._lines(data):
             name = self._name(levels)
@@ -97,11 +97,16 @@ class Subscriptions:
                 log.warning("subscription-ignored path=%r name=%r", self._courier, name)
         return _HEADER + b"".join(lines)
 
+    def _is_ours(self) -> bool:
+        """Whether there is a list of our own."""
+        with refusing("cannot read the subscriptions"):
+            return found_at(self._files, self._path) is not None
+
     def _take_over(self) -> None:
         """Courier's list becomes ours at first sight, so that it is there for Dovecot too; formats.md 6.4."""
         try:
             with FileLock(self._files, self._path, self._waiting, SUBSCRIPTIONS_STALE) as lock:
-                if not os.path.exists(self._path):
+                if not self._is_ours():
                     lock.commit(self._read())
         except StorageError as error:  # read-only or full: Courier's list is read, now and next time
             log.info("subscriptions-import path=%r not written error=%r", self._path, error.text)

@@ -5,6 +5,7 @@ import os
 import secrets
 
 from greenmail.storage.filesystem import Files
+from greenmail.storage.presence import is_link, is_there
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +21,13 @@ def set_aside_name() -> bytes:
 
 def to_trash(files: Files, root: bytes, path: bytes) -> bytes:
     """Make the mailbox in `path` vanish with one rename; the new path, or empty if nothing is left. Raises OSError."""
-    if os.path.islink(path):
+    if is_link(files, path):
         # Only the link goes: what it leads to is somebody else's, or another mailbox.
         files.unlink(path)
         return b""
     trash = root + b"/" + TRASH
     try:
-        if not os.path.lexists(trash):
+        if not is_there(files, trash):
             files.rename(path, trash)
             return trash
     except FileNotFoundError:

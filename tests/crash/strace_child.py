@@ -3,8 +3,8 @@
     python strace_child.py DIRECTORY OUTPUT
 
 DIRECTORY has an account for each operation. Between the two marks of an operation (stats of a path that does not
-exist) every state-changing call below its account is one that went through `Files`. OUTPUT is a JSON object: the names
-of the calls by operation.
+exist) every call below its account is one that went through `Files`. OUTPUT is a JSON object: the names of the calls by
+operation.
 """
 
 import json
@@ -26,7 +26,11 @@ def carry_out(operation: Operation, root: Path) -> list[str]:
 
     def call(name: str, function: Callable[..., Any], *args: Any) -> Any:
         seen.append(name if name != "open" or not args[1] & os.O_CREAT else "create")
-        return function(*args)
+        try:
+            return function(*args)
+        except OSError:
+            seen[-1] += " failed"
+            raise
 
     world = start(operation, root, call)
     seen.clear()
