@@ -88,11 +88,12 @@ class Admission:
             return Denied(Denial.NO_LOGIN, name, entry.no_login)
         if entry.allow_nets is not None and not _within(attempt.address, entry):
             return Denied(Denial.NETWORK, name, f"{attempt.address} is not in allow_nets={','.join(entry.allow_nets)}")
-        denied = database.find(self._databases.denied, (), claim.name, self._blocking)
-        if isinstance(denied, Unavailable):
-            return Denied(Denial.UNAVAILABLE, name, denied.text)
-        if isinstance(denied, Entry):
-            return Denied(Denial.NO_LOGIN, name, "is in deny-file")
+        for one in sorted({claim.name, entry.name}):  # a database may know him by several
+            denied = database.find(self._databases.denied, (), one, self._blocking)
+            if isinstance(denied, Unavailable):
+                return Denied(Denial.UNAVAILABLE, name, denied.text)
+            if isinstance(denied, Entry):
+                return Denied(Denial.NO_LOGIN, name, "is in deny-file")
         return self._admit_master(entry, claim) if claim.is_master else self._user(entry)
 
     def _admit_master(self, master: Entry, claim: Claim) -> User | Denied:

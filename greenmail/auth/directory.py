@@ -232,4 +232,5 @@ def escaped(text: str) -> str:
 
 
 def _text(error: BaseException) -> str:
-    return " ".join(str(error).split())[:_SHOWN]
+    text, misnamed, _ = " ".join(str(error).split()).partition("certificate {")  # ldap3 shows it whole
+    return f"{text}the certificate is of another name" if misnamed else text[:_SHOWN]

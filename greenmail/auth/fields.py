@@ -1,9 +1,10 @@
 """What a row of SQL, an entry of LDAP or the answer of a service says of a user: fields, named as in a passwd-file.
 
-    password   home   uid   gid   nologin   allow_nets   proxy   proxy_maybe
+    user   password   home   uid   gid   nologin   allow_nets   proxy   proxy_maybe
 
 and all others for later, such as `mail` and `quota_rule`. `userdb_` before a name is left out. NULL and an empty list
-are no field.
+are no field. `user` is the name from here on, where the database finds one by several: by an address, or in another
+case.
 """
 
 import grp
@@ -11,10 +12,11 @@ import pwd
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+from greenmail.auth import names
 from greenmail.auth.database import Entry, Unavailable
 
 _NO = frozenset({"", "0", "n", "no", "false", "off"})
-_OWN = frozenset({"password", "home", "uid", "gid", "nologin", "allow_nets", "proxy", "proxy_maybe"})
+_OWN = frozenset({"user", "password", "home", "uid", "gid", "nologin", "allow_nets", "proxy", "proxy_maybe"})
 _ELSEWHERE = "proxy is set: this user's mail is on another server"
 
 
@@ -57,6 +59,10 @@ def entry(name: str, values: Mapping[str, object], default_scheme: str = "") -> 
         text = text_of(value)
         if text is not None:
             fields[key.lower().removeprefix("userdb_")] = text
+    name = fields.get("user") or name
+    reason = names.refusal(name)
+    if reason:
+        return Unavailable(f"user {name!r} is a name that {reason}", True)
     try:
         numbers = uid(fields.get("uid", "")), gid(fields.get("gid", ""))
     except (KeyError, ValueError):

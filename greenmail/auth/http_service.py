@@ -2,8 +2,8 @@
 
     -> {"user": "bob@example.org", "name": "bob", "domain": "example.org", "address": "192.0.2.7", "protocol": "imap",
         "mechanism": "PLAIN", "password": "..."}
-    <- {"result": "ok", "home": "/srv/mail/bob", "mail": "", "uid": 5000, "gid": 5000, "allow_nets": "10.0.0.0/8",
-        "extra": {"quota_rule": "*:storage=1G"}}
+    <- {"result": "ok", "user": "bob", "home": "/srv/mail/bob", "mail": "", "uid": 5000, "gid": 5000,
+        "allow_nets": "10.0.0.0/8", "extra": {"quota_rule": "*:storage=1G"}}
     <- {"result": "denied", "reason": "for the log"}
     <- {"result": "unknown"}                              the next database is asked
 
@@ -94,7 +94,7 @@ def _entry(name: str, said: dict[str, Any], settings: Settings) -> Entry | Unava
     own = {
         key: value
         for key, value in values.items()
-        if key not in ("result", "reason", "extra", "user") and value not in ("", None)
+        if key not in ("result", "reason", "extra") and value not in ("", None)
     }
     found = fields.entry(name, own, settings.default_scheme)
     if isinstance(found, Entry) and not found.stored and not settings.send_password:

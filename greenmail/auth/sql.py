@@ -65,10 +65,15 @@ class SqlDatabase:
         local, _, domain = name.partition("@")
         values = {"user": name, "name": local, "domain": domain}
         try:
-            with self._engine.connect() as connection:
-                rows = connection.execute(self._query, values).fetchmany(2)
+            connection = self._engine.connect()
         except self._error as error:
             return Unavailable(_text(error))
+        with connection:
+            try:
+                rows = connection.execute(self._query, values).fetchmany(2)
+            except self._error as error:
+                # A name that does not fit into the column's character set, say: that is no outage.
+                return Unavailable(_text(error), not getattr(error, "connection_invalidated", False))
         if not rows:
             return StandIn()
         if len(rows) > 1:

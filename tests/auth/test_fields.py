@@ -33,6 +33,8 @@ ROOT = pwd.getpwuid(0).pw_name
         ({"proxy": "y"}, Entry("bob", is_elsewhere=True,
                                no_login="proxy is set: this user's mail is on another server")),
         ({"proxy_maybe": False}, Entry("bob")),
+        ({"user": "robert", "home": "/srv/robert"}, Entry("robert", home="/srv/robert")),
+        ({"user": ""}, Entry("bob")),
         ({"mail": "maildir:~/Maildir", "strange": {"a": 1}}, Entry("bob", extra={"mail": "maildir:~/Maildir"})),
     ],
 )  # fmt: skip
@@ -40,8 +42,10 @@ def test_fields_become_a_user(values, expected):
     assert entry("bob", values, "CRYPT") == expected
 
 
-@pytest.mark.parametrize("values", [{"uid": "nobody-here"}, {"gid": -1}, {"uid": 0xFFFFFFFF}, {"uid": 1.5}])
-def test_a_broken_number_is_no_wrong_password(values):
+@pytest.mark.parametrize(
+    "values", [{"uid": "nobody-here"}, {"gid": -1}, {"uid": 0xFFFFFFFF}, {"uid": 1.5}, {"user": "../bob"}]
+)
+def test_a_broken_field_is_no_wrong_password(values):
     found = entry("bob", values)
     assert isinstance(found, Unavailable) and found.of_one and "bob" in found.text
 

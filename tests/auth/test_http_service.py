@@ -55,7 +55,7 @@ def test_without_a_token_none_is_sent_and_without_a_password_none_either(make, s
                 "extra": {"quota_rule": "*:storage=1G", "n": 3}}),
          Entry("bob", uid=5000, gid=5001, home="/srv/bob", allow_nets=("10.0.0.0/8",),
                extra={"quota_rule": "*:storage=1G", "n": "3"})),
-        ((200, {"result": "ok", "user": "another"}), Entry("bob")),
+        ((200, {"result": "ok", "user": "another"}), Entry("another")),
         ((200, {"result": "ok", "nologin": True}), Entry("bob", no_login="nologin is set")),
         ((200, {"result": "denied"}), Wrong("denied by the service")),
         ((200, {"result": "denied", "reason": "locked" * 100}), Wrong(("locked" * 100)[:200])),
@@ -71,7 +71,8 @@ def test_answers(make, answer, expected):
     "answer",
     [
         (200, {"result": "yes"}), (200, {}), (200, []), (200, b""), (200, b"[" * 10000), (200, b"\xff"),
-        (200, {"result": "ok", "uid": "who"}), (302, {"result": "ok"}), (401, {"result": "denied"}),
+        (200, {"result": "ok", "uid": "who"}),
+        (200, {"result": "ok", "user": "../x"}), (302, {"result": "ok"}), (401, {"result": "denied"}),
         (404, {"result": "unknown"}), (500, {"result": "ok"}), (200, b" " * (1 << 21)),
     ],
 )  # fmt: skip

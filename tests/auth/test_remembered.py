@@ -11,7 +11,7 @@ from greenmail.auth.api import Attempt, Denial, Denied, Proof, Secret, User
 from greenmail.auth.authenticator import PasswordAuthenticator
 from greenmail.auth.cache import FailureCache, SuccessCache
 from greenmail.auth.database import Entry, StandIn, Unavailable, Wrong
-from greenmail.auth.passwd_file import PasswdFile
+from greenmail.auth.passwd_file import PasswdFile, deny_file
 from greenmail.auth.remembered import Remembered
 from greenmail.auth.static import Static
 
@@ -230,6 +230,19 @@ def test_a_name_without_what_the_template_needs_does_not_come_in(make):
     authenticator = make(Elsewhere({"bob": "secret"}), places=[Static("/srv/%d/%n")])
     assert outcome(authenticator, "bob") is Denial.NO_LOGIN
     assert outcome(authenticator, "bob", "wrong") is Denial.MISMATCH
+
+
+def test_who_is_known_by_several_names_is_denied_by_each(tmp_path):
+    class Aliases(Elsewhere):
+        def verify(self, name, question):
+            return Entry("bob")
+
+    for denied, expected in (("bob", Denial.NO_LOGIN), ("alias", Denial.NO_LOGIN), ("carol", None)):
+        (tmp_path / denied).write_text(f"{denied}\n")
+        databases = Databases([Remembered(Aliases(), direct)], (), [deny_file(str(tmp_path / denied))])
+        found = PasswordAuthenticator(databases, Rules(), direct).check(attempt("alias"))
+        assert (found.denial if isinstance(found, Denied) else None) is expected
+    assert found == User("bob")
 
 
 VOUCHED = Proof(True, vouched="certificate")
