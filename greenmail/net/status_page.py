@@ -40,11 +40,12 @@ p{margin:.2rem 0;color:var(--dim)}
 .area{fill:var(--fill);stroke:none}
 .curve{fill:none;stroke:var(--mark);stroke-width:1.5;vector-effect:non-scaling-stroke}
 .wide{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.6rem}
+@media (max-width:34rem){.cards{grid-template-columns:1fr 1fr}.card b{font-size:1.2rem}}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.4rem .7rem;text-align:left;white-space:nowrap;border-top:1px solid var(--line)}
 thead th{border-top:0;font-size:.8rem;color:var(--dim);font-weight:600}
 td.n,th.n{text-align:right}
-td.t{white-space:normal;overflow-wrap:anywhere;min-width:16rem}
+td.t{white-space:normal;overflow-wrap:anywhere;min-width:11rem}
 .good{color:var(--mark)}.warn{color:var(--warn)}.bad{color:var(--bad);font-weight:600}
 """
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -147,12 +148,13 @@ def _card(title: str, value: str, more: str) -> str:
 
 
 def _chart(title: str, story: Story, of: Callable[[Moment], float | None], written: Callable[[float], str]) -> str:
-    values = [(one.at, value) for one in story.moments if (value := of(one)) is not None]
-    present = written(values[-1][1]) if values else "-"
-    top = max((value for _, value in values), default=0.0)
-    drawn = _drawn(values, top) if len(values) > 1 else ""
-    since = span(values[-1][0] - values[0][0]) if values else "0s"
+    values = [of(one) for one in story.moments]
+    known = [value for value in values if value is not None]
+    present = written(known[-1]) if known else "-"
+    top = max(known, default=0.0)
+    since = span(story.moments[-1].at - story.moments[0].at) if story.moments else "0s"
     label = f"{title}: {present} now, at most {written(top)} in the last {since}"
+    drawn = "".join(_drawn(stretch, len(values), top) for stretch in _stretches(values))
     return (
         f'<section class="card"><h3>{_text(title)}</h3><b>{_text(present)}</b>'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{_text(label)}">'
@@ -160,14 +162,27 @@ def _chart(title: str, story: Story, of: Callable[[Moment], float | None], writt
     )
 
 
-def _drawn(values: Sequence[tuple[float, float]], top: float) -> str:
-    """A curve with the area below it; time goes to the right, from the first value to the last."""
-    begin, end = values[0][0], values[-1][0]
-    across = _WIDTH / max(end - begin, 1e-9)
+def _stretches(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+    """Values with their places, cut where there are none: nothing is drawn of what is not known."""
+    found: list[list[tuple[int, float]]] = [[]]
+    for place, value in enumerate(values):
+        if value is not None:
+            found[-1].append((place, value))
+        elif found[-1]:
+            found.append([])
+    return [stretch for stretch in found if stretch]
+
+
+def _drawn(stretch: Sequence[tuple[int, float]], number: int, top: float) -> str:
+    """A curve with the area below it; time goes to the right."""
+    across = _WIDTH / max(number - 1, 1)
     up = (_HEIGHT - 4) / top if top > 0 else 0.0
-    points = [f"{(at - begin) * across:.1f},{_HEIGHT - 2 - value * up:.1f}" for at, value in values]
-    area = f"0,{_HEIGHT} {' '.join(points)} {_WIDTH},{_HEIGHT}"
-    return f'<polygon class="area" points="{area}"/><polyline class="curve" points="{" ".join(points)}"/>'
+    places = [(place * across, _HEIGHT - 2 - value * up) for place, value in stretch]
+    if len(places) == 1:  # a value alone is a short line
+        places = [(places[0][0] - across / 3, places[0][1]), (places[0][0] + across / 3, places[0][1])]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    area = f"{places[0][0]:.1f},{_HEIGHT} {points} {places[-1][0]:.1f},{_HEIGHT}"
+    return f'<polygon class="area" points="{area}"/><polyline class="curve" points="{points}"/>'
 
 
 # --- tables ---
@@ -243,7 +258,7 @@ def _certificates(certificates: Sequence[Mapping[str, Any]], now: float) -> str:
 def _troubles(lines: Sequence[Mapping[str, str]]) -> str:
     rows = [
         [(line["time"][:19].replace("T", " "), ""), (line["level"], "bad" if line["level"] == "error" else "warn"),
-         (line["pid"], ""), (line["text"], "t")]
+         (line["text"], "t"), (line["pid"], "")]
         for line in reversed(lines)
     ]  # fmt: skip
-    return _table("Last warnings and errors", ("time (UTC)", "level", "pid", "text"), rows, "None.")
+    return _table("Last warnings and errors", ("time (UTC)", "level", "text", "pid"), rows, "None.")
