@@ -97,6 +97,7 @@ class ModelClient(StrictClient):
     _seen: int = 0
     _condstore: bool = False
     _at_page: tuple[str, list[Known]] | None = None  # a page that was told, and the model then
+    _dropped: list[Known] = field(default_factory=list)  # what a REMOVEFROM of this answer was about
     _is_leaving: bool = False  # for another mailbox; what comes before its data is about the old one
 
     @property
@@ -190,6 +191,7 @@ class ModelClient(StrictClient):
             self._leave()
         self._copied(line, step.text)
         self._met_limit(line)
+        self._dropped.clear()
         page, self._at_page = self._at_page, None
         if page is not None:
             self._page(page[0], step.text, page[1])
@@ -280,7 +282,10 @@ class ModelClient(StrictClient):
         for word, pairs in _STEP.findall(found[4]):
             words = pairs.split()
             for position, names in zip(words[::2], words[1::2], strict=True):
-                results.step(word, int(position), self._named(results, names))
+                items = self._named(results, names)
+                results.step(word, int(position), items)
+                if word == "REMOVEFROM":
+                    self._dropped += [item for item in items if isinstance(item, Known)]
 
     def _named(self, results: Results, names: str) -> list[int | Known]:
         numbers = numbers_of(names)
@@ -347,15 +352,17 @@ class ModelClient(StrictClient):
         if self.uid_only and unknown:
             self.messages.insert(place, self.messages.pop())
         assert place < len(self.messages) and self.messages[place].uid is None, f"{line!r}: {uid} was never shown"
+        # One that a REMOVEFROM was about is the one that goes; next come those that nothing is waiting for.
+        dropped = {id(one) for one in self._dropped}
         held = {id(one) for results in self.contexts.values() for one in results.items}
-        for number in range(
-            place, place if self.uid_only else len(self.messages)
-        ):  # one that a REMOVEFROM was about is the one that goes
-            if self.messages[number].uid is not None:
-                break
-            if id(self.messages[number]) not in held:
-                return number
-        return place
+        if self.uid_only:
+            return place
+        behind = self.messages[place:]
+        span = next((count for count, item in enumerate(behind) if item.uid is not None), len(behind))
+        candidates = range(place, place + span)
+        wanted = [number for number in candidates if id(self.messages[number]) in dropped]
+        wanted += [number for number in candidates if id(self.messages[number]) not in held]
+        return wanted[0] if wanted else place
 
     def _check_items(self, uid_only: bool, items: str, command: str, line: str) -> None:
         """RFC 9586 3; RFC 7162 3.2.4: what was not asked for comes with UID and MODSEQ."""
