@@ -11,7 +11,7 @@ section; what is no part (HEADER, TEXT, MIME) has none, and the item is left out
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
@@ -173,7 +173,7 @@ def _without_encoding(content: Content, root: Part, path: tuple[int, ...], part:
         lines += block.count(b"\n")
     if place.encoding not in _ENCODED:
         lines = part.lines
-    return replace(part, encoding=b"BINARY", octets=size, lines=lines if part.is_text else 0)
+    return part._replace(encoding=b"BINARY", octets=size, lines=lines if part.is_text else 0)
 
 
 def raise_(trouble: StorageError | Refused) -> NoReturn:
