@@ -3,11 +3,16 @@
 What it said of a user is kept for some minutes, so that with `cache` a client's tenth connection asks nobody: the same
 password for what was the user then. Another password is always asked for anew. A user's other password takes the place
 of the first: so a password that was changed is over as soon as the new one was used, or when the time is.
+
+Who is not there is to take as long as a wrong password. Where hashes are told, one of those seen lately is compared for
+him. Where a server compares, a refusal is held back for as long as the slowest one took of late.
 """
 
+import hmac
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
@@ -16,6 +21,10 @@ from greenmail.auth import scram_keys
 from greenmail.auth.database import Blocking, Entry, Found, Question, StandIn, Unavailable, Verdict, Verify, Wrong
 
 log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE = 1.0  # seconds for which a refusal is held back, at most
+_FADING = 0.95  # of that time, with each refusal
+_SEEN = 64  # stored passwords, for those who are not there
 
 
 class Backend(Protocol):
@@ -45,6 +54,7 @@ class Remembered:
         most: int = 20000,
         negative: float = 30.0,
         now: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """`run` is a pool for this: a server that does not answer must not keep a thread from comparing passwords.
 
@@ -60,6 +70,10 @@ class Remembered:
         self._now = now
         self._kept: dict[str, tuple[float, Entry | StandIn]] = {}  # in the order of entering
         self._is_down = False
+        self._pause = pause
+        self._slowest = 0.0
+        self._seen: deque[str] = deque(maxlen=_SEEN)
+        self._secret = os.urandom(16)
 
     @property
     def verify(self) -> Verify | None:
@@ -75,12 +89,16 @@ class Remembered:
         """What it says now."""
         found: Found = self._asked(self._backend.look_up, name)
         self._tell(found)
+        if isinstance(found, StandIn):
+            found = StandIn(self._stand_in(name))
+        elif isinstance(found, Entry) and found.stored and found.stored not in self._seen:
+            self._seen.append(found.stored)
         if isinstance(found, StandIn) or (isinstance(found, Entry) and found.stored):
             self._keep(name, found)
         return found
 
     def _verify(self, name: str, question: Question) -> Verdict:
-        verdict: Verdict = self._asked(self._backend.verify, name, question)
+        verdict: Verdict = self._asked(self._compared, name, question)
         self._tell(verdict)
         if isinstance(verdict, Entry):
             # Of no other time: what is remembered of an earlier password ends here.
@@ -88,6 +106,24 @@ class Remembered:
         if isinstance(verdict, Entry | StandIn):
             self._keep(name, verdict)
         return verdict
+
+    def _compared(self, name: str, question: Question) -> Verdict:
+        """On a thread: what the server says, and if it is no, not sooner than usual."""
+        begin = self._now()
+        verdict = self._backend.verify(name, question)
+        if isinstance(verdict, Wrong | StandIn):
+            took = self._now() - begin
+            self._slowest = min(max(took, self._slowest * _FADING), _LONGEST_PAUSE)
+            if took < self._slowest:
+                self._pause(self._slowest - took)
+        return verdict
+
+    def _stand_in(self, name: str) -> str:
+        """A hash to compare for who is not there; empty: none has been seen."""
+        if not self._seen:
+            return ""
+        drawn = hmac.digest(self._secret, name.encode("utf-8", "surrogatepass"), "sha256")
+        return self._seen[int.from_bytes(drawn[:8]) % len(self._seen)]
 
     def _asked(self, function: Callable[..., Any], *args: Any) -> Any:
         try:

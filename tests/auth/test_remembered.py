@@ -10,7 +10,7 @@ from greenmail.auth.admission import Databases, Rules
 from greenmail.auth.api import Attempt, Denial, Denied, Proof, Secret, User
 from greenmail.auth.authenticator import PasswordAuthenticator
 from greenmail.auth.cache import FailureCache, SuccessCache
-from greenmail.auth.database import Entry, StandIn, Unavailable, Wrong
+from greenmail.auth.database import Entry, Question, StandIn, Unavailable, Wrong
 from greenmail.auth.passwd_file import PasswdFile, deny_file
 from greenmail.auth.remembered import Remembered
 from greenmail.auth.static import Static
@@ -148,6 +148,42 @@ def test_what_is_remembered_is_bounded(clock):
     for name in there.users:
         failures.remember(name, b"x", Denial.UNKNOWN)
     assert [name for name in there.users if failures.recall(name, b"x")] == ["u7", "u8", "u9"]
+
+
+def test_a_refusal_takes_as_long_as_the_slowest_of_late(clock):
+    """pam_unix and many others compare a hash only if there is somebody to whom it belongs."""
+
+    class Hasty(Elsewhere):
+        def verify(self, name, question):
+            clock.now += 0.25 if name in self.users else 0.001
+            return super().verify(name, question)
+
+    def pause(seconds):
+        clock.now += seconds
+
+    database = Remembered(Hasty({"bob": "secret"}), direct, now=clock, pause=pause)
+
+    def seconds(name, password="wrong"):
+        begin = clock.now
+        database.verify(name, Question(Secret(password.encode()), "192.0.2.1", "imap", "PLAIN"))
+        return round(clock.now - begin, 4)
+
+    assert seconds("nobody") == 0.001  # nothing is known yet
+    assert [seconds("bob"), seconds("nobody"), seconds("bob"), seconds("nobody")] == [0.25, 0.2375, 0.25, 0.2375]
+    assert seconds("bob", "secret") == 0.25
+    for _ in range(200):
+        seconds("nobody")
+    assert seconds("nobody") == 0.001
+
+
+def test_a_hash_of_somebody_is_compared_for_who_is_not_there():
+    there = Elsewhere({"bob": "one", "carol": "two"}, compares=False)
+    database = Remembered(there, direct)
+    assert database.find("nobody", direct) == StandIn("")
+    for name in ("bob", "carol", "bob"):
+        database.find(name, direct)
+    drawn = {database.find(f"nobody{number}", direct).stored for number in range(40)}
+    assert drawn == {"{PLAIN}one", "{PLAIN}two"}
 
 
 def test_neither_cache_has_a_password_in_it():

@@ -157,7 +157,8 @@ def mariadb(directory: Path, sql: str) -> Iterator[Database]:
     port = free_port()
     command = [
         found("mariadbd", "mysqld"), *options, f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve",
-        f"--socket={directory}/socket", f"--init-file={first}", "--skip-log-bin", "--performance-schema=off", "--character-set-server=utf8mb4",
+        f"--socket={directory}/socket", f"--init-file={first}", "--skip-log-bin", "--performance-schema=off",
+        "--character-set-server=utf8mb4",
     ]  # fmt: skip
     with running(command, directory, _answers(port)) as process:
         yield Database(process, port, directory)
