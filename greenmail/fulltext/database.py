@@ -29,7 +29,7 @@ from greenmail.fulltext.text import packed, plain, whole
 from greenmail.storage.text_index import Indexed
 from greenmail.storage.text_place import TextPlace
 
-VERSION = 1
+VERSION = 2  # of the tables, and of `message.collation.widened`
 BUSY = 5.0  # seconds to wait for another connection's lock; in the pool
 _ROW = 4096  # UIDs in a row of `covered`
 _PIECE = 8192  # UIDs compared at once: the interpreter lets no other thread run meanwhile

@@ -9,8 +9,8 @@ from greenmail.errors import StorageError
 from greenmail.fulltext.database import DAMAGE, Database, uncovered
 from greenmail.fulltext.place import Place
 from greenmail.fulltext.text import packed, storable, text_of, unpacked
+from greenmail.message.collation import widened
 from greenmail.message.fuzzy import Wanted, fitness, halves, wanted
-from greenmail.message.search import fold
 from greenmail.storage.api import Content
 from greenmail.storage.text_index import Indexed, TextNeedle
 
@@ -44,8 +44,7 @@ class Lookup:
     def sift(self, needles: Sequence[TextNeedle], uids: Sequence[int]) -> list[Collection[int] | None]:
         """See `TextIndex`."""
         found: list[Collection[int] | None] = [None] * len(needles)
-        # Folded twice, as `message.search.Finder` does.
-        wanted = [(at, storable(fold(needle.text)), needle.header) for at, needle in enumerate(needles)]
+        wanted = [(at, storable(widened(needle.text)), needle.header) for at, needle in enumerate(needles)]
         wanted = [one for one in wanted if len(one[1]) >= SHORTEST]
 
         def question(database: Database, number: int) -> None:
@@ -63,7 +62,7 @@ class Lookup:
 
     def fuzzy(self, needle: TextNeedle, uids: Sequence[int]) -> tuple[dict[int, float], Sequence[int]]:
         """See `TextIndex`."""
-        one = wanted(storable(fold(needle.text)))
+        one = wanted(storable(widened(needle.text)))
         fits: dict[int, float] = {}
         unknown: list[Sequence[int]] = [uids]
 
@@ -143,7 +142,7 @@ def _weighted(sections: tuple[str, str, str], with_header: bool) -> list[tuple[s
 
 def fuzzy(contents: Sequence[Content], needle: TextNeedle) -> list[float | None]:
     """See `FullText`."""
-    one = wanted(storable(fold(needle.text)))
+    one = wanted(storable(widened(needle.text)))
     found: list[float | None] = []
     for content in contents:
         try:

@@ -1,10 +1,11 @@
-"""What is indexed of a message: everything that SEARCH BODY and TEXT look at, folded as they compare it, and more.
+"""What is indexed of a message: everything that SEARCH BODY and TEXT look at, widened (`message.collation`), and more.
 
     text = header NUL body NUL shown
 
 `header` has the lines of the message's own header, `body` the headers and texts within it, each as
 `message.search.look` looks at them, one behind the other with a line end between: what is not found here is not found
-there. `shown` is for fuzzy search alone: what a browser shows of HTML, and the names of attached files.
+there, by whichever comparator. `shown` is for fuzzy search alone: what a browser shows of HTML, and the names of
+attached files.
 
 SQLite wants UTF-8 without NUL. `storable` makes it so, character by character, of texts and of what is looked for.
 """
@@ -13,9 +14,10 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 
+from greenmail.message.collation import widened
 from greenmail.message.decode import param_text
 from greenmail.message.preview import without_markup
-from greenmail.message.search import Read, fold, header_lines, leaf_text, text_leaves, walk
+from greenmail.message.search import Read, header_lines, leaf_text, text_leaves, walk
 from greenmail.message.structure import Part, scan
 
 LONGEST = 4 << 20  # characters; a message that has more is not indexed: whoever searches opens it
@@ -58,7 +60,7 @@ def body_of(data: bytes, root: Part) -> Iterator[str]:
         if part is not root:
             yield from _lines(data[slice(*part.header)])
         if id(part) in texts:
-            yield from map(fold, leaf_text(read, part))
+            yield from map(widened, leaf_text(read, part))
             yield "\n"
 
 
@@ -69,9 +71,9 @@ def _shown(data: bytes, root: Part) -> Iterator[str]:
         for params, name in ((part.disposition_params, b"filename"), (part.params, b"name")):
             found = param_text(params, name)
             if found:
-                yield fold(found) + "\n"
+                yield widened(found) + "\n"
         if part.type.lower() == b"text" and part.subtype.lower() == b"html":
-            yield fold(without_markup(_beginning(leaf_text(read, part)))) + "\n"
+            yield widened(without_markup(_beginning(leaf_text(read, part)))) + "\n"
 
 
 def _beginning(blocks: Iterable[str]) -> str:
@@ -85,7 +87,7 @@ def _beginning(blocks: Iterable[str]) -> str:
 
 def _lines(header: bytes) -> Iterator[str]:
     for line in header_lines(header):
-        yield fold(line)
+        yield widened(line)
         yield "\n"
 
 

@@ -17,6 +17,8 @@ from greenmail.imap import render
 from greenmail.imap.parts import format_parts
 from greenmail.imap.serialize import string
 from greenmail.imap.session import Session
+from greenmail.message import collation
+from greenmail.message.collation import Comparator
 from greenmail.message.envelope import envelope
 from greenmail.message.headers import named
 from greenmail.message.preview import preview
@@ -37,7 +39,13 @@ CACHED_FIELDS = frozenset(
     b"x-mailer user-agent delivered-to".split()
 )
 
-_OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS, CacheKind.SORT})  # these need no body
+# Which comparator the keys of a SORT record are made with.
+SORTED_BY = {
+    CacheKind.SORT: collation.DEFAULT,
+    CacheKind.SORT_ASCII: Comparator(collation.ASCII_CASEMAP),
+    CacheKind.SORT_OCTET: Comparator(collation.OCTET),
+}
+_OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS, *SORTED_BY})  # these need no body
 
 Digest = dict[CacheKind, bytes]
 Columns = dict[CacheKind, list[bytes | None]]  # for each of some messages what it has of a kind; None: it is gone
@@ -186,8 +194,8 @@ def _of_header(header: bytes, kinds: Set[CacheKind]) -> Digest:
         digest[CacheKind.HEADERS] = headers_record(header)
     if CacheKind.ENVELOPE in kinds:
         digest[CacheKind.ENVELOPE] = render.envelope(envelope(header, 0, len(header)))
-    if CacheKind.SORT in kinds:
-        digest[CacheKind.SORT] = sort_record(header)
+    for kind in kinds & SORTED_BY.keys():
+        digest[kind] = sort_record(header, SORTED_BY[kind])
     return digest
 
 

@@ -1,7 +1,8 @@
 """FUZZY in a search while it runs, and the scores of what it found. RFC 6203 3, 4.
 
-Texts are matched fuzzily: TEXT and BODY by the full-text index, header fields by what is cached of them. All other keys
-mean within FUZZY what they mean without, as RFC 6203 5 allows, and so does NOT, which would leave out too much.
+Texts are matched fuzzily: TEXT and BODY by the full-text index, header fields by what is cached of them; the active
+comparator has no part in it. All other keys mean within FUZZY what they mean without, as RFC 6203 5 allows, and so does
+NOT, which would leave out too much.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batch
 from greenmail.imap.message_set import selected
 from greenmail.imap.search_key import AndKey, FuzzyKey, HeaderKey, Key, NotKey, OrKey, TextKey
 from greenmail.imap.session import Session
+from greenmail.message.collation import widened
 from greenmail.message.decode import decode_words
 from greenmail.message.fuzzy import Wanted, fitness, wanted
 from greenmail.message.headers import values
-from greenmail.message.search import fold
 from greenmail.storage.api import CacheKind, Content
 from greenmail.storage.text_index import FullText, TextNeedle
 
@@ -44,10 +45,10 @@ class Fuzzy:
             raise BadSyntax("fuzzy search is not offered here")
 
     def find(self, key: HeaderKey | TextKey, text: str, uids: list[int]) -> list[int]:
-        """Those of `uids` that fit. `text`: that of the key, decoded and folded."""
+        """Those of `uids` that fit. `text`: that of the key, decoded."""
         fits = self._in_texts(TextNeedle(text, key.header), uids) if isinstance(key, TextKey) else {}
         if isinstance(key, HeaderKey):
-            fits = self._in_fields(key, wanted(text), uids)
+            fits = self._in_fields(key, wanted(widened(text)), uids)
         for uid, fit in fits.items():
             self._fits.setdefault(uid, []).append(fit)
         return [uid for uid in uids if uid in fits]
@@ -71,7 +72,7 @@ class Fuzzy:
         for start in range(0, len(uids), _BLOCK):
             block = uids[start : start + _BLOCK]
             for uid, header in self._headers(key.field, block):
-                texts = [(fold(decode_words(value)), 1.0) for value in values(header, {key.field})[key.field]]
+                texts = [(widened(decode_words(value)), 1.0) for value in values(header, {key.field})[key.field]]
                 fit = fitness(one, texts)
                 if fit:
                     fits[uid] = fit

@@ -40,9 +40,10 @@ from greenmail.imap.search_key import (
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
 from greenmail.imap.text_search import Sieve
+from greenmail.message.collation import DEFAULT, OCTET, Comparator
 from greenmail.message.decode import codec, decode_words, sent_date
 from greenmail.message.headers import values
-from greenmail.message.search import fold, lacks, look
+from greenmail.message.search import lacks, look
 from greenmail.message.structure import Part, scan
 from greenmail.storage.api import CacheKind, Content
 
@@ -75,26 +76,30 @@ class Needle:
         """
         text = self.text
         is_plain = text and text.isascii() and text == text.strip() and not set(text) & _LINE_ENDS_AND_COLON
-        return text.encode("ascii") if is_plain and not isinstance(self.key, SentKey) else None
+        # In lower case, as what is looked through: for i;octet the rest is not done with that.
+        return text.lower().encode("ascii") if is_plain and not isinstance(self.key, SentKey) else None
 
 
 class Search:
     """One SEARCH while it runs. Raises Refused if its strings cannot be understood."""
 
-    def __init__(self, session: Session, key: Key, charset: str) -> None:
+    def __init__(self, session: Session, key: Key, charset: str, comparator: Comparator | None = None) -> None:
+        """`comparator`: the active one if it is None."""
         self.session = session
+        self.comparator = comparator or session.comparator
         self.view = selected(session)
         self.mailbox = self.view.mailbox
         key, charset = expanded(session, key, charset)
         self.key, self.charset = key, charset  # with what filters stand for: RFC 5466 3.1
         leaves = list(walk(key))
         self.header_needles = [
-            Needle(leaf, _needle(leaf.text, charset) if isinstance(leaf, HeaderKey) else "")
+            Needle(leaf, self.comparator.fold(_needle(leaf.text, charset)) if isinstance(leaf, HeaderKey) else "")
             for leaf in leaves
             if isinstance(leaf, HeaderKey | SentKey)
         ]
-        self.text_needles = [Needle(leaf, _needle(leaf.text, charset)) for leaf in leaves if isinstance(leaf, TextKey)]
-        self.sieve = Sieve(session, [(one.key, one.text) for one in self.text_needles if isinstance(one.key, TextKey)])
+        sought = [(leaf, _needle(leaf.text, charset)) for leaf in leaves if isinstance(leaf, TextKey)]
+        self.text_needles = [Needle(leaf, self.comparator.fold(text)) for leaf, text in sought]
+        self.sieve = Sieve(session, sought)
         self.fuzzy = Fuzzy(session)
         self.texts = {
             leaf.key: _needle(leaf.key.text, charset)
@@ -114,7 +119,7 @@ class Search:
         """The UIDs found, ascending; of the view, or of `among`, which ascend and are in the view."""
         if among is not None and len(among) < len(self.view.uids):
             return self._found(among)
-        results = Results(self.session, self.key, self.charset)
+        results = Results(self.session, self.key, self.charset, self.comparator.selected)
         known = results.numbers()
         if known is not None:
             return known
@@ -225,23 +230,28 @@ class Search:
             block = todo[start : start + HEADER_BLOCK]
             files = self._from_records(block) if recorded else block
             for batch in open_batches(self.session, self.mailbox, files, lambda error: None):
-                made = self.session.blocking(probe_headers, [content for _, content in batch], needles)
+                contents = [content for _, content in batch]
+                made = self.session.blocking(probe_headers, contents, needles, self.comparator)
                 self._take(self.header_hits, batch, made)
             self.lost.update(uid for uid in block if uid not in self.header_hits)
             self.session.breathe()
 
     def _from_records(self, block: list[int]) -> list[int]:
         """Answer from HEADERS records; the messages whose record is too long to be kept are left."""
-        texts = [None if isinstance(needle.key, SentKey) else asked(needle.text) for needle in self.header_needles]
+        texts = [self._asked(needle) for needle in self.header_needles]
         known = self._column(block) if None not in texts and len(block) >= LEAST else None
         if known is not None:
             return self._from_column(block, known, [text or b"" for text in texts])
         records = ready(self.session, self.mailbox, block, _HEADERS, lambda error: None)[CacheKind.HEADERS]
         left = [uid for uid, record in zip(block, records, strict=True) if record == TOO_LONG]
         there = [pair for pair in zip(block, records, strict=True) if pair[1] is not None and pair[1] != TOO_LONG]
-        hits = match_records([record or b"" for _, record in there], self.header_needles)
+        hits = match_records([record or b"" for _, record in there], self.header_needles, self.comparator)
         self.header_hits.update(zip((uid for uid, _ in there), hits, strict=True))
         return left
+
+    def _asked(self, needle: Needle) -> bytes | None:
+        """As `header_column.asked`. A column is in lower case: it has no answers for i;octet."""
+        return None if isinstance(needle.key, SentKey) or self.comparator.name == OCTET else asked(needle.text)
 
     def _column(self, block: list[int]) -> Column | None:
         """The records of these messages, kept from an earlier SEARCH or put together; None if some cannot be had."""
@@ -273,7 +283,7 @@ class Search:
             if record is None:
                 left.append(uid)
             else:
-                self.header_hits[uid] = match_header(header_of(record), self.header_needles)
+                self.header_hits[uid] = match_header(header_of(record), self.header_needles, self.comparator)
         for uid in left:
             del self.header_hits[uid]
         return sorted(left)
@@ -285,7 +295,7 @@ class Search:
         for batch in read_batches(self.session, self.mailbox, todo, lambda error: None):
             parts = self.mailbox.cached_many([uid for uid, _ in batch], CacheKind.PARTS)
             found = [one for _, one in batch]
-            made, scanned = self.session.blocking(probe_texts, found, parts, self.text_needles)
+            made, scanned = self.session.blocking(probe_texts, found, parts, self.text_needles, self.comparator)
             self._take(self.text_hits, batch, made)
             self.mailbox.cache_many([(batch[place][0], CacheKind.PARTS, known) for place, known in scanned])
         self.lost.update(uid for uid in todo if uid not in self.text_hits)
@@ -318,7 +328,9 @@ def walk(key: Key) -> Iterator[Key]:
                 yield one
 
 
-def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterator[Hits]:
+def match_records(
+    records: Sequence[bytes], needles: Sequence[Needle], comparator: Comparator = DEFAULT
+) -> Iterator[Hits]:
     """The keys that match each HEADERS record.
 
     Where nothing is encoded and a needle is not in the octets, it is not in any field either, and most are not.
@@ -326,7 +338,7 @@ def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterat
     octets = [needle.octets for needle in needles]
     wanted = [needle for needle in octets if needle is not None]
     if len(wanted) < len(octets):
-        yield from (match_header(header_of(record), needles) for record in records)
+        yield from (match_header(header_of(record), needles, comparator) for record in records)
         return
     for record in records:
         low = record.lower()
@@ -339,10 +351,10 @@ def match_records(records: Sequence[bytes], needles: Sequence[Needle]) -> Iterat
             if b"=?" not in low and low.isascii():
                 yield _NOTHING
                 continue
-        yield match_header(header_of(record), needles)
+        yield match_header(header_of(record), needles, comparator)
 
 
-def match_header(header: bytes, needles: Sequence[Needle]) -> Hits:
+def match_header(header: bytes, needles: Sequence[Needle], comparator: Comparator = DEFAULT) -> Hits:
     """The keys that match a header, or the part of it that a record holds."""
     fields = values(header, {_field(needle.key) for needle in needles})
     texts: dict[bytes, list[str]] = {}
@@ -354,25 +366,28 @@ def match_header(header: bytes, needles: Sequence[Needle]) -> Hits:
                 found.append(needle.key)
             continue
         if name not in texts:
-            texts[name] = [fold(decode_words(value)) for value in fields[name]]
+            texts[name] = [comparator.fold(decode_words(value)) for value in fields[name]]
         if any(needle.text in text for text in texts[name]):
             found.append(needle.key)
     return frozenset(found)
 
 
-def probe_headers(contents: Sequence[Content], needles: Sequence[Needle]) -> list[Hits | None]:
+def probe_headers(contents: Sequence[Content], needles: Sequence[Needle], comparator: Comparator) -> list[Hits | None]:
     """Runs in the pool: the keys that each message's header matches; None if it cannot be read."""
     made: list[Hits | None] = []
     for content in contents:
         try:
-            made.append(match_header(content.header(), needles))
+            made.append(match_header(content.header(), needles, comparator))
         except StorageError:
             made.append(None)
     return made
 
 
 def probe_texts(
-    messages: Sequence[bytes | Content], parts: Sequence[bytes | None], needles: Sequence[Needle]
+    messages: Sequence[bytes | Content],
+    parts: Sequence[bytes | None],
+    needles: Sequence[Needle],
+    comparator: Comparator,
 ) -> tuple[list[Hits | None], list[tuple[int, bytes]]]:
     """Runs in the pool: the BODY and TEXT keys that each message matches, None if it cannot be read; and the PARTS of
     those messages whose parts were not known."""
@@ -397,7 +412,7 @@ def probe_texts(
         if len(plain) == len(octets) and _lacks(data, known, start, plain):
             made.append(frozenset())
         else:
-            made.append(_text_hits(data, root or scan(data), needles))
+            made.append(_text_hits(data, root or scan(data), needles, comparator))
     return made, scanned
 
 
@@ -408,12 +423,13 @@ def _lacks(data: bytes, parts: bytes, start: int, needles: Sequence[bytes]) -> b
     return text is not None and lacks(text, encoded, needles)
 
 
-def _text_hits(data: bytes, root: Part, needles: Sequence[Needle]) -> Hits:
+def _text_hits(data: bytes, root: Part, needles: Sequence[Needle], comparator: Comparator) -> Hits:
     found: list[Key] = []
     for with_header in (False, True):
         group = [needle for needle in needles if isinstance(needle.key, TextKey) and needle.key.header is with_header]
         if group:
-            answers = look(lambda start, end: data[start:end], root, [needle.text for needle in group], with_header)
+            texts = [needle.text for needle in group]
+            answers = look(lambda start, end: data[start:end], root, texts, with_header, comparator)
             found.extend(needle.key for needle, answer in zip(group, answers, strict=True) if answer)
     return frozenset(found)
 
@@ -449,9 +465,9 @@ def _cost(key: Key) -> int:
 
 
 def _needle(octets: bytes, charset: str) -> str:
-    """A search string as text, folded. Without CHARSET it is UTF-8, RFC 9051 6.4.4, of which US-ASCII is a part."""
+    """A search string as text. Without CHARSET it is UTF-8, RFC 9051 6.4.4, of which US-ASCII is a part."""
     try:
-        return fold(octets.decode(check_charset(charset)))
+        return octets.decode(check_charset(charset))
     except (UnicodeError, ValueError):
         raise Refused("the text to search for is not valid in its character set") from None
 

@@ -10,6 +10,7 @@ from greenmail.imap.date_time import InternalDates
 from greenmail.imap.listening import EVERYTHING, Listening, Wanted
 from greenmail.imap.progress import Progress
 from greenmail.imap.view import View
+from greenmail.message.collation import DEFAULT, Comparator
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
 from greenmail.storage.text_index import FullText
@@ -133,6 +134,7 @@ class Session:
         self.client_id: Mapping[str, str | None] = {}
         self.figures = Figures()
         self.transcript = Transcript()
+        self.comparator: Comparator = DEFAULT  # the active one, RFC 5255 4.2
         self.progress: Progress | None = None  # of the command that is working, where it may be told: RFC 9585
 
     @property
@@ -182,6 +184,7 @@ class Session:
             if user is not None:
                 self.transcript.user = user.name
             self.user = self.account = None
+            self.comparator = DEFAULT
             self.enabled.clear()
             if self.reader is not None:
                 self.reader.authenticated = False

@@ -2,52 +2,63 @@
 
 from collections.abc import Iterator, Sequence
 
-from greenmail.imap.digest import TOO_LONG, header_of, keep, ready
+from greenmail.imap.digest import SORTED_BY, TOO_LONG, header_of, keep, ready
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
+from greenmail.message.collation import Comparator
 from greenmail.message.sort_keys import sort_record
 from greenmail.storage.api import CacheKind, Mailbox
 
 _BLOCK = 1024  # messages looked at before others get their turn
-_SORT = frozenset({CacheKind.SORT})
+_KINDS = {comparator.name: kind for kind, comparator in SORTED_BY.items()}
 
 
 def sort_records(session: Session, mailbox: Mailbox, uids: Sequence[int]) -> list[bytes | None]:
     """For each of `uids` (ascending) its record of `message.sort_keys`; None for a message that is gone.
 
-    May take long: it breathes between blocks.
+    With keys of the default comparator, for those who ask for something else in it. May take long: it breathes
+    between blocks.
     """
-    return [record for some in record_slices(session, mailbox, uids) for record in some]
+    return [record for some in _slices(session, mailbox, uids, CacheKind.SORT) for record in some]
 
 
-def record_slices(session: Session, mailbox: Mailbox, uids: Sequence[int]) -> Iterator[list[bytes | None]]:
-    """`sort_records` of each of `slices(uids)`: all of a large mailbox are more than should be in memory at once."""
+def record_slices(
+    session: Session, mailbox: Mailbox, uids: Sequence[int], comparator: Comparator
+) -> Iterator[list[bytes | None]]:
+    """As `sort_records`, with keys of this comparator, of each of `slices(uids)`.
+
+    All of a large mailbox are more than should be in memory at once.
+    """
+    return _slices(session, mailbox, uids, _KINDS[comparator.name])
+
+
+def _slices(session: Session, mailbox: Mailbox, uids: Sequence[int], kind: CacheKind) -> Iterator[list[bytes | None]]:
     for some in slices(uids):
         found: list[bytes | None] = []
         for start in range(0, len(some), _BLOCK):
-            found += _records(session, mailbox, some[start : start + _BLOCK])
+            found += _records(session, mailbox, some[start : start + _BLOCK], kind)
             session.breathe()
         yield found
 
 
-def _records(session: Session, mailbox: Mailbox, block: Sequence[int]) -> list[bytes | None]:
-    records = mailbox.cached_many(block, CacheKind.SORT)
+def _records(session: Session, mailbox: Mailbox, block: Sequence[int], kind: CacheKind) -> list[bytes | None]:
+    records = mailbox.cached_many(block, kind)
     if None in records:
-        _from_headers(session, mailbox, [uid for uid, one in zip(block, records, strict=True) if one is None])
-        records = ready(session, mailbox, block, _SORT, lambda error: None)[CacheKind.SORT]
+        _from_headers(session, mailbox, [uid for uid, one in zip(block, records, strict=True) if one is None], kind)
+        records = ready(session, mailbox, block, frozenset({kind}), lambda error: None)[kind]
     return records
 
 
-def _from_headers(session: Session, mailbox: Mailbox, uids: list[int]) -> None:
+def _from_headers(session: Session, mailbox: Mailbox, uids: list[int], kind: CacheKind) -> None:
     """Cache the records of those whose header fields are cached: no file is opened for them."""
     headers = zip(uids, mailbox.cached_many(uids, CacheKind.HEADERS), strict=True)
     known = [(uid, record) for uid, record in headers if record is not None and record != TOO_LONG]
     if known:
-        made = session.blocking(_made, [record for _, record in known])
+        made = session.blocking(_made, [record for _, record in known], SORTED_BY[kind])
         pairs = zip(known, made, strict=True)
-        keep(mailbox, [(uid, {CacheKind.SORT: record}) for (uid, _), record in pairs])
+        keep(mailbox, [(uid, {kind: record}) for (uid, _), record in pairs])
 
 
-def _made(headers: list[bytes]) -> list[bytes]:
+def _made(headers: list[bytes], comparator: Comparator) -> list[bytes]:
     """Runs in the pool."""
-    return [sort_record(header_of(record)) for record in headers]
+    return [sort_record(header_of(record), comparator) for record in headers]

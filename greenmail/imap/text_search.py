@@ -23,7 +23,7 @@ class Sieve:
     __slots__ = ("_found", "_session", "_wanted")
 
     def __init__(self, session: Session, wanted: Sequence[tuple[TextKey, str]]) -> None:
-        """`wanted`: each key with its text, decoded and folded."""
+        """`wanted`: each key with its text, decoded and not folded."""
         self._session = session
         self._wanted = wanted
         self._found: dict[TextKey, Collection[int] | None] | None = None

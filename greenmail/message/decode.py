@@ -116,25 +116,54 @@ def decode_words(value: bytes) -> str:
     """An unstructured field or a phrase with its encoded words decoded; RFC 2047, RFC 2231 5."""
     if b"=?" not in value:
         return value.decode("ascii") if value.isascii() else to_text(value)
+    return "".join([to_text(octets, charset) for octets, charset in _runs(value)])
+
+
+def converted_words(value: bytes) -> str | None:
+    """As `decode_words`, if all octets are what their charsets say, or UTF-8 where none is named; else None.
+
+    RFC 5255 4.6 (b).
+    """
+    if b"=?" not in value and value.isascii():
+        return value.decode("ascii")
     pieces: list[str] = []
+    for octets, charset in _runs(value):
+        name = codec(charset) if charset else "utf_8"
+        if name is None:
+            return None
+        try:
+            pieces.append(octets.decode(name))
+        except (UnicodeError, ValueError):
+            return None
+    return "".join(pieces)
+
+
+def words_octets(value: bytes) -> bytes:
+    """An unstructured field with its encoded words decoded to octets, whatever their charsets. RFC 5255 4.6 (a)."""
+    return b"".join([octets for octets, _ in _runs(value)])
+
+
+def _runs(value: bytes) -> list[tuple[bytes, bytes]]:
+    """What a field is made of: octets and their charset, which is empty outside of encoded words."""
+    runs: list[tuple[bytes, bytes]] = []
     place = 0
     octets: list[bytes] = []  # of encoded words with one charset that follow each other: a character may be cut
     charset = b""
     for match in _WORD.finditer(value):
         between = value[place : match.start()]
         if octets and (between.strip(b" \t\r\n") or match[1].lower() != charset):
-            pieces.append(to_text(b"".join(octets), charset))
+            runs.append((b"".join(octets), charset))
             octets = []
             between = between if between.strip(b" \t\r\n") else b""
         elif octets:
             between = b""
-        pieces.append(to_text(between))
+        runs.append((between, b""))
         charset = match[1].lower()
         octets.append(_word_octets(match[2], match[3]))
         place = match.end()
-    pieces.append(to_text(b"".join(octets), charset))
-    pieces.append(to_text(value[place:]))
-    return "".join(pieces)
+    runs.append((b"".join(octets), charset))
+    runs.append((value[place:], b""))
+    return runs
 
 
 def param_text(params: Params, name: bytes) -> str | None:

@@ -1,14 +1,17 @@
-"""Text for SEARCH: decoded and folded, and looked through in blocks. RFC 9051 6.4.4, RFC 5051 (i;unicode-casemap).
+"""Text for SEARCH: decoded and folded, and looked through in blocks. RFC 9051 6.4.4, RFC 5255 4.6.
 
-Strings are compared after `fold`: compatibility decomposition and case folding, so that "strasse" finds "STRASSE" and
-"Straße", and "u" finds "ü". Only text is looked at: text/* and message/* parts in their charset, header fields with
-their encoded words decoded. Pictures and other data are not.
+Strings are compared as a comparator folds them (`collation`), most often i;unicode-casemap: "u" finds "Ü". Only text is
+looked at: text/* and message/* parts in their charset, header fields with their encoded words decoded. Pictures and
+other data are not.
+
+A text of which no charset is known, or whose octets are none of it, is converted as far as it can be (`decode`) and
+compared like all others. RFC 5255 4.6 (c) would compare its octets, and "invoice" would not be in what says "Invoice".
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from greenmail.message.collation import DEFAULT, Comparator
 from greenmail.message.decode import (
     decode_words,
     reads_ascii,
@@ -17,7 +20,7 @@ from greenmail.message.decode import (
     transfer_decode,
     transfer_decoder,
 )
-from greenmail.message.headers import Header, split
+from greenmail.message.headers import split
 from greenmail.message.structure import Part
 
 BLOCK = 65536  # octets read at once
@@ -26,27 +29,19 @@ ENCODED = (b"base64", b"quoted-printable")
 Read = Callable[[int, int], bytes]  # `Content.read`
 
 _CHARSET = re.compile(rb"charset(?:\s*=\s*\"?([^\s;\"]*))?")
-_PIECES = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]{1,256}")
-
-
-def fold(text: str) -> str:
-    """`text` as it is compared; both sides of a comparison are folded."""
-    if text.isascii():
-        return text.lower()
-    # In short pieces: putting combining marks into order takes time that grows with the square of their number.
-    return "".join(
-        piece.lower() if piece.isascii() else unicodedata.normalize("NFKD", piece.casefold()).casefold()
-        for piece in _PIECES.findall(text)
-    )
 
 
 class Finder:
-    """Looks for several folded strings in blocks of text at once, also where one block ends and the next begins."""
+    """Looks for several strings in blocks of text at once, also where one block ends and the next begins.
 
-    __slots__ = ("_keep", "_tail", "found", "needles")
+    `needles` are folded, by the comparator by which the text is compared.
+    """
 
-    def __init__(self, needles: Sequence[str]) -> None:
-        self.needles = tuple(fold(needle) for needle in needles)
+    __slots__ = ("_comparator", "_keep", "_tail", "found", "needles")
+
+    def __init__(self, needles: Sequence[str], comparator: Comparator = DEFAULT) -> None:
+        self._comparator = comparator
+        self.needles = tuple(needles)
         self.found = [not needle for needle in self.needles]  # the empty string is in every text
         self._keep = max((len(needle) for needle in self.needles), default=1) - 1
         self._tail = ""
@@ -57,7 +52,7 @@ class Finder:
 
     def feed(self, text: str) -> None:
         """The next block; not folded yet."""
-        text = self._tail + fold(text)
+        text = self._tail + self._comparator.fold(text)
         for place, needle in enumerate(self.needles):
             if not self.found[place] and needle in text:
                 self.found[place] = True
@@ -83,12 +78,6 @@ def header_lines(header: bytes) -> Iterator[str]:
             yield f"{to_text(field.name)}: {decode_words(field.value)}"
         else:
             yield to_text(field.value)
-
-
-def field_contains(header: Header, name: bytes, needle: str) -> bool:
-    """HEADER, FROM, SUBJECT ...: whether a field of that name holds `needle`; the empty string is in every field."""
-    wanted = fold(needle)
-    return any(wanted in fold(decode_words(value)) for value in header.all(name))
 
 
 def leaf_text(read: Read, part: Part) -> Iterator[str]:
@@ -119,12 +108,14 @@ def walk(root: Part) -> Iterator[Part]:
         waiting.extend(reversed(part.children))
 
 
-def look(read: Read, root: Part, needles: Sequence[str], with_header: bool) -> list[bool]:
-    """For each needle, whether it is in the message: BODY, or (`with_header`) TEXT. RFC 9051 6.4.4.
+def look(
+    read: Read, root: Part, needles: Sequence[str], with_header: bool, comparator: Comparator = DEFAULT
+) -> list[bool]:
+    """For each needle (folded), whether it is in the message: BODY, or (`with_header`) TEXT. RFC 9051 6.4.4.
 
     The body's own headers (of parts and of messages within) belong to the body.
     """
-    finder = Finder(needles)
+    finder = Finder(needles, comparator)
     for part in walk(root):
         if finder.done:
             break

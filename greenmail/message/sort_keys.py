@@ -1,7 +1,8 @@
 """What SORT and THREAD want to know of a message, RFC 5256, RFC 5957; made of its header once, kept as one record.
 
-The record is fields with a NUL between them, in the order of `Place`. Texts are `collation.casemap` keys: compared as
-they stand. Message IDs are normalized, and have a space between them.
+The record is fields with a NUL between them, in the order of `Place`. Texts are keys of a comparator: compared as they
+stand. One whose octets are not what their charset says is FAILED and these octets, RFC 5255 4.6 (c). Message IDs are
+normalized, and have a space between them.
 
 A string longer than LONGEST octets is ordered by its beginning, and of a message's references the last MOST count.
 """
@@ -10,11 +11,11 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from greenmail.message.collation import casemap
-from greenmail.message.decode import decode_words, sent_time, to_text
+from greenmail.message.collation import DEFAULT, FAILED, Comparator
+from greenmail.message.decode import converted_words, sent_time, words_octets
 from greenmail.message.envelope import Address, addresses
 from greenmail.message.headers import collect, finder
-from greenmail.message.subject import base_subject
+from greenmail.message.subject import base_subject_of
 
 LONGEST = 1000  # octets of one key
 MOST = 1000  # references of a message
@@ -50,21 +51,21 @@ class ThreadKeys:
     references: tuple[bytes, ...]
 
 
-def sort_record(header: bytes) -> bytes:
+def sort_record(header: bytes, comparator: Comparator = DEFAULT) -> bytes:
     """The record of a message with this header."""
     found = collect(_FIELDS, header, 0, len(header))
     sent = sent_time(found[b"date"][0]) if found.get(b"date") else None
     sender, to, cc = (addresses(found.get(name, ())) for name in (b"from", b"to", b"cc"))
-    subject, is_reply = base_subject(found[b"subject"][0]) if found.get(b"subject") else ("", False)
+    subject, is_reply = _subject(found[b"subject"][0], comparator) if found.get(b"subject") else (b"", False)
     ids = message_ids(b" ".join(found.get(b"message-id", ())))
     fields = [
         b"%d" % int(sent.timestamp()) if sent else b"",
-        _mailbox(sender),
-        _mailbox(to),
-        _mailbox(cc),
-        _display(sender),
-        _display(to),
-        casemap(subject),
+        _mailbox(sender, comparator),
+        _mailbox(to, comparator),
+        _mailbox(cc, comparator),
+        _display(sender, comparator),
+        _display(to, comparator),
+        subject,
         b"1" if is_reply else b"",
         ids[0] if ids else b"",
     ]
@@ -110,17 +111,41 @@ def _references(found: dict[bytes, list[bytes]]) -> list[bytes]:
     return references or message_ids(b" ".join(found.get(b"in-reply-to", ())))[:1]
 
 
-def _mailbox(found: tuple[Address, ...]) -> bytes:
-    """addr-mailbox of the first address."""
-    return casemap(to_text(found[0].mailbox)) if found and found[0].mailbox else b""
+def _subject(value: bytes, comparator: Comparator) -> tuple[bytes, bool]:
+    """The key of the base subject; what there is to be stripped is US-ASCII, whatever the rest is."""
+    text = converted_words(value)
+    if text is not None:
+        base, is_reply = base_subject_of(text)
+        return comparator.key(base), is_reply
+    base, is_reply = base_subject_of(words_octets(value).decode("latin-1"))
+    return FAILED + base.encode("latin-1"), is_reply
 
 
-def _display(found: tuple[Address, ...]) -> bytes:
+def _key(value: bytes, comparator: Comparator) -> bytes:
+    """Of a field or phrase with encoded words."""
+    text = converted_words(value)
+    return comparator.key(text) if text is not None else FAILED + words_octets(value)
+
+
+def _mailbox(found: tuple[Address, ...], comparator: Comparator) -> bytes:
+    """addr-mailbox of the first address, in which there are no encoded words."""
+    return _raw_key(found[0].mailbox, comparator) if found and found[0].mailbox else b""
+
+
+def _raw_key(octets: bytes, comparator: Comparator) -> bytes:
+    try:
+        return comparator.key(octets.decode("utf-8"))
+    except UnicodeDecodeError:
+        return FAILED + octets
+
+
+def _display(found: tuple[Address, ...], comparator: Comparator) -> bytes:
     """RFC 5957 3: the name, or else mailbox@host, or else the mailbox."""
     if not found:
         return b""
     first = found[0]
-    name = decode_words(first.name) if first.name else ""
-    if not name and first.mailbox is not None:
-        name = to_text(first.mailbox if first.host is None else b"%b@%b" % (first.mailbox, first.host))
-    return casemap(name)
+    if first.name and (name := _key(first.name, comparator)):
+        return name
+    if first.mailbox is None:
+        return b""
+    return _raw_key(first.mailbox if first.host is None else b"%b@%b" % (first.mailbox, first.host), comparator)

@@ -23,8 +23,12 @@ def base_subject(subject: bytes) -> tuple[str, bool]:
 
     The base subject is not folded to one case yet: see `collation`.
     """
-    text = _SPACES.sub(" ", decode_words(subject))  # step 1
-    return _stripped(text)
+    return base_subject_of(decode_words(subject))
+
+
+def base_subject_of(text: str) -> tuple[str, bool]:
+    """`base_subject` of a subject that is decoded."""
+    return _stripped(_SPACES.sub(" ", text))  # step 1
 
 
 def _stripped(text: str) -> tuple[str, bool]:

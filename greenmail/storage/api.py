@@ -151,8 +151,10 @@ class CacheKind(Enum):
     BODY = 3
     PARTS = 4
     HEADERS = 5
-    SORT = 6
     PREVIEW = 7
+    SORT = 9  # with keys of i;unicode-casemap; 6 was another folding
+    SORT_ASCII = 10  # with those of i;ascii-casemap
+    SORT_OCTET = 11  # with those of i;octet
 
 
 class Content(Protocol):

@@ -28,7 +28,7 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True)
 class TextNeedle:
-    """A text to be found: folded, as `message.search.fold` does."""
+    """A text to be found, as it was asked for: the index is the same for every comparator."""
 
     text: str
     header: bool  # also in the message's own header: TEXT, not BODY

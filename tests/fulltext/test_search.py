@@ -1,5 +1,6 @@
 """SEARCH with an index: the same answers, and no message is opened that does not have the text."""
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from greenmail.fulltext.service import FullTextService, Means
 from greenmail.imap import search_run
+from greenmail.message.collation import INSTALLED
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
 
@@ -146,7 +148,9 @@ def test_the_answer_is_that_of_the_slow_way(
     deliver(engine.backend.outside, "INBOX", messages[:later])
     engine.talk(wire, b"b NOOP\r\n")
     plain = slow.select()
-    for text in texts:
+    for comparator, text in zip(itertools.cycle(INSTALLED), texts, strict=False):
+        assert b" OK" in engine.talk(wire, f"c COMPARATOR {comparator}\r\n".encode())
+        assert b" OK" in slow.talk(plain, f"c COMPARATOR {comparator}\r\n".encode())
         needle = text.replace("\0", "").encode()
         for key in (b"BODY", b"TEXT", b"NOT BODY"):
             keys = b"%b {%d+}\r\n%b" % (key, len(needle), needle)

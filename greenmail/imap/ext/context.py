@@ -62,6 +62,7 @@ class Context:
         self._order: array[int] | None = array("I", searched.uids) if searched.criteria else None
         key, self._charset = expanded(session, searched.key, searched.charset)
         self._criteria, self._key = searched.criteria, pinned(session, key)
+        self._comparator = session.comparator  # whichever is active later: what was told stays true
         leaves = list(walk(self._key))
         self._has_last = any(
             isinstance(leaf, SetKey) and any(None in pair for pair in leaf.seqs.ranges) for leaf in leaves
@@ -104,7 +105,7 @@ class Context:
         candidates = self._candidates(session, view)
         if not candidates:
             return [], []
-        found = set(Search(session, self._key, self._charset).run(candidates))
+        found = set(Search(session, self._key, self._charset, self._comparator).run(candidates))
         steps = self.remove([uid for uid in candidates if uid not in found])
         come = [uid for uid in candidates if uid in found and not self.has(uid)]
         if not come:
@@ -181,7 +182,8 @@ class Context:
 
     def _learn(self, session: Session, uids: list[int]) -> None:
         for some in slices(uids):
-            self._keys.update(zip(some, places_of(session, list(some), self._criteria), strict=True))
+            places = places_of(session, list(some), self._criteria, self._comparator)
+            self._keys.update(zip(some, places, strict=True))
             session.breathe()
 
 

@@ -40,6 +40,7 @@ from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
 from greenmail.imap.slices import in_order, slices
 from greenmail.imap.sort_records import record_slices
+from greenmail.message.collation import FAILED, Comparator
 from greenmail.message.sort_keys import Place, field
 from greenmail.storage.api import Mailbox
 
@@ -129,13 +130,13 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
 
 def _sorted(session: Session, criteria: Sequence[Criterion], search: Search) -> tuple[list[int], list[int]]:
     """The UIDs that are found, ascending, and their places, sorted."""
-    results = Results(session, search.key, search.charset, criteria)
+    results = Results(session, search.key, search.charset, search.comparator.selected, criteria)
     known = results.numbers()
     if known is not None:
         half = len(known) // 2
         return known[:half], known[half:]
     uids = search.run()
-    columns = _Columns(session, uids, criteria, search)
+    columns = _Columns(session, uids, criteria, search.comparator, search)
     order = _order(session, columns, criteria)
     if columns.is_whole and not search.lost:
         results.keep_numbers([*uids, *order])
@@ -169,12 +170,19 @@ class _Falling:
         return hash(self.value)
 
 
-def places_of(session: Session, uids: list[int], criteria: Sequence[Criterion]) -> list[tuple[Any, ...]]:
+def _turned(key: bytes) -> tuple[int, Any]:
+    """A key in an order that is turned round, RFC 4790 3.3; what is no text stays behind all texts, RFC 5255 4.6."""
+    return (1, key) if key.startswith(FAILED) else (0, _Falling(key))
+
+
+def places_of(
+    session: Session, uids: list[int], criteria: Sequence[Criterion], comparator: Comparator
+) -> list[tuple[Any, ...]]:
     """For each of `uids` (ascending) what its place in the sorted mailbox is found by: the smallest comes first.
 
     Not for RELEVANCY, which changes with other messages.
     """
-    columns = _Columns(session, uids, criteria, None)
+    columns = _Columns(session, uids, criteria, comparator)
     values: list[Values] = []
     for criterion in criteria:
         column = _KEYS[criterion.key](columns)
@@ -185,9 +193,17 @@ def places_of(session: Session, uids: list[int], criteria: Sequence[Criterion]) 
 class _Columns:
     """What the messages found are sorted by, of all criteria."""
 
-    def __init__(self, session: Session, uids: list[int], criteria: Sequence[Criterion], search: Search | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        uids: list[int],
+        criteria: Sequence[Criterion],
+        comparator: Comparator,
+        search: Search | None = None,
+    ) -> None:
         self._search = search
         self._session = session
+        self._comparator = comparator
         self._mailbox: Mailbox = selected(session).mailbox
         self._uids = uids
         self._fields: dict[Place, list[bytes]] = {}
@@ -200,15 +216,16 @@ class _Columns:
         if not places:
             return
         self._fields = {place: [] for place in places}
-        for records in record_slices(self._session, self._mailbox, self._uids):
+        for records in record_slices(self._session, self._mailbox, self._uids, self._comparator):
             self.is_whole = self.is_whole and None not in records
             for place, column in self._fields.items():
                 column += [field(record, place) if record else b"" for record in records]
                 self._session.breathe()
 
     def text(self, place: Place) -> Values:
-        """A field of the records."""
-        return self._fields[place]
+        """A field of the records, which is a text: by the comparator's order."""
+        values = self._fields[place]
+        return list(map(_turned, values)) if self._comparator.is_falling else values
 
     def arrival(self) -> Values:
         """INTERNALDATE, in seconds."""
@@ -230,7 +247,7 @@ class _Columns:
 
     def date(self) -> Values:
         """Sent date, in seconds; INTERNALDATE of a message that has none. RFC 5256 2.2."""
-        sent = self.text(Place.DATE)
+        sent = self._fields[Place.DATE]
         other = sent if all(sent) else self.arrival()
         found: list[int] = []
         for some, instead in zip(slices(sent), slices(other), strict=True):

@@ -55,7 +55,7 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     check_charset(request.charset)
     search = Search(session, request.key, request.charset)
     check_whole(session, search.key)
-    results = Results(session, search.key, search.charset, request.algorithm, request.uid)
+    results = Results(session, search.key, search.charset, search.comparator.selected, request.algorithm, request.uid)
     octets = results.octets()
     if octets is None:
         with working(session):
@@ -74,7 +74,8 @@ def _found(session: Session, uids: Sequence[int], uid: bool) -> tuple[list[threa
     view = selected(session)
     messages: list[threads.Message] = []
     numbers: list[int] = []
-    for some, records in zip(slices(uids), record_slices(session, view.mailbox, uids), strict=True):
+    columns = record_slices(session, view.mailbox, uids, session.comparator)
+    for some, records in zip(slices(uids), columns, strict=True):
         arrived = in_turns(view.mailbox, some, dates_of, session.breathe)
         known = some if uid else numbers_of(view, some)
         made = session.blocking(_messages, records, arrived)
