@@ -167,7 +167,7 @@ class _Worker:
         owners = Owners(opened.users, self._work.passwords.run, runtime.blocking, opened.places)
         full_text = FullTextService(Means(runtime, Pool("text", 1, self._work.clock).run, gevent.spawn))
         open_account = accounts.opener(config, store, owners)
-        others = OtherUsers(config, databases, self._work.passwords.run, open_account)
+        others = OtherUsers(config, opened, self._work.passwords.run, open_account)
         shared = (
             authenticator,
             authenticator.normalize,
