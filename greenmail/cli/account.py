@@ -62,7 +62,8 @@ def databases(config: Config) -> Databases:
     from greenmail.net.tls import CannotStart
 
     try:
-        return databases.open_all(config, databases.Means(direct().blocking, secrets=databases.secrets(config)))
+        databases.check(config)
+        return databases.open_all(config, databases.Means(secrets=databases.secrets(config)))
     except CannotStart as error:
         raise Refused(error.text) from None
 

@@ -19,10 +19,10 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     check.set_defaults(run=_check_config)
 
 
-def _certificate_problems(config: Config) -> list[str]:
-    """What the server would say at its start of the certificates, and of what tells whether others' are good."""
+def _start_problems(config: Config) -> list[str]:
+    """What the server would say at its start of certificates, tokens and user databases."""
     # Here and not above: editing the passwd-file needs neither gevent nor OpenSSL.
-    from greenmail.net import client_certificates, tls, tokens
+    from greenmail.net import client_certificates, databases, tls, tokens
 
     found = []
     pairs = {tls.Pair(listener.cert_path, listener.key_path) for listener in config.listeners() if listener.cert_path}
@@ -31,7 +31,8 @@ def _certificate_problems(config: Config) -> list[str]:
             tls.read(pair)
         except tls.CannotStart as problem:
             found.append(problem.text)
-    for look in (client_certificates.asking, *((tokens.looker,) if config.takes_tokens else ())):
+    token_looks = (tokens.looker,) if config.takes_tokens else ()
+    for look in (client_certificates.asking, databases.check, databases.secrets, *token_looks):
         try:
             look(config)
         except tls.CannotStart as problem:
@@ -56,7 +57,7 @@ def _check_config(config: Config, parsed: argparse.Namespace) -> int:
             say(f"note: {config.passwd_file}: {problem}")
         for note in _half_offered(table, config.sasl_mechanisms):
             say(f"note: {note}")
-    problems = problems or _certificate_problems(config)
+    problems = problems or _start_problems(config)
     for problem in problems:
         say(f"greenmail: {problem}", error=True)
     if problems:

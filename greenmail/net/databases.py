@@ -26,11 +26,16 @@ _SHADOW = "/etc/shadow"
 _SYSTEM_TIMEOUT = 5.0  # seconds for getpwnam(3), which may ask others
 
 
+def at_once(seconds: float, function: Callable[..., Any], *args: Any) -> Any:
+    """As `Pool.run_within`, where there is no pool: on the command line."""
+    return function(*args)
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What databases need of the process that they are opened in."""
 
-    run_within: Callable[..., Any]  # a pool for questions to others, with a limit of time: `Pool.run_within`
+    run_within: Callable[..., Any] = at_once  # a pool for questions to others, with a limit of time: `Pool.run_within`
     ask_pam: pam.Ask = pam.answer
     secrets: Mapping[str, Secret] = field(default_factory=dict)  # by the paths of their files
 

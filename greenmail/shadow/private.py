@@ -33,7 +33,7 @@ _LAST_OF_LOG = 1500  # characters
 # What is about the server and its clients, not about mail and users.
 _LISTENING = frozenset({"server", "bind-addr", "bind-port", "bind-port-tls", "metrics-bind", "cert-path", "key-path"})
 _RUNNING = frozenset({"processes", "worker-pool-size", "run-path", "log-path", "log-level", "log-format"})
-_LOGINS = frozenset({"passwd-file", "allow-plain-text", "secure-networks"})
+_LOGINS = frozenset({"passwd-file", "auth", "allow-plain-text", "secure-networks"})
 
 
 @dataclass(frozen=True, slots=True)
