@@ -165,6 +165,10 @@ def _read(mailbox: Mailbox, uid: int, what: str) -> bytes:
         content.close()
 
 
+def _counted(uids: Sequence[int]) -> str:
+    return "1 message" if len(uids) == 1 else f"{len(uids)} messages"
+
+
 def _flag(text: str) -> str:
     system = {flag[1:].lower(): flag for flag in SYSTEM_FLAGS}
     found = system.get(text.removeprefix("\\").lower())
@@ -182,7 +186,7 @@ def _flags(mailbox: Mailbox, uids: list[int], parsed: argparse.Namespace) -> int
     if parsed.json:
         say_json({"changed": stored.changed, "missing": stored.missing, "ignored": sorted(stored.ignored)})
     else:
-        say(f"{len(stored.changed)} of {len(uids)} messages changed")
+        say(f"{len(stored.changed)} of {_counted(uids)} changed")
     if stored.ignored:
         raise Refused(f"this mailbox can take no more keywords: {' '.join(sorted(stored.ignored))}")
     return 0
@@ -193,5 +197,5 @@ def _expunge(mailbox: Mailbox, uids: list[int], parsed: argparse.Namespace) -> i
     if parsed.json:
         say_json({"removed": removed})
     else:
-        say(f"{len(removed)} messages removed")
+        say(f"{_counted(removed)} removed")
     return 0
