@@ -6,7 +6,7 @@ import pytest
 
 from greenmail.auth.api import User
 from greenmail.config import from_mapping
-from greenmail.net.accounts import settings_for
+from greenmail.net.accounts import places_for, settings_for
 from greenmail.storage.quota_rules import Limits, QuotaRules
 
 SITE = {"mail-path": "/srv/%n", "quota-storage": "1 MiB", "quota-messages": 7, "quota-ignore": ["Trash"]}
@@ -30,3 +30,13 @@ def test_a_wrong_rule_is_told_to_the_administrator(caplog: pytest.LogCaptureFixt
     user = User("alice", "/home/alice", extra={"quota_rule": "*:storage=much"})
     assert settings_for(from_mapping(SITE), user).quota.limits == Limits(1 << 20, 7)
     assert "quota user='alice'" in caplog.text and "*:storage=much" in caplog.text
+
+
+def test_further_private_mail_is_not_counted_and_has_the_bounds_of_the_first() -> None:
+    """docs/namespaces.md."""
+    more = {"namespaces": [{"type": "private", "prefix": "Old/", "mail-path": "/old/%n"}]}
+    bounds = {"max-keywords": 3, "max-unpacked-size": "1 MiB"}
+    (_, own), (prefix, old) = places_for(from_mapping(SITE | more | bounds), User("alice", "/home/alice"))
+    assert (prefix, old.mail_path) == ("Old/", "/old/alice")
+    assert own.quota.limits == Limits(1 << 20, 7) and old.quota == QuotaRules()
+    assert {(one.max_keywords, one.max_unpacked_size) for one in (own, old)} == {(3, 1 << 20)}

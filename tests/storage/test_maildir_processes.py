@@ -288,7 +288,7 @@ def write_until_killed(path: Path, pipe: Connection) -> None:
         inbox.store([uid], FlagChange(ADD, frozenset({"\\Flagged"})))
 
 
-@pytest.mark.parametrize("trials", [8, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("trials", [8, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, trials: int) -> None:
     """Checks 32 and 33."""
     path = tmp_path / "Maildir"

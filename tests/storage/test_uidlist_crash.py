@@ -163,10 +163,12 @@ WRITER = """
 """
 
 
-def test_killed_at_any_moment_nothing_acknowledged_is_lost(folder):
+@pytest.mark.parametrize("trials", [8, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+def test_killed_at_any_moment_nothing_acknowledged_is_lost(folder, trials):
+    """Check 32."""
     promised = {b"a": 1, b"b": 3}
     chance = random.Random(9)
-    for trial in range(8):
+    for trial in range(trials):
         command = [sys.executable, "-c", textwrap.dedent(WRITER), os.fsdecode(folder), str(trial * 1_000_000)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         for _ in range(chance.randrange(1, 60)):
