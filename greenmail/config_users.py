@@ -69,7 +69,8 @@ class UserSettings(Table):
     default_domain: kind.Text = setting("", "Appended with @ to names which have no domain.", "example.org")
     allow_plain_text: kind.Switch = setting(False, "Take passwords over connections without TLS, too.")
     allow_weak_schemes: kind.Switch = setting(
-        False, "Accept the password schemes that are easily broken: DES-CRYPT, MD5, LDAP-MD5, PLAIN-MD5, SMD5."
+        False,
+        "Accept the password schemes that are easily broken: DES-CRYPT, MD5, LDAP-MD5, PLAIN-MD5, SMD5, CRAM-MD5.",
     )
     secure_networks: kind.Networks = setting(
         (), "Clients in these networks may send passwords without TLS.", '["127.0.0.0/8", "::1"]'
@@ -90,6 +91,15 @@ class UserSettings(Table):
     )
     auth_ban_window: kind.Seconds = setting(86400, "Seconds in which these are counted.")
     auth_ban_time: kind.Seconds = setting(3600, "Seconds that a ban lasts.")
+    owner_processes: Annotated[int, BeforeValidator(kind.number(0, 400))] = setting(
+        0,
+        "Processes for mail of other uids than `user`, one for each uid, at the same time (docs/system-users.md); 0:"
+        " such users cannot log in.",
+    )
+    owner_lowest_uid: Annotated[int, BeforeValidator(kind.number(1, 0xFFFFFFFE))] = setting(
+        1000, "The lowest uid that may have mail there."
+    )
+    owner_idle: kind.Seconds = setting(60, "Seconds without a session after which such a process ends.")
     auth_socket: kind.Path = setting(
         "",
         "Unix socket at which Postfix and Exim ask about SMTP AUTH, by Dovecot's protocol (docs/postfix.md).",

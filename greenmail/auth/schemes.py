@@ -2,13 +2,15 @@
 
 ======================================  ==========================================================================
 PLAIN CLEAR CLEARTEXT                   the password itself
-CRYPT, or no scheme at all              crypt(3): $1$ $2a$ $2b$ $2y$ $5$ $6$ $7$ $y$ $gy$ ..., and DES
+CRYPT, or no scheme at all              crypt(3): $1$ $2a$ $2b$ $2y$ $5$ $6$ $7$ $y$ $gy$ $sha1$ ..., and DES;
+                                        what others write there: $argon2id$ $scrypt$ $pbkdf2-sha256$
 SHA256-CRYPT SHA512-CRYPT BLF-CRYPT     the same; MD5-CRYPT, DES-CRYPT, MD5 too
 ARGON2 ARGON2I ARGON2ID                 $argon2i$v=19$m=..,t=..,p=..$salt$hash
 PBKDF2                                  $1$salt$rounds$hex, HMAC-SHA-1
 SHA SHA1 SHA256 SHA512                  base64 (or hex) of the digest
 SSHA SSHA256 SSHA512 SMD5               base64 of digest and salt; the digest is of password and salt
 LDAP-MD5 PLAIN-MD5                      base64, and hex, of the digest
+CRAM-MD5 HMAC-MD5                       hex of the states of HMAC-MD5 after the password
 SCRAM-SHA-1 SCRAM-SHA-256               iterations,salt,StoredKey,ServerKey: RFC 5802 3, checked against a password
 ======================================  ==========================================================================
 
@@ -31,12 +33,13 @@ from dataclasses import dataclass
 import argon2
 from argon2.low_level import Type, verify_secret
 
-from greenmail.auth import saslprep
+from greenmail.auth import md5_state, saslprep
 
 _PREFIX = re.compile(r"\{([A-Za-z0-9_-]+)(?:\.(b64|base64|hex))?\}", re.IGNORECASE)
 _CRYPT_DATA = 32768  # sizeof(struct crypt_data) in libxcrypt
 PASSWORD_MAX = 1024  # octets; longer ones are refused before any work is done for them
 _SCRAM_MOST_ROUNDS = 10_000_000
+_SCRYPT_MOST = 256 << 20  # octets of memory
 _DES = re.compile(r"[./0-9A-Za-z]{13}\Z|_[./0-9A-Za-z]{19}\Z")
 
 # RFC 9106 4 would take 64 MiB; this is OWASP's smaller one of equal strength, so that a burst of logins fits in memory.
@@ -93,7 +96,7 @@ def split(stored: str) -> tuple[str, str, str]:
 
 def is_weak(scheme: str, data: str) -> bool:
     """Whether `allow-weak-schemes` is needed: unsalted or salted MD5, and DES."""
-    if scheme in ("SMD5", "LDAP-MD5", "PLAIN-MD5", "DES-CRYPT"):
+    if scheme in ("SMD5", "LDAP-MD5", "PLAIN-MD5", "DES-CRYPT", "CRAM-MD5", "HMAC-MD5"):
         return True
     if scheme == "MD5":
         return not data.startswith("$")
@@ -125,8 +128,9 @@ def _plain(stored: bytes, password: bytes) -> bool:
 
 
 def _crypt(stored: bytes, password: bytes) -> bool:
-    if stored.startswith(b"$argon2"):
-        return _argon2(stored, password)
+    for prefix, check in _OTHERS.items():
+        if stored.startswith(prefix):
+            return check(stored, password)
     found = _crypt_rn(password, stored)
     if found is None:
         raise ValueError
@@ -174,6 +178,49 @@ def _argon2(stored: bytes, password: bytes) -> bool:
         return False
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError) as error:
         raise ValueError from error
+
+
+def _scrypt(stored: bytes, password: bytes) -> bool:
+    """$scrypt$ln=16,r=8,p=1$salt$hash"""
+    _empty, _name, parameters, salt, digest = stored.split(b"$")
+    cost = _numbers(parameters)
+    log, blocks, lanes = (cost.get(name, 0) for name in (b"ln", b"r", b"p"))
+    wanted = _unpadded(digest)
+    if min(log, blocks, lanes) <= 0 or max(log, blocks, lanes) > 31 or not wanted:
+        raise ValueError
+    if blocks * lanes << (log + 7) > _SCRYPT_MOST:
+        raise ValueError
+    made = hashlib.scrypt(
+        password, salt=_unpadded(salt), n=1 << log, r=blocks, p=lanes, maxmem=2 * _SCRYPT_MOST, dklen=len(wanted)
+    )
+    return hmac.compare_digest(made, wanted)
+
+
+def _pbkdf2_phc(stored: bytes, password: bytes) -> bool:
+    """$pbkdf2-sha256$i=10000,l=32$salt$hash, and as passlib writes it: $pbkdf2-sha256$29000$salt$hash"""
+    _empty, name, parameters, salt, digest = stored.split(b"$")
+    algorithm = {b"pbkdf2": "sha1", b"pbkdf2-sha256": "sha256", b"pbkdf2-sha512": "sha512"}.get(name)
+    count = int(parameters) if parameters.isdigit() else _numbers(parameters).get(b"i", 0)
+    wanted = _unpadded(digest)
+    if algorithm is None or not wanted or not 0 < count <= _SCRAM_MOST_ROUNDS:
+        raise ValueError
+    made = hashlib.pbkdf2_hmac(algorithm, password, _unpadded(salt), count, len(wanted))
+    return hmac.compare_digest(made, wanted)
+
+
+def _numbers(parameters: bytes) -> dict[bytes, int]:
+    return {name: int(value) for name, _, value in (part.partition(b"=") for part in parameters.split(b","))}
+
+
+def _unpadded(text: bytes) -> bytes:
+    """base64 without its padding; passlib writes `.` for `+`."""
+    return base64.b64decode(text.replace(b".", b"+") + b"=" * (-len(text) % 4), validate=True)
+
+
+def _cram_md5(stored: bytes, password: bytes) -> bool:
+    if len(stored) != 32:
+        raise ValueError
+    return hmac.compare_digest(md5_state.hmac_states(password, _hash("md5", password).digest()), stored)
 
 
 def _pbkdf2(stored: bytes, password: bytes) -> bool:
@@ -263,6 +310,13 @@ class _Scheme:
     digest_size: int = 0  # of an unsalted digest
 
 
+# Hashes that crypt(3) does not know, and that other servers have beside those that it does.
+_OTHERS: dict[bytes, Callable[[bytes, bytes], bool]] = {
+    b"$argon2": _argon2,
+    b"$scrypt$": _scrypt,
+    b"$pbkdf2": _pbkdf2_phc,
+}
+_CRAM_MD5 = _Scheme(_cram_md5, "hex")
 _CRYPT = _Scheme(_crypt)
 _PLAIN = _Scheme(_plain)
 _ARGON2 = _Scheme(_argon2)
@@ -293,6 +347,8 @@ SCHEMES: dict[str, _Scheme] = {
     "SMD5": _Scheme(_digest("md5"), "b64"),
     "LDAP-MD5": _Scheme(_unsalted("md5"), "b64", 16),
     "PLAIN-MD5": _Scheme(_unsalted("md5"), "hex", 16),
+    "CRAM-MD5": _CRAM_MD5,
+    "HMAC-MD5": _CRAM_MD5,
     "SCRAM-SHA-1": _Scheme(_scram("sha1")),
     "SCRAM-SHA-256": _Scheme(_scram("sha256")),
 }

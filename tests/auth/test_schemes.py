@@ -1,5 +1,6 @@
 """Password schemes, on what `doveadm pw` of Dovecot 2.3 and crypt(3) of libxcrypt made of one password."""
 
+import hashlib
 import shutil
 import subprocess
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenmail.auth import schemes
+from greenmail.auth import md5_state, schemes
 from greenmail.auth.schemes import MAKERS, SCHEMES, STAND_IN, is_weak, make, split, verify
 
 PASSWORD = "sëcret".encode()
@@ -65,6 +66,16 @@ STORED = [
     "{SHA256}7dXG1CfsnX0BkOARkFWEv2DmMu/plzz0BrgQZUqaoyo",
     "{Sha256.Hex}EDD5C6D427EC9D7D0190E011905584BF60E632EFE9973CF406B810654A9AA32A",
     "{MD5}MLrjeBok+zrqvi+axk46kQ==",  # what LDAP calls so
+    "{CRAM-MD5}1b65509d2b3e0632a7989c01f46d543923de3897561756726eeb422eb96393c6",
+    "{HMAC-MD5}1b65509d2b3e0632a7989c01f46d543923de3897561756726eeb422eb96393c6",
+    # What other servers write where Dovecot has CRYPT: by crypt(3), by hashlib, and by passlib 1.7.4.
+    "$sha1$1000$saltsalt$NcYhNHPB3c8k9UXTLq7oNFCRq4mv",
+    "$scrypt$ln=10,r=8,p=1$c2FsdHNhbHQ$LYYPkH+RS0W0Ag1SwxOqnLOk6Elk6W/qpdkeQL2G7So",
+    "$scrypt$ln=10,r=8,p=1$oVSKEcJYa40xRsh5z7kXIg$gWb1ruyxeLcgnw5PlTZvgNFx+YDeO2sDYZnncDYWs5M",
+    "$pbkdf2-sha256$i=1000,l=32$c2FsdHNhbHQ$6g8YpirgmY7uNCqptpnOzd2G1R0KLcGKEdFfCPX3HZg",
+    "{CRYPT}$pbkdf2-sha256$1000$cI7RGuP831trrbX2nvN.rw$Co5pAxKTmNh5ZZs4L1wTU11hL.GqriyyK4oXmvS9x6c",
+    "$pbkdf2-sha512$1000$fK8VgnDOmfN.r7XWmlMKYQ$cnUw/B35VoTDUYuoh8ReKcovC3U1PLQ7MQ5cR2MV5wLrapGVL0JOrT66468vufGXfxlAYd4jUR6QuczYJa1C8A",
+    "$pbkdf2$1000$w9j7n3NujTGGUAoBoDQmhA$Qj9RVNlUBuhUfCdWGCfFVcOgD5M",
 ]
 # fmt: on
 
@@ -78,7 +89,7 @@ def test_the_right_password_and_wrong_ones(stored):
     assert not verify(stored, b"", allow_weak=True).right
 
 
-WEAK = {"DES-CRYPT", "SMD5", "LDAP-MD5", "PLAIN-MD5"}
+WEAK = {"DES-CRYPT", "SMD5", "LDAP-MD5", "PLAIN-MD5", "CRAM-MD5", "HMAC-MD5"}
 
 
 @pytest.mark.parametrize("stored", STORED)
@@ -160,3 +171,35 @@ cheap = st.sampled_from(["PLAIN", "SHA", "SSHA512", "PLAIN-MD5", "SHA256.hex", "
 def test_any_stored_password_gives_a_verdict(scheme, data, password):
     verdict = verify(f"{{{scheme}}}{data}", password, allow_weak=True)
     assert not verdict.right or scheme.startswith("PLAIN") or len(data) > 20
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "$scrypt$", "$scrypt$ln=10,r=8,p=1$c2FsdA$", "$scrypt$ln=40,r=8,p=1$c2FsdA$AAAA",
+        "$scrypt$ln=20,r=8,p=9$c2FsdA$AAAA", "$scrypt$i=1$c2FsdA$AAAA", "$pbkdf2-sha256$ln=1,r=1,p=1$c2FsdA$AAAA",
+        "$scrypt$ln=10,r=8$c2FsdA$AAAA", "$scrypt$ln=0,r=8,p=1$c2FsdA$AAAA", "$scrypt$ln=10,r=0,p=1$c2FsdA$AAAA",
+        "$scrypt$ln=10,r=-1,p=-1$c2FsdA$AAAA", "$pbkdf2-sha256$", "$pbkdf2-md5$1000$c2FsdA$AAAA",
+        "$pbkdf2-sha256$0$c2FsdA$AAAA", "$pbkdf2-sha256$99999999999$c2FsdA$AAAA", "$pbkdf2-sha256$i=x$c2FsdA$AAAA",
+        "$pbkdf2-sha256$l=3$c2FsdA$AAAA", "$pbkdf2-sha256$1000$c2FsdA$", "{CRAM-MD5}", "{CRAM-MD5}00", "{CRAM-MD5}zz",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_told_and_costs_nothing(stored):
+    verdict = verify(stored, PASSWORD, allow_weak=True)
+    assert not verdict.right and verdict.problem.startswith("the stored password is locked or malformed")
+
+
+@given(st.binary(max_size=200).filter(lambda key: b"\0" not in key), st.binary(max_size=100))
+@settings(max_examples=30)
+def test_the_states_of_cram_md5_are_those_of_hmac(key, challenge):
+    """RFC 2104 2: whatever comes behind the first block, the states are what it begins with."""
+    states = md5_state.hmac_states(key, hashlib.md5(key, usedforsecurity=False).digest())
+    short = key if len(key) <= 64 else hashlib.md5(key, usedforsecurity=False).digest()
+    for state, pad in ((states[:16], 0x5C), (states[16:], 0x36)):
+        block = bytes(octet ^ pad for octet in short.ljust(64, b"\0"))
+        assert md5_state.after(block) == state
+    padding = b"\x80" + bytes(55) + (0).to_bytes(8, "little")
+    assert md5_state.after(padding) == hashlib.md5(b"", usedforsecurity=False).digest()
+    tail = challenge[:55]
+    last = tail + b"\x80" + bytes(55 - len(tail)) + (8 * len(tail)).to_bytes(8, "little")
+    assert md5_state.after(last) == hashlib.md5(tail, usedforsecurity=False).digest()
