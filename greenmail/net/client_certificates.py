@@ -128,10 +128,11 @@ class AskingContext:
 
     def load_cert_chain(self, certfile: str, keyfile: str, password: Any) -> None:
         """As that of SSLContext; connections that are open keep what they have. Raises ssl.SSLError, OSError."""
-        with open(certfile, "rb") as certificate, open(keyfile, "rb") as key:
-            pair = (x509.load_pem_x509_certificates(certificate.read()), key.read())
-        before, self._pair = self._pair, pair
+        with open(certfile, "rb") as file, open(keyfile, "rb") as key:
+            chain, octets = file.read(), key.read()
+        before = self._pair
         try:
+            self._pair = (x509.load_pem_x509_certificates(chain), octets)
             self._inner = self._made()
         except (SSL.Error, crypto.Error, ValueError, TypeError) as error:
             self._pair = before
@@ -182,10 +183,9 @@ class AskingContext:
         store = made.get_cert_store()
         assert store is not None, "every context has one"
         for authority in _load(x509.load_pem_x509_certificates, self._asked.authorities):
-            wrapped = crypto.X509.from_cryptography(authority)
-            store.add_cert(wrapped)
+            store.add_cert(crypto.X509.from_cryptography(authority))
             if self._asked.shows_authorities:
-                made.add_client_ca(wrapped)
+                made.add_client_ca(authority)
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an authority that another one signed is one, too
         for crl in self._crls:
             store.add_crl(crl)
