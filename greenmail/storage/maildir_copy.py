@@ -69,16 +69,21 @@ def _originals(box: Box, uids: Sequence[int]) -> list[Original]:
     with box.green:  # others of this worker may be at work on it in the pool
         box.offload(box.is_large, box.refresh_uidlist, False)
     originals: list[Original] = []
-    index, table = box.index, box.index.table
-    for uid in sorted(set(uids)):
-        row = table.row(uid)
-        if row >= 0:
-            name = index.names[row]
-            guid = box.uidlist.field(uid, b"G") or base_name(name)
-            item = Item(uid, name, uid in index.in_new)
-            largest = box.context.max_unpacked_size
-            originals.append(Original(item, table.flags_of(row), guid, table.sizes[row], largest=largest))
+    for batch in batches(uids):
+        originals += [original for uid in batch if (original := _original(box, uid)) is not None]
+        box.context.runtime.breathe()  # each is as it was found: its file is looked for when it is linked
     return originals
+
+
+def _original(box: Box, uid: int) -> Original | None:
+    index, table = box.index, box.index.table
+    row = table.row(uid)
+    if row < 0:
+        return None
+    name = index.names[row]
+    guid = box.uidlist.field(uid, b"G") or base_name(name)
+    item = Item(uid, name, uid in index.in_new)
+    return Original(item, table.flags_of(row), guid, table.sizes[row], largest=box.context.max_unpacked_size)
 
 
 # The straight way
@@ -105,7 +110,7 @@ def _link_straight(box: Box, originals: Sequence[Original], target: Box, counts:
         target.admit(weight, len(originals))
     with target.locked():
         freshen(target)
-        links = _links(target, originals)
+        links = _named(target, originals)
         if links is None:
             return None
         made = target.context.runtime.blocking(_link_and_number, target, box.place.directory, links)
@@ -116,14 +121,28 @@ def _link_straight(box: Box, originals: Sequence[Original], target: Box, counts:
         if isinstance(made, StorageError):
             raise made
         found, uids = made
-        return _journal_links(target, links, found, uids)
+        change, copied, weight = target.offload(len(originals) > BATCH, _arrived, target, links, found, uids)
+        if copied:
+            journal_arrivals(target, change)
+            target.charge(weight, len(copied))
+        return list(copied)
 
 
-def _links(target: Box, originals: Sequence[Original]) -> _Links | None:
-    """Names in the target; None if one of them cannot be as in the source."""
+def _named(target: Box, originals: Sequence[Original]) -> _Links | None:
+    """Names in the target; None if one of them cannot be as in the source. Keywords are on disk then."""
     if not target.is_settled:
         return None
     naming = Naming(target)
+    for flags in {original.flags for original in originals}:
+        naming.learn(flags)
+    # With the lock held nobody else changes what this reads, so it may run in the pool.
+    links: _Links | None = target.offload(len(originals) > BATCH, _links, target, naming, originals)
+    if links is not None:
+        naming.write()
+    return links
+
+
+def _links(target: Box, naming: Naming, originals: Sequence[Original]) -> _Links | None:
     known = target.uidlist.uids
     links = _Links(originals, [], [], [], [])
     for original in originals:
@@ -146,7 +165,6 @@ def _links(target: Box, originals: Sequence[Original]) -> _Links | None:
         links.sizes.append(size)
     if len(set(links.bases)) < len(links.bases):
         return None
-    naming.write()
     return links
 
 
@@ -186,7 +204,8 @@ def _raw_fields(base: bytes, original: Original, now: int) -> bytes:
     return b"G%b %b" % (original.guid, came) if came else b"G" + original.guid
 
 
-def _journal_links(target: Box, links: _Links, made: Sequence[Made], uids: Sequence[int]) -> list[Copied]:
+def _arrived(target: Box, links: _Links, made: Sequence[Made], uids: Sequence[int]) -> tuple[Change, list[Copied], int]:
+    """What is to be journalled of the links, what was copied, and how many octets that are."""
     change = Change()
     copied: list[Copied] = []
     numbers = iter(uids)
@@ -200,10 +219,7 @@ def _journal_links(target: Box, links: _Links, made: Sequence[Made], uids: Seque
         identity = found.st_dev, found.st_ino
         copied.append((links.originals[place].item.uid, uid, identity, identity))
         weight += found.st_size if octets < 0 else octets  # as `quota.disk_size` will have it
-    if copied:
-        journal_arrivals(target, change)
-        target.charge(weight, len(copied))
-    return copied
+    return change, copied, weight
 
 
 # By way of tmp/

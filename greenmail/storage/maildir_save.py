@@ -198,15 +198,17 @@ class Naming:
         self.beyond: dict[bytes, Flags] = {}  # keywords without letters, by base name
 
     def info(self, base: bytes, flags: Flags) -> bytes:
-        """What follows the base name; empty: the message goes to `new/`."""
-        known = self._known.get(flags)
-        if known is None:
-            delta, overflow, _ = translate(self._box, FlagChange(FlagAction.REPLACE, flags))
-            known = self._known[flags] = with_letters(b"", delta.add) if delta.add or overflow else b"", overflow
-        info, overflow = known
+        """What follows the base name; empty: the message goes to `new/`. Changes nothing once the flags are learnt."""
+        info, overflow = self._known.get(flags) or self.learn(flags)
         if overflow or self._box.overflow.of(base):  # what stands there was another message's
             self.beyond[base] = overflow
         return info
+
+    def learn(self, flags: Flags) -> tuple[bytes, Flags]:
+        """What a set of flags becomes: letters, and keywords that have none. New keywords are written."""
+        delta, overflow, _ = translate(self._box, FlagChange(FlagAction.REPLACE, flags))
+        known = self._known[flags] = with_letters(b"", delta.add) if delta.add or overflow else b"", overflow
+        return known
 
     def write(self) -> None:
         """Keywords without letters stand in their file before the messages are there."""
