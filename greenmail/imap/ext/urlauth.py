@@ -24,15 +24,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from greenmail.errors import BadSyntax, Reason, StorageError
-from greenmail.imap import grammar, rights, serialize
+from greenmail.errors import BadSyntax, Reason, Refused, StorageError
+from greenmail.imap import chars, grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import urlauth_binary
 from greenmail.imap.ext.urlauth_binary import UrlFetch, is_offered
 from greenmail.imap.imap_url import LONGEST, Access, Authorization, ImapUrl, Server, imap_url
 from greenmail.imap.octets import Message
-from greenmail.imap.response import Ok
+from greenmail.imap.response import CANNOT, Ok
 from greenmail.imap.rights import account_of
 from greenmail.imap.session import Others, Session
 from greenmail.storage.api import Account, Mailbox
@@ -41,6 +41,8 @@ from greenmail.storage.url_keys import OCTETS, UrlKeys
 log = logging.getLogger(__name__)
 
 INTERNAL = "INTERNAL"
+
+_MECHANISM = chars.some_of(chars.ALPHA | chars.DIGIT | frozenset(b"-."))
 
 _HMAC_SHA_256 = "01"  # of tokens; another algorithm has another number
 _ROOM = len(":internal:") + len(_HMAC_SHA_256) + 64  # octets that an authorization adds to a URL
@@ -66,9 +68,10 @@ def token(key: bytes, rump: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ResetKey:
-    """The argument of RESETKEY; no name: of all mailboxes."""
+    """The argument of RESETKEY; no name: of all mailboxes. Mechanisms in upper case."""
 
     name: str | None
+    mechanisms: tuple[str, ...] = ()
 
 
 def parse_resetkey(cur: Cursor, uid: bool) -> ResetKey:
@@ -76,20 +79,22 @@ def parse_resetkey(cur: Cursor, uid: bool) -> ResetKey:
     if not cur.take(b" "):
         return ResetKey(None)
     name = grammar.mailbox(cur)
+    mechanisms: list[str] = []
     while cur.take(b" "):
-        mechanism(cur)
-    return ResetKey(name)
+        mechanisms.append(mechanism(cur))
+    return ResetKey(name, tuple(mechanisms))
 
 
-def mechanism(cur: Cursor) -> None:
-    """mechanism = "INTERNAL" / 1*(ALPHA / DIGIT / "-" / ".") — RFC 4467 9."""
-    if grammar.atom(cur).upper() != INTERNAL:
-        raise cur.wrong("the one mechanism is INTERNAL; there is another one")
+def mechanism(cur: Cursor) -> str:
+    """mechanism = "INTERNAL" / 1*(ALPHA / DIGIT / "-" / ".") — RFC 4467 9. In upper case."""
+    return cur.match(_MECHANISM, "a mechanism").decode("ascii").upper()
 
 
 def run_resetkey(session: Session, request: ResetKey) -> Ok:
     """RFC 4467 7, RESETKEY: all URLs of the mailbox, or of all, are worth nothing when it returns."""
     _others(session)
+    if any(name != INTERNAL for name in request.mechanisms):
+        raise Refused("INTERNAL is the only mechanism here", CANNOT)
     keys, user = account_of(session).url_keys, account_of(session).user
     if request.name is None:
         keys.clear()
@@ -169,7 +174,8 @@ def parse_genurlauth(cur: Cursor, uid: bool) -> tuple[bytes, ...]:
         cur.space()
         found.append(grammar.astring(cur))
         cur.space()
-        mechanism(cur)
+        if mechanism(cur) != INTERNAL:
+            raise cur.wrong("INTERNAL is the only mechanism, and not what stands")
     return tuple(found)
 
 
