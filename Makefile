@@ -63,6 +63,8 @@ scale: $(READY)
 docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md
 	$(PY) tools/commands_page.py docs/imap.md
+	$(PY) tools/log_events.py docs/log-events.md
+	$(PY) tools/manual_page.py contrib/man/greenmail.1
 	$(PY) tools/compare_page.py docs/compare.md
 
 # The quick tests of what is compiled, against the installed wheel: -P keeps the checkout's own modules out.

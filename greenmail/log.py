@@ -1,11 +1,12 @@
 """Sets up logging as `log-level`, `log-format` and `log-path` say.
 
     text = timestamp SP level "[" pid "]" SP message LF [traceback, each line indented]
-    json = {"time", "level", "pid", "logger", "event", "message"} LF
+    json = {"time", "level", "pid", "logger", "event", "message", "fields"} LF
 
-The part between time and message is one word, so that filters which expect a host name there (fail2ban's) fit. The
-first word of a message is its event. A line is one write(2) to a file opened with O_APPEND: lines of many processes
-never mix, and a file that was renamed or removed by a rotation is opened anew at the next line.
+The part between time and message is one word, so that filters which expect a host name there (fail2ban's) fit. A
+message begins with its event, whose name is stable: docs/log-events.md. A line is one write(2) to a file opened with
+O_APPEND: lines of many processes never mix, and a file that was renamed or removed by a rotation is opened anew at the
+next line.
 
 `trace` is below DEBUG: `logging.getLogger(...).log(TRACE, ...)`.
 """
@@ -13,6 +14,7 @@ never mix, and a file that was renamed or removed by a rotation is opened anew a
 import json
 import logging
 import os
+import re
 import stat
 import sys
 import syslog
@@ -34,6 +36,7 @@ _PRIORITIES = (
     (logging.INFO, syslog.LOG_INFO),
     (0, syslog.LOG_DEBUG),
 )
+_VALUE = re.compile(r"(?:([a-z][a-z0-9_]*)=)?%[-#0 +]*[0-9]*(?:\.[0-9]+)?[a-z]")
 # C0, DEL, C1 and the two line ends of Unicode: nothing that a client sent may begin a line or move a cursor.
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -91,18 +94,42 @@ class Text(logging.Formatter):
         return line if self._bare else f"{_timestamp(record)} {record.levelname}[{record.process}] {line}"
 
 
+def event(template: str) -> str:
+    """The stable name of a line: its words before the first value; "login refused sid=%s" is login-refused."""
+    words = []
+    for word in template.split(" "):
+        if "=" in word or "%" in word:
+            break
+        words.append(word.strip(":,;"))
+        if word.endswith(":"):
+            break
+    return "bug" if words[:1] == ["bug"] else "-".join(words)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """The values of a line by their names, `sid=%s` is "sid"; numbers stay numbers."""
+    if not isinstance(record.msg, str) or not isinstance(record.args, tuple):
+        return {}
+    found: dict[str, object] = {}
+    for match, value in zip(_VALUE.finditer(record.msg.replace("%%", "")), record.args, strict=False):
+        if match[1]:
+            found[match[1]] = value if isinstance(value, str | int | float | bool | None) else str(value)
+    return found
+
+
 class Json(logging.Formatter):
     """One object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
-        fields = {
+        fields: dict[str, object] = {
             "time": _timestamp(record),
             "level": record.levelname,
             "pid": record.process,
             "logger": record.name,
-            "event": message.partition(" ")[0].rstrip(":"),
+            "event": event(record.msg if isinstance(record.msg, str) else message) or event(message),
             "message": message,
+            "fields": _fields(record),
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
@@ -219,7 +246,8 @@ class Recent(logging.Handler):
             return
         if not message.startswith(_NO_TROUBLE):
             text = _one_line(message)[:_MOST_TEXT]
-            self._lines.append({"time": _timestamp(record), "level": record.levelname, "text": text})
+            level = "error" if record.levelno >= logging.ERROR else "warn"
+            self._lines.append({"time": _timestamp(record), "level": level, "text": text})
 
     def take(self) -> list[dict[str, str]]:
         """What came since the last call."""

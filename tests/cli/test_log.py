@@ -1,17 +1,21 @@
 """Logging: levels, formats, destinations."""
 
+import importlib.util
 import json
 import logging
 import os
 import re
 import stat
+import sys
 import syslog
+from pathlib import Path
 
 import pytest
 
 from greenmail import log as logs
 from greenmail.auth.api import Secret
 
+ROOT = Path(__file__).parents[2]
 LOGGER = logging.getLogger("greenmail.here")
 LEVELS = ["error", "warn", "info", "debug", "trace"]
 NUMBERS = [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, logs.TRACE]
@@ -96,8 +100,64 @@ def test_json(tmp_path):
         "logger": "greenmail.here",
         "event": "imap-login",
         "message": "imap-login: Disconnected user=<ä\n>",
+        "fields": {},
     }
     assert second["event"] == "bug" and "ValueError: x" in second["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "event", "fields"),
+    [
+        ("stop", (), "stop", {}),
+        ("login sid=%s user=%r mech=%s", ("a", "b", "c"), "login", {"sid": "a", "user": "b", "mech": "c"}),
+        ("login refused sid=%s user=%r", ("a", "b"), "login-refused", {"sid": "a", "user": "b"}),
+        ("fork kind=%s pid=%d%s", ("worker", 7, ""), "fork", {"kind": "worker", "pid": 7}),
+        ("hub-held seconds=%.3f at=%s", (0.25, None), "hub-held", {"seconds": 0.25, "at": None}),
+        ("reload-refused %s", ("x=1 y=2",), "reload-refused", {}),
+        ("part=100%% of=%d", (3,), "", {"of": 3}),
+        ("bug in a request request=%r", (b"x",), "bug", {"request": "b'x'"}),
+    ],
+)
+def test_json_has_the_event_and_the_values_by_their_names(tmp_path, template, values, event, fields):
+    path = tmp_path / "log"
+    logs.setup("debug", "json", str(path))
+    LOGGER.info(template, *values)
+    line = json.loads(path.read_text())
+    assert line["fields"] == fields
+    assert line["event"] == event
+    assert line["message"] == template % values
+
+
+def test_recent_troubles_are_kept_without_failed_logins():
+    recent = logs.keep_recent()
+    logger = logging.getLogger("greenmail.here")
+    logger.warning("disk path=%r", "a\nb")
+    logger.info("login sid=%s", "x")
+    logger.warning("login limit sid=%s", "x")
+    logger.error("bad %s", "y" * 1000)
+    found = recent.take()
+    assert [line["text"][:20] for line in found] == ["disk path='a\\nb'", "bad " + "y" * 16]
+    assert len(found[1]["text"]) == 300 and found[1]["level"] == "error"
+    assert recent.take() == []
+    for number in range(50):
+        logger.warning("line %d", number)
+    assert [line["text"] for line in recent.take()] == [f"line {number}" for number in range(30, 50)]
+    logging.getLogger("greenmail").removeHandler(recent)
+
+
+def test_the_page_of_events_is_what_the_code_has():
+    page = (ROOT / "docs/log-events.md").read_text(encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("log_events", ROOT / "tools/log_events.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["log_events"] = module
+    spec.loader.exec_module(module)
+    missing = [name for name in module.events() if f"| `{name}` |" not in page]
+    assert missing == [], "run `make docs`"
+    events = module.events()
+    assert all(f"`{name}`" in page for name in ("login", "logout", "kicked"))
+    for name in re.findall(r"^\| `([a-z0-9-]+)` \| [a-z, ]+ \| [a-z_/]+\.py", page, re.MULTILINE):
+        assert name in events, f"{name} is not logged any more: run `make docs`"
 
 
 def test_a_file_is_opened_anew_when_it_was_rotated_or_removed(tmp_path):
