@@ -163,7 +163,7 @@ def _vouched(run: Callable[[scram.Means], Generator[bytes, bytes, vouched.Vouche
 
     def steps(means: scram.Means) -> Steps:
         outcome = yield from run(means)
-        return Credentials(outcome.login, Secret(b""), outcome.authorize_as, outcome.proof, error=outcome.error)
+        return Credentials(outcome.login, outcome.token, outcome.authorize_as, outcome.proof, error=outcome.error)
 
     return steps
 

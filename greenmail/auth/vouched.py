@@ -39,6 +39,7 @@ class Vouched:
     authorize_as: str
     proof: Proof
     error: bytes = field(default=b"", repr=False)
+    token: Secret = field(default=Secret(b""))  # as a password is: who tries the same one again guesses nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,8 @@ def _judged(sent: Bearer, token: Token, error: bytes) -> Vouched:
     if token.unavailable:  # then the client must not throw its token away
         return Vouched(sent.authorize_as, "", Proof(False, text=token.text, unavailable=True, vouched=TOKEN))
     if not token.login:
-        return Vouched(sent.authorize_as, "", Proof(False, text=token.text, vouched=TOKEN), error)
-    return Vouched(token.login, sent.authorize_as, Proof(True, vouched=TOKEN), error)
+        return Vouched(sent.authorize_as, "", Proof(False, text=token.text, vouched=TOKEN), error, sent.token)
+    return Vouched(token.login, sent.authorize_as, Proof(True, vouched=TOKEN), error, sent.token)
 
 
 def _rfc7628_error(token: Token) -> bytes:

@@ -171,3 +171,14 @@ def test_any_octets_are_a_message_or_bad_syntax(octets, start):
             continue
         assert "Secret" not in repr(found)
         assert repr(found.token) == "***"
+
+
+def test_a_token_that_is_tried_again_is_no_new_guess():
+    """As with passwords: phones repeat what has expired."""
+    for mechanism, message in (
+        ("OAUTHBEARER", b"n,a=alice,\1auth=Bearer wrong\1\1"),
+        ("XOAUTH2", b"user=alice\1auth=Bearer wrong\1\1"),
+    ):
+        found = run(mechanism, message)
+        assert found.password.reveal() == b"wrong"
+        assert "wrong" not in repr(found)

@@ -185,10 +185,20 @@ def test_no_token_is_in_the_log_even_at_trace(place: Place) -> None:
                     getattr(client, mechanism)("alice", one)
                 except imapclient.exceptions.LoginError:
                     continue
+        with raw(place.server) as client:  # where it is no command, and where it is none of the right form
+            octets = base64.b64encode(f"n,,\1auth=Bearer {one}\1\1".encode()).decode()
+            for line in (f"a AUTHENTICATE OAUTHBEARER {octets} more", f"b AUTHENTICATE OAUTHBEARER {octets[:-2]}!"):
+                client.send(f"{line}\r\n".encode())
+                assert client.readline()[2:5] == b"BAD"
+        pop3 = poplib.POP3_SSL("localhost", place.server.pop3s, context=trusting(place.server), timeout=TIMEOUT)
+        with pytest.raises(poplib.error_proto):
+            pop3._shortcmd(f"AUTH OAUTHBEARER {octets} more")
+        pop3.close()
     logged = place.server.logged() + place.server.scrape()
     for part in [piece for one in sent for piece in one.split(".")]:
         assert part not in logged
-        assert base64.b64encode(part.encode()).decode()[4:-4] not in logged
+        for shift in range(3):  # in base64, wherever it begins
+            assert base64.b64encode(b"x" * shift + part.encode()).decode()[4:-4] not in logged
 
 
 def test_introspection_and_an_issuer_that_is_silent(tmp_path: Path) -> None:
