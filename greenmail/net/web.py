@@ -45,6 +45,8 @@ class WebClient:
             return _answer(connection, end)
         except TimeoutError:
             return NoAnswer(f"{parts.hostname} did not answer within {self._timeout:g} seconds")
+        except http.client.RemoteDisconnected:
+            return NoAnswer(f"{parts.hostname} hung up without an answer")
         except ssl.SSLCertVerificationError as error:
             return NoAnswer(f"the certificate of {parts.hostname} is not good: {error.verify_message}")
         except OSError as error:
@@ -70,6 +72,8 @@ def _answer(connection: http.client.HTTPConnection, end: float) -> Answer | NoAn
         sock.settimeout(_left(end))
         piece = answer.read1(_CHUNK)
         if not piece:
+            if answer.length:  # octets that were announced and did not come
+                return NoAnswer(f"the answer of {connection.host} ended before its time")
             return Answer(answer.status, bytes(body))
         body += piece
         if len(body) > LARGEST:
