@@ -116,6 +116,25 @@ def test_a_directory_that_is_said_once_not_to_be_there_may_have_mailboxes_below_
     assert look(account_of(tmp_path, "fs"), "A/B") == before
 
 
+@LAYOUTS
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_a_control_directory_that_cannot_be_looked_at_is_not_left_behind(
+    tmp_path: Path, layout: str, code: int
+) -> None:
+    fill(tmp_path, layout)
+    before = look(account_of(tmp_path, layout), "A")
+    control = os.fsencode(tmp_path / "control" / entry(layout, "A"))
+
+    def call(name: str, function: Any, *args: Any) -> Any:
+        if name == "stat" and args[0] == control:
+            raise OSError(code, os.strerror(code))
+        return unsynced(name, function, *args)
+
+    with pytest.raises(StorageError):
+        account_of(tmp_path, layout, call).rename("A", "C")
+    assert look(account_of(tmp_path, layout), "A") == before
+
+
 def old_leftovers(tmp_path: Path, layout: str) -> None:
     """The purge of a server that is started in two hours."""
     import time  # the real clock: the times of files cannot be set
