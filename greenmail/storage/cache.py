@@ -26,6 +26,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
+from typing import Any
 
 from greenmail.storage.api import CacheKind
 from greenmail.storage.filesystem import Files, Ownership, is_stale
@@ -53,8 +54,16 @@ def owner_of(mailbox_id: str, uidvalidity: int) -> bytes:
     return hashlib.sha256(f"{mailbox_id} {uidvalidity}".encode()).digest()[:16]
 
 
+Place = tuple[int, int, int, int]  # UID, kind, offset, octets with head
+
+
 def nothing() -> None:
     """Lets nobody run."""
+
+
+def at_once(function: Callable[..., Any], *args: Any) -> Any:
+    """Where there is no pool."""
+    return function(*args)
 
 
 def _key(uid: int, kind: int) -> int:
@@ -313,16 +322,18 @@ class Cache:
             live += sum(map(_LENGTH.__and__, lives)) + _RECORD.size * len(lives)
         return live * 2 < total
 
-    def rewrite(self, is_live: Callable[[int], bool]) -> None:
-        """Replace the file by one with the records of live messages only. Raises OSError."""
-        values: dict[int, bytes] = {}
-        if self._fd >= 0:
-            for uid, kind, place, length in self._records():
-                if is_live(uid):
-                    values[_key(uid, kind)] = os.pread(self._fd, length - _RECORD.size, place + _RECORD.size)
-        parts = [MAGIC, secrets.token_bytes(16), self._owner]
-        parts.extend(_record(key & _UID, key >> _KIND_SHIFT, values[key]) for key in sorted(values))
-        replace_cache_file(self._files, self._path, [b"".join(parts)], self._ownership)
+    def rewrite(self, is_live: Callable[[int], bool], blocking: Callable[..., Any] = at_once) -> None:
+        """Replace the file by one with the records of live messages only. Raises OSError.
+
+        `blocking` runs the work. Meanwhile others may read here and write, which is lost, or find the new file; so
+        the work has a descriptor of its own, and knows nothing of this object.
+        """
+        descriptor = os.dup(self._fd) if self._fd >= 0 else -1
+        try:
+            blocking(_write_live, self._files, self._path, (self._owner, self._ownership), descriptor, is_live)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
         self.close()
         self._open()
 
@@ -393,29 +404,49 @@ class Cache:
                 break
         return self._scanned > start
 
-    def _records(self, start: int = HEADER) -> Iterator[tuple[int, int, int, int]]:
-        """(uid, kind, place, octets with head) of each whole record from `start` on; stops at a damaged one."""
-        place, block, first = start, b"", start
-        size = os.fstat(self._fd).st_size
-        while place + _RECORD.size <= size:
-            if place + _RECORD.size > first + len(block) or place < first:
-                block, first = os.pread(self._fd, _SCAN, place), place
-            uid, kind, length, crc = _RECORD.unpack_from(block, place - first)
-            end = place + _RECORD.size + length
-            if length > MAX_DATA:
-                self._is_broken = True
-                return
-            if end > size:
-                return
-            if end > first + len(block):
-                data = os.pread(self._fd, length, place + _RECORD.size)
-            else:
-                data = block[place + _RECORD.size - first : end - first]
-            if _crc(uid, kind, data) != crc:
-                self._is_broken = True
-                return
-            yield uid, kind, place, end - place
-            place = end
+    def _records(self, start: int) -> Iterator[Place]:
+        return _whole_records(self._fd, start, self._broke)
+
+    def _broke(self) -> None:
+        self._is_broken = True
+
+
+def _whole_records(fd: int, start: int, broke: Callable[[], None]) -> Iterator[Place]:
+    """Each whole record from `start` on; stops at a damaged one, and calls `broke`."""
+    place, block, first = start, b"", start
+    size = os.fstat(fd).st_size
+    while place + _RECORD.size <= size:
+        if place + _RECORD.size > first + len(block) or place < first:
+            block, first = os.pread(fd, _SCAN, place), place
+        uid, kind, length, crc = _RECORD.unpack_from(block, place - first)
+        end = place + _RECORD.size + length
+        if length > MAX_DATA:
+            broke()
+            return
+        if end > size:
+            return
+        if end > first + len(block):
+            data = os.pread(fd, length, place + _RECORD.size)
+        else:
+            data = block[place + _RECORD.size - first : end - first]
+        if _crc(uid, kind, data) != crc:
+            broke()
+            return
+        yield uid, kind, place, end - place
+        place = end
+
+
+def _write_live(
+    files: Files, path: bytes, owner: tuple[bytes, Ownership], fd: int, is_live: Callable[[int], bool]
+) -> None:
+    """Runs in the pool: put a file with the records of live messages in the place of the one open as `fd`, or -1."""
+    values: dict[int, bytes] = {}
+    for uid, kind, place, length in _whole_records(fd, HEADER, nothing) if fd >= 0 else ():
+        if is_live(uid):
+            values[_key(uid, kind)] = os.pread(fd, length - _RECORD.size, place + _RECORD.size)
+    parts = [MAGIC, secrets.token_bytes(16), owner[0]]
+    parts.extend(_record(key & _UID, key >> _KIND_SHIFT, values[key]) for key in sorted(values))
+    replace_cache_file(files, path, [b"".join(parts)], owner[1])
 
 
 def _checked(block: bytes, start: int, key: int) -> bytes | None:

@@ -19,9 +19,10 @@ import os
 import time
 from array import array
 from collections.abc import Callable
+from typing import Any
 
 from greenmail.storage import journal, snapshot
-from greenmail.storage.cache import Cache, nothing, owner_of
+from greenmail.storage.cache import Cache, at_once, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import Batch, Journal
 from greenmail.storage.maildir_index import Change, Index, from_snapshot, is_large
@@ -43,8 +44,10 @@ class IndexFiles:
         owner: Ownership,
         is_remote: bool = False,
         breathe: Callable[[], None] = nothing,
+        blocking: Callable[..., Any] = at_once,
     ) -> None:
         self._files = files
+        self._blocking = blocking
         self._breathe = breathe
         self._is_remote = is_remote  # a file that is replaced while it is open keeps a name: see `mounts`
         self._directory = directory
@@ -226,7 +229,7 @@ class IndexFiles:
     def _save_cache(self, cache: Cache, index: Index, saved: snapshot.Snapshot) -> None:
         is_live: Callable[[int], bool] = set(index.table.uids).__contains__
         if cache.wants_rewrite(is_live):
-            cache.rewrite(is_live)
+            cache.rewrite(is_live, self._blocking)
         generation, saved.columns["cache_keys"], saved.columns["cache_places"], scanned = cache.saved()
         saved.meta["cache"] = [generation.hex(), scanned]
 

@@ -134,7 +134,8 @@ def _index_files(box: Box) -> IndexFiles:
     directory = place.directory
     if place.index_root:
         directory = index_directory(box.files, place.index_root, box.uidlist.guid, place.directory)
-    return IndexFiles(box.files, directory, box.ownership, box.times.is_remote, box.context.runtime.breathe)
+    runtime = box.context.runtime
+    return IndexFiles(box.files, directory, box.ownership, box.times.is_remote, runtime.breathe, runtime.blocking)
 
 
 def _made_index_files(box: Box) -> IndexFiles:

@@ -209,6 +209,49 @@ def test_what_happens_between_two_steps_of_a_scan(tmp_path: Path, event: str) ->
         assert reader.get_many((1, 1000, 1001), ENVELOPE) == [b"1", b"1000", None]
 
 
+@pytest.mark.parametrize("event", ["asked", "written", "closed", "rewritten", "removed"])
+@pytest.mark.parametrize("before", [True, False])
+def test_others_may_do_anything_while_it_is_rewritten(tmp_path: Path, event: str, before: bool) -> None:
+    """The file is replaced in the pool."""
+    cache = open_cache(tmp_path)
+    cache.put_many([(uid, ENVELOPE, b"%d" % uid) for uid in range(1, 9)])
+
+    def happen() -> None:
+        match event:
+            case "asked":
+                assert cache.get_many((3, 8), ENVELOPE) in ([b"3", b"8"], [None, b"8"])
+            case "written":
+                cache.put(9, ENVELOPE, b"9")
+            case "closed":
+                cache.close()
+                assert cache.get(8, ENVELOPE) == b"8"
+            case "rewritten":
+                cache.rewrite(lambda uid: uid > 6)
+            case _:
+                os.unlink(tmp_path / "greenmail.cache")
+
+    def pool(function: Callable[..., object], *args: object) -> object:
+        if before:
+            happen()
+        done = function(*args)
+        if not before:
+            happen()
+        return done
+
+    descriptors = len(os.listdir("/proc/self/fd"))
+    cache.rewrite(lambda uid: uid > 4, pool)
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    known = cache.get_many((4, 5, 8, 9), ENVELOPE)
+    if event == "removed" and not before:
+        assert known == [None] * 4
+    else:
+        five = None if event == "rewritten" and not before else b"5"
+        assert known[:3] == [None, five, b"8"]
+        assert known[3] in (None, b"9")
+    cache.put(10, ENVELOPE, b"10")
+    assert open_cache(tmp_path).get(10, ENVELOPE) == b"10"
+
+
 def test_keys_in_any_order_are_merged_with_the_last_value(tmp_path: Path) -> None:
     cache = open_cache(tmp_path)
     expected: dict[int, bytes] = {}
