@@ -1,9 +1,13 @@
 """`auth`: a list of user databases, and the flat settings that mean the same."""
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 
 from greenmail.config import ConfigError, from_mapping, load
-from greenmail.config_auth import PasswdFileTable, StaticTable
+from greenmail.config_auth import TYPES, PasswdFileTable, StaticTable
 
 
 def problems(auth, **more):
@@ -114,3 +118,13 @@ def test_relative_paths_begin_at_the_file(tmp_path):
 def test_whether_anybody_can_log_in(auth, can):
     told = [notice for notice in from_mapping({"auth": auth}).notices() if "auth is set" in notice]
     assert bool(told) is not can
+
+
+def test_the_examples_of_the_documentation_are_good():
+    page = (Path(__file__).parents[2] / "docs/user-databases.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    types = set()
+    for text in examples:
+        mine = re.sub(r"\b(uid|gid|user): vmail\b", r"\1: root", text)
+        types |= {table.type for table in from_mapping(yaml.safe_load(mine)).auth}
+    assert types == set(TYPES) and len(examples) >= len(TYPES)
