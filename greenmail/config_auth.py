@@ -16,7 +16,7 @@ from greenmail.config_tables import Table, setting
 if TYPE_CHECKING:
     from greenmail.config import Config
 
-_PARAMETER = re.compile(r"(?<![:\w]):([A-Za-z_]\w*)")
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")  # as SQLAlchemy finds them
 PARAMETERS = ("user", "name", "domain")
 _LDAP_VARIABLE = re.compile(r"%(.?)", re.DOTALL)
 
@@ -51,8 +51,8 @@ def _query(value: Any) -> str:
     asked = set(_PARAMETER.findall(found))
     if not asked & {"user", "name"} or asked - set(PARAMETERS) or re.search(r"%(\{|[unduLU])", found):
         raise ValueError(
-            "a SELECT with the name as a bound parameter, :user (whole), :name (before @) and :domain, and without"
-            " quotes around it, such as SELECT password, home FROM users WHERE name = :user"
+            "a SELECT with the name as a bound parameter, :user (whole), :name (before @) and :domain, without quotes"
+            " around it, and with \\: for every other colon, such as SELECT password, home FROM users WHERE name = :user"
         )
     return found
 

@@ -60,6 +60,7 @@ def test_users(make, name, expected):
         "SELECT * FROM users WHERE local = :name AND domain = :domain",
         "SELECT * FROM users WHERE local || '@' || domain = :user",
         "SELECT password, home FROM users WHERE address = :user AND 'a:b' <> '::'",
+        "SELECT home, '*\\:bytes=5' AS quota_rule FROM users WHERE address = :user",
         "SELECT home AS userdb_home FROM users WHERE address = :name || '@' || :domain",
     ],
 )

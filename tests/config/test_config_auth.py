@@ -44,8 +44,8 @@ LDAP = {"type": "ldap", "urls": ["ldap://h"], "base": "dc=x"}
          "auth.0.every-user-has: is for databases that tell what is stored: set bind or send-password to false"),
         ([{**SQL, "query": "SELECT '%u'"}],
          "auth.0.query: found \"SELECT '%u'\"; allowed: a SELECT with the name as a bound parameter, :user (whole),"
-         " :name (before @) and :domain, and without quotes around it, such as SELECT password, home FROM users WHERE"
-         " name = :user"),
+         " :name (before @) and :domain, without quotes around it, and with \\: for every other colon, such as SELECT"
+         " password, home FROM users WHERE name = :user"),
         ([{**SQL, "url": "oracle://a:sesame@h/d"}],
          "auth.0.url: found 'oracle://a:***@h/d'; allowed: an address such as sqlite:////var/lib/mail/users.db,"
          " postgresql://mail@db.example.org/mail or mysql://mail@db.example.org/mail"),
@@ -65,7 +65,9 @@ def test_what_is_wrong_is_told_with_its_place(auth, expected):
     assert problems(auth) == [expected]
 
 
-@pytest.mark.parametrize("query", ["SELECT :users", "SELECT :user, :password", "SELECT %{user}", "SELECT 1", 5])
+@pytest.mark.parametrize(
+    "query", ["SELECT :users", "SELECT :user, :password", "SELECT %{user}", "SELECT 1", 5, "SELECT '*:x', :user"]
+)
 def test_a_query_has_the_name_as_a_parameter_and_no_other(query):
     (problem,) = problems([{**SQL, "query": query}])
     assert problem.startswith("auth.0.query: found ")
