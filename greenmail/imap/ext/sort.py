@@ -27,9 +27,10 @@ from greenmail.imap.commands.search import (
     relevancy,
     saving,
     search_criteria,
+    write_line,
 )
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.esearch import RELEVANCY, Found, Returns, Searched, saved_places
+from greenmail.imap.esearch import RELEVANCY, Found, Returns, Searched, saved_places, search_response
 from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.messagelimit import check_whole
 from greenmail.imap.message_set import selected
@@ -108,14 +109,26 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
         check_charset(request.charset)
         search = Search(session, request.key, request.charset)
         check_whole(session, search.key)
+        wanted = (session, search.key, search.charset, search.comparator.selected, request.criteria)
+        lines = Results(*wanted, request.uid) if request.returns is None else None
+        line = lines.octets() if lines is not None else None
+        if line is not None:
+            write_line(session, line)
+            return Ok("SORT completed")
         with working(session):
-            uids, order = _sorted(session, request.criteria, search)
+            uids, order, is_whole = _sorted(session, request.criteria, search, Results(*wanted))
     numbers = known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, search.key, uids)
-    scores = relevancy(session, search, request.returns, picked(session, uids, order))
+    sorted_uids = picked(session, uids, order) if request.returns else []
+    scores = relevancy(session, search, request.returns, sorted_uids)
     found = Found(request.uid, picked(session, numbers, order), modseqs and picked(session, modseqs, order), scores)
-    answer(session, request.returns, found, b"SORT")
-    sorted_uids = picked(session, uids, order) if request.returns else ()
+    if lines is None:
+        answer(session, request.returns, found, b"SORT")
+    else:
+        line = _line(session, found)
+        write_line(session, line)
+        if is_whole:
+            lines.keep(line)
     end_options(
         session,
         request.returns,
@@ -128,19 +141,30 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
     return Ok("SORT completed")
 
 
-def _sorted(session: Session, criteria: Sequence[Criterion], search: Search) -> tuple[list[int], list[int]]:
-    """The UIDs that are found, ascending, and their places, sorted."""
-    results = Results(session, search.key, search.charset, search.comparator.selected, criteria)
+def _line(session: Session, found: Found) -> bytes:
+    """sort-data, all of it: RFC 5256 5."""
+    pieces: list[bytes] = []
+    for piece in search_response(found, b"SORT"):
+        pieces.append(piece)
+        session.breathe()
+    return b"".join(pieces)
+
+
+def _sorted(
+    session: Session, criteria: Sequence[Criterion], search: Search, results: Results
+) -> tuple[list[int], list[int], bool]:
+    """The UIDs that are found, ascending; their places, sorted; and whether nothing had to be left out."""
     known = results.numbers()
     if known is not None:
         half = len(known) // 2
-        return known[:half], known[half:]
+        return known[:half], known[half:], True
     uids = search.run()
     columns = _Columns(session, uids, criteria, search.comparator, search)
     order = _order(session, columns, criteria)
-    if columns.is_whole and not search.lost:
+    is_whole = columns.is_whole and not search.lost
+    if is_whole:
         results.keep_numbers([*uids, *order])
-    return uids, order
+    return uids, order, is_whole
 
 
 def _order(session: Session, columns: "_Columns", criteria: Sequence[Criterion]) -> list[int]:
