@@ -52,7 +52,8 @@ def _query(value: Any) -> str:
     if not asked & {"user", "name"} or asked - set(PARAMETERS) or re.search(r"%(\{|[unduLU])", found):
         raise ValueError(
             "a SELECT with the name as a bound parameter, :user (whole), :name (before @) and :domain, without quotes"
-            " around it, and with \\: for every other colon, such as SELECT password, home FROM users WHERE name = :user"
+            " around it, and with \\: for every other colon, such as SELECT password, home FROM users WHERE name ="
+            " :user"
         )
     return found
 
