@@ -15,12 +15,12 @@ understood counts as missing, and the log says so.
 """
 
 import logging
-import os
 
 from greenmail.storage.data_directory import make_above, sync_above
 from greenmail.storage.file_lock import FileLock
 from greenmail.storage.filesystem import Files, refusing
 from greenmail.storage.locks import Waiting
+from greenmail.storage.presence import found_at
 from greenmail.storage.quota_limits import QuotaLimits
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class SetLimits:
         """On disk when it returns. Raises StorageError."""
         with refusing("The limits cannot be written"):
             make_above(self._files, self._data, self._path)
-            if not os.path.exists(self._path):
+            if found_at(self._files, self._path) is None:
                 sync_above(self._files, self._data, self._path)
         with FileLock(self._files, self._path, self._waiting, _STALE) as lock:
             lock.commit(render(limits))

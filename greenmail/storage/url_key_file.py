@@ -13,7 +13,6 @@ a cache: without it all URLs that were given out are worth nothing. One that can
 """
 
 import logging
-import os
 import re
 import secrets
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from greenmail.storage.data_directory import make_above, sync_above
 from greenmail.storage.file_lock import FileLock
 from greenmail.storage.filesystem import Files, Ownership, refusing
 from greenmail.storage.locks import Waiting
+from greenmail.storage.presence import found_at
 from greenmail.storage.url_keys import OCTETS
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class UrlKeyFile:
     def _change(self, how: Callable[[Keys], object]) -> Keys:
         with refusing("The keys for URLs cannot be written"):
             make_above(self._files, self._data, self._path)
-            if not os.path.exists(self._path):
+            if found_at(self._files, self._path) is None:
                 sync_above(self._files, self._data, self._path)
         with FileLock(self._files, self._path, self._waiting, _STALE, _PRIVATE) as lock:
             keys = self._read()
