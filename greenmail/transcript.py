@@ -43,11 +43,12 @@ class Step:
 class Transcript:
     """Of one session."""
 
-    __slots__ = ("_steps", "began", "commands", "computed", "running", "seconds", "slowest", "told", "user")
+    __slots__ = ("_steps", "began", "commands", "computed", "last", "running", "seconds", "slowest", "told", "user")
 
     def __init__(self) -> None:
         self._steps: deque[bytes] = deque(maxlen=MOST)
         self.running = ""  # the name of the command that is carried out
+        self.last = ""  # of the one before that
         self.began = 0.0  # when that, or the last one, began; seconds since 1970
         self.commands = 0
         self.seconds = 0.0  # of all commands but IDLE
@@ -71,7 +72,7 @@ class Transcript:
             self.seconds += seconds
             if seconds > self.slowest:
                 self.slowest = seconds
-        self.running = ""
+        self.last, self.running = self.running or "(unknown)", ""
         received, sent = octets
         head = _HEAD.pack(self.began, seconds, computed, min(received, _HUGE), min(sent, _HUGE))
         self._steps.append(head + text)
@@ -84,10 +85,6 @@ class Transcript:
             return max(0.0, now - self.began) if self.began else 0.0
         seconds: float = _HEAD.unpack_from(self._steps[-1])[1]
         return max(0.0, now - self.began - seconds)
-
-    def last(self) -> str:
-        """The name of the last command that was answered; empty: there was none."""
-        return _words(self._steps[-1])[0].split(" ", 1)[0] if self._steps else ""
 
     def steps(self) -> list[Step]:
         """What is kept, oldest first."""

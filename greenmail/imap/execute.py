@@ -166,7 +166,7 @@ def execute(session: Session, frame: framing.Frame) -> None:
         cur.space()
         command, uid = _command(cur)
         name = command.name
-        shown = step(name, uid, cur)
+        shown = step(name, frame.text, len(session.tag) + 1)
         session.transcript.begin(name)
         if session.out.tap is not None:
             session.out.tap.client(session.tag + b" " + shown)
@@ -185,7 +185,7 @@ def execute(session: Session, frame: framing.Frame) -> None:
     except Exception:
         log.exception("bug sid=%s user=%r command=%s", session.sid, _name(session), name)
         answer = _Answer("NO", SERVERBUG.encode(), "Internal error; it was logged. Please try something else.")
-    _finish(session, answer)
+    line = _finish(session, answer)
     afterwards, session.afterwards = session.afterwards, None
     if afterwards is not None:
         afterwards()
@@ -194,7 +194,7 @@ def execute(session: Session, frame: framing.Frame) -> None:
     seconds = time.perf_counter() - started
     metrics.command("imap", name, answer.word.lower(), seconds)
     octets = _octets(frame), session.out.octets - sent
-    shown += b"\0" + answered(name, answer.word, answer.code, answer.text)
+    shown += b"\0" + answered(name, answer.word, line[len(session.tag) + 1 : -2])
     session.transcript.end(seconds, computed, octets, shown)
 
 
@@ -303,8 +303,8 @@ def _refusal(error: BadSyntax | Refused | StorageError) -> _Answer:
     return _Answer("BAD" if isinstance(error, BadSyntax) else "NO", error.code.encode(), error.text)
 
 
-def _finish(session: Session, answer: _Answer) -> None:
-    """Write the tagged response, and BYE to one who has sent nothing but nonsense for long."""
+def _finish(session: Session, answer: _Answer) -> bytes:
+    """Write the tagged response, which is given back, and BYE to one who has sent nothing but nonsense for long."""
     line = answer.line(session.tag, session.utf8)
     trace_answer(session, line)
     session.out.write(line)
@@ -314,6 +314,7 @@ def _finish(session: Session, answer: _Answer) -> None:
         metrics.refused("imap", "bad-commands")
         session.logging_out = True
         session.out.write(b"* BYE Too many bad commands.\r\n")
+    return line
 
 
 def _farewell(session: Session, inbox: _Inbox, end: Disconnected) -> str:

@@ -33,27 +33,21 @@ def trace_answer(session: Session, line: bytes) -> None:
         log.log(TRACE, "answer sid=%s line=%r sent=%d", session.sid, line.rstrip(), session.out.octets)
 
 
-def step(name: str, uid: bool, cur: Cursor) -> bytes:
-    """A command for the transcript, shortened; of one with a secret only the name. `name`: empty if nobody knows it.
-
-    What nobody knows may be a password: of a LOGIN without its tag, say.
-    """
-    if not name:
-        return b"(unknown)"
+def step(name: str, text: bytes, start: int) -> bytes:
+    """A command, whose name begins at `start`, for the transcript, shortened; of one with a secret only the name."""
     if name in _SECRET:
         return name.encode() + b" ..."
-    shown = (b"UID %b" if uid else b"%b") % name.encode() + cur.text[cur.pos : cur.pos + MOST_TEXT]
+    shown = text[start : start + MOST_TEXT]
     end = shown.find(b"\r\n")  # behind it are the octets of a literal
     return shown if end < 0 else shown[:end] + b" ..."
 
 
-def answered(name: str, word: str, code: bytes, text: str) -> bytes:
-    """An answer for the transcript; a text about a command with a secret may repeat it. Of a code only the name."""
-    code = code.partition(b" ")[0]
-    if not name or name in _SECRET:
-        return b"%b [%b]" % (word.encode(), code) if code else word.encode()
-    shown = text.encode("utf-8", "replace")[:MOST_TEXT]
-    return b"%b [%b] %b" % (word.encode(), code, shown) if code else b"%b %b" % (word.encode(), shown)
+def answered(name: str, word: str, line: bytes) -> bytes:
+    """A tagged response without its tag, for the transcript; one to a command with a secret may repeat it.
+
+    And what nobody knows may be a password: of a LOGIN without its tag, say.
+    """
+    return word.encode() if not name or name in _SECRET else line[:MOST_TEXT]
 
 
 def listen(session: Session) -> None:

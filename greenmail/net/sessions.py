@@ -38,7 +38,7 @@ def described(stream: Stream, now: float) -> dict[str, Any]:
     transcript = session.transcript
     found["mailbox"] = _mailbox(session)
     found["state"] = _state(stream)
-    found["command"] = transcript.running or transcript.last()
+    found["command"] = transcript.running or transcript.last
     if transcript.began:
         found["idle"] = transcript.idle(now)
     found["commands"] = transcript.commands
