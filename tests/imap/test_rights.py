@@ -75,7 +75,7 @@ CASES: dict[str, tuple[Case, ...]] = {
 }
 # What is about no mailbox, or about the names and counters of those that LIST shows.
 NOTHING = {
-    "AUTHENTICATE", "CAPABILITY", "COMPRESS", "ENABLE", "GETJMAPACCESS", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN",
+    "AUTHENTICATE", "CAPABILITY", "COMPARATOR", "COMPRESS", "ENABLE", "GETJMAPACCESS", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN",
     "LOGOUT", "LSUB", "NAMESPACE", "NOOP", "NOTIFY", "SETQUOTA", "STARTTLS", "UNAUTHENTICATE", "UNSELECT",
     "UNSUBSCRIBE", "XLIST",
 }  # fmt: skip
