@@ -75,12 +75,12 @@ CASES: dict[str, tuple[Case, ...]] = {
 }
 # What is about no mailbox, or about the names and counters of those that LIST shows.
 NOTHING = {
-    "AUTHENTICATE", "CAPABILITY", "COMPARATOR", "COMPRESS", "ENABLE", "GETJMAPACCESS", "GETQUOTA", "ID", "IDLE", "LIST", "LOGIN",
-    "LOGOUT", "LSUB", "NAMESPACE", "NOOP", "NOTIFY", "SETQUOTA", "STARTTLS", "UNAUTHENTICATE", "UNSELECT",
-    "UNSUBSCRIBE", "XLIST",
+    "AUTHENTICATE", "CAPABILITY", "COMPARATOR", "COMPRESS", "ENABLE", "GETJMAPACCESS", "GETQUOTA", "ID", "IDLE",
+    "LANGUAGE", "LIST", "LOGIN", "LOGOUT", "LSUB", "NAMESPACE", "NOOP", "NOTIFY", "SETQUOTA", "STARTTLS",
+    "UNAUTHENTICATE", "UNSELECT", "UNSUBSCRIBE", "XLIST",
 }  # fmt: skip
 # May be there or not: they come with features of their own.
-OPTIONAL = {"COMPRESS", "SORT", "THREAD", "UNAUTHENTICATE"}
+OPTIONAL = {"COMPRESS", "LANGUAGE", "SORT", "THREAD", "UNAUTHENTICATE"}
 
 
 def test_every_command_says_what_it_needs() -> None:
