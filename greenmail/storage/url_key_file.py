@@ -28,7 +28,7 @@ from greenmail.storage.url_keys import OCTETS
 log = logging.getLogger(__name__)
 
 FILE = b"url-keys"
-MOST = 10_000  # keys of one user
+MOST = 1000  # keys of one user: a token is compared with what each of them gives
 
 _VERSION = b"1\n"
 _STALE = 30.0  # seconds after which the lock of one who does not move is broken
@@ -60,7 +60,20 @@ class UrlKeyFile:
 
     def get(self, mailbox_id: str) -> bytes | None:
         """The key of a mailbox, if it has one."""
-        return self._read().get(mailbox_id)
+        return self.all().get(mailbox_id)
+
+    def all(self) -> Keys:
+        """Every key, by mailbox id."""
+        with refusing("The keys for URLs cannot be read"):
+            try:
+                octets = self._files.surely(self._files.read_file, self._path)
+            except FileNotFoundError:
+                return {}
+        found = parse(octets)
+        if found is None:
+            log.error("url-keys path=%r cannot be understood", self._path)
+            raise StorageError(Reason.CORRUPT, "The file with the keys for URLs is damaged; RESETKEY makes it anew.")
+        return found
 
     def make(self, mailbox_id: str) -> bytes:
         """The key of a mailbox, which is made if it has none."""
@@ -77,25 +90,13 @@ class UrlKeyFile:
             with FileLock(self._files, self._path, self._waiting, _STALE, _PRIVATE) as lock:
                 lock.commit(_VERSION)
 
-    def _read(self) -> Keys:
-        with refusing("The keys for URLs cannot be read"):
-            try:
-                octets = self._files.surely(self._files.read_file, self._path)
-            except FileNotFoundError:
-                return {}
-        found = parse(octets)
-        if found is None:
-            log.error("url-keys path=%r cannot be understood", self._path)
-            raise StorageError(Reason.CORRUPT, "The file with the keys for URLs is damaged; RESETKEY makes it anew.")
-        return found
-
     def _change(self, how: Callable[[Keys], object]) -> Keys:
         with refusing("The keys for URLs cannot be written"):
             make_above(self._files, self._data, self._path)
             if found_at(self._files, self._path) is None:
                 sync_above(self._files, self._data, self._path)
         with FileLock(self._files, self._path, self._waiting, _STALE, _PRIVATE) as lock:
-            keys = self._read()
+            keys = self.all()
             before = dict(keys)
             how(keys)
             if len(keys) > max(MOST, len(before)):

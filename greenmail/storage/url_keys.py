@@ -1,6 +1,7 @@
 """A user's secrets for URLs that authorize: RFC 4467 2.2. In a Maildir they are in a file, see `url_key_file`."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Protocol
 
 OCTETS = 32  # of a key
@@ -14,6 +15,9 @@ class UrlKeys(Protocol):
 
     def get(self, mailbox_id: str) -> bytes | None:
         """The key of a mailbox, if it has one."""
+
+    def all(self) -> Mapping[str, bytes]:
+        """Every key, by mailbox id."""
 
     def make(self, mailbox_id: str) -> bytes:
         """The key of a mailbox, which is made if it has none."""
@@ -39,6 +43,10 @@ class MemoryUrlKeys:
     def get(self, mailbox_id: str) -> bytes | None:
         """The key, if there is one."""
         return self._keys.get(mailbox_id)
+
+    def all(self) -> Mapping[str, bytes]:
+        """All of them."""
+        return dict(self._keys)
 
     def make(self, mailbox_id: str) -> bytes:
         """The key, made if need be."""

@@ -161,6 +161,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"APPENDUID": b" " + NZ + b" " + SET,
         b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
         b"BADURL": rb" [ -\[^-~]+",  # RFC 4469 5
+        b"URLMECH": b" INTERNAL",  # RFC 4467 9
         b"METADATA": rb" (?:LONGENTRIES [0-9]+|MAXSIZE [0-9]+|TOOMANY|NOPRIVATE)",
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
         b"UNDEFINED-FILTER": b" " + ATOM,
@@ -353,6 +354,34 @@ def vanished(octets: Octets) -> None:
     octets.match(rb"(?:\(EARLIER\) )?" + SET, "expunged-resp")
 
 
+def gen_url_auth(octets: Octets) -> None:
+    """genurlauth-data — RFC 4467 9."""
+    string(octets)
+    while octets.take(b" "):
+        string(octets)
+
+
+def url_fetch(octets: Octets) -> None:
+    """urlfetch-data — RFC 4467 9, RFC 5524 5; for one URL."""
+    string(octets)
+    octets.expect(b" ")
+    if octets.next() != b"(":
+        return nstring(octets)
+    while True:
+        octets.expect(b"(")
+        item = octets.match(rb"BODYPARTSTRUCTURE|BODY|BINARY", "url-metadata-el")
+        octets.expect(b" ")
+        if item == b"BODYPARTSTRUCTURE":
+            bodystructure(octets)
+        elif item == b"BINARY" and octets.next() == b"~":
+            literal(octets, rb"~\{")
+        else:
+            nstring(octets)
+        octets.expect(b")")
+        if not octets.take(b" "):
+            return None
+
+
 DATA: dict[bytes, Callable[[Octets], None]] = {
     b"LIST": mailbox_list,
     b"LSUB": mailbox_list,
@@ -368,6 +397,8 @@ DATA: dict[bytes, Callable[[Octets], None]] = {
     b"VANISHED": vanished,
     b"QUOTA": quota,
     b"QUOTAROOT": quota_root,
+    b"GENURLAUTH": gen_url_auth,
+    b"URLFETCH": url_fetch,
 }
 
 

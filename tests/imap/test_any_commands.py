@@ -160,6 +160,12 @@ COMMANDS = st.one_of(
         " ",
         st.one_of(one_of("{4+}\r\na\r\n", "{0+}\r\n", "x"), catenated),
     ),
+    joined(
+        one_of("URLFETCH ", "URLFETCH (", "GENURLAUTH "),
+        urls,
+        one_of("", ")", " BINARY)", " INTERNAL", " BODYPARTSTRUCTURE)"),
+    ),
+    one_of("RESETKEY", "RESETKEY INBOX", "RESETKEY b INTERNAL", "RESETKEY a/b X", "RESETKEY ("),
     one_of("UIDBATCHES 500", "UIDBATCHES 1000 1:2", "UIDBATCHES 2", "GETJMAPACCESS"),
     one_of(
         "ENABLE CONDSTORE",
@@ -186,7 +192,13 @@ damages = st.one_of(
 @given(st.sampled_from([0, 2]), st.lists(st.tuples(st.integers(0, 2), COMMANDS, damages), max_size=30))
 def test_every_command_has_its_answer_and_none_is_a_bug(message_limit, script):
     scheduler = Scheduler()
-    engine = Engine(scheduler, memory_backend(scheduler), max_bad_commands=1000, message_limit=message_limit)
+    engine = Engine(
+        scheduler,
+        memory_backend(scheduler),
+        max_bad_commands=1000,
+        message_limit=message_limit,
+        url_hosts=("localhost",),
+    )
     engine.fill("INBOX", 3)
     wires = [engine.login() for _ in range(3)]
     sessions = [0, 1, 2]

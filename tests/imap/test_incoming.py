@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenmail.imap import incoming
+from greenmail.imap.ext import catenate
 from greenmail.storage.api import Account
 
 SOURCES = [b"Subject: %d\r\n\r\nbody of %d\r\n" % (number, number) for number in range(1, 4)]
@@ -170,3 +171,18 @@ def test_the_parts_of_a_command_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
         assert engine.talk(wire, b"a APPEND INBOX CATENATE (%b)\r\n" % urls).startswith(expected)
         texts = b" ".join([b"TEXT {1+}\r\nx"] * many)
         assert engine.talk(wire, b"a APPEND INBOX CATENATE (%b)\r\n" % texts).startswith(expected)
+
+
+def test_only_some_mailboxes_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever number of them a command names."""
+    scheduler = Scheduler()
+    engine = Engine(scheduler, memory_backend(scheduler))
+    monkeypatch.setattr(catenate, "KEPT_OPEN", 2)
+    for number in range(7):
+        engine.backend.outside.create(f"box{number}")
+        deliver(engine.backend.outside, f"box{number}", [(b"%d\r\n" % number, 0)])
+    wire = engine.login()
+    order = [0, 1, 2, 0, 3, 3, 4, 5, 6, 5, 0]
+    urls = b" ".join(b"URL /box%d/;UID=1" % number for number in order)
+    assert b"a OK " in engine.talk(wire, b"a APPEND INBOX CATENATE (%b)\r\n" % urls)
+    assert contents(engine.backend.outside, "INBOX") == [b"".join(b"%d\r\n" % number for number in order)]

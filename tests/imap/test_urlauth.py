@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from greenmail.auth.api import User
 from greenmail.errors import Reason, StorageError
+from greenmail.imap.ext import urlauth
 from greenmail.imap.ext.urlauth import token
 from greenmail.storage.api import Account, AclAction
 from greenmail.storage.memory import MemoryAccount, MemoryStore
@@ -162,6 +163,23 @@ def test_what_cannot_be_found_out_now_is_no() -> None:
     answer = town.engine.talk(town.login("joe"), f'u GENURLAUTH "{rump("user+fred")}" INTERNAL\r\n'.encode())
     assert answer.startswith(b"u NO [UNAVAILABLE] ")
     assert town.fetched(url, "joe") is not None, "his own mail is open already"
+
+
+def test_only_some_mailboxes_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever number of users and mailboxes a command names."""
+    monkeypatch.setattr(urlauth, "KEPT_OPEN", 1)
+    town = Town()
+    urls = []
+    for name in (*USERS, *USERS):
+        box = f"box{len(urls)}"
+        town.store.open_account(name).create(box)
+        deliver(town.store.open_account(name), box, [(b"%d\r\n" % len(urls), 0)])
+        urls.append(town.authorized(f"imap://{name}@{HOST}/{box}/;uid=1;urlauth=anonymous", name))
+    urls += urls[::-1]
+    answer = town.engine.talk(town.login("fred"), b"u URLFETCH %b\r\n" % " ".join(urls).encode())
+    assert re.findall(rb"\{3\}\r\n(\d)\r\n", answer) == [
+        b"%d" % number for number in (0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0)
+    ]
 
 
 @pytest.mark.parametrize("selects", [b"s SELECT INBOX\r\n", b"s EXAMINE INBOX\r\n", b"s RESETKEY INBOX\r\n"])

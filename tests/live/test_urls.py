@@ -12,7 +12,7 @@ from support.server import Server
 from support.wire_client import Imap, flat
 
 HOST = "mail.example.org"
-PASSWD = "joe:{PLAIN}secret\nfred:{PLAIN}secret\nsubmit:{PLAIN}secret\ngone:{PLAIN}secret\nnew:{PLAIN}secret\n"
+PASSWD = "".join(f"{user}:{{PLAIN}}secret\n" for user in ("joe", "fred", "submit", "gone", "new", "quiet"))
 BODY = b"Si vis pacem, para bellum.\r\n"
 MAIL = b"Subject: one\r\nContent-Type: text/plain\r\n\r\n" + BODY
 
@@ -20,7 +20,7 @@ MAIL = b"Subject: one\r\nContent-Type: text/plain\r\n\r\n" + BODY
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     place = tmp_path_factory.mktemp("urls")
-    for user in ("joe", "fred", "submit", "gone"):
+    for user in ("joe", "fred", "submit", "gone", "quiet"):
         make_box(place / user / "Maildir", "")
         make_box(place / user / "Maildir", ".Sent")
     denied = place / "denied"
@@ -120,12 +120,18 @@ def test_who_may_not_log_in_any_more_has_authorized_nothing(town: Server) -> Non
 
 
 def test_asking_for_a_url_makes_nothing(town: Server) -> None:
-    """Of users who are not there, and of one who has no mail yet."""
-    for user in ("nobody", "new", "..%2Fjoe", "."):
+    """Of users who are not there, of one who has no mail yet, and of one who has authorized nothing."""
+    for user in ("nobody", "new", "quiet", "..%2Fjoe", "."):
         url = f"imap://{user}@{HOST}/INBOX/;uid=1;urlauth=anonymous:internal:{'0' * 66}"
         assert fetched(town, "joe", url) == {None}
     assert not (town.directory.parent / "new").exists()
     assert not (town.directory.parent / "nobody").exists()
+    assert sorted(path.name for path in (town.directory.parent / "quiet/Maildir").iterdir()) == [
+        ".Sent",
+        "cur",
+        "new",
+        "tmp",
+    ]
 
 
 def test_a_shared_mailbox_is_authorized_by_who_may_read_it(town: Server) -> None:

@@ -21,9 +21,11 @@ from greenmail.imap import rights
 from greenmail.imap.command import Capability, Feature, always
 from greenmail.imap.imap_url import ImapUrl, Server, imap_url, shown
 from greenmail.imap.octets import Message, section_octets
-from greenmail.imap.response import BADURL
+from greenmail.imap.response import BADURL, TOOBIG
 from greenmail.imap.session import Session
 from greenmail.storage.api import Mailbox
+
+KEPT_OPEN = 8  # mailboxes, each of which has descriptors and memory of its own
 
 # What of the store's refusals means that there is no such thing, as far as the user may know.
 _NOTHING_THERE = frozenset({Reason.NOT_FOUND, Reason.NO_PERMISSION, Reason.GONE, Reason.EXPUNGED, Reason.CANNOT})
@@ -40,11 +42,12 @@ class Target(Protocol):
 
 
 class Sources:
-    """The mailboxes that URLs of one command lead to: open until `close`."""
+    """What the URLs of one command lead to; the last few mailboxes stay open until `close`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._mailboxes: dict[str, Mailbox] = {}
+        self._octets = 0  # that were copied
 
     def write(self, octets: bytes, target: Target) -> None:
         """Write what a URL means. Raises Refused with BADURL if that is nothing; StorageError."""
@@ -62,6 +65,7 @@ class Sources:
             self._copy(octets, url, message, target)
         finally:
             message.close()
+        self._session.breathe()
 
     def _copy(self, octets: bytes, url: ImapUrl, message: Message, target: Target) -> None:
         try:
@@ -76,6 +80,10 @@ class Sources:
             raise _bad(octets, "the URL leads to no part of that message")
         size, slices = found
         target.expect(size)
+        self._octets += size
+        most = self._session.limits.max_request_size
+        if self._octets > most:  # else a short command could fill the disk, a hundred times that for a hundred messages
+            raise Refused(f"the URLs of one command may bring {most} octets at most; use several commands", TOOBIG)
         for piece in slices:
             target.write(piece)
             self._session.breathe()
@@ -92,6 +100,8 @@ class Sources:
         name = url.mailbox or (session.view.name if session.view is not None else "")
         mailbox = self._mailboxes.get(name)
         if mailbox is None:
+            if len(self._mailboxes) >= KEPT_OPEN:
+                self.close()
             mailbox, _, _ = rights.open_mailbox(session, name, "r")
             self._mailboxes[name] = mailbox
         if url.uidvalidity not in (None, mailbox.uidvalidity):  # RFC 5092 5: as if there were no such mailbox

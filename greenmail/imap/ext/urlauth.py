@@ -29,6 +29,7 @@ from greenmail.imap import chars, grammar, rights, serialize
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import urlauth_binary
+from greenmail.imap.ext.catenate import KEPT_OPEN
 from greenmail.imap.ext.urlauth_binary import UrlFetch, is_offered
 from greenmail.imap.imap_url import LONGEST, Access, Authorization, ImapUrl, Server, imap_url
 from greenmail.imap.octets import Message
@@ -61,6 +62,10 @@ def _others(session: Session) -> Others:
 def token(key: bytes, rump: str) -> str:
     """The token of INTERNAL; of the URL nothing is decoded or folded: RFC 4467 6."""
     return _HMAC_SHA_256 + hmac.digest(key, rump.encode("ascii"), "sha256").hex()
+
+
+def _is_right(key: bytes, granted: Authorization) -> bool:
+    return hmac.compare_digest(token(key, granted.rump), granted.token.lower())
 
 
 # RESETKEY
@@ -239,7 +244,7 @@ def run_urlfetch(session: Session, requests: tuple[UrlFetch, ...]) -> Ok:
 
 
 class _Opened:
-    """The accounts and mailboxes that the URLs of one command lead to: open until `close`."""
+    """The accounts and mailboxes that the URLs of one command lead to; the last few stay open until `close`."""
 
     def __init__(self, session: Session, others: Others) -> None:
         self._session = session
@@ -278,26 +283,33 @@ class _Opened:
         return message, url
 
     def _authorized(self, url: ImapUrl) -> Mailbox | None:
-        """The mailbox, for a URL whose token is right and may be used here and now."""
+        """The mailbox, for a URL whose token is right and may be used here and now.
+
+        No mailbox is looked at before the token is known to be right for one of its owner's, so neither time nor
+        anything else tells which mailboxes there are: RFC 4467 6, 10.
+        """
         granted = url.authorization
         if granted is None or granted.mechanism != INTERNAL:
             return None
         owner = _owner(self._session, url.server)
         account = self._account(owner) if owner and _may_use(self._session, granted) else None
-        mailbox = self._mailbox(account, url.mailbox) if account is not None else None
-        key = account.url_keys.get(mailbox.mailbox_id) if account is not None and mailbox is not None else None
-        # RFC 4467 6: a token is made also where nothing was found that it could be for.
-        expected = token(key or secrets.token_bytes(OCTETS), granted.rump)
-        is_right = hmac.compare_digest(expected, granted.token.lower()) and key is not None
-        user = account_of(self._session).user
-        what = "urlfetch" if is_right else "urlfetch-refused"
+        keys = account.url_keys.all() if account is not None else {}
+        right_for = {mailbox_id for mailbox_id, key in keys.items() if _is_right(key, granted)}
+        if not keys:
+            _is_right(secrets.token_bytes(OCTETS), granted)
+        mailbox = self._mailbox(account, url.mailbox) if account is not None and right_for else None
+        if mailbox is not None and mailbox.mailbox_id not in right_for:
+            mailbox = None
+        what, user = "urlfetch-refused" if mailbox is None else "urlfetch", account_of(self._session).user
         log.info("%s sid=%s user=%r rump=%r", what, self._session.sid, user, granted.rump)
-        return mailbox if is_right else None
+        return mailbox
 
     def _account(self, owner: str) -> Account | None:
         if owner == account_of(self._session).user:
             return account_of(self._session)
         if owner not in self._accounts:
+            if len(self._accounts) >= KEPT_OPEN:
+                self.close()
             user = self._others.find(owner)
             self._accounts[owner] = None if user is None else self._others.account(user)
         return self._accounts[owner]
@@ -306,17 +318,23 @@ class _Opened:
         key = account.user, name
         if key not in self._mailboxes:
             try:
-                self._mailboxes[key] = rights.open_as(account, name, "r")
+                mailbox = rights.open_as(account, name, "r")
             except StorageError as error:
                 if error.reason in _FOR_A_TIME:
                     raise
                 return None
+            if len(self._mailboxes) >= KEPT_OPEN:
+                self._close_mailboxes()
+            self._mailboxes[key] = mailbox
         return self._mailboxes[key]
+
+    def _close_mailboxes(self) -> None:
+        while self._mailboxes:
+            self._mailboxes.popitem()[1].close()
 
     def close(self) -> None:
         """Give back all of them."""
-        while self._mailboxes:
-            self._mailboxes.popitem()[1].close()
+        self._close_mailboxes()
         while self._accounts:
             account = self._accounts.popitem()[1]
             if account is not None:
