@@ -62,7 +62,7 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
     (r"auth_policy", "failed logins are slowed down by GreenMail itself; a policy server is not asked", Weight.TO_DO),
     (r"auth_(krb5|gssapi|winbind|use_winbind)", "GreenMail has PLAIN and LOGIN, over TLS", Weight.TO_DO),
     (r"(auth_)?master_user|auth_master", "GreenMail has no master users", Weight.TO_DO),
-    (r"(passdb|userdb) .*|(passdb|userdb)/", "databases are asked in no other way than one passwd-file", Weight.TO_DO),
+    (r"(passdb|userdb) .*|(passdb|userdb)/", "auth says how each is asked (docs/user-databases.md)", Weight.TO_DO),
     (r"(first|last)_valid_[ug]id|valid_chroot", "workers run as the one user that owns the mail", Weight.NOTHING),
     (r"mail_chroot", "workers are not confined to the mail, but by the unit in contrib/systemd", Weight.TO_DO),
     # Processes and logs

@@ -2,21 +2,23 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from greenmail.import_config.doveconf import Block, arguments, words
 from greenmail.import_config.draft import Draft, Weight
 from greenmail.import_config.location import CannotCarry, path
 
-_MAKE_USERS = "GreenMail takes users from a passwd-file: "
+_MAKE_USERS = "GreenMail cannot read this database's own file: "
+_PAGE = "(docs/user-databases.md)"
 _DRIVERS = {
-    "pam": "write one, with the hashes of /etc/shadow or with new passwords (`greenmail user add`)",
-    "passwd": "write one from `getent passwd` (name, uid, gid, home)",
-    "shadow": "write one, with the hashes of /etc/shadow",
-    "sql": "write one from the table that password_query reads; its hashes keep their {SCHEME}",
-    "ldap": "write one from the directory; its hashes (userPassword) keep their {SCHEME}",
-    "static": "one password for everybody is not possible; write one line for each user",
+    "passwd": "take `auth: [{type: pam}, {type: system}]` " + _PAGE,
+    "shadow": "take `auth: [{type: system, password: shadow}]`, or better pam " + _PAGE,
+    "sql": "write a table of `type: sql` into auth, with the password_query and :user for %u in it " + _PAGE,
+    "ldap": "write a table of `type: ldap` into auth, with hosts, base, dn and filter from it " + _PAGE,
+    "static": "one password for everybody is not possible; write one line for each user into a passwd-file",
+    "lua": "write a web service, and a table of `type: http` into auth " + _PAGE,
 }
-_OTHERWISE = "write one, with `greenmail user add` or from what this database has"
+_OTHERWISE = "write a passwd-file, with `greenmail user add` or from what this database has"
 _ONE_OWNER = (
     "all mail must belong to one user, whom GreenMail's workers run as: `chown -R` it at the switch and set user, group"
 )
@@ -74,8 +76,9 @@ def _clear_text(root: Block, draft: Draft) -> None:
 
 
 def _passdbs(root: Block, draft: Draft) -> str:
-    """The path of the first passwd-file that gives passwords."""
+    """The path of the first passwd-file that gives passwords; further databases go into `auth`."""
     found = ""
+    more: list[dict[str, str]] = []
     for block in root.of("passdb"):
         driver = block.take("driver")
         args = block.take("args")
@@ -87,11 +90,34 @@ def _passdbs(root: Block, draft: Draft) -> str:
         elif driver == "passwd-file" and not found:
             found = _passwd_file(draft, where, args)
         elif driver == "passwd-file":
-            draft.leave(where, args, "there can be one passwd-file: append this one's lines to the first")
+            more += _further_file(draft, where, args)
+        elif driver == "pam":
+            more.append(_pam(args))
         else:
             text = _MAKE_USERS + _DRIVERS.get(driver, _OTHERWISE)
             draft.leave(where, args, text, Weight.TO_DO if found else Weight.FIRST)
+    if more:
+        # PAM does not say whether it knows a user, so what does comes first.
+        draft.settings["auth"] = sorted(more, key=lambda table: table["type"] == "pam")
     return found
+
+
+def _pam(args: str) -> dict[str, str]:
+    """A service of PAM; `*` and `%s` stand for the protocol, and without any it is "dovecot"."""
+    _options, service = arguments(args)
+    return {"type": "pam"} if service in ("*", "%s") else {"type": "pam", "service": service or "dovecot"}
+
+
+def _further_file(draft: Draft, where: str, args: str) -> list[dict[str, str]]:
+    options, file = arguments(args)
+    if options.keys() - {"scheme"} or options.get("scheme", "CRYPT").upper() != "CRYPT":
+        draft.leave(where, args, "append this file's lines to the first passwd-file, with their {SCHEME}")
+        return []
+    try:
+        return [{"type": "passwd-file", "path": path(file, "", True)}]
+    except CannotCarry as error:
+        draft.leave(where, file, f"{error}: join the files to one, and name it in auth")
+        return []
 
 
 def _other_file(draft: Draft, key: str, where: str, args: str, driver: str) -> None:
@@ -150,6 +176,9 @@ def _userdbs(root: Block, draft: Draft, passwd_file: str, lower_cased: bool) -> 
         if driver == "passwd-file" and file != passwd_file:
             text = "passwords and homes must be in one passwd-file: write uid, gid and home into that of the passdb"
             draft.leave(f"userdb {driver}", args, text, Weight.FIRST)
+        elif driver == "passwd":
+            draft.settings["auth"] = [*draft.settings.get("auth", []), _system(root)]
+            draft.leave(f"userdb {driver}", args, _ONE_OWNER, Weight.FIRST)
         elif driver not in ("static", "passwd-file", "prefetch"):
             text = _MAKE_USERS + _DRIVERS.get(driver, _OTHERWISE)
             draft.leave(f"userdb {driver}", args, text, Weight.FIRST)
@@ -165,6 +194,13 @@ def _userdbs(root: Block, draft: Draft, passwd_file: str, lower_cased: bool) -> 
         is_first = driver == "prefetch" and is_first
     _owner(draft, uid, gid)
     return _home(draft, home or general, certain, location, lower_cased)
+
+
+def _system(root: Block) -> dict[str, Any]:
+    """Users of the machine, between first_valid_uid and last_valid_uid, which are 500 and none."""
+    limits = {"min-uid": root.take("first_valid_uid"), "max-uid": root.take("last_valid_uid")}
+    numbers = {key: int(value) for key, value in limits.items() if value.isdecimal() and int(value)}
+    return {"type": "system", "min-uid": 500, "max-uid": 0xFFFFFFFE} | numbers
 
 
 def _fields(text: str) -> dict[str, str]:

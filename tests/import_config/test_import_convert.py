@@ -167,8 +167,9 @@ def test_listeners(text: str, expected: dict[str, tuple[list[str], bool]]) -> No
         ("mail_location = maildir:/v/%1n/%n", "mail_location", Weight.FIRST),
         ("mail_location = maildir:/v/%n:CONTROL=/c/%2.1Mu", "mail_location/CONTROL", Weight.FIRST),
         ("passdb {\n driver = sql\n args = /etc/dovecot/sql.conf\n}", "passdb sql", Weight.FIRST),
-        ("passdb {\n driver = pam\n}\n", "passdb pam", Weight.FIRST),
-        (USERS + "passdb {\n driver = pam\n}\n", "passdb pam", Weight.TO_DO),
+        ("passdb {\n driver = ldap\n args = /etc/dovecot/ldap.conf\n}", "passdb ldap", Weight.FIRST),
+        (USERS + "passdb {\n driver = sql\n}\n", "passdb sql", Weight.TO_DO),
+        (USERS + "passdb {\n driver = passwd-file\n args = scheme=SHA1 /etc/v\n}", "passdb passwd-file", Weight.TO_DO),
         ("passdb {\n driver = passwd-file\n args = scheme=SHA256 /etc/u\n}", "passdb passwd-file/scheme", Weight.FIRST),
         ("passdb {\n driver = passwd-file\n args = username_format=%n /etc/%d/u\n}",
          "passdb passwd-file/username_format", Weight.FIRST),
@@ -220,6 +221,28 @@ def test_masters_and_who_is_denied(text: str, expected: dict[str, Any]) -> None:
     found = settings(text)
     assert {key: found[key] for key in found if key.startswith(("master", "deny", "sasl"))} == expected
     assert not {"auth_mechanisms", "auth_master_user_separator"} & dropped(text).keys()
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("passdb {\n driver = pam\n}", [{"type": "pam", "service": "dovecot"}]),
+        ("passdb {\n driver = pam\n args = *\n}", [{"type": "pam"}]),
+        ("passdb {\n driver = pam\n args = session=yes max_requests=3 mail\n}", [{"type": "pam", "service": "mail"}]),
+        (
+            "passdb {\n driver = pam\n args = %s\n}\n" + USERS + USERS.replace("users", "more"),
+            [{"type": "passwd-file", "path": "/etc/dovecot/more"}, {"type": "pam"}],
+        ),
+        (
+            "passdb {\n driver = pam\n args = *\n}\nuserdb {\n driver = passwd\n}\nfirst_valid_uid = 1000",
+            [{"type": "pam"}, {"type": "system", "min-uid": 1000, "max-uid": 0xFFFFFFFE}],
+        ),
+        (USERS, None),
+    ],
+)
+def test_further_databases(text: str, expected: list[dict[str, Any]] | None) -> None:
+    assert settings(text).get("auth") == expected
+    assert not {"passdb pam", "passdb passwd-file", "first_valid_uid"} & dropped(text).keys()
 
 
 def test_a_plain_site_is_ready() -> None:
