@@ -24,7 +24,7 @@ from greenmail.storage.keywords import OVERFLOW_LIMIT, Keywords, OverflowKeyword
 from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
 from greenmail.storage.maildir_index import Change, Index
-from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, base_name, letters_of
+from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, letters_of
 from greenmail.storage.mounts import COARSE_NS, DirectoryTimes, mount_of, step
 from greenmail.storage.quota import Maildirsize
 from greenmail.storage.subscribers import Subscribers
@@ -250,11 +250,11 @@ class Box:
 
     def flags_of(self, name: bytes, is_new: bool) -> Flags:
         """What a file's name says; a file in `new/` has no flags of that kind, formats.md 1.3."""
-        base = base_name(name)
+        base, colon, info = name.partition(b":")
         overflow = self.overflow.of(base)
         if is_new:
             return overflow
-        info = name[len(base) :]
+        info = colon + info
         flags = self._by_info.get(info)
         if flags is None:
             if len(self._by_info) >= _KINDS:

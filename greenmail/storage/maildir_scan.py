@@ -432,7 +432,9 @@ def _describe(box: Box, scan: Scan, change: Change) -> None:
     numbered.update(fresh)
     for uid in sorted(numbered):
         name, is_new = numbered[uid]
-        change.came(uid, name, is_new, box.flags_of(name, is_new), (known_size(box, uid, name), -1))
+        # The line of a message that is numbered just now tells no size.
+        size = -1 if uid in fresh and b",W=" not in name else known_size(box, uid, name)
+        change.came(uid, name, is_new, box.flags_of(name, is_new), (size, -1))
     if box.uidlist.next_uid > box.index.uidnext:
         change.value("next", box.uidlist.next_uid)
     if not box.index.times and box.index.first_recent == 1 and not len(box.index.table):

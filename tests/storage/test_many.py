@@ -48,7 +48,11 @@ def account(path: Path, memory: int = 256 << 20) -> tuple[MaildirStore, MaildirA
 # Slices
 
 
-@given(st.lists(st.from_regex(rb"\A\d{0,3}(\.M\d{1,2})?[a-c]{0,3}\Z"), unique=True, max_size=200))
+@given(
+    st.lists(st.from_regex(rb"\A\d{0,3}(\.M\d{1,2})?[a-c]{0,3}\Z"), unique=True, max_size=200)
+    | st.lists(st.from_regex(rb"\A17000000[01]\d\.(M\d{1,2}|[a-c])?P?[a-c]{0,3}\Z"), unique=True, max_size=200)
+    | st.lists(st.from_regex(rb"\A(1700000000\.|1700000000|\.)[ab]{0,2}\Z"), unique=True, max_size=30)
+)
 def test_sorted_in_buckets_is_sorted(bases: list[bytes]) -> None:
     before = maildir_slices.SLICE
     maildir_slices.SLICE = 8
