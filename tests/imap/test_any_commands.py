@@ -138,6 +138,27 @@ COMMANDS = st.one_of(
     ),
     joined(one_of("", "UID "), "SEARCH ", keys),
     joined(
+        one_of("", "UID "),
+        one_of(
+            "SORT (REVERSE DATE SUBJECT) UTF-8 ",
+            "SORT RETURN (ALL COUNT) (SIZE) UTF-8 ",
+            "SORT RETURN (PARTIAL -1:-2 UPDATE) (REVERSE ARRIVAL) UTF-8 ",
+            "SORT (X) UTF-8 ",
+            "THREAD REFERENCES UTF-8 ",
+            "THREAD ORDEREDSUBJECT US-ASCII ",
+        ),
+        keys,
+    ),
+    one_of(
+        'SETQUOTA "User quota" (MESSAGE 3 MAILBOX 4 ANNOTATION-STORAGE 1)',
+        'SETQUOTA "User quota" (STORAGE 0)',
+        'SETQUOTA "User quota" ()',
+        "SETQUOTA x (MESSAGE 1)",
+        'GETQUOTA "User quota"',
+        "GETQUOTAROOT INBOX",
+        "GETQUOTAROOT a/b",
+    ),
+    joined(
         one_of("", "UID "), "STORE ", sets, one_of(" ", " (UNCHANGEDSINCE 1) "), one_of("", "+", "-"), "FLAGS ", flags
     ),
     joined(one_of("", "UID "), one_of("COPY ", "MOVE "), sets, " ", names),
@@ -198,6 +219,7 @@ def test_every_command_has_its_answer_and_none_is_a_bug(message_limit, script):
         max_bad_commands=1000,
         message_limit=message_limit,
         url_hosts=("localhost",),
+        quota_set_by="owners",
     )
     engine.fill("INBOX", 3)
     wires = [engine.login() for _ in range(3)]
