@@ -120,10 +120,10 @@ def find(
             return placed(found, places, blocking)
         else:
             candidate = candidate or found
-    if candidate is not None:
-        whole = placed(candidate, places, blocking)
-        if isinstance(whole, Unavailable) or whole.is_certain:
-            return whole
+    # Where every name is a user's (`static`), so is one that no database has.
+    whole = placed(candidate or Entry(name, is_certain=False), places, blocking)
+    if isinstance(whole, Unavailable) or whole.is_certain:
+        return whole
     return StandIn(stand_in)
 
 

@@ -11,6 +11,7 @@ from greenmail.auth.api import Attempt, Denial, Denied, Proof, Secret, Token, Us
 from greenmail.auth.authenticator import BACKENDS, Databases, PasswordAuthenticator, Rules
 from greenmail.auth.cache import SuccessCache
 from greenmail.auth.gate import Gate, network_of
+from greenmail.auth.static import Static
 
 OLD = 1_700_000_000
 
@@ -368,3 +369,24 @@ def test_masters_who_are_vouched_for(tmp_path, vouched, login, authorize_as, exp
     proof = Proof(True, vouched=vouched)
     outcome = authenticator.check(Attempt(login, Secret(b""), "192.0.2.9", "imap", "X", True, authorize_as, proof))
     assert ((outcome.name, outcome.master) if isinstance(outcome, User) else outcome.text) == expected
+
+
+@pytest.mark.parametrize("listed", ["", "bob:{PLAIN}secret\nlocked:*::::::nologin\n"])
+@pytest.mark.parametrize("everybody", [False, True])
+def test_a_token_of_somebody_whom_nobody_lists(tmp_path, listed, everybody):
+    (tmp_path / "users").write_text(listed)
+    users = [BACKENDS["passwd-file"](str(tmp_path / "users"))] if listed else []
+    databases = Databases(users, places=[Static(home="/mail/%n", is_everybody=everybody)])
+    authenticator = PasswordAuthenticator(databases, Rules(), lambda function, *args: function(*args))
+
+    def outcome(login, proof):
+        found = authenticator.check(Attempt(login, Secret(b""), "192.0.2.9", "imap", "X", True, proof=proof))
+        return (found.name, found.home) if isinstance(found, User) else found.denial
+
+    token = Proof(True, vouched="token")
+    assert outcome("zoe", token) == (("zoe", "/mail/zoe") if everybody else Denial.UNKNOWN)
+    assert outcome("a/b", token) is Denial.INVALID_NAME
+    if listed:
+        assert outcome("locked", token) is Denial.NO_LOGIN
+    assert not isinstance(outcome("zoe", Proof(False)), tuple)  # SCRAM: nobody's keys
+    assert not isinstance(outcome("zoe", None), tuple)

@@ -201,6 +201,31 @@ def test_no_token_is_in_the_log_even_at_trace(place: Place) -> None:
             assert base64.b64encode(b"x" * shift + part.encode()).decode()[4:-4] not in logged
 
 
+def test_users_of_the_issuer_alone(tmp_path: Path) -> None:
+    """No list of them here: every name that a good token has is a user's, and no password is right."""
+    static = {"type": "static", "home": str(tmp_path / "mail" / "%n"), "allow-all-users": True}
+    with (
+        serving() as issuer,
+        greenmail.start(
+            tmp_path,
+            "%h",
+            workers=1,
+            passwd_file="",
+            auth=[static],
+            oauth_issuer=NAME,
+            oauth_audience=AUDIENCE,
+            oauth_jwks_url=f"{issuer.url}/keys",
+            auth_failure_delay=0.01,
+        ) as server,
+    ):
+        with client_of(server) as client:
+            client.oauthbearer_login("zoe", token(email="zoe"))
+            client.append("INBOX", "Subject: x\r\n\r\n")
+        with client_of(server) as client, pytest.raises(imapclient.exceptions.LoginError):
+            client.login("zoe", "")
+        assert (tmp_path / "mail" / "zoe" / "cur").is_dir()
+
+
 def test_introspection_and_an_issuer_that_is_silent(tmp_path: Path) -> None:
     (tmp_path / "client-secret").write_text("hush\n")
     with (
