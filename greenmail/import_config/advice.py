@@ -71,7 +71,8 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
     (r"log_|info_log|debug_log|syslog|mail_debug|mail_log|imap_logout_format|login_log|.*rawlog", _LOG, Weight.NOTHING),
     (r"imap_(capability|id_)", "capabilities are those that work; nothing to do", Weight.NOTHING),
     (r"imap_metadata|mail_attribute", "metadata of Dovecot's dictionary is not served", Weight.TO_DO),
-    (r"imap_hibernate|imap_fetch_failure|imap_client_workarounds|imap_urlauth", _OWN, Weight.NOTHING),
+    (r"imap_urlauth", "url-hosts and submit-users offer URLAUTH; URLs of before are worth nothing", Weight.TO_DO),
+    (r"imap_hibernate|imap_fetch_failure|imap_client_workarounds", _OWN, Weight.NOTHING),
     (r"haproxy_", "GreenMail does not speak the PROXY protocol", Weight.TO_DO),
     (r"login_(greeting|proxy|source|plugin|access)", _OWN, Weight.NOTHING),
     (r"(base_dir|state_dir|instance_name|import_environment|shutdown_clients|verbose_proctitle|version_ignore|"
