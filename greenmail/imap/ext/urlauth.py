@@ -298,10 +298,11 @@ class _Opened:
         if not keys:
             _is_right(secrets.token_bytes(OCTETS), granted)
         mailbox = self._mailbox(account, url.mailbox) if account is not None and right_for else None
-        if mailbox is not None and mailbox.mailbox_id not in right_for:
-            mailbox = None
-        what, user = "urlfetch-refused" if mailbox is None else "urlfetch", account_of(self._session).user
-        log.info("%s sid=%s user=%r rump=%r", what, self._session.sid, user, granted.rump)
+        sid, user = self._session.sid, account_of(self._session).user
+        if mailbox is None or mailbox.mailbox_id not in right_for:
+            log.info("urlfetch-refused sid=%s user=%r rump=%r", sid, user, granted.rump)
+            return None
+        log.info("urlfetch sid=%s user=%r rump=%r", sid, user, granted.rump)
         return mailbox
 
     def _account(self, owner: str) -> Account | None:
