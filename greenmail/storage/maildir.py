@@ -34,7 +34,6 @@ from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_content import Contents
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_measure import Fact, measure
-from greenmail.storage.maildir_name import base_name
 from greenmail.storage.maildir_octets import read_many
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
