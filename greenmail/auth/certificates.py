@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -26,6 +27,11 @@ from greenmail.auth.passwd_file import PasswdFile, Table
 _UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")  # of Microsoft's directories; a UTF8String
 _KEY = re.compile(r"[0-9a-f]{64}")
 _UTF8_STRING = 0x0C
+# What is raised for certificates that OpenSSL takes and that are malformed all the same.
+UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 
 
 def key_of(certificate: x509.Certificate) -> str:
@@ -39,7 +45,7 @@ def names_in(certificate: x509.Certificate, kind: str) -> tuple[str, ...]:
     """The names of one of KINDS, in the order in which they stand there. One that cannot be read has none."""
     try:
         return tuple(name for name in KINDS[kind](certificate) if name)
-    except ValueError:
+    except UNREADABLE:
         return ()
 
 

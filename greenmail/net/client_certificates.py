@@ -307,13 +307,20 @@ class Identities:
         The log has what came, and why it was not enough. What is in a certificate that nobody has signed for is
         written with %r, as all that clients send.
         """
-        found = sock.certificate() if isinstance(sock, PeerSocket) else None
-        if found is None:
-            return ()  # that it must be there, the handshake has seen to
-        subject = found.subject.rfc4514_string()[:256]
-        pinned = self._pinned(certificates.key_of(found))
-        problem = sock.problem
-        users = pinned or (certificates.names_in(found, self._kind) if not problem else ())
+        if not isinstance(sock, PeerSocket):
+            return ()
+        subject, key = "", ""
+        try:
+            found = sock.certificate()
+            if found is None:
+                return ()  # that it must be there, the handshake has seen to
+            subject = found.subject.rfc4514_string()[:256]
+            key = certificates.key_of(found)
+        except certificates.UNREADABLE:
+            found = None
+        problem = sock.problem if found is not None else "it is malformed"
+        pinned = self._pinned(key) if key else ()
+        users = pinned or (certificates.names_in(found, self._kind) if found is not None and not problem else ())
         if not users:
             why = problem or f"there is no {self._kind} in it"
             log.warning("client-certificate refused rip=%s subject=%r reason=%r", peer, subject, why)

@@ -43,6 +43,16 @@ def test_without_alternative_names_there_are_none(tmp_path, kind):
     assert names_in(of(tmp_path), kind) == ()
 
 
+def test_one_that_is_malformed_has_no_names(tmp_path):
+    octets = of(tmp_path, mail("a@example.org")).public_bytes(Encoding.DER)
+    twice = octets.replace(b"\x06\x03\x55\x1d\x25", b"\x06\x03\x55\x1d\x11")  # one extension as another
+    assert twice != octets
+    for kind in ("rfc822name", "dnsname", "upn"):
+        assert names_in(x509.load_der_x509_certificate(twice), kind) == ()
+    nameless = octets.replace(b"the common name", b"\xff" * 15)
+    assert names_in(x509.load_der_x509_certificate(nameless), "cn") == ()
+
+
 @pytest.mark.parametrize(
     "der, expected",
     [

@@ -1,5 +1,6 @@
 """Connections that ask for certificates: pyOpenSSL's in the place of `ssl`'s, and nothing else may be different."""
 
+import base64
 import hashlib
 import os
 import ssl
@@ -182,6 +183,23 @@ def test_files_that_cannot_be_used_are_told_at_the_start(authority, tmp_path, fi
     with pytest.raises(CannotStart, match=words) as caught:
         client_certificates.asking(config(authority, **{field: str(path)}))
     assert caught.value.status == 78
+
+
+def test_one_that_is_malformed_is_refused_as_others_are(asking, authority, tmp_path, caplog):
+    """OpenSSL looks at less of it than others do; nobody who shows such a thing causes a traceback."""
+    made, path = authority.client("malformed-name", [mail("alice")])
+    octets = made.public_bytes(Encoding.DER)
+    strange = tmp_path / "strange.pem"
+    printable = octets.replace(
+        b"\x0c\x0emalformed-name", b"\x13\x0e" + b"\xff" * 14
+    )  # PrintableString, which this is not
+    assert printable != octets
+    pem = base64.encodebytes(printable).decode()
+    key = path.read_text().partition("-----BEGIN CERTIFICATE-----")[0]
+    strange.write_text(f"{key}-----BEGIN CERTIFICATE-----\n{pem}-----END CERTIFICATE-----\n")
+    _, stream = shake_hands(asking, authority, strange)
+    assert stream.certified == ()
+    assert "client-certificate refused rip=127.0.0.1 subject='' reason='it is malformed'" in caplog.text
 
 
 def test_off_asks_nobody():
