@@ -65,6 +65,9 @@ def missing(tree: Tree) -> list[Problem]:
     if "bind-port-tls" in values and not certificate:
         text = "is set, but there is no certificate: set cert-path and key-path, or remove it"
         found.append(Problem(tree.line(("bind-port-tls",)), "bind-port-tls", text))
+    if values.get("owner-processes") and not values.get("user"):
+        text = "is set, but user is not: passwords must be checked by an account that has no mail, such as nobody"
+        found.append(Problem(tree.line(("owner-processes",)), "owner-processes", text))
     server = values.get("server")
     listeners = server.get("listener") if isinstance(server, dict) else None
     for name, table in listeners.items() if isinstance(listeners, dict) else ():

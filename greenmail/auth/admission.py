@@ -33,6 +33,7 @@ class Rules:
     allow_weak_schemes: bool = False
     owner: Callable[[], tuple[int, int]] = field(default=_process_owner)  # uid and gid that mail is written with
     master_separator: str = "*"  # in `user*master`
+    lowest_uid: int | None = None  # mail of other uids, from this one on, is for other processes; None: is refused
     secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)  # of all workers, for invented salts
 
 
@@ -110,11 +111,16 @@ class Admission:
 
     def _user(self, entry: Entry) -> User | Denied:
         uid, gid = self._rules.owner()
-        if (entry.uid is not None and entry.uid != uid) or (entry.gid is not None and entry.gid != gid):
+        others = (entry.uid is not None and entry.uid != uid) or (entry.gid is not None and entry.gid != gid)
+        if others and not self._is_for_another_process(entry):
             text = f"mail belongs to {_owner(entry.uid, entry.gid)}, this server runs as {_owner(uid, gid)}"
             log.error("owner user=%r %s", entry.name, text)
             return Denied(Denial.OWNER, entry.name, text)
         return User(entry.name, entry.home, entry.uid, entry.gid, entry.extra)
+
+    def _is_for_another_process(self, entry: Entry) -> bool:
+        lowest = self._rules.lowest_uid
+        return lowest is not None and entry.uid is not None and entry.uid >= lowest and entry.gid != 0
 
 
 def _owner(uid: int | None, gid: int | None) -> str:

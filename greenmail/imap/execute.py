@@ -10,9 +10,11 @@ import time
 from dataclasses import dataclass
 
 from greenmail import metrics
+from greenmail.auth.passage import HandOver, Passage
 from greenmail.errors import BadSyntax, Disconnected, Reason, Refused, StorageError
 from greenmail.imap import framing, grammar, registry, rights, serialize
 from greenmail.imap.command import Command, State
+from greenmail.imap.commands.login import enter
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.news import highestmodseq, leave_gone, report
 from greenmail.imap.response import NONEXISTENT, REASON_CODES, SERVERBUG, UIDREQUIRED, Completion, Ok
@@ -42,15 +44,22 @@ class _Answer:
         return b"%b %b %b%b\r\n" % (tag, self.word.encode(), code, serialize.text(text, utf8))
 
 
-def serve(session: Session) -> None:
-    """Talk to one client until one of the two has enough. The caller closes the connection, whatever happens here."""
+def serve(session: Session, passage: Passage | None = None) -> None:
+    """Talk to one client until one of the two has enough. The caller closes the connection, whatever happens here.
+
+    `passage`: the login was another process's, and is to be answered.
+    """
     clock = session.services.runtime.now
     inbox = _Inbox(session)
     session.reader = framing.Reader(inbox.receive, session.out.write, session.limits, session.services.literal_minus)
     started, reason = clock(), "logout"
     log.debug("connect sid=%s rip=%s", session.sid, session.wire.peer)
     try:
-        session.out.write(b"* OK [CAPABILITY %b] GreenMail ready\r\n" % registry.capabilities(session))
+        if passage is not None:
+            session.is_hosted = True
+            _arrive(session, passage)
+        else:
+            session.out.write(b"* OK [CAPABILITY %b] GreenMail ready\r\n" % registry.capabilities(session))
         while not session.logging_out:
             inbox.begin()
             inbox.rest()
@@ -59,8 +68,33 @@ def serve(session: Session) -> None:
         session.wire.flush()
     except Disconnected as end:
         reason = _farewell(session, inbox, end)
+    except HandOver as passing:
+        reason = _pass_on(session, passing)
     finally:
         _leave(session, inbox, clock() - started, reason)
+
+
+def _arrive(session: Session, passage: Passage) -> None:
+    """Answer the login of another process; where it does not succeed there is nobody to log in here."""
+    session.tag = passage.tag.encode("latin-1")
+    try:
+        answer = _completed(enter(session, passage.user, passage.mechanism, passage.client))
+    except (Refused, StorageError) as error:
+        answer = _refusal(error)
+        session.logging_out = True
+    _finish(session, answer)
+    if session.logging_out:
+        session.out.write(b"* BYE Not logged in\r\n")
+
+
+def _pass_on(session: Session, passing: HandOver) -> str:
+    """The session goes on in another process; why it has ended, for the log."""
+    try:
+        session.wire.flush()
+        passing.go(session.reader.take_rest())
+    except Disconnected as end:
+        return end.text
+    return "carried on"
 
 
 class _Inbox:
@@ -180,7 +214,7 @@ def execute(session: Session, frame: framing.Frame) -> None:
         answer = _run(session, command, uid, argument, cur)
     except (BadSyntax, Refused, StorageError) as error:
         answer = _refusal(error)
-    except Disconnected:
+    except (Disconnected, HandOver):
         raise
     except Exception:
         log.exception("bug sid=%s user=%r command=%s", session.sid, _name(session), name)

@@ -140,6 +140,17 @@ class Reader:
         self._buffer.clear()
         self._searched = 0
 
+    def take_rest(self) -> bytes:
+        """What was received and not yet used, for another reader."""
+        rest = bytes(self._buffer)
+        self.discard()
+        return rest
+
+    def put_back(self, octets: bytes) -> None:
+        """Octets that another reader has not used: they come first."""
+        self._buffer[:0] = octets
+        self._searched = 0
+
     @property
     def max_line(self) -> int:
         return self._limits.max_line if self.authenticated else self._limits.max_line_anonymous

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Logins, NoGuard, Patience, Register
+from greenmail.auth.passage import Carrier
 from greenmail.imap.date_time import InternalDates
 from greenmail.imap.listening import EVERYTHING, Listening, Wanted
 from greenmail.imap.progress import Progress
@@ -69,6 +70,7 @@ class Services:
     open_account: Callable[[User], Account]
     register: Register
     guard: Guard = field(default_factory=NoGuard)
+    carrier: Carrier | None = None  # to processes of the mail's owners
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     limits: Limits = field(default_factory=Limits)
     literal_minus: bool = False  # LITERAL- instead of LITERAL+: RFC 7888 5
@@ -119,6 +121,7 @@ class Session:
         self.logins = Logins(
             "imap", sid, wire, services.runtime, services.register, services.limits.patience, services.guard
         )
+        self.is_hosted = False  # the login was another process's
         self.account: Account | None = None
         self.user: User | None = None
         self.view: View | None = None

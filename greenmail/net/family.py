@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 0.1  # seconds until a child that ended unasked is started again; doubles
 LONGEST_DELAY = 30.0
 NO_ROOM_DELAY = 2.0
+IDLE_GRACE = 5.0  # seconds that a process without sessions has to end
 GOOD_LIFE = 30.0  # seconds after which a child's end is not its start's fault
 SILENT = 15.0  # seconds without a sign of life after which a worker does not count as healthy
 _LOOK = 5.0
@@ -44,6 +45,7 @@ class Kind(Enum):
     WORKER = "worker"
     ADMIN = "admin"
     VERIFIER = "verifier"
+    OWNER = "owner"  # of mail of another uid
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +62,8 @@ class Child:
     ready: bool = False
     leaving: bool = False
     kill_at: float | None = None
+    identity: children.Identity | None = None  # of an OWNER
+    carried: int = 0  # sessions that were passed on to an OWNER
     lacks: dict[tls.Pair, tls.Material] = field(default_factory=dict)  # renewed certificates not yet sent to it
     told: tuple[int, int] = (-1, -1)  # an admin process: the health it knows of
     samples: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=SAMPLES))  # a worker's figures
@@ -76,6 +80,7 @@ class Family:
     def __init__(self, per_user: int, ban_rule: BanRule) -> None:
         self.children: dict[int, Child] = {}
         self.generation = 1
+        self.carry: Callable[[dict[str, Any], int], str] = _cannot_carry  # of the supervisor; why it cannot
         self.foreign: list[Any] = []  # the parent's own, to be closed in a child
         self.board = Board()
         self._secret = scram_keys.machine_secret()
@@ -97,7 +102,9 @@ class Family:
         wanted = self._wanted(site)
         return [kind for kind in Kind if now >= self._not_before[kind] for _ in range(wanted[kind] - self._here(kind))]
 
-    def fork(self, kind: Kind, site: Site, old: Site | None) -> Child | None:
+    def fork(
+        self, kind: Kind, site: Site, old: Site | None, identity: children.Identity | None = None
+    ) -> Child | None:
         """A new child of the present generation; None if the system has no room for it now.
 
         `old` is what a reload is about to leave behind: its sockets are not for new children.
@@ -113,9 +120,10 @@ class Family:
             self._no_room(kind, error.strerror)
             return None
         now = time.monotonic()
-        unborn = Child(kind, slot, os.getpid(), ours, self.generation, now, now)
+        unborn = Child(kind, slot, os.getpid(), ours, self.generation, now, now, identity=identity)
+        run_as = identity or site.identity
         try:
-            metrics.prepare(unborn.name, site.identity.uid, site.identity.gid)
+            metrics.prepare(unborn.name, run_as.uid, run_as.gid)
         except OSError as error:
             log.error("figures-off process=%s reason=%r", unborn.name, error.strerror)
         gc.collect()
@@ -135,8 +143,8 @@ class Family:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
             theirs.close()
         ours.setblocking(False)
-        child = self.children[pid] = Child(kind, slot, pid, ours, self.generation, now, now)
-        log.info("fork kind=%s pid=%d", kind.value, pid)
+        child = self.children[pid] = Child(kind, slot, pid, ours, self.generation, now, now, identity=identity)
+        log.info("fork kind=%s pid=%d%s", kind.value, pid, f" uid={identity.uid}" if identity is not None else "")
         return child
 
     def _taken(self) -> set[int]:
@@ -151,7 +159,7 @@ class Family:
         status = 1
         try:
             foreign = [*self.foreign, child.control, *(other.control for other in self.children.values())]
-            identity = children.present() if child.kind is Kind.VERIFIER else site.identity
+            identity = children.present() if child.kind is Kind.VERIFIER else child.identity or site.identity
             children.settle(child.name, identity, child.pid, [*foreign, *unwanted])
             metrics.use_slot(child.name)
             if child.kind is Kind.ADMIN:
@@ -164,6 +172,8 @@ class Family:
                 shared = (site.listeners(), site.contexts, self.board, self._secret, site.database_secrets)
                 pam = site.pam.worker if site.pam is not None else None
                 plan = worker.Plan(site.config, child.slot, control, *shared, pam, site.auth_socket)
+                if child.kind is Kind.OWNER:
+                    plan = worker.Plan(site.config, child.slot, control, (), {}, Board(), self._secret, is_owner=True)
                 status = worker.run(plan)
         except BaseException:
             log.exception("bug in a process of kind %s", child.kind.value)
@@ -176,7 +186,7 @@ class Family:
         """Take what a child says, and answer; False at the end of the stream."""
         for _ in range(64):
             try:
-                data = child.control.recv(register.LARGEST)
+                data, descriptors, _, _ = socket.recv_fds(child.control, register.LARGEST, 1)
             except BlockingIOError:
                 return True
             except OSError:
@@ -185,12 +195,15 @@ class Family:
                 return False
             child.heard = time.monotonic()
             try:
-                self._hear(child, register.decode(data))
+                self._hear(child, register.decode(data), descriptors)
             except (ValueError, KeyError, TypeError, RecursionError):
                 log.error("bug message-from pid=%d data=%r", child.pid, data[:200])
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
         return True
 
-    def _hear(self, child: Child, message: dict[str, Any]) -> None:
+    def _hear(self, child: Child, message: dict[str, Any], descriptors: list[int]) -> None:
         match message["op"]:
             case "ready":
                 child.ready = True
@@ -202,12 +215,27 @@ class Family:
             case "wrong" | "right":
                 for told in self.gatekeeper.hear(message):
                     self.tell_workers(told)
+            case "carry":
+                denied = self.carry(message, descriptors[0]) if descriptors else "without a socket"
+                _tell(child, {"n": message["n"], **({"deny": denied} if denied else {})})
+            case "nobody-here":
+                if message["hosted"] == child.carried:
+                    self.end([child], IDLE_GRACE)
             case "told":
                 self.asking.told(child.pid, message)
             case _:
                 answer = self.register.handle(child.pid, message)
                 if answer is not None:
                     _tell(child, answer)
+
+    def owner(self, identity: children.Identity) -> Child | None:
+        """The process of the present generation that has the mail of a uid, if there is one."""
+        found = (child for child in self._present() if child.kind is Kind.OWNER and child.identity == identity)
+        return next(found, None)
+
+    def owners(self) -> int:
+        """How many there are, those that leave included."""
+        return sum(child.kind is Kind.OWNER for child in self.children.values())
 
     def _take_figures(self, child: Child, figures: dict[str, Any] | None) -> None:
         if figures is None:
@@ -221,7 +249,7 @@ class Family:
 
     def workers(self) -> list[Child]:
         """All workers, also those that leave."""
-        return [child for child in self.children.values() if child.kind is Kind.WORKER]
+        return [child for child in self.children.values() if child.kind in (Kind.WORKER, Kind.OWNER)]
 
     def tell_workers(self, message: dict[str, Any]) -> None:
         """What all of them are to know, those that drain included."""
@@ -375,11 +403,16 @@ class Family:
             Kind.WORKER: site.config.processes,
             Kind.ADMIN: int(site.metrics_socket is not None),
             Kind.VERIFIER: int(site.pam is not None),
+            Kind.OWNER: 0,  # forked when they are needed
         }
 
 
 def _nothing(child: Child) -> None:
     return None
+
+
+def _cannot_carry(message: dict[str, Any], descriptor: int) -> str:
+    return "no sessions are carried"
 
 
 def _unwanted(kind: Kind, site: Site, old: Site | None) -> list[socket.socket]:

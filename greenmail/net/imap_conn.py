@@ -6,6 +6,7 @@ from collections.abc import Callable
 from greenmail import __version__
 from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Patience, Register
+from greenmail.auth.passage import Carrier, Passage
 from greenmail.config import Config
 from greenmail.imap.execute import serve
 from greenmail.imap.ext.filters import wrong
@@ -60,10 +61,11 @@ def handler(
     new_sid: Callable[[], str],
     traces: Traces,
     guard: Guard,
+    carrier: Carrier | None,
     full_text: FullText | None = None,
     others: Others | None = None,
-) -> Callable[[Stream], None]:
-    """The engine for one connection after another."""
+) -> Callable[..., None]:
+    """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere."""
     for name, text in config.shared_filters.items():
         if problem := wrong(text):
             log.error("shared-filters name=%r criteria=%r: nobody can use it: %s", name, text, problem)
@@ -73,6 +75,7 @@ def handler(
         open_account=open_account,
         register=register,
         guard=guard,
+        carrier=carrier,
         mechanisms=config.sasl_mechanisms,
         limits=limits(config),
         literal_minus=config.literal_minus,
@@ -93,8 +96,8 @@ def handler(
         traces=traces,
     )
 
-    def run(stream: Stream) -> None:
-        stream.session = Session(stream, services, new_sid())
-        serve(stream.session)
+    def run(stream: Stream, passage: Passage | None = None) -> None:
+        stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
+        serve(stream.session, passage)
 
     return run

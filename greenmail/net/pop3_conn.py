@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Patience, Register
+from greenmail.auth.passage import Carrier, Passage
 from greenmail.config import Config
 from greenmail.net.stream import Stream
 from greenmail.pop3.serve import run as serve
@@ -39,14 +40,16 @@ def handler(
     new_sid: Callable[[], str],
     traces: Traces,
     guard: Guard,
-) -> Callable[[Stream], None]:
-    """The engine for one connection after another."""
+    carrier: Carrier | None,
+) -> Callable[..., None]:
+    """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere."""
     services = Services(
         runtime=runtime,
         authenticator=authenticator,
         open_account=open_account,
         register=register,
         guard=guard,
+        carrier=carrier,
         mechanisms=config.sasl_mechanisms,
         limits=limits(config),
         traces=traces,
@@ -56,8 +59,8 @@ def handler(
         pop3_deleted_flag=config.pop3_deleted_flag if config.pop3_delete == "flag" else "",
     )
 
-    def run(stream: Stream) -> None:
-        stream.session = Session(stream, services, new_sid())
-        serve(stream.session)
+    def run(stream: Stream, passage: Passage | None = None) -> None:
+        stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
+        serve(stream.session, passage)
 
     return run

@@ -19,6 +19,7 @@ all mail to stop.
 import itertools
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from greenmail import metrics
 log = logging.getLogger(__name__)
 
 TIMEOUT = 1.0
+CARRY_TIMEOUT = 5.0  # a process may have to be forked
 LARGEST = 1 << 16  # octets of a message
 _POLLS = 10_000  # users remembered for LOGIN-DELAY before those who have waited long enough are forgotten
 
@@ -159,6 +161,20 @@ class RegisterClient:
             self._waiting.pop(number, None)
             return 0.0
         return float(answer["wait"])
+
+    def carry(self, wanted: dict[str, Any], descriptor: int) -> str:
+        """Have the parent pass a session on to a process of the mail's owner; why it cannot, or nothing."""
+        number = next(self._numbers)
+        result: Any = AsyncResult()
+        self._waiting[number] = result.set
+        try:
+            socket.send_fds(self._sock, [encode({"n": number, "op": "carry", **wanted})], [descriptor])
+            answer: dict[str, Any] = result.get(timeout=CARRY_TIMEOUT)
+        except (OSError, gevent.Timeout) as error:
+            return str(error) or type(error).__name__
+        finally:
+            self._waiting.pop(number, None)
+        return str(answer.get("deny", ""))
 
     def unpoll(self, user: str) -> None:
         """The last `poll` does not count."""

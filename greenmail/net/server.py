@@ -119,20 +119,29 @@ class Connections:
         metrics.connection_opened(protocol, service.implicit_tls)
         if self.draining:
             stream.drain()
-        try:
+
+        def serve(stream: Stream) -> None:
             _begin(service, stream)
             self._serve(service, stream)
+
+        try:
+            self._live(stream, serve)
+        finally:
+            self._board.put(self._slot, len(self._open))
+            metrics.connection_closed(protocol, *stream.unreported())
+
+    def _live(self, stream: Stream, serve: Callable[[Stream], None]) -> None:
+        try:
+            serve(stream)
         except Disconnected as gone:
-            log.debug("disconnected protocol=%s rip=%s reason=%r", protocol, stream.peer, gone.text)
+            log.debug("disconnected protocol=%s rip=%s reason=%r", stream.protocol, stream.peer, gone.text)
         except Exception:
-            log.exception("bug protocol=%s rip=%s", protocol, stream.peer)
+            log.exception("bug protocol=%s rip=%s", stream.protocol, stream.peer)
         finally:
             stream.close()
             self._open.discard(stream)
             self.closed(stream)
             stream.session = None  # which refers to the stream
-            self._board.put(self._slot, len(self._open))
-            metrics.connection_closed(protocol, *stream.unreported())
             if self.draining and not self._open:
                 self.none_left.set()
 
@@ -155,9 +164,16 @@ class Connections:
             self._told[event] = now
             log.warning("%s protocol=%s rip=%s", event, protocol, peer)
 
+    def host(self, stream: Stream, serve: Callable[[Stream], None]) -> None:
+        """A session that another process has accepted, and counts."""
+        self._open.add(stream)
+        if self.draining:
+            stream.drain()
+        self._live(stream, serve)
+
     def streams(self) -> list[Stream]:
-        """Those that are open now."""
-        return list(self._open)
+        """Those that are open now, and whose sessions are here."""
+        return [stream for stream in self._open if not stream.carried]
 
     def drain(self) -> None:
         """Have every session end at its next idle point; `none_left` is set when all have."""

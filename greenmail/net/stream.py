@@ -81,6 +81,7 @@ class Stream:
         self.received = 0
         self.sent = 0
         self._reported = (0, 0)
+        self.carried = False  # the session goes on in another process, which says its own farewell
         self._is_check = False  # a load balancer's own connection, with which it looks whether we are alive
         self._is_tls = False  # the socket; else `tls_version` is that between the client and a proxy
         self.tls_version = ""
@@ -263,7 +264,7 @@ class Stream:
             if self._ahead:
                 break
             wake = self._wait(_READ, end - time.monotonic())
-            if wake is Wake.TIMEOUT or (wake is Wake.CHANGED and not self._draining):
+            if wake is Wake.TIMEOUT or (wake is Wake.CHANGED and not (self._draining and not self.carried)):
                 return wake
         return Wake.INPUT
 
@@ -452,7 +453,7 @@ class Stream:
         return self._answered and self._line not in (b"+ ", b"+\r", b"+\n")
 
     def _say_farewell(self, idle: bool) -> None:
-        if self._draining and idle:
+        if self._draining and idle and not self.carried:
             words, why = self._dismissal or (self._shared.farewell, "server is shutting down")
             gone = self._lost(why)
             if words:

@@ -28,7 +28,8 @@ from greenmail.config import Config
 from greenmail.config_tables import ConfigError
 from greenmail.errors import Refused
 from greenmail.imap import registry
-from greenmail.net import directory, requests, systemd
+from greenmail.net import directory, register, requests, systemd
+from greenmail.net.children import Identity, owners_identity
 from greenmail.net.control import Control, Reply
 from greenmail.net.family import Child, Family, Kind
 from greenmail.net.figures import resident
@@ -92,6 +93,7 @@ class _Supervisor:
         log.info("start version=%s modules=%s pid=%d processes=%d", version, which, os.getpid(), config.processes)
         self._site.announce()
         self._family.born = self._born
+        self._family.carry = self._carry
         preload(config.time_zone)
         metrics.expect("imap", registry.COMMANDS, ("ok", "no", "bad"))
         metrics.expect("pop3", pop3.COMMANDS, ("ok", "err"))
@@ -224,11 +226,33 @@ class _Supervisor:
             log.info("ready processes=%d", self._site.config.processes)
             systemd.notify("READY=1")
 
-    def _fork(self, kind: Kind) -> None:
-        child = self._family.fork(kind, self._site, self._old_site)
+    def _fork(self, kind: Kind, identity: Identity | None = None) -> Child | None:
+        child = self._family.fork(kind, self._site, self._old_site, identity)
+        if child is not None:
+            self._selector.register(child.control, selectors.EVENT_READ, child)
+        return child
+
+    def _carry(self, message: dict[str, Any], descriptor: int) -> str:
+        """Pass a session on to the process of its mail's owner (`auth.passage`); why that cannot be, or nothing."""
+        config = self._site.config
+        user = message["session"]["user"]
+        identity, problem = owners_identity(config, user["uid"], user["gid"])
+        if identity is None:
+            return problem
+        child = self._family.owner(identity)
         if child is None:
-            return
-        self._selector.register(child.control, selectors.EVENT_READ, child)
+            if self._family.owners() >= config.owner_processes or self._stopping:
+                return f"there are {self._family.owners()} owner-processes"
+            child = self._fork(Kind.OWNER, identity)
+            if child is None:
+                return "no process could be forked"
+        data = register.encode({"op": "host", "session": message["session"], "ends": message["ends"]})
+        try:
+            socket.send_fds(child.control, [data], [descriptor])
+        except OSError as error:
+            return f"the owner's process does not take it: {error.strerror}"
+        child.carried += 1
+        return ""
 
     def _born(self, child: Child) -> None:
         """A child is ready: what others of its kind know it is told."""

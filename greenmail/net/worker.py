@@ -19,7 +19,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from greenmail import log as logs
-from greenmail.auth.admission import Rules
+from greenmail.auth.admission import Databases, Rules
 from greenmail.auth.api import Secret
 from greenmail.auth.app_passwords import AppPasswords, Uses
 from greenmail.auth.authenticator import PasswordAuthenticator
@@ -34,6 +34,7 @@ from greenmail.net import (
     client_certificates,
     databases,
     guard,
+    hosted,
     imap_conn,
     pop3_conn,
     register,
@@ -42,6 +43,7 @@ from greenmail.net import (
     verifier,
 )
 from greenmail.net.auth_socket import AuthSocket
+from greenmail.net.carrier import OwnersCarrier
 from greenmail.net.desk import Desk
 from greenmail.net.figures import Figures
 from greenmail.net.others import OtherUsers
@@ -57,6 +59,7 @@ from greenmail.transcript import Traces
 
 log = logging.getLogger(__name__)
 
+_CONNECTIONS: Mapping[str, Any] = {"imap": imap_conn, "pop3": pop3_conn}
 _green: Any = gevent.socket  # whose names are made at run time
 
 ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
@@ -79,6 +82,7 @@ class Plan:
     database_secrets: Mapping[str, Secret] = field(default_factory=dict)  # see `databases`
     pam: socket.socket | None = None  # to the process that asks it
     auth_socket: socket.socket | None = None  # where Postfix asks about SMTP AUTH
+    is_owner: bool = False  # of mail of another uid: sessions come from other workers
 
 
 def run(plan: Plan) -> int:
@@ -104,6 +108,7 @@ class _Worker:
         self._compressed: set[Stream] = set()
         crowds = Crowds(config.max_connections_per_address, config.is_exempt)
         self._connections = Connections(plan.board, plan.slot, config.max_connections, crowds)
+        self._hosted = 0  # sessions that came from other workers
         self._traces = Traces()
         self._numbers = itertools.count(1)
         self._prefix = f"{plan.slot:x}{int(time.time() * 1000) & 0xFFFFFFF:07x}"
@@ -126,6 +131,8 @@ class _Worker:
         self._register.say({"op": "ready"})
         gevent.spawn(self._show_life)
         gevent.spawn(self._park)
+        if self._plan.is_owner:
+            gevent.spawn(self._end_when_idle)
         self._stop.wait()
         for acceptor in self._acceptors:
             acceptor.close()
@@ -140,14 +147,15 @@ class _Worker:
 
     def _make_engines(self) -> dict[str, Any]:
         config, runtime = self._plan.config, self._work.runtime
-        opened = databases.open_all(config, self._database_means())
-        for path in databases.unreadable(config):
+        opened = Databases() if self._plan.is_owner else databases.open_all(config, self._database_means())
+        for path in () if self._plan.is_owner else databases.unreadable(config):
             log.error("passwd-file path=%r cannot be read by uid=%d: nobody can log in", path, os.getuid())
         rules = Rules(
             config.username_format,
             config.default_domain,
             config.allow_weak_schemes,
             master_separator=config.master_separator,
+            lowest_uid=config.owner_lowest_uid if config.owner_processes else None,
             secret=self._plan.secret,
         )
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
@@ -176,6 +184,7 @@ class _Worker:
             self._new_sid,
             self._traces,
             self._guard,
+            OwnersCarrier(self._register) if config.owner_processes and not self._plan.is_owner else None,
         )
         return {
             "imap": imap_conn.handler(config, runtime, *shared, full_text, others),
@@ -196,11 +205,15 @@ class _Worker:
         return AppPasswords(path, Uses(config.app_password_uses), self._work.passwords.run, time.time) if path else None
 
     def _service(self, listener: Listener) -> Service:
-        config = self._plan.config
-        conn: Any = {"imap": imap_conn, "pop3": pop3_conn}[listener.protocol]
         context = self._plan.contexts.get(tls.Pair(listener.cert_path, listener.key_path))
-        shared = Shared(
-            protocol=listener.protocol,
+        shared = self._shared(listener.protocol, context)
+        engine, full = self._engines[listener.protocol], _CONNECTIONS[listener.protocol].BYE_FULL
+        return Service(listener.name, listener.implicit_tls, listener.is_proxied, shared, engine, full)
+
+    def _shared(self, protocol: str, context: Any) -> Shared:
+        config = self._plan.config
+        return Shared(
+            protocol=protocol,
             clock=self._work.clock,
             timeout_write=config.timeout_write,
             timeout_handshake=config.timeout_handshake,
@@ -210,13 +223,11 @@ class _Worker:
             is_banned=self._guard.is_banned,
             watch=self._watch,
             places=lambda: SessionPlaces(self._places),
-            farewell=conn.BYE_END,
+            farewell=_CONNECTIONS[protocol].BYE_END,
             compressed=self._compressed,
             max_compressed=config.max_compressed,
             users=self._identities.users,
         )
-        engine = self._engines[listener.protocol]
-        return Service(listener.name, listener.implicit_tls, listener.is_proxied, shared, engine, conn.BYE_FULL)
 
     def _watch(self, stream: Stream, mailbox: Any, places: Any) -> SessionWatch:
         return SessionWatch(stream, self._watcher, mailbox, places)
@@ -246,6 +257,8 @@ class _Worker:
                     self._renew(tls.Pair(message["cert"], message["key"]), *descriptors)
                 elif message.get("op") == "toll":
                     self._guard.told(message)
+                elif message.get("op") == "host":
+                    self._host(message, descriptors)
                 elif message.get("op") == "ask":
                     self._desk.asked(message, descriptors)
                 else:
@@ -255,6 +268,25 @@ class _Worker:
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
+
+    def _host(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """A session that another worker has logged in."""
+        self._hosted += 1
+        passage, ends = hosted.decoded(message)
+        shared = self._shared(passage.protocol, None)
+        stream = hosted.Hosted(socket.socket(fileno=os.dup(descriptors[0])), ends, shared)
+        engine = self._engines[passage.protocol]
+        gevent.spawn(self._connections.host, stream, lambda stream: engine(stream, passage))
+
+    def _end_when_idle(self) -> None:
+        """Tell the parent when nobody is here; it knows whether somebody is on the way."""
+        last = time.monotonic()
+        while True:
+            gevent.sleep(min(ALIVE_EVERY, self._plan.config.owner_idle))
+            if len(self._connections):
+                last = time.monotonic()
+            elif time.monotonic() - last >= self._plan.config.owner_idle:
+                self._register.say({"op": "nobody-here", "hosted": self._hosted})
 
     def _renew(self, pair: tls.Pair, certificates: int, key: int) -> None:
         context = self._plan.contexts.get(pair)

@@ -38,6 +38,12 @@ class LineReader:
         """Forget what was sent ahead: nothing from before a TLS handshake may count after it. RFC 2595 4."""
         self._buffer.clear()
 
+    def take_rest(self) -> bytes:
+        """What was received and not yet used, for another reader."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
     def _drain(self) -> None:
         """Throw away the rest of a line."""
         thrown = 0

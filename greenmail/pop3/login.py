@@ -8,6 +8,7 @@ from greenmail import metrics
 from greenmail.auth import digests, sasl
 from greenmail.auth.api import Secret, User
 from greenmail.auth.logins import Failed
+from greenmail.auth.passage import Passage
 from greenmail.auth.saslprep import utf8_text
 from greenmail.errors import BadSyntax, Reason, Refused, StorageError
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop, Removal
@@ -103,6 +104,14 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
             sasl.explain(credentials, session.write, session.read_line)
         raise _refusal(session, outcome)
     sasl.conclude(credentials, session.write, session.read_line)
+    carrier = session.services.carrier
+    if carrier is not None and carrier.must_carry(outcome):
+        raise carrier.carry(session.wire, Passage("pop3", session.sid, outcome, mechanism, "", ""))
+    enter(session, outcome, mechanism)
+
+
+def enter(session: Session, outcome: User, mechanism: str) -> None:
+    """What follows a login that is right: the seat, the account, the maildrop, the answer."""
     wait = session.logins.must_wait(outcome, session.limits.pop3_login_delay)
     if wait:
         raise Refused(f"you were here just now, please wait {math.ceil(wait)} seconds", LOGIN_DELAY)

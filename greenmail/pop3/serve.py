@@ -3,24 +3,33 @@
 import logging
 
 from greenmail import metrics
+from greenmail.auth.passage import HandOver, Passage
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
 from greenmail.pop3.commands import execute
-from greenmail.pop3.login import greet
+from greenmail.pop3.login import enter, greet
 from greenmail.pop3.session import REASON_CODES, SYS_TEMP, Session, leave
 from greenmail.transcript import Tap
 
 log = logging.getLogger(__name__)
 
 
-def run(session: Session) -> None:
-    """Greet, and answer until the client quits or is gone. Closing the connection is the caller's part."""
+def run(session: Session, passage: Passage | None = None) -> None:
+    """Greet, and answer until the client quits or is gone. Closing the connection is the caller's part.
+
+    `passage`: the login was another process's, and is to be answered.
+    """
     began = session.services.runtime.now()
     reason = "quit"
     try:
-        greet(session)
+        if passage is None:
+            greet(session)
+        else:
+            _arrive(session, passage)
         while not session.logging_out:
             _serve_one(session)
         session.wire.flush()
+    except HandOver as passing:
+        reason = _pass_on(session, passing)
     except Disconnected as end:
         # RFC 1939 3: at an autologout the server closes the connection without a word, and removes nothing.
         reason = end.text
@@ -33,6 +42,27 @@ def run(session: Session) -> None:
             leave(session)
         finally:
             _log_end(session, began, reason)
+
+
+def _arrive(session: Session, passage: Passage) -> None:
+    """Answer the login of another process; where it does not succeed there is nobody to log in here."""
+    try:
+        enter(session, passage.user, passage.mechanism)
+    except Refused as error:
+        session.error(error.text, error.code)
+    except StorageError as error:
+        session.error(error.text, REASON_CODES[error.reason])
+    session.logging_out = session.maildrop is None
+
+
+def _pass_on(session: Session, passing: HandOver) -> str:
+    """The session goes on in another process; why it has ended, for the log."""
+    try:
+        session.wire.flush()
+        passing.go(session.reader.take_rest())
+    except Disconnected as end:
+        return end.text
+    return "carried on"
 
 
 def _serve_one(session: Session) -> None:

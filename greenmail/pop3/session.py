@@ -11,6 +11,7 @@ from itertools import islice
 
 from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Logins, NoGuard, Patience, Register
+from greenmail.auth.passage import Carrier
 from greenmail.errors import Disconnected, Reason
 from greenmail.pop3 import uidl
 from greenmail.pop3.framing import DotStuffer, LineReader
@@ -69,6 +70,7 @@ class Services:
     open_account: Callable[[User], Account]
     register: Register
     guard: Guard = field(default_factory=NoGuard)
+    carrier: Carrier | None = None  # to processes of the mail's owners
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
     limits: Limits = field(default_factory=Limits)
     pop3_uidl_format: str = uidl.DEFAULT

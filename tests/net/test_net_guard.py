@@ -135,7 +135,10 @@ def test_guessing_ends_in_a_ban_of_that_address_alone(server: Server) -> None:
     assert imap_login(server, "127.0.0.4", "secret").startswith(b"a OK")
     assert "banned network=127.0.0.3 failures=3 seconds=3600" in server.logged()
     page = server.scrape()
-    assert re.search(r"greenmail_bans_total [1-9]", page) and 'greenmail_refused_total{limit="banned",protocol="imap"}' in page
+    assert (
+        re.search(r"greenmail_bans_total [1-9]", page)
+        and 'greenmail_refused_total{limit="banned",protocol="imap"}' in page
+    )
 
 
 def test_the_networks_that_are_exempt_may_err(server: Server) -> None:

@@ -8,6 +8,7 @@ from greenmail import metrics
 from greenmail.auth import sasl
 from greenmail.auth.api import Secret, User
 from greenmail.auth.logins import Failed
+from greenmail.auth.passage import Passage
 from greenmail.errors import BadSyntax, Refused
 from greenmail.imap import grammar
 from greenmail.imap.command import NOT_AUTHENTICATED, Capability, Command, Feature
@@ -113,8 +114,18 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
             sasl.explain(credentials, session.out.write, session.reader.read_line)
         raise _refusal(session, outcome)
     sasl.conclude(credentials, session.out.write, session.reader.read_line)
-    _enter(session, outcome)
-    session.logins.succeeded(outcome, mechanism, f"client={session.client_id.get('name')!r}")
+    client = repr(session.client_id.get("name"))
+    carrier = session.services.carrier
+    if carrier is not None and carrier.must_carry(outcome):
+        passage = Passage("imap", session.sid, outcome, mechanism, session.tag.decode("latin-1"), client)
+        raise carrier.carry(session.wire, passage)
+    return enter(session, outcome, mechanism, client)
+
+
+def enter(session: Session, user: User, mechanism: str, client: str) -> Ok:
+    """What follows a login that is right: the seat, the account, the answer. `client` is for the log."""
+    _enter(session, user)
+    session.logins.succeeded(user, mechanism, f"client={client}")
     from greenmail.imap import registry  # not at the top: it imports this module
 
     return Ok("Logged in", b"CAPABILITY " + registry.capabilities(session))

@@ -5,7 +5,7 @@ What a session remembers of a user is undone in one place, `Session.leave`: an e
 
 import logging
 
-from greenmail.errors import StorageError
+from greenmail.errors import BadSyntax, StorageError
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, after_login
 from greenmail.imap.commands.basic import parse_nothing
 from greenmail.imap.response import Ok
@@ -15,7 +15,12 @@ log = logging.getLogger(__name__)
 
 
 def run_unauthenticate(session: Session, argument: None) -> Ok:
-    """RFC 8437 3: never NO, but BYE if not all can be undone. Failed logins of before still count."""
+    """RFC 8437 3: never NO, but BYE if not all can be undone. Failed logins of before still count.
+
+    Not in a process of the mail's owner, which can log in nobody.
+    """
+    if session.is_hosted:
+        raise BadSyntax("UNAUTHENTICATE is not offered here")
     from greenmail.imap import registry  # not at the top: it imports this module
 
     name = session.user.name if session.user else ""
@@ -34,6 +39,11 @@ UNAUTHENTICATE = Command(
     "UNAUTHENTICATE", states=AUTHENTICATED, parse=parse_nothing, run=run_unauthenticate, looks=False
 )
 
+
+def _offered(session: Session) -> bool:
+    return after_login(session) and not session.is_hosted
+
+
 FEATURE: Feature = Feature(
-    "unauthenticate", commands=(UNAUTHENTICATE,), capabilities=(Capability("UNAUTHENTICATE", after_login),)
+    "unauthenticate", commands=(UNAUTHENTICATE,), capabilities=(Capability("UNAUTHENTICATE", _offered),)
 )

@@ -1,0 +1,33 @@
+"""The owner's part of a session that another process has logged in (`auth.passage`)."""
+
+import logging
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from greenmail.auth.passage import Passage
+from greenmail.net.shared import Shared
+from greenmail.net.stream import Stream, plain_address
+
+log = logging.getLogger(__name__)
+
+
+class Hosted(Stream):
+    """A session's octets, as a worker carries them; its client and TLS are that worker's."""
+
+    def __init__(self, sock: socket.socket, ends: Mapping[str, Any], shared: Shared) -> None:
+        self._ends = ends
+        super().__init__(sock, (ends["peer"], ends["peer_port"]), shared)
+        self.tls_version, self.tls_cipher = str(ends["tls_version"]), str(ends["tls_cipher"])
+
+    def _local_name(self) -> tuple[Any, ...]:
+        return plain_address(str(self._ends["local"])), int(self._ends["local_port"])
+
+    def unreported(self) -> tuple[int, int]:
+        """Nothing: octets are counted where the client is."""
+        return 0, 0
+
+
+def decoded(message: Mapping[str, Any]) -> tuple[Passage, Mapping[str, Any]]:
+    """What the parent has passed on. Raises KeyError, TypeError and ValueError."""
+    return Passage.decode(message["session"]), message["ends"]
