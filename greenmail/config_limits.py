@@ -6,6 +6,7 @@ from pydantic import BeforeValidator
 
 from greenmail import config_types as kind
 from greenmail.config_tables import Table, setting
+from greenmail.language import choice
 
 
 class LimitSettings(Table):
@@ -70,6 +71,11 @@ class LimitSettings(Table):
     idle_keepalive: kind.Seconds = setting(120, "Seconds between signs of life in IDLE.")
     progress_interval: Annotated[int, BeforeValidator(kind.number(0, 3600))] = setting(
         10, "Seconds between signs of life of a long search or change (INPROGRESS, RFC 9585); 0: none."
+    )
+    preferred_language: Annotated[str, BeforeValidator(kind.one_of(*choice.TAGS))] = setting(
+        choice.DEFAULT,
+        "What clients get that ask for the preferred language (LANGUAGE DEFAULT, RFC 5255; LANG *, RFC 6856): en, de,"
+        " or i-default, which is English.",
     )
     server_comment: kind.Text = setting(
         "", "What clients can show of this server (METADATA /shared/comment).", "Mail of Example Inc."

@@ -20,6 +20,7 @@ from greenmail.imap.news import highestmodseq, leave_gone, report
 from greenmail.imap.response import NONEXISTENT, REASON_CODES, SERVERBUG, UIDREQUIRED, Completion, Ok
 from greenmail.imap.session import Session
 from greenmail.imap.trace import answered, listen, step, trace_answer, trace_command
+from greenmail.language import choice
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,14 @@ class _Answer:
     code: bytes
     text: str
 
-    def line(self, tag: bytes, utf8: bool) -> bytes:
+    def line(self, session: Session) -> bytes:
+        """The whole of it, in the client's language: RFC 5255 3.2; which is in UTF-8 then."""
         code = b"[%b] " % self.code if self.code else b""
-        text = self.text[:1].upper() + self.text[1:]
-        return b"%b %b %b%b\r\n" % (tag, self.word.encode(), code, serialize.text(text, utf8))
+        language = session.out.language
+        text = choice.translated(self.text, language)
+        text = text[:1].upper() + text[1:]
+        utf8 = session.utf8 or language != choice.DEFAULT
+        return b"%b %b %b%b\r\n" % (session.tag, self.word.encode(), code, serialize.text(text, utf8))
 
 
 def serve(session: Session, passage: Passage | None = None) -> None:
@@ -51,7 +56,7 @@ def serve(session: Session, passage: Passage | None = None) -> None:
     """
     clock = session.services.runtime.now
     inbox = _Inbox(session)
-    session.reader = framing.Reader(inbox.receive, session.out.write, session.limits, session.services.literal_minus)
+    session.reader = framing.Reader(inbox.receive, session.out.status, session.limits, session.services.literal_minus)
     started, reason = clock(), "logout"
     log.debug("connect sid=%s rip=%s", session.sid, session.wire.peer)
     try:
@@ -123,7 +128,7 @@ class _Inbox:
         except Exception:
             log.exception("bug sid=%s user=%r while nothing was asked", session.sid, _name(session))
             session.stop_listening()
-            session.out.write(_OVERFLOW)
+            session.out.status(_OVERFLOW)
             return
         if not has_input:
             self.timed_out = True
@@ -156,7 +161,7 @@ def _next(session: Session) -> None:
         # Somewhere in a literal: nobody knows where the next command begins.
         log.exception("bug sid=%s user=%r while a command arrived", session.sid, _name(session))
         session.logging_out = True
-        session.out.write(b"* BYE [SERVERBUG] Internal error, please connect again.\r\n")
+        session.out.status(b"* BYE [SERVERBUG] Internal error, please connect again.\r\n")
         return
     try:
         execute(session, frame)
@@ -339,7 +344,7 @@ def _refusal(error: BadSyntax | Refused | StorageError) -> _Answer:
 
 def _finish(session: Session, answer: _Answer) -> bytes:
     """Write the tagged response, which is given back, and BYE to one who has sent nothing but nonsense for long."""
-    line = answer.line(session.tag, session.utf8)
+    line = answer.line(session)
     trace_answer(session, line)
     session.out.write(line)
     session.bad_commands = session.bad_commands + 1 if answer.word == "BAD" else 0
@@ -347,7 +352,7 @@ def _finish(session: Session, answer: _Answer) -> bytes:
         log.warning("too many bad commands sid=%s user=%r rip=%s", session.sid, _name(session), session.wire.peer)
         metrics.refused("imap", "bad-commands")
         session.logging_out = True
-        session.out.write(b"* BYE Too many bad commands.\r\n")
+        session.out.status(b"* BYE Too many bad commands.\r\n")
     return line
 
 
@@ -355,7 +360,7 @@ def _farewell(session: Session, inbox: _Inbox, end: Disconnected) -> str:
     """Why the connection ends, for the log; the client is told if it was slow, and gets what was written before."""
     try:
         if inbox.timed_out:
-            session.out.write(b"* BYE Autologout: nothing was heard from you for too long.\r\n")
+            session.out.status(b"* BYE Autologout: nothing was heard from you for too long.\r\n")
         session.wire.flush()
     except Disconnected:
         return end.text

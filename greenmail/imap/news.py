@@ -51,18 +51,18 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False, age: fl
                 error.text,
             )
             if tells_modseq(session):
-                session.out.write(_highest(view))
+                session.out.status(_highest(view))
         return
     differs = not view.read_only and (view.told_rights ^ view.rights) & _OF_FLAGS  # RFC 4314 5.1.1
     if differs or (view.offers_keywords and not view.mailbox.can_add_keywords):
-        session.out.write(permanentflags(view))
+        session.out.status(permanentflags(view))
     if view.url_key is not None:
-        session.out.write(view.url_key.news())
+        session.out.status(view.url_key.news())
     if news:
         leaving = view.contexts.leaving(news.expunged) if view.contexts is not None else b""
         session.out.write(leaving + render(session, news))
     if (view.pending or had_pending or (view.withheld and news)) and tells_modseq(session):
-        session.out.write(_highest(view))
+        session.out.status(_highest(view))
     arrived: Sequence[int] = view.uids[bisect_right(view.uids, largest) :] if news.exists is not None else ()
     more = view.contexts.follow(arrived) if view.contexts is not None else {}
     if arrived and session.listening is not None:
@@ -81,10 +81,10 @@ def leave_gone(session: Session, by_itself: bool = False) -> None:
     text = _UNREADABLE_TEXT if rights and "r" not in rights else GONE_TEXT  # who has no right at all is told nothing
     session.deselect()
     if session.rev2 or by_itself:
-        session.out.write(b"* OK [CLOSED] " + text + b"\r\n")
+        session.out.status(b"* OK [CLOSED] " + text + b"\r\n")
     else:
         session.logging_out = True
-        session.out.write(b"* BYE " + text + b" Please connect again.\r\n")
+        session.out.status(b"* BYE " + text + b" Please connect again.\r\n")
 
 
 def permanentflags(view: View) -> bytes:

@@ -1,5 +1,6 @@
 """One client's protocol state, and what the shell hands to every session."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from greenmail.imap.date_time import InternalDates
 from greenmail.imap.listening import EVERYTHING, Listening, Wanted
 from greenmail.imap.progress import Progress
 from greenmail.imap.view import View
+from greenmail.language import choice
 from greenmail.message.collation import DEFAULT, Comparator
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
@@ -82,6 +84,7 @@ class Services:
     server_admin: str = ""  # /shared/admin, a URI
     shared_filters: Mapping[str, str] = field(default_factory=dict)  # name in lower case -> criteria, RFC 5466 3.2
     quota_set_by: str = "masters"  # who may use SETQUOTA: nobody, masters, owners
+    preferred_language: str = choice.DEFAULT  # what LANGUAGE "default" means, RFC 5255 3.2
     jmap_url: str = ""  # JMAPACCESS, RFC 9698; empty: no such server
     server_id: Mapping[str, str] = field(default_factory=dict)  # the answer to ID, RFC 2971 3.3
     normalize: Callable[[str], str] = str  # a user name as `username-format` and `default-domain` make it
@@ -91,15 +94,34 @@ class Services:
     others: Others | None = None
 
 
-class Out:
-    """Where untagged responses go: the wire, with a count for the log, and whoever listens."""
+_STATUS = re.compile(rb"(\* (?:OK|NO|BAD|BYE) (?:\[[^\r\n]*?\] )?)([^\r\n]*)\r\n")
 
-    __slots__ = ("_wire", "octets", "tap")
+
+class Out:
+    """Where untagged responses go: the wire, with a count for the log, and whoever listens.
+
+    `language` is that of what people read there, RFC 5255 3.2.
+    """
+
+    __slots__ = ("_wire", "language", "octets", "tap")
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self.octets = 0
         self.tap: Tap | None = None
+        self.language = choice.DEFAULT
+
+    def said(self, line: bytes) -> bytes:
+        """An untagged OK, NO, BAD or BYE with its English text in the client's language; any other line as it is."""
+        found = None if self.language == choice.DEFAULT else _STATUS.fullmatch(line)
+        if found is None:
+            return line
+        text = choice.translated(found[2].decode("utf-8", "replace"), self.language)
+        return b"%b%b\r\n" % (found[1], text.encode("utf-8", "replace"))
+
+    def status(self, line: bytes) -> None:
+        """Write one line, as it is `said`."""
+        self.write(self.said(line))
 
     def write(self, data: bytes) -> None:
         """Gather `data`; may send, let others run, and raise Disconnected."""
@@ -187,7 +209,7 @@ class Session:
             if user is not None:
                 self.transcript.user = user.name
             self.user = self.account = None
-            self.comparator = DEFAULT
+            self.comparator, self.out.language = DEFAULT, choice.DEFAULT  # RFC 8437 4
             self.enabled.clear()
             if self.reader is not None:
                 self.reader.authenticated = False

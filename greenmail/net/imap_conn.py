@@ -88,6 +88,7 @@ def handler(
         shared_filters=config.shared_filters,
         quota_set_by=config.quota_set_by,
         jmap_url=config.jmap_url,
+        preferred_language=config.preferred_language,
         url_hosts=config.url_hosts,
         submit_users=tuple(map(normalize, config.submit_users)),
         others=others,

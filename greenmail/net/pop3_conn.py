@@ -54,6 +54,7 @@ def handler(
         limits=limits(config),
         traces=traces,
         pop3_uidl_format=config.pop3_uidl_format,
+        preferred_language=config.preferred_language,
         pop3_no_flag_updates=config.pop3_no_flag_updates,
         pop3_apop=config.pop3_apop,
         pop3_deleted_flag=config.pop3_deleted_flag if config.pop3_delete == "flag" else "",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from greenmail import __version__, metrics
 from greenmail.errors import BadSyntax, Refused
+from greenmail.language import choice
 from greenmail.pop3 import login
 from greenmail.pop3.framing import DotStuffer
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
@@ -131,14 +132,14 @@ def run_utf8(session: Session, argument: bytes) -> None:
 def run_lang(session: Session, argument: bytes) -> None:
     """RFC 6856 3.2: a language range, "*" for the one that is preferred here, or nothing for a list."""
     if not argument:
-        session.lines("Language listing follows", (b"%b %b" % language for language in LANGUAGES.items()))
+        session.lines("Language listing follows", (f"{tag} {name}".encode() for tag, name in choice.NAMES.items()))
         return
-    wanted = argument.lower()
-    for tag in LANGUAGES:
-        if wanted == b"*" or tag == wanted or tag.startswith(wanted + b"-"):  # RFC 4647 3.3.1
-            session.ok(f"{tag.decode('ascii')} This is what is spoken here")
-            return
-    raise Refused("this language is not spoken here")
+    wanted = argument.decode("latin-1")
+    tag = choice.chosen([wanted], session.services.preferred_language) if choice.is_range(wanted) else None
+    if tag is None:
+        raise Refused("this language is not spoken here")
+    session.language = tag
+    session.ok(f"{tag} {choice.translated('This is what is spoken here', tag)}")
 
 
 def run_noop(session: Session, argument: bytes) -> None:
@@ -303,8 +304,6 @@ def run_quit(session: Session, argument: bytes) -> None:
         raise Refused("some deleted messages were not removed", SYS_TEMP)
     session.ok("Goodbye")
 
-
-LANGUAGES = {b"en": b"English"}  # tag, and its name in that language; the preferred one first
 
 COMMANDS = {
     "CAPA": Command(run_capa, before_login=True, after_login=True),

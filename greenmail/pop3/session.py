@@ -13,6 +13,7 @@ from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Logins, NoGuard, Patience, Register
 from greenmail.auth.passage import Carrier
 from greenmail.errors import Disconnected, Reason
+from greenmail.language import choice
 from greenmail.pop3 import uidl
 from greenmail.pop3.framing import DotStuffer, LineReader
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
@@ -75,6 +76,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     pop3_uidl_format: str = uidl.DEFAULT
     pop3_no_flag_updates: bool = False  # RETR does not set \\Seen
+    preferred_language: str = choice.ENGLISH  # what LANG * means, RFC 6856 3.2
     pop3_apop: bool = False  # APOP is possible where every user's password is stored as it is
     traces: Traces = field(default_factory=Traces)  # users whose sessions are written down
     pop3_deleted_flag: str = ""  # QUIT sets this flag instead of removing messages, and hides those that have it
@@ -113,6 +115,7 @@ class Session:
         self.name: bytes | None = None  # the argument of USER, until PASS
         self.timestamp = b""  # of the greeting, for APOP; empty: it is not possible
         self.utf8 = False  # the UTF8 command was given, RFC 6856 2.1
+        self.language = choice.DEFAULT  # RFC 6856 3.1
         self.bad_commands = 0
         self.sent = 0  # octets
         self.answering = False  # a multi-line response is on its way: an error cannot be told any more
@@ -133,11 +136,14 @@ class Session:
         self.tap.server(b"<%d octets>\r\n" % len(data) if self.answering else data)
 
     def ok(self, text: str) -> None:
-        self.write(b"+OK %b\r\n" % _line(text))
+        """Much of it is read by programs alone: what is no sentence that the language has stays as it is."""
+        text = choice.known(text, self.language) or text
+        self.write(b"+OK %b\r\n" % _line(text, self.language))
 
     def error(self, text: str, code: str = "") -> None:
         """RFC 2449 8: an extended response code stands in brackets."""
-        self.write(b"-ERR %b\r\n" % _line(f"[{code}] {text}" if code else text))
+        text = choice.translated(text, self.language)
+        self.write(b"-ERR %b\r\n" % _line(f"[{code}] {text}" if code else text, self.language))
 
     def lines(self, text: str, lines: Iterator[bytes]) -> None:
         """A multi-line response of short lines (without CRLF)."""
@@ -191,6 +197,9 @@ def leave(session: Session) -> None:
                     session.logins.leave_seat(user)
 
 
-def _line(text: str) -> bytes:
+def _line(text: str, language: str) -> bytes:
     """One line of at most 512 octets, whatever a text holds. RFC 2449 4; RFC 6856 3.2 has UTF-8 after LANG only."""
-    return text.encode("ascii", "replace").translate(None, b"\r\n")[:_MOST]
+    if language == choice.DEFAULT:
+        return text.encode("ascii", "replace").translate(None, b"\r\n")[:_MOST]
+    octets = text.encode("utf-8", "replace").translate(None, b"\r\n")[:_MOST]
+    return octets.decode("utf-8", "ignore").encode("utf-8")  # no character that is cut

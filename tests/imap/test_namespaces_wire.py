@@ -55,6 +55,23 @@ def test_namespace(say: Say) -> None:
     ]
 
 
+def test_namespace_with_translations(say: Say) -> None:
+    """RFC 5255 3.4, with LANGUAGE and afterwards; in modified UTF-7 as other names, and in UTF-8 as they are later."""
+    translated = (
+        '* NAMESPACE (("" "/")("Archive/" "/" "TRANSLATION" ("Archiv/"))) (("shared/" "/" "TRANSLATION" ("Geteilt/")))'
+        ' (("Public/" "/" "TRANSLATION" ("%s/")))'
+    )
+    assert say("LANGUAGE DE-IT") == [
+        "* LANGUAGE (de)",
+        translated % "&ANY-ffentlich",
+        "OK Sprachwechsel durch LANGUAGE-Befehl ausgeführt",
+    ]
+    assert say("NAMESPACE")[0] == translated % "&ANY-ffentlich"
+    say("ENABLE IMAP4rev2")
+    assert say("NAMESPACE")[0] == translated % "Öffentlich"
+    assert say("LANGUAGE en")[1] == '* NAMESPACE (("" "/")("Archive/" "/")) (("shared/" "/")) (("Public/" "/"))'
+
+
 @pytest.mark.parametrize(
     "command, expected",
     [

@@ -25,7 +25,7 @@ def test_every_command_of_both_revisions_is_there() -> None:
 @pytest.mark.parametrize(
     "states, names",
     [
-        (ANY, {"CAPABILITY", "NOOP", "LOGOUT", "ID"}),
+        (ANY, {"CAPABILITY", "LANGUAGE", "NOOP", "LOGOUT", "ID"}),
         (NOT_AUTHENTICATED, {"STARTTLS", "AUTHENTICATE", "LOGIN"}),
         (
             SELECTED,

@@ -43,8 +43,8 @@ AUTHORIZATION: list[tuple[str, bytes, list[str]]] = [
     ("UTF8", b"UTF8\r\nUTF8\r\n", ["+OK", "+OK"]),
     ("UTF8 bad", b"UTF8 now\r\n" + LOGIN + b"UTF8\r\n", ["-ERR", "+OK", "+OK", "-ERR"]),
     ("LANG capability", b"CAPA\r\n", ["+OK", "*", "LANG", "*", "."]),
-    ("LANG", b"LANG\r\nLANG EN\r\nLANG *\r\n", ["+OK", "en English", ".", "+OK en ", "+OK en "]),
-    ("LANG bad", b"LANG MUL\r\nLANG en-GB\r\nLANG e\r\nLANG en de\r\n", ["-ERR"] * 4),
+    ("LANG", b"LANG\r\nLANG EN\r\nLANG *\r\n", ["+OK", "en English", "de Deutsch", ".", "+OK en ", "+OK en "]),
+    ("LANG bad", b"LANG MUL\r\nLANG e_n\r\nLANG e\r\nLANG en de\r\n", ["-ERR"] * 4),
 ]
 
 TRANSACTION: list[tuple[str, bytes, list[str]]] = [

@@ -174,6 +174,22 @@ def test_capa_differs_before_and_after_tls_and_login() -> None:
     assert after - always - {"USER", "SASL PLAIN LOGIN"} == {next(name for name in after if "IMPLEMENTATION" in name)}
 
 
+def test_texts_in_the_language_that_was_asked_for() -> None:
+    """RFC 6856 3.2: from the answer to LANG on, in UTF-8, behind +OK and -ERR and their codes; figures are figures."""
+    host = Host()
+    wire = host.connect()
+    assert host.talk(wire, b"LANG\r\n").decode() == "+OK Language listing follows\r\nen English\r\nde Deutsch\r\n.\r\n"
+    assert host.talk(wire, b"LANG de-AT\r\n") == b"+OK de Das wird hier gesprochen\r\n"
+    assert host.talk(wire, b"LANG fr\r\n") == b"-ERR Diese Sprache wird hier nicht gesprochen\r\n"
+    assert host.talk(wire, b"STAT\r\n") == b"-ERR melden Sie sich zuerst an\r\n"
+    assert host.talk(wire, b"LANG\r\n").startswith(b"+OK Es folgen die Sprachen\r\n")
+    host.talk(wire, LOGIN)
+    assert host.talk(wire, b"STAT\r\n").startswith(b"+OK 3 ")
+    assert host.talk(wire, b"RETR 9\r\n") == b"-ERR Diese Nachricht gibt es nicht, es sind 3\r\n"
+    assert host.talk(wire, b"LANG *\r\n").startswith(b"+OK en ")
+    assert host.talk(wire, b"RETR 9\r\n").startswith(b"-ERR no such message")
+
+
 def test_nothing_sent_ahead_of_the_handshake_counts() -> None:
     host = Host()
     wire = host.connect(secure=False)

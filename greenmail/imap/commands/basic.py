@@ -31,7 +31,7 @@ def run_check(session: Session, argument: None) -> Ok:
 def run_logout(session: Session, argument: None) -> Ok:
     """RFC 9051 6.1.3: BYE comes before the tagged OK."""
     session.logging_out = True
-    session.out.write(b"* BYE Logging out\r\n")
+    session.out.status(b"* BYE Logging out\r\n")
     return Ok("LOGOUT completed")
 
 

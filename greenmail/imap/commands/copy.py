@@ -64,7 +64,7 @@ def run_move(session: Session, request: CopyRequest) -> Completion:
     finally:
         target.close()
     if code:
-        session.out.write(b"* OK [%b] Moved\r\n" % code)
+        session.out.status(b"* OK [%b] Moved\r\n" % code)
     done = Ok("MOVE completed" if pairs else "No messages, so nothing moved", expunged=bool(pairs), added=code)
     return messagelimit.told(session, done, limit)
 

@@ -75,10 +75,10 @@ def _until_done(session: Session, watching: _Watching) -> Completion:
             break
         if now() >= end:
             session.logging_out = True
-            session.out.write(b"* BYE Autologout: IDLE for too long.\r\n")
+            session.out.status(b"* BYE Autologout: IDLE for too long.\r\n")
             return No("IDLE ended: nothing was heard from you for too long")
         if now() >= keepalive:
-            session.out.write(b"* OK Still here\r\n")
+            session.out.status(b"* OK Still here\r\n")
             keepalive = _next_keepalive(session)
     if line.upper() != b"DONE":
         raise BadSyntax("expected DONE")

@@ -135,7 +135,7 @@ def _enter(session: Session, user: User) -> None:
     """Take a seat, then open the account; a session has both or neither."""
     if not session.logins.take_seat(user):
         session.logging_out = True
-        session.out.write(b"* BYE [LIMIT] Too many connections of this user\r\n")
+        session.out.status(b"* BYE [LIMIT] Too many connections of this user\r\n")
         raise Refused("too many connections of this user; close another one", LIMIT)
     with ExitStack() as undo:
         undo.callback(session.logins.leave_seat, user)
@@ -152,7 +152,7 @@ def _refusal(session: Session, failed: Failed) -> Refused:
         return Refused("logins do not work for the moment, please try again later", UNAVAILABLE)
     if failed.is_last:
         session.logging_out = True
-        session.out.write(b"* BYE Too many failed logins\r\n")
+        session.out.status(b"* BYE Too many failed logins\r\n")
     return Refused("user name or password is wrong", AUTHENTICATIONFAILED)
 
 

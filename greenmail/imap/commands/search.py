@@ -104,7 +104,7 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
     answer(session, request.returns, Found(request.uid, numbers, modseqs, scores), b"" if session.rev2 else b"SEARCH")
     key, name = (search.key, search.charset) if search is not None else (request.key, request.charset)
     if limit and "UPDATE" in (request.returns or {}):
-        session.out.write(b'* NO [NOUPDATE "%b"] Not all messages were searched\r\n' % session.tag)
+        session.out.status(b'* NO [NOUPDATE "%b"] Not all messages were searched\r\n' % session.tag)
     else:
         end_options(session, request.returns, Searched(request.uid, key, name, found, modseq, largest))
     if saves:

@@ -98,7 +98,7 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
             param.check(session, value)
     if session.view is not None:
         session.deselect()
-        session.out.write(b"* OK [CLOSED] Previous mailbox is now closed\r\n")
+        session.out.status(b"* OK [CLOSED] Previous mailbox is now closed\r\n")
     if isinstance(request.name, Refused):
         raise request.name
     mailbox, name, mine = rights.open_mailbox(session, request.name, "r")
@@ -113,7 +113,8 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
         for param, value in request.params:
             if param.apply is not None:
                 param.apply(session, value)
-        session.out.write(b"".join(_description(session, view)) + _list_line(session, view, request.name))
+        told = map(session.out.said, _description(session, view))
+        session.out.write(b"".join(told) + _list_line(session, view, request.name))
         for param, value in request.params:
             if param.after is not None:
                 param.after(session, value)

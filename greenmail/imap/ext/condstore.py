@@ -39,7 +39,7 @@ def announce(session: Session) -> None:
     """CONDSTORE was just enabled: HIGHESTMODSEQ, if a mailbox is selected that has mod-sequences. RFC 7162 3.1."""
     view = session.view
     if view is not None and view.mailbox.tracks_modseq:
-        session.out.write(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told)
+        session.out.status(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told)
 
 
 def enable_in_mailbox(session: Session) -> None:

@@ -215,7 +215,7 @@ class SelectedContexts:
             except (Refused, StorageError) as error:
                 log.warning("context sid=%s text=%r", session.sid, error.text)
                 del self.by_tag[context.tag]
-                session.out.write(b'* NO [NOUPDATE "%b"] The search could not be repeated\r\n' % context.tag)
+                session.out.status(b'* NO [NOUPDATE "%b"] The search could not be repeated\r\n' % context.tag)
                 continue
             if context.items and arrived:
                 self._fetch(context, [uid for uid in come if uid >= arrived[0] and uid not in told], more)
@@ -299,10 +299,10 @@ def _end_update(session: Session, searched: Searched, items: tuple[Item, ...]) -
     """From here on updates are told; or not, if there are too many contexts. RFC 5267 4.3.1."""
     view = selected(session)
     if len(_contexts(session)) >= session.limits.max_search_contexts:
-        session.out.write(b'* NO [NOUPDATE "%b"] Too many contexts\r\n' % session.tag)
+        session.out.status(b'* NO [NOUPDATE "%b"] Too many contexts\r\n' % session.tag)
         return
     if any(criterion.key == RELEVANCY for criterion in searched.criteria):
-        session.out.write(b'* NO [NOUPDATE "%b"] Scores are not kept up to date\r\n' % session.tag)
+        session.out.status(b'* NO [NOUPDATE "%b"] Scores are not kept up to date\r\n' % session.tag)
         return
     begin_items(session, items)
     held = view.contexts

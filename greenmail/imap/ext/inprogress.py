@@ -30,7 +30,7 @@ def working(session: Session, goal: int = -1) -> Iterator[None]:
         return
 
     def tell(line: bytes) -> None:
-        session.out.write(line)
+        session.out.status(line)
         session.wire.flush()
 
     goal = len(selected(session).uids) if goal < 0 else goal

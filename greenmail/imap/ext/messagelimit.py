@@ -44,7 +44,7 @@ def told(session: Session, completion: Completion, code: bytes) -> Completion:
     if isinstance(completion, No) and completion.code == EXPUNGEISSUED.encode("ascii"):
         completion = Ok(completion.text, completion.code)  # together with MESSAGELIMIT it MUST be a tagged OK
     if isinstance(completion, No) or completion.code or (completion.expunged and highestmodseq(session)):
-        session.out.write(b"* NO [%b] The messages below were not processed\r\n" % code)
+        session.out.status(b"* NO [%b] The messages below were not processed\r\n" % code)
         return completion
     return replace(
         completion, text=f"{completion.text} for the last {session.limits.message_limit} messages", code=code

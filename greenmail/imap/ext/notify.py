@@ -377,7 +377,7 @@ class Ears:
     def _overflow(self) -> None:
         """RFC 5465 5.8: as if NOTIFY NONE had been given."""
         log.warning("notify-overflow sid=%s user=%r", self._session.sid, account_of(self._session).user)
-        self._session.out.write(b"* OK [NOTIFICATIONOVERFLOW] Too many mailboxes; nothing is told any more.\r\n")
+        self._session.out.status(b"* OK [NOTIFICATIONOVERFLOW] Too many mailboxes; nothing is told any more.\r\n")
         self.close()
         self._groups, self._items, self.wanted = (), (), Wanted(False, False)
 

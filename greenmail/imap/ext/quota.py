@@ -166,7 +166,7 @@ def warn(session: Session, name: str) -> None:
         log.debug("quota sid=%s error=%r", session.sid, error.text)
         return
     if any(quota.is_soft and quota.is_exceeded for quota in quotas):
-        session.out.write(b"* NO [OVERQUOTA] Your mail takes up more room than it may.\r\n")
+        session.out.status(b"* NO [OVERQUOTA] Your mail takes up more room than it may.\r\n")
 
 
 GETQUOTA = Command("GETQUOTA", AUTHENTICATED, parse_getquota, run_getquota)

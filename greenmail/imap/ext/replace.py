@@ -120,7 +120,7 @@ def _replace(session: Session, view: View, old: int, name: str, message: Streame
     # Who may not SELECT the mailbox learns nothing of it: RFC 4315 3.
     code = b"APPENDUID %d %d" % (target.uidvalidity, uids[0]) if "r" in mine else b""
     if code:
-        session.out.write(b"* OK [%b] Replacement ready\r\n" % code)
+        session.out.status(b"* OK [%b] Replacement ready\r\n" % code)
     return Ok("REPLACE completed", expunged=True, added=code)
 
 

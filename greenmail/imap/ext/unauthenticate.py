@@ -29,7 +29,7 @@ def run_unauthenticate(session: Session, argument: None) -> Ok:
     except (StorageError, OSError, ValueError) as error:  # of the store and of the register
         log.error("bug sid=%s user=%r in unauthenticate: %r", session.sid, name, error)
         session.logging_out = True
-        session.out.write(b"* BYE [SERVERBUG] Not all could be forgotten, please connect again.\r\n")
+        session.out.status(b"* BYE [SERVERBUG] Not all could be forgotten, please connect again.\r\n")
     session.afterwards = session.wire.stop_compression
     log.info("unauthenticate sid=%s user=%r rip=%s", session.sid, name, session.wire.peer)
     return Ok("You are nobody now", b"CAPABILITY " + registry.capabilities(session))
