@@ -123,6 +123,7 @@ def _engine(settings: Settings) -> Any:
     if kind == "postgresql":
         options["connect_args"] = {
             "connect_timeout": seconds,
+            "prepare_threshold": None,  # PgBouncer hands the next query to another connection
             "options": f"-c statement_timeout={round(settings.timeout * 1000)}",
             "tcp_user_timeout": round(settings.timeout * 1000),
             "keepalives_idle": 60,

@@ -65,11 +65,11 @@ def slapd(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory):
+def postgresql():
     _module("sqlalchemy", "psycopg")
     if not user_databases.found("postgres"):
         pytest.skip("PostgreSQL is not installed")
-    with user_databases.postgresql(tmp_path_factory.mktemp("postgresql"), SQL.replace("KIND", "postgresql")) as found:
+    with user_databases.postgresql(SQL.replace("KIND", "postgresql")) as found:
         yield found
 
 

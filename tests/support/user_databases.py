@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,11 +41,11 @@ class Database:
 
 def found(*names: str) -> str:
     """The program's path, also where only root looks; empty if there is none."""
-    places = [*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/sbin", *_postgresql()]
+    places = [*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/sbin", *_of_postgresql()]
     return next((path for name in names if (path := shutil.which(name, path=":".join(places)))), "")
 
 
-def _postgresql() -> list[str]:
+def _of_postgresql() -> list[str]:
     return [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 
 
@@ -108,15 +109,24 @@ def slapd(directory: Path, ldif: str) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def postgresql(directory: Path, sql: str) -> Iterator[Database]:
-    """PostgreSQL, in which user `mail` with password `sesame` has the database `mail`, made by `sql`."""
-    user = None
-    if os.geteuid() == 0:  # it does not run as root
-        user = "postgres"
-        for path in (directory, *directory.parents):
-            if path.stat().st_uid == 0 and path.is_relative_to("/tmp") and path != Path("/tmp"):
-                path.chmod(0o755)
-        os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
+def postgresql(sql: str) -> Iterator[Database]:
+    """PostgreSQL, in which user `mail` with password `sesame` has the database `mail`, made by `sql`.
+
+    It does not run as root, and whom it runs as then cannot get into the directories of tests: it has one of its own.
+    """
+    user = "postgres" if os.geteuid() == 0 else None
+    directory = Path(tempfile.mkdtemp(prefix="greenmail-postgresql-"))
+    try:
+        if user is not None:
+            os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
+        with _postgresql_in(directory, sql, user) as found:
+            yield found
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _postgresql_in(directory: Path, sql: str, user: str | None) -> Iterator[Database]:
     data, password = directory / "data", directory / "password"
     password.write_text("sesame\n")
     password.chmod(0o644)
