@@ -1,7 +1,7 @@
 """Sets up logging as `log-level`, `log-format` and `log-path` say.
 
     text = timestamp SP level "[" pid "]" SP message LF [traceback, each line indented]
-    json = {"time", "level", "pid", "logger", "event", "message", "fields"} LF
+    json = {"time", "level", "pid", "logger", "event", "message"[, "fields"]} LF
 
 The part between time and message is one word, so that filters which expect a host name there (fail2ban's) fit. A
 message begins with its event, whose name is stable: docs/log-events.md. A line is one write(2) to a file opened with
@@ -129,8 +129,10 @@ class Json(logging.Formatter):
             "logger": record.name,
             "event": event(record.msg if isinstance(record.msg, str) else message) or event(message),
             "message": message,
-            "fields": _fields(record),
         }
+        values = _fields(record)
+        if values:  # else the line ends here: the filter for fail2ban knows it so
+            fields["fields"] = values
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=True)
