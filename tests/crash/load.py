@@ -26,6 +26,7 @@ class Ledger:
     seen: dict[Place, str] = field(default_factory=dict)  # whatever was ever found
     counters: dict[str, Contents] = field(default_factory=dict)
     answers: int = 0
+    deaths: int = 0  # after which all was found
 
     def judge(self, picture: Picture) -> None:
         """After a death: nothing of it is lost, doubled or renumbered."""

@@ -1,6 +1,7 @@
 """GreenMail as a process of its own, on free ports of the loopback."""
 
 import contextlib
+import http.client
 import itertools
 import json
 import os
@@ -87,7 +88,7 @@ def wait_until_healthy(port: int, process: subprocess.Popen[bytes], log: Path, s
     deadline = time.monotonic() + seconds
     while True:
         with (
-            contextlib.suppress(OSError),
+            contextlib.suppress(OSError, http.client.HTTPException),  # the latter: the port is another server's
             urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer,
         ):
             if answer.status == 200:
