@@ -86,9 +86,13 @@ class UrlKeyFile:
 
     def clear(self) -> None:
         """No mailbox has a key any more."""
-        if self.stamp() != (0, 0, 0):
-            with FileLock(self._files, self._path, self._waiting, _STALE, _PRIVATE) as lock:
-                lock.commit(_VERSION)
+        with refusing("The keys for URLs cannot be read"):
+            try:
+                self._files.surely(self._files.stat, self._path)
+            except FileNotFoundError:
+                return
+        with FileLock(self._files, self._path, self._waiting, _STALE, _PRIVATE) as lock:
+            lock.commit(_VERSION)
 
     def _change(self, how: Callable[[Keys], object]) -> Keys:
         with refusing("The keys for URLs cannot be written"):

@@ -121,7 +121,7 @@ def _judge_mailbox(case: Case, name: str, mine: Contents) -> None:
 _BOX = rb"(control/|deep/)?(Maildir/)?(\.[^./][^/]*/|((INBOX|Other|Parent|Child|Made|Renamed|New|Later)/)*)?"
 _KNOWN = re.compile(
     _BOX + rb"(dovecot-(uidlist|keywords|uidvalidity(\.[0-9a-f]{8})?)|maildirfolder|subscriptions"
-    rb"|greenmail\.(lock|index|log|cache)|(greenmail-data|cur/\.greenmail-data)/(uidnext|keywords|special-use|(server-)?metadata))"
+    rb"|greenmail\.(lock|index|log|cache)|(greenmail-data|cur/\.greenmail-data)/(uidnext|keywords|special-use|url-keys|(server-)?metadata))"
     rb"|Reader/greenmail-data/(seen|private-metadata)/[0-9a-f]+"
 )
 _MESSAGE = re.compile(_BOX + rb"(cur|new)/[^./][^/]*")
@@ -129,8 +129,8 @@ _MESSAGE = re.compile(_BOX + rb"(cur|new)/[^./][^/]*")
 _BY_RULE = re.compile(
     _BOX + rb"(tmp/[^/]+|tmp/\.\.greenmail\.[0-9a-f.]+/.*"
     rb"|(dovecot-uidlist|dovecot-keywords|subscriptions)\.lock|dovecot-uidlist\.tmp"
-    rb"|(greenmail-data|cur/\.greenmail-data)/((special-use|(server-)?metadata)\.lock"
-    rb"|greenmail\.(special-use|(server-)?metadata)\.tmp)"
+    rb"|(greenmail-data|cur/\.greenmail-data)/((special-use|url-keys|(server-)?metadata)\.lock"
+    rb"|greenmail\.(special-use|url-keys|(server-)?metadata)\.tmp)"
     rb"|(greenmail-data|cur/\.greenmail-data)/(keywords|special-use|uidnext)\.tmp|greenmail\.(index|log|cache)\.tmp|greenmail\.cache\.new|greenmail\.subscriptions\.tmp"
     rb"|dovecot-uidvalidity\.tmp\.[0-9a-f.]+|\.\.greenmail\.[0-9a-f.]+(/.*)?)|Maildir/\.\.DOVECOT-TRASHED/.*"
     rb"|Reader/greenmail-data/(seen|private-metadata)/([0-9a-f]+\.lock|greenmail\.[0-9a-f]+\.tmp)"

@@ -315,6 +315,12 @@ def annotate_all(world: World) -> None:
     _annotate_as_reader(world)
 
 
+def _authorize(root: Path, world: World) -> None:
+    """The user has keys for URLs."""
+    for number in range(3):
+        world.account.url_keys.make(f"{number:032x}")
+
+
 def _annotate_where_others_made(world: World) -> Any:
     """As `_read_where_others_made`."""
     for path in ("Reader/greenmail-data", "Reader/greenmail-data/private-metadata"):
@@ -463,6 +469,7 @@ OPERATIONS = [
     Operation("metadata-first-control", _annotate("Other"), variant="control", is_long=True),
     Operation("metadata-server", _annotate(""), is_long=True),
     Operation("metadata-reader", _annotate_as_reader, takes_back=False),
+    Operation("url-keys", lambda world: world.account.url_keys.clear(), prepare=_authorize, is_long=True),
     *_in_directories("fs", False),
     *_in_directories("fs-control", True),
     Operation("fold", fold),
@@ -537,6 +544,7 @@ def look_at(root: Path, clock: Clock | None = None, variant: str = "") -> Pictur
     slept = clock.slept
     store, account = open_account(root, unsynced, clock, variant)
     picture = Picture(subscriptions=account.subscriptions(), metadata={"the server": account.metadata("")})
+    picture.metadata["keys for URLs"] = dict(account.url_keys.all())
     for folder in account.folders():
         if folder.selectable:
             if folder.special_use:
