@@ -34,9 +34,19 @@ class Database:
     def stop(self) -> None:
         """It holds its breath: connections are taken by the kernel, and nobody answers."""
         os.killpg(self.process.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        deadline = time.monotonic() + _SECONDS
+        while any(_state(task) != "T" for task in tasks.iterdir()):
+            assert time.monotonic() < deadline, "it does not stop"
+            time.sleep(0.01)
 
     def go(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
+
+
+def _state(task: Path) -> str:
+    """Of a thread: proc(5), stat."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def found(*names: str) -> str:
