@@ -155,7 +155,11 @@ class Traces:
     def tap(self, present: "Tap | None", user: str, sid: str, make: Callable[[Any, str], "Tap"]) -> "Tap | None":
         """What listens to a session of `user` now; `present` is what did so up to here."""
         trace = self.users.get(user)
-        if trace is None or trace.is_over():
+        if trace is None:
+            return None
+        if trace.is_over():
+            trace.close()
+            del self.users[user]
             return None
         return present if present is not None and present.trace is trace else make(trace, sid)
 

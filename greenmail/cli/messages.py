@@ -144,10 +144,22 @@ def _fetch(mailbox: Mailbox, uids: list[int], parsed: argparse.Namespace) -> int
     if len(uids) > 1 and parsed.what == "text":
         raise Refused(f"these are {len(uids)} messages: choose one (UID n), or take --json")
     for uid in uids:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(_read(mailbox, uid, parsed.what))
-        sys.stdout.buffer.flush()
+        _write(_read(mailbox, uid, parsed.what))
     return 0 if uids else 1
+
+
+def _write(text: bytes) -> None:
+    """As it is, but on a terminal, to which a message may not say what it likes."""
+    sys.stdout.flush()
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+        return
+    # Here and not above: rich takes a while to import.
+    from greenmail.terminal import shown
+
+    for line in text.split(b"\n"):
+        say(shown(line.removesuffix(b"\r")))
 
 
 def _read(mailbox: Mailbox, uid: int, what: str) -> bytes:

@@ -7,7 +7,6 @@ and one that stays behind or says nonsense without end is dropped.
 """
 
 import fcntl
-import itertools
 import json
 import logging
 import os
@@ -91,7 +90,7 @@ class Control:
         self._selector = selector
         self._handle = handle
         self._clients: dict[int, Client] = {}
-        self._numbers = itertools.count(1)
+        self._is_paused = False
         self._run = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         self._lock = os.open(_LOCK, flags, 0o600, dir_fd=self._run)
@@ -140,7 +139,10 @@ class Control:
     # --- the loop ---
 
     def tend(self, now: float) -> None:
-        """Drop who stays behind."""
+        """Drop who stays behind; accept again."""
+        if self._is_paused:
+            self._is_paused = False
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         for client in list(self._clients.values()):
             if client.outbox and now - client.progress > STUCK:
                 self._drop(client, "does not read")
@@ -150,8 +152,12 @@ class Control:
     def _accept(self, mask: int) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError as error:  # gone again, or no descriptors
-            log.debug("control-not-accepted reason=%s", error)
+        except BlockingIOError:  # gone again
+            return
+        except OSError as error:  # no descriptors: it would be offered again at once, and again
+            log.warning("control-not-accepted reason=%r", error.strerror)
+            self._selector.unregister(self._listener)
+            self._is_paused = True
             return
         sock.setblocking(False)
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -169,6 +175,8 @@ class Control:
         self._selector.register(sock, selectors.EVENT_READ, lambda mask: self._serve(client, mask))
 
     def _serve(self, client: Client, mask: int) -> None:
+        if client.sock.fileno() < 0:  # dropped since the loop was told of it
+            return
         if mask & selectors.EVENT_WRITE:
             self._flush(client)
         if mask & selectors.EVENT_READ and client.sock.fileno() >= 0:

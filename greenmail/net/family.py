@@ -196,7 +196,7 @@ class Family:
             child.heard = time.monotonic()
             try:
                 self._hear(child, register.decode(data), descriptors)
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 log.error("bug message-from pid=%d data=%r", child.pid, data[:200])
             finally:
                 for descriptor in descriptors:

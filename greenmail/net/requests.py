@@ -25,6 +25,7 @@ from greenmail.net.site import Site
 TRACE_LIMIT = 10 << 20  # octets of a trace, if not said otherwise
 TRACE_SECONDS = 3600.0
 _MOST_TRACE = 1 << 30
+_MOST_TRACES = 20
 _LONGEST_TRACE = 7 * 86400.0
 
 
@@ -141,6 +142,9 @@ def _trace(office: Office, wanted: Wanted, reply: Reply) -> None:
         gone = {"user": user, "path": old.path if old is not None else ""}
         ask(office, "trace", {"user": user, "on": False}, lambda found: reply.give(gone | _told("sessions", found)))
         return
+    _forget_old_traces(office)
+    if len(office.traces) >= _MOST_TRACES:
+        raise Refused(f"there are {_MOST_TRACES} traces already: end one of them first")
     seconds = number(wanted, "seconds", TRACE_SECONDS, 1, _LONGEST_TRACE)
     limit = int(number(wanted, "limit", TRACE_LIMIT, 1024, _MOST_TRACE))
     name = re.sub("[^A-Za-z0-9@._-]", "_", user)[:80]
@@ -157,12 +161,16 @@ def _trace(office: Office, wanted: Wanted, reply: Reply) -> None:
         os.close(descriptor)
 
 
-def hand_traces(office: Office, child: Child) -> None:
-    """A new worker takes part in the traces that go on."""
+def _forget_old_traces(office: Office) -> None:
     for user, trace in list(office.traces.items()):
         if time.time() >= trace.until:
             del office.traces[user]
-            continue
+
+
+def hand_traces(office: Office, child: Child) -> None:
+    """A new worker takes part in the traces that go on."""
+    _forget_old_traces(office)
+    for user, trace in list(office.traces.items()):
         try:
             descriptor = os.open(trace.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:  # somebody has removed it: he has seen enough
@@ -193,6 +201,7 @@ def _status(office: Office, wanted: Wanted, reply: Reply) -> None:
 
 def status(office: Office) -> dict[str, Any]:
     """What the parent knows of itself and of its children; asks nobody."""
+    _forget_old_traces(office)
     site, now = office.site(), time.monotonic()
     workers = [overview.worker(child, now) for child in office.family.workers()]
     total = overview.totals(workers)

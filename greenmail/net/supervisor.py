@@ -216,7 +216,7 @@ class _Supervisor:
             self._finish_reload(now)
         if now >= self._tell_status and self._site.metrics_socket is not None:
             self._tell_status = now + STATUS_EVERY
-            self._family.tell_status(requests.status(self._office))
+            self._tell_page()
         if now >= self._look_at_certificates:
             self._look_at_certificates = now + CERTIFICATES_EVERY
             self._renew_certificates()
@@ -253,6 +253,13 @@ class _Supervisor:
             return f"the owner's process does not take it: {error.strerror}"
         child.carried += 1
         return ""
+
+    def _tell_page(self) -> None:
+        """Tell the status page; what workers say of themselves is no reason for the parent to end."""
+        try:
+            self._family.tell_status(requests.status(self._office))
+        except Exception:
+            log.exception("bug in what the status page is told")
 
     def _born(self, child: Child) -> None:
         """A child is ready: what others of its kind know it is told."""

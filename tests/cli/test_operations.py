@@ -187,6 +187,36 @@ def test_trace_writes_down_a_users_sessions_without_secrets(server: Server, caps
     assert "NOOP" not in text, "it had ended"
 
 
+def test_a_trace_goes_on_over_a_reload(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(parsed(server, capsys, "trace", "bob", "on")["path"])
+    verb(server, capsys, "reload")
+    with session(server, "bob") as client:
+        client.noop()
+    assert " NOOP" in path.read_text()
+    (trace,) = parsed(server, capsys, "status")["traces"]
+    assert (trace["user"], trace["path"]) == ("bob", str(path))
+    parsed(server, capsys, "trace", "bob", "off")
+    assert parsed(server, capsys, "status")["traces"] == []
+
+
+def test_a_trace_ends_at_its_time(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    with control(server) as (sock, lines):
+        sock.sendall(b'{"v": 1, "do": "trace", "with": {"user": "bob", "on": true, "seconds": 1}}\n')
+        path = Path(json.loads(lines.readline())["result"]["path"])
+    until(lambda: not parsed(server, capsys, "status")["traces"])
+    with session(server, "bob") as client:
+        client.noop()
+    assert path.read_bytes() == b""
+
+
+def test_there_is_a_limit_of_traces(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(20):
+        parsed(server, capsys, "trace", f"user{number}", "on")
+    assert "there are 20 traces already" in verb(server, capsys, "trace", "one-more", "on", status=1)
+    for number in range(20):
+        parsed(server, capsys, "trace", f"user{number}", "off")
+
+
 def test_a_trace_stops_at_its_size(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(parsed(server, capsys, "trace", "bob", "on", "--mib", "0.001")["path"])
     with session(server, "bob") as client:
