@@ -27,7 +27,7 @@ from greenmail.imap.search_key import (
 from greenmail.imap.session import Session
 
 LONGEST = 2048  # characters of what is asked for; longer ones are asked once
-MOST = 250_000  # numbers of one result: more are no short step, and would not be taken in
+MOST = 250_000  # messages, and numbers of one result: more are no short step
 PLACES = 32  # results of one mailbox that are kept
 # Others ask for the time, the session, or other commands: RECENT, OLDER, YOUNGER, MODSEQ ...
 _OF_MESSAGES = frozenset({"BEFORE", "ON", "SINCE", "LARGER", "SMALLER"})
@@ -41,10 +41,11 @@ class Results:
 
     def __init__(self, session: Session, key: Key, *others: Any) -> None:
         """Made before the work begins. `others`: what is asked for beside the key; their `repr` says all of it."""
-        answers = selected(session).mailbox.answers
+        view = selected(session)
+        answers = view.mailbox.answers
         self._session = session
         self._shelf = None
-        if answers is None or not is_of_messages(key):
+        if answers is None or len(view.uids) > MOST or not is_of_messages(key):
             return
         # Days begin when they begin in the time zone, which is the server's.
         question = repr((key, session.services.time_zone, others))
