@@ -13,6 +13,7 @@ from greenmail.doctor.finding import Finding, Severity
 from greenmail.doctor.survey import Circumstances, Entry, Mailbox
 from greenmail.message.compressed import MAGIC, kind_of
 from greenmail.message.measured import Measured, measured
+from greenmail.storage import save_dates
 from greenmail.storage.maildir_name import sizes_of, with_sizes, without_sizes
 from greenmail.storage.uidlist import Uidlist
 from greenmail.terminal import several
@@ -124,8 +125,8 @@ def _correct(mailbox: Mailbox, bench: Bench, batch: list[tuple[Entry, bytes]]) -
     numbered = [(old, base, new) for old, base, new in renamed if old in uidlist.uids]
     if numbered:
         with bench.log.replacing(mailbox.path(b"dovecot-uidlist")):
-            for old, _, _ in numbered:
-                _keep_identity(uidlist, old, bench.around)
+            for old, base, _ in numbered:
+                _keep_identity(uidlist, old, base, bench.around)
             other = {old: base for old, base, _ in numbered}
             records = [(uid, raw, other.get(base, base)) for uid, raw, base in uidlist.uids.records()]
             uidlist.load(uidlist.uidvalidity, uidlist.next_uid, records)
@@ -139,9 +140,12 @@ def _correct(mailbox: Mailbox, bench: Bench, batch: list[tuple[Entry, bytes]]) -
             move_overflow(files, place, [(old, base) for old, base, _ in renamed])
 
 
-def _keep_identity(uidlist: Uidlist, old: bytes, around: Circumstances) -> None:
-    """Put into the record what the old base name said of itself."""
+def _keep_identity(uidlist: Uidlist, old: bytes, base: bytes, around: Circumstances) -> None:
+    """Put into the record what the old base name said of itself, and the new one does not say."""
     uid = uidlist.uids[old]
+    came = save_dates.named(old)
+    if came not in (save_dates.UNKNOWN, save_dates.named(base)) and uidlist.field(uid, save_dates.KEY) is None:
+        uidlist.set_field(uid, save_dates.KEY, b"%d" % came)
     if uidlist.field(uid, b"G") is None:
         # A field ends at a space. Dovecot's own 128-bit form of such a name is the same for it.
         guid = old if b" " not in old else hashlib.sha1(old, usedforsecurity=False).digest()[-16:].hex().encode()

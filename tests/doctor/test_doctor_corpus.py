@@ -18,7 +18,8 @@ from greenmail.doctor.repair import repair
 from greenmail.doctor.restore import Means, restore
 from greenmail.doctor.target import Target
 from greenmail.storage.locks import Waiting
-from greenmail.storage.uidlist_format import parse
+from greenmail.storage.save_dates import named
+from greenmail.storage.uidlist_format import parse, parse_fields
 
 Plant = Callable[[Path], None]
 DAY = 86400.0
@@ -301,3 +302,7 @@ def test_names_that_differ_in_wrong_sizes_alone_stay_two(run: Run, target: Targe
     found = {uids[path.name.partition(":")[0].encode()]: path for path in (maildir / "cur").iterdir()}
     assert [found[uid].read_bytes() for uid in (2, 3)] == [body("", 2), body("", 3)]
     assert [found[uid].name[-1] for uid in (2, 3)] == ["S", "F"]
+    # One has a name of today: its line tells when it came. Decision 0020.
+    came = int(UNIQUE.partition(".")[0])
+    named_anew = [uid for uid in (2, 3) if named(found[uid].name.encode()) != came]
+    assert [parse_fields(uids.raw(uid))[b"D"] for uid in named_anew] == [b"%d" % came]
