@@ -108,6 +108,8 @@ class _Verifier:
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        if os.geteuid() != 0:
+            log.warning("pam-unprivileged uid=%d text=%r", os.geteuid(), "modules such as pam_unix need root")
         self._control.send(register.encode({"op": "ready"}))
         alive_at = time.monotonic() + _ALIVE_EVERY
         while not self._ends:
