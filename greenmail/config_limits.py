@@ -48,6 +48,9 @@ class LimitSettings(Table):
     max_bad_commands: Annotated[int, BeforeValidator(kind.number(1, 1_000_000))] = setting(
         20, "Commands in a row that were no commands, after which a connection is closed."
     )
+    max_commands_per_minute: Annotated[int, BeforeValidator(kind.number(0, 1_000_000))] = setting(
+        0, "Commands of a connection in a minute, beyond which each waits for its turn; 0: any number."
+    )
     max_compressed: Annotated[int, BeforeValidator(kind.number(0, 1_000_000))] = setting(
         1000,
         "Connections of a worker that may be compressed (COMPRESS=DEFLATE), each of which takes 72 KiB; 0 is none.",

@@ -13,6 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED = {
     "errors": set(),
     "runtime": set(),
+    "pace": set(),
     "transcript": set(),
     "language": {"language"},
     "preload": set(),
@@ -25,8 +26,8 @@ ALLOWED = {
     "storage": {"errors", "runtime", "message", "storage"},
     "auth": {"errors", "runtime", "auth"},
     "fulltext": {"errors", "runtime", "message", "storage", "fulltext"},
-    "imap": {"errors", "runtime", "message", "storage", "auth", "language", "imap", "log", "transcript"},
-    "pop3": {"errors", "runtime", "message", "storage", "auth", "language", "pop3", "log", "transcript"},
+    "imap": {"errors", "runtime", "message", "storage", "auth", "language", "imap", "log", "pace", "transcript"},
+    "pop3": {"errors", "runtime", "message", "storage", "auth", "language", "pop3", "log", "pace", "transcript"},
     "config": {"errors", "config", "auth", "language", "storage"},
     "doctor": {
         "errors",

@@ -164,6 +164,9 @@ def _next(session: Session) -> None:
         session.out.status(b"* BYE [SERVERBUG] Internal error, please connect again.\r\n")
         return
     try:
+        wait = session.pace.wait(session.services.runtime.now())
+        if wait:
+            session.services.runtime.sleep(wait)
         execute(session, frame)
     finally:
         _discard(session, frame)

@@ -14,6 +14,7 @@ from greenmail.imap.progress import Progress
 from greenmail.imap.view import View
 from greenmail.language import choice
 from greenmail.message.collation import DEFAULT, Comparator
+from greenmail.pace import Pace
 from greenmail.runtime import Runtime, Wire
 from greenmail.storage.api import Account
 from greenmail.storage.text_index import FullText
@@ -40,6 +41,7 @@ class Limits:
     max_notify_mailboxes: int = 2000  # of one connection, RFC 5465 5.8
     max_depth: int = 50  # of parentheses in a command
     max_bad_commands: int = 20  # BADs in a row before BYE
+    max_commands_per_minute: int = 0  # 0: any number
     patience: Patience = field(default_factory=Patience)
     timeout_anonymous: float = 60.0
     timeout_authenticated: float = 1800.0
@@ -147,6 +149,7 @@ class Session:
         self.account: Account | None = None
         self.user: User | None = None
         self.view: View | None = None
+        self.pace = Pace(services.limits.max_commands_per_minute)
         self.logging_out = False
         self.enabled: set[str] = set()  # upper case: "IMAP4REV2", "CONDSTORE", ...
         self.saved: list[int] | None = None  # SEARCHRES: UIDs of "$", RFC 5182 2.1

@@ -42,6 +42,7 @@ def limits(config: Config) -> Limits:
         max_notify_mailboxes=config.max_notify_mailboxes,
         max_depth=config.max_depth,
         max_bad_commands=config.max_bad_commands,
+        max_commands_per_minute=config.max_commands_per_minute,
         patience=Patience(config.max_auth_failures, config.auth_failure_delay),
         timeout_anonymous=config.timeout_anonymous,
         timeout_authenticated=config.timeout_authenticated,

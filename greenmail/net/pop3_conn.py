@@ -23,6 +23,7 @@ def limits(config: Config) -> Limits:
         max_line=config.max_line,
         max_line_anonymous=config.max_line_anonymous,
         max_bad_commands=config.max_bad_commands,
+        max_commands_per_minute=config.max_commands_per_minute,
         patience=Patience(config.max_auth_failures, config.auth_failure_delay),
         timeout_anonymous=config.timeout_anonymous,
         timeout_pop3=config.timeout_pop3,

@@ -77,6 +77,9 @@ def _serve_one(session: Session) -> None:
         line = session.read_line()
         began, before, received = now(), used(), len(line) + 2
         _listen(session)
+        wait = session.pace.wait(began)
+        if wait:
+            session.services.runtime.sleep(wait)
         execute(session, line)
         result = "ok"
     except BadSyntax as error:

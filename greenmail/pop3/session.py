@@ -14,6 +14,7 @@ from greenmail.auth.logins import Guard, Logins, NoGuard, Patience, Register
 from greenmail.auth.passage import Carrier
 from greenmail.errors import Disconnected, Reason
 from greenmail.language import choice
+from greenmail.pace import Pace
 from greenmail.pop3 import uidl
 from greenmail.pop3.framing import DotStuffer, LineReader
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
@@ -56,6 +57,7 @@ class Limits:
     max_line: int = 65536  # RFC 2449 4 has 255 for commands; SASL responses may be longer, RFC 5034 4
     max_line_anonymous: int = 8192
     max_bad_commands: int = 20  # in a row before the connection is closed
+    max_commands_per_minute: int = 0  # 0: any number
     patience: Patience = field(default_factory=Patience)
     timeout_anonymous: float = 60.0
     timeout_pop3: float = 600.0  # RFC 1939 3: ten minutes at least
@@ -110,6 +112,7 @@ class Session:
         self.user: User | None = None
         self.account: Account | None = None
         self.maildrop: Maildrop | None = None
+        self.pace = Pace(services.limits.max_commands_per_minute)
         self.logging_out = False
         self.command = ""  # the name of the one that is carried out, for metrics and log
         self.name: bytes | None = None  # the argument of USER, until PASS

@@ -1,6 +1,11 @@
 """Every limit of a session is a setting: none keeps its default when the file says otherwise."""
 
+import time
 from dataclasses import fields
+from pathlib import Path
+
+from support.server import start
+from support.wire_client import Imap
 
 from greenmail.auth.logins import Patience
 from greenmail.config import Config, from_mapping
@@ -33,3 +38,18 @@ def test_pop3_limits() -> None:
     same = {item.name for item in fields(Pop3Limits) if getattr(before, item.name) == getattr(after, item.name)}
     assert same == {"max_line_anonymous"}
     assert after.patience == Patience(4, 3)
+
+
+def test_a_client_that_hurries_waits(tmp_path: Path) -> None:
+    """120 a minute: half a second for each command beyond the first 120."""
+    with (
+        start(tmp_path, str(tmp_path / "Maildir"), workers=1, max_commands_per_minute=120) as server,
+        Imap(server.imaps, tls=True, timeout=30).login() as imap,
+    ):
+        for _ in range(115):
+            imap.ok("NOOP")
+        began = time.monotonic()
+        imap.send(b"".join(b"n%d NOOP\r\n" % number for number in range(8)))
+        while not imap.line().startswith(b"n7 OK"):
+            pass
+        assert 0.9 < time.monotonic() - began < 10
