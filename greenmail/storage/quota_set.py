@@ -36,7 +36,7 @@ _MOST_DIGITS = 19
 class SetLimits:
     """The file of one account, read anew when it has changed."""
 
-    __slots__ = ("_data", "_files", "_known", "_path", "_print", "_waiting")
+    __slots__ = ("_complaints", "_data", "_files", "_known", "_path", "_print", "_waiting")
 
     def __init__(self, files: Files, data: bytes, waiting: Waiting) -> None:
         """`data`: the account's `greenmail-data`, made when needed."""
@@ -44,6 +44,7 @@ class SetLimits:
         self._path = data + b"/" + FILE
         self._print: tuple[int, ...] = ()
         self._known: QuotaLimits | None = None
+        self._complaints: set[int | None] = set()  # errno of what the log has been told
 
     def read(self) -> QuotaLimits | None:
         """What was set; None: nothing was, or it cannot be known. Raises nothing."""
@@ -58,7 +59,9 @@ class SetLimits:
         except FileNotFoundError:
             self._print, self._known = (), None
         except OSError as error:
-            log.warning("quota path=%r error=%s", self._path, error)  # what was read last counts
+            level = logging.DEBUG if error.errno in self._complaints else logging.WARNING
+            self._complaints.add(error.errno)
+            log.log(level, "quota path=%r error=%s", self._path, error)  # what was read last counts
         return self._known
 
     def write(self, limits: QuotaLimits) -> None:

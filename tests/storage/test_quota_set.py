@@ -164,6 +164,19 @@ def test_a_file_that_cannot_be_understood_counts_as_missing(site: Site, caplog: 
     assert path.read_bytes() == b"rubbish"
 
 
+def test_a_file_that_cannot_be_read_is_told_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    account = site.open(QuotaRules(Limits(messages=7)))
+    account.set_quota(ROOT, QuotaLimits(messages=3))
+    path = site.maildir / "greenmail-data" / "quota"
+    path.unlink()
+    path.symlink_to(path)  # ELOOP
+    assert [account.quota(ROOT).messages_limit for _ in range(3)] == [3, 3, 3], "what was read last counts"
+    assert (
+        len([record for record in caplog.records if record.levelname == "WARNING" and "quota path" in record.message])
+        == 1
+    )
+
+
 def test_the_limits_of_nobody_are_not_made(site: Site) -> None:
     account = site.open()
     assert reason(account.set_quota, "another", QuotaLimits(messages=3)) is Reason.NOT_FOUND
