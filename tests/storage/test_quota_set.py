@@ -71,7 +71,7 @@ class Site:
         self.maildir = where / "Maildir"
         self.workers = 0
 
-    def open(self, rules: QuotaRules = QuotaRules(), **settings: Any) -> MaildirAccount:  # noqa: B008 (it is immutable)
+    def open(self, rules: QuotaRules = QuotaRules(), **settings: Any) -> MaildirAccount:
         self.workers += 1  # names of files hold host, pid and a counter
         found = MaildirSettings(str(self.maildir), quota=rules, lock_host=f"host{self.workers}", **settings)
         return MaildirStore(replace(direct(), now=lambda: 1_800_000_000.0)).open_account("alice", found)
