@@ -4,6 +4,7 @@
 """
 
 import re
+import urllib.parse
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -27,6 +28,13 @@ def _url(*schemes: str) -> Any:
     def check(value: Any) -> str:
         if not isinstance(value, str) or not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError(allowed)
+        try:
+            parts = urllib.parse.urlsplit(value)
+            is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:  # a port that is no number, a bracket that is not closed
+            is_whole = False
+        if not is_whole or not value.isascii() or " " in value:
+            raise ValueError(f"{allowed}, with a host and perhaps a port behind it")
         return value
 
     return check

@@ -66,12 +66,13 @@ class Directory:
         # Here and not above: it is an optional part, which `missing` has looked for.
         ldap3: Any = importlib.import_module("ldap3")
         importlib.import_module("ldap3.core.exceptions")
+        malformed: Any = importlib.import_module("pyasn1.error").PyAsn1Error
         self.summary = summary
         self.compares = settings.compares
         self._ldap3 = ldap3
         self._settings = settings
         self._seconds = max(1, round(settings.timeout))  # whole ones, as the kernel is told
-        self._failures: Any = (ldap3.core.exceptions.LDAPException, OSError)
+        self._failures: Any = (ldap3.core.exceptions.LDAPException, OSError, malformed)
         self._idle: list[Any] = []
         self._lock = threading.Lock()
 

@@ -124,8 +124,14 @@ class _Verifier:
                 self._take()
             if time.monotonic() >= alive_at:
                 alive_at = time.monotonic() + _ALIVE_EVERY
-                self._control.send(register.encode({"op": "alive"}))
+                self._show_life()
         return 0
+
+    def _show_life(self) -> None:
+        try:
+            self._control.send(register.encode({"op": "alive"}))
+        except OSError:  # the parent is gone
+            self._ends = True
 
     def _end(self, number: int, frame: object) -> None:
         self._ends = True

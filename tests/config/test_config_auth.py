@@ -73,6 +73,14 @@ def test_a_query_has_the_name_as_a_parameter_and_no_other(query):
     assert problem.startswith("auth.0.query: found ")
 
 
+@pytest.mark.parametrize(
+    "url", ["https://", "https://h:x/", "https://h:0/", "https://[::1/", "https://h/a b", "https://ü/"]
+)
+def test_an_address_has_a_host(url):
+    (problem,) = problems([{"type": "http", "url": url}])
+    assert problem.endswith(", with a host and perhaps a port behind it")
+
+
 def test_no_password_of_an_address_is_in_an_error():
     for auth in ([{"type": "nix", "url": "mysql://u:tanstaafl@h/d"}], [{**SQL, "url": "x://u:tanstaafl@h/d"}]):
         assert "tanstaafl" not in "\n".join(problems(auth))
