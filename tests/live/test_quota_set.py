@@ -1,7 +1,5 @@
 """SETQUOTA by a master user, and what the user and other programs see of it: RFC 9208 4.1.3."""
 
-from pathlib import Path
-
 import pytest
 from support import server as greenmail
 from support.server import Server
