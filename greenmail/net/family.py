@@ -102,9 +102,7 @@ class Family:
         wanted = self._wanted(site)
         return [kind for kind in Kind if now >= self._not_before[kind] for _ in range(wanted[kind] - self._here(kind))]
 
-    def fork(
-        self, kind: Kind, site: Site, old: Site | None, identity: children.Identity | None = None
-    ) -> Child | None:
+    def fork(self, kind: Kind, site: Site, old: Site | None, identity: children.Identity | None = None) -> Child | None:
         """A new child of the present generation; None if the system has no room for it now.
 
         `old` is what a reload is about to leave behind: its sockets are not for new children.
