@@ -16,6 +16,7 @@ from greenmail.storage.maildir_measure import Fact
 
 LARGEST = 1 << 20  # octets of a file that is read at one go
 TOGETHER = 1 << 22  # ... and of all of them
+_FEW = 4  # headers that are read here: a hop to the pool costs more
 
 
 @dataclass(slots=True)
@@ -41,14 +42,14 @@ def read_many(box: Box, uids: Sequence[int], whole: bool, sizes: bool) -> tuple[
         if row >= 0:
             path = box.path(index.names[row], uid in index.in_new)
             wanted.append(_Wanted(uid, path, whole, sizes and table.sizes[row] < 0, table.dates[row] < 0))
-    box.context.runtime.blocking(_read_all, box.files, wanted)
+    box.offload(whole or sizes or len(wanted) > _FEW, _read_all, box.files, wanted)
     found = {one.uid: one.octets for one in wanted}
     facts = [(one.uid, one.size, one.date) for one in wanted if one.size >= 0 or one.date >= 0]
     return list(map(found.get, uids)), facts
 
 
 def _read_all(files: Files, wanted: Sequence[_Wanted]) -> None:
-    """Runs in the pool: what can be found at the first go."""
+    """What can be found at the first go; in the pool, but for a few headers."""
     left = TOGETHER
     for one in wanted:
         try:
