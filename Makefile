@@ -12,7 +12,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # The tests start hundreds of servers: each would compile all modules again where the shell forbids to keep byte code.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz crash soak scale docs rfc clean
+.PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz crash soak scale docs rfc site clean
 
 run: $(READY)
 	@$(PY) tools/demo.py demo
@@ -59,6 +59,10 @@ soak: $(READY)
 
 scale: $(READY)
 	$(PY) -m pytest -m long tests/storage/test_many.py --timeout=3600 $(PYTEST)
+
+site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build -q
+	@echo "build/site/index.html"
 
 docs rfc: $(READY)
 	$(PY) tools/rfc_index.py docs/rfc-index.md

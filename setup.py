@@ -106,6 +106,7 @@ setup(
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
             "scramp>=1.5,<2",
+            "mkdocs-material>=9.5,<10",  # docs/decisions/0025-mkdocs-material.md
             "ruff>=0.6",
             "mypy>=1.11",
             "types-PyYAML",
