@@ -12,7 +12,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # The tests start hundreds of servers: each would compile all modules again where the shell forbids to keep byte code.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz crash soak scale docs rfc site clean
+.PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz properties crash soak scale docs rfc site clean
 
 run: $(READY)
 	@$(PY) tools/demo.py demo
@@ -45,7 +45,15 @@ bench: $(READY)
 bench-compiled: $(COMPILED_READY)
 	PYTHONSAFEPATH=1 $(COMPILED) -c "import runpy, sys; sys.path.append('.'); runpy.run_module('bench', run_name='__main__')" $(BENCH)
 
+# `make fuzz FUZZ_SECONDS=600 FUZZ="mime uidlist"`: octets at what reads those of others, guided by coverage.
+FUZZ_SECONDS ?= 60
+
 fuzz: $(READY)
+	@$(PY) -c "import atheris, coverage" 2>/dev/null || $(PY) -m pip install --quiet "atheris>=3,<4" "coverage>=7.6,<8"
+	PYTHONPATH=tests:. nice -n 10 $(PY) -m fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
+# The properties of the tests, with many more examples than `make test` takes.
+properties: $(READY)
 	$(PY) -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile=long --timeout=3600 $(PYTEST)
 
 bench-quick: $(READY)

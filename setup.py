@@ -98,6 +98,7 @@ setup(
     extras_require={
         **DATABASES,
         "bench": ["matplotlib>=3.8,<4"],  # docs/decisions/0018-matplotlib-for-plots.md
+        "fuzz": ["atheris>=3,<4; python_version < '3.15'", "coverage>=7.6,<8"],  # docs/decisions/0026-atheris.md
         "dev": [
             *(name for names in DATABASES.values() for name in names),  # they are tested
             "pytest>=8",

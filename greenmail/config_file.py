@@ -133,7 +133,9 @@ def _toml(text: str, tree: Tree) -> _Table:
     except tomllib.TOMLDecodeError as error:
         found = _TOML_LINE.search(str(error))
         tree.problems.append(Problem(int(found[1]) if found else 0, "", f"not TOML: {error}"))
-        return _Table([])
+    except (ValueError, RecursionError) as error:  # ValueError: a number that is too long, a date such as 2026-99-99
+        tree.problems.append(Problem(0, "", f"not TOML: {error}"))
+    return _Table([])
 
 
 def _toml_table(table: dict[str, Any], text: str) -> _Table:

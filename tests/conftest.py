@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 # One machine is slow, another fast: no example fails because of its time.
 settings.register_profile("greenmail", deadline=None, print_blob=True)
-settings.register_profile("long", deadline=None, print_blob=True, max_examples=20000)  # make fuzz
+settings.register_profile("long", deadline=None, print_blob=True, max_examples=20000)  # make properties
 settings.load_profile("greenmail")
 
 

@@ -59,9 +59,12 @@ def unpack(data: bytes) -> tuple[list[Batch], int]:
         if zlib.crc32(payload) != crc:
             break
         try:
-            batches.append(json.loads(payload))
-        except ValueError:
+            batch = json.loads(payload)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(batch, dict):
+            break
+        batches.append(batch)
         place = end
     return batches, place
 

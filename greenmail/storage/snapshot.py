@@ -73,6 +73,14 @@ def unpack(data: bytes) -> Snapshot | None:
         return None
     if _SIZE.unpack_from(data, len(data) - _SIZE.size)[0] != zlib.crc32(memoryview(data)[: -_SIZE.size]):
         return None
+    try:
+        return _understood(data, start)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None  # the sum is right, and yet it is another program's
+
+
+def _understood(data: bytes, start: int) -> Snapshot | None:
+    """Raises ValueError, LookupError, TypeError and RecursionError for what `pack` did not make."""
     header = json.loads(data[start : start + _SIZE.unpack_from(data, len(MAGIC))[0]])
     if header["order"] != sys.byteorder:
         return None

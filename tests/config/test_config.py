@@ -507,6 +507,7 @@ cert-path: x
         ("a.yaml", "a: \x01", "FILE: not YAML"),
         ("a.toml", "a = \nb = 2", "FILE:1: not TOML"),
         ("a.toml", "bind-port = 1\nbind-port = 2\n", "FILE:2: not TOML: Cannot overwrite a value"),
+        ("a.toml", "a = " + "[" * 2000, "FILE: not TOML: maximum recursion depth exceeded"),
         ("a.toml", "bind-port = 'x'\n", "FILE:1: bind-port: found 'x'"),
         ("a.toml", "[server.listener.a]\nbind = 'x'\nprotocol = 'imap'\n", "FILE:2: server.listener.a.bind: found 'x'"),
         ("a.yaml", "server.listener.a.b: 5", "FILE:1: server.listener.a.b: found 5; allowed: a table of settings"),

@@ -1,6 +1,8 @@
 """`greenmail.log`: whole records are read, a broken end is left alone by readers and cut off by the next writer."""
 
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,11 @@ def test_a_full_disk_leaves_no_half_record(tmp_path: Path) -> None:
         journal.append(BATCHES[1:])
     assert reader(tmp_path).read() == BATCHES[:1]
     assert journal.state() == (False, False)
+
+
+@pytest.mark.parametrize("payload", [b"[1]", b"17", b'"text"', b"null", b"[" * 3000])
+def test_a_record_that_is_no_object_is_the_end(payload: bytes) -> None:
+    """Its sum is right: another program wrote it."""
+    good = pack({"ident": "a"})
+    foreign = struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+    assert unpack(good + foreign + good) == ([{"ident": "a"}], len(good))

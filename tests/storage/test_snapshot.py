@@ -1,6 +1,8 @@
 """`greenmail.index`: what was saved comes back, and damage is noticed."""
 
 import os
+import struct
+import zlib
 from array import array
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.maildir_index import Change, Index, from_snapshot
-from greenmail.storage.snapshot import Snapshot, pack, read, unpack, write
+from greenmail.storage.snapshot import MAGIC, Snapshot, pack, read, unpack, write
 
 OWNER = Ownership(0o640, 0o750, None)
 NAMES = st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name)
@@ -33,6 +35,14 @@ def test_any_damage_is_noticed(data: st.DataObject) -> None:
     damaged = bytes((octets[place] ^ data.draw(st.integers(1, 255)),))
     assert unpack(octets[:place] + damaged + octets[place + 1 :]) is None
     assert unpack(octets[:place]) is None
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"17", b"{}", b"[" * 3000, b'{"order": 1}', b'{"order": "little", "columns": [["x", "?", 1]]}']
+)
+def test_a_right_sum_over_anything_else_is_no_snapshot(header: bytes) -> None:
+    octets = MAGIC + struct.pack("<I", len(header)) + header
+    assert unpack(octets + struct.pack("<I", zlib.crc32(octets))) is None
 
 
 def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

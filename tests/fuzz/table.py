@@ -1,0 +1,41 @@
+"""What is fuzzed: for each target the modules whose coverage counts. The target is `check` in `target_NAME.py`."""
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    "framing": ("greenmail.imap.framing", "greenmail.pop3.framing"),
+    "grammar": (
+        "greenmail.imap.cursor",
+        "greenmail.imap.grammar",
+        "greenmail.imap.sequence_set",
+        "greenmail.imap.fetch_att",
+        "greenmail.imap.search_key",
+        "greenmail.imap.section",
+        "greenmail.imap.date_time",
+    ),
+    "session": ("greenmail.imap.execute", "greenmail.imap.serialize"),
+    "mime": (
+        "greenmail.message.structure",
+        "greenmail.message.headers",
+        "greenmail.message.envelope",
+        "greenmail.message.decode",
+        "greenmail.message.subject",
+        "greenmail.message.sort_keys",
+        "greenmail.message.preview",
+        "greenmail.imap.render",
+    ),
+    "uidlist": ("greenmail.storage.uidlist_format",),
+    "journal": ("greenmail.storage.journal", "greenmail.storage.snapshot"),
+    "passwd": ("greenmail.auth.passwd_file",),
+    "config": ("greenmail.config_file",),
+    "proxy": ("greenmail.net.proxy",),
+    "auth_client": ("greenmail.auth.postfix_auth", "greenmail.auth.sasl"),
+    "imap_url": ("greenmail.imap.imap_url",),
+    "acl": ("greenmail.storage.acl", "greenmail.storage.courier_acl"),
+    "quota": ("greenmail.storage.quota_rules",),
+    "small_files": (
+        "greenmail.storage.mutf7",
+        "greenmail.storage.metadata",
+        "greenmail.storage.seen_file",
+        "greenmail.storage.dovecot_index",
+        "greenmail.storage.maildir_name",
+    ),
+}
