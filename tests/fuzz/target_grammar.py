@@ -1,10 +1,17 @@
 """One command: it is parsed, or BadSyntax or Refused says why not. What was parsed can be written and parsed again."""
 
+from itertools import pairwise
+
 from greenmail.errors import BadSyntax, Refused
 from greenmail.imap import grammar, serialize
 from greenmail.imap.cursor import Cursor
+from greenmail.imap.date_time import date_time, day_range, format_date_time, load_zone, search_date
 from greenmail.imap.registry import COMMANDS
-from greenmail.imap.sequence_set import sequence_set
+from greenmail.imap.section import format_section, section
+from greenmail.imap.sequence_set import compact, join, ranges_of, resolve, sequence_set, uid_set
+
+LATEST = 253402214400  # the last day of the year 9999, which no zone takes into the next
+ZONES = [load_zone("UTC"), load_zone("Europe/Berlin"), load_zone("America/St_Johns")]
 
 
 def check(data: bytes) -> None:
@@ -15,6 +22,9 @@ def check(data: bytes) -> None:
     _set(text)
     _name(text, utf8)
     _string(text, utf8)
+    _date(text)
+    _day(text)
+    _section(text)
 
 
 def _command(text: bytes, utf8: bool) -> None:
@@ -43,8 +53,45 @@ def _set(text: bytes) -> None:
         found = sequence_set(cur)
     except BadSyntax:
         return
-    again = sequence_set(Cursor(text[: cur.pos]))
-    assert again == found
+    assert sequence_set(Cursor(text[: cur.pos])) == found
+    ranges = resolve(found, 1000)
+    assert all(0 < first <= last for first, last in ranges)
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(ranges)), "ascending, disjoint, not adjacent"
+    assert join(ranges) == ranges
+    uids = [uid for first, last in ranges for uid in range(first, min(last, 5000) + 1)]
+    if uids:
+        assert uid_set(Cursor(compact(uids))) == ranges_of(uids)
+
+
+def _date(text: bytes) -> None:
+    """What APPEND takes as the time of a message, FETCH writes so that it is the same time."""
+    cur = Cursor(text)
+    try:
+        seconds = date_time(cur)
+    except BadSyntax:
+        return
+    for zone in ZONES:
+        written = format_date_time(seconds, zone)
+        assert date_time(Cursor(written)) == min(seconds, LATEST), (text, written)
+
+
+def _day(text: bytes) -> None:
+    try:
+        wanted = search_date(Cursor(text))
+    except BadSyntax:
+        return
+    for zone in ZONES:
+        first, behind = day_range(wanted, zone)
+        assert 0 < behind - first <= 90_000
+
+
+def _section(text: bytes) -> None:
+    cur = Cursor(text)
+    try:
+        found = section(cur)
+    except BadSyntax:
+        return
+    assert section(Cursor(format_section(found))) == found
 
 
 def _name(text: bytes, utf8: bool) -> None:

@@ -29,7 +29,8 @@ def check(data: bytes) -> None:
 
 def _within(part: Part, start: int, end: int, depth: int) -> None:
     assert depth <= MAX_DEPTH + 1
-    assert start <= part.header[0] <= part.header[1] <= part.body[0] <= part.body[1] <= end, part
+    # A header with nothing behind it ends with the line end of the next delimiter, be it one of a multipart around.
+    assert start <= part.header[0] <= part.header[1] <= part.body[0] <= part.body[1] <= end + 2 * (depth > 0), part
     assert part.octets == part.body[1] - part.body[0]
     place = part.body[0]
     for child in part.children:
