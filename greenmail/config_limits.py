@@ -107,7 +107,9 @@ class LimitSettings(Table):
     )
     literal_minus: kind.Switch = setting(False, "Offer LITERAL- in the place of LITERAL+, RFC 7888.")
     utf8_accept: kind.Switch = setting(
-        False, "Offer UTF8=ACCEPT, RFC 9755, which refuses messages with 8-bit headers from clients that do not use it."
+        False,
+        "Offer UTF8=ACCEPT (IMAP, RFC 9755) and UTF8 (POP3, RFC 6856). Messages with 8-bit headers are then refused to"
+        " clients that do not use them: APPEND in IMAP, RETR and TOP in POP3.",
     )
     pop3_uidl_format: Annotated[str, BeforeValidator(kind.uidl_format)] = setting(
         "%08Xu%08Xv",

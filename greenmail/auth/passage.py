@@ -24,6 +24,8 @@ class Passage:
     mechanism: str
     tag: str  # of the command that is to be answered; POP3 has none
     client: str  # as it has called itself by ID, for the log
+    language: str  # that it has asked for before the login: RFC 5255 3.2, RFC 6856 3.2
+    utf8: bool = False  # UTF8 of POP3, which it can say before the login only: RFC 6856 2.1
 
     def encode(self) -> dict[str, Any]:
         """For JSON."""

@@ -82,6 +82,7 @@ def serve(session: Session, passage: Passage | None = None) -> None:
 def _arrive(session: Session, passage: Passage) -> None:
     """Answer the login of another process; where it does not succeed there is nobody to log in here."""
     session.tag = passage.tag.encode("latin-1")
+    session.out.language = passage.language
     try:
         answer = _completed(enter(session, passage.user, passage.mechanism, passage.client))
     except (Refused, StorageError) as error:

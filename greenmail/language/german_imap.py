@@ -160,6 +160,8 @@ TEXTS: dict[str, str] = {
     "USER comes first": "Zuerst kommt USER",
     "USER wants a name": "USER braucht einen Namen",
     "STLS comes before UTF8": "STLS kommt vor UTF8",
+    "UTF8 is not offered here": "UTF8 gibt es hier nicht",
+    "the message has UTF-8 in its header: it is for clients that use UTF8": "Die Nachricht hat UTF-8 in ihrem Kopf: Sie ist für Programme, die UTF8 benutzen",
     "logins do not work for the moment, try again later": "Anmeldungen gehen im Augenblick nicht, versuchen Sie es später noch einmal",
     "message {} is deleted": "Die Nachricht {} ist gelöscht",
     "messages cannot be removed here, the mailbox is read-only": "Hier lassen sich keine Nachrichten löschen, das Postfach ist nur zum Lesen",

@@ -57,6 +57,7 @@ def handler(
         pop3_uidl_format=config.pop3_uidl_format,
         preferred_language=config.preferred_language,
         pop3_no_flag_updates=config.pop3_no_flag_updates,
+        utf8_accept=config.utf8_accept,
         pop3_apop=config.pop3_apop,
         pop3_deleted_flag=config.pop3_deleted_flag if config.pop3_delete == "flag" else "",
     )

@@ -1,8 +1,8 @@
 """The commands: RFC 1939 5 to 7, RFC 2449 (CAPA), RFC 2595 4 (STLS), RFC 5034 (AUTH), RFC 6856 2 (UTF8; 3, LANG).
 
-A message is sent as it is, also without UTF8 and with octets beyond ASCII in its header. Deviation: RFC 6856 2.1 wants
-a surrogate or -ERR then; Dovecot and Courier's clients have always had such mail as it lies there, LIST sizes must stay
-the old server's, and mail that cannot be fetched is mail lost to its reader.
+A message is sent as it is. A server that offers UTF8 must not send one with octets beyond ASCII in its header to a
+client that does not use it (RFC 6856 2.1, 5), and mail that cannot be fetched is mail lost to its reader: so UTF8 is a
+setting, `utf8-accept`, as it is in IMAP. docs/decisions/0014 says why it is not on from the start.
 """
 
 import logging
@@ -15,7 +15,7 @@ from greenmail.language import choice
 from greenmail.pop3 import login
 from greenmail.pop3.framing import DotStuffer
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
-from greenmail.pop3.session import SYS_TEMP, TRACE, Session, leave
+from greenmail.pop3.session import SYS_TEMP, TRACE, UTF8, Session, leave
 from greenmail.storage.api import Content
 from greenmail.transcript import MOST_TEXT
 
@@ -92,9 +92,10 @@ def capabilities(session: Session) -> Iterator[bytes]:
         b"AUTH-RESP-CODE",
         b"PIPELINING",
         b"EXPIRE NEVER",
-        b"UTF8 USER",
         b"LANG",
     )
+    if session.services.utf8_accept:
+        yield b"UTF8 USER"
     if session.limits.pop3_login_delay:
         yield b"LOGIN-DELAY %d" % session.limits.pop3_login_delay
     if session.maildrop is None and session.wire.can_start_tls and not session.utf8:
@@ -125,6 +126,8 @@ def run_stls(session: Session, argument: bytes) -> None:
 
 def run_utf8(session: Session, argument: bytes) -> None:
     """RFC 6856 2.1."""
+    if not session.services.utf8_accept:
+        raise BadSyntax("UTF8 is not offered here")
     session.utf8 = True
     session.ok("UTF8 enabled")
 
@@ -200,6 +203,8 @@ def run_retr(session: Session, argument: bytes) -> None:
     number = _message(maildrop, argument)
     content = maildrop.content(number)
     try:
+        if _asks_for_utf8(session):
+            _header_end(content, only_ascii=True)
         first = content.read(0, SLICE)  # before the first word: an error can still be told
         content.check()
         session.start_answer(f"{content.size} octets")
@@ -236,7 +241,7 @@ def run_top(session: Session, argument: bytes) -> None:
     number, wanted = _message(maildrop, message), _number(lines)
     content = maildrop.content(number)
     try:
-        body = _header_end(content)
+        body = _header_end(content, only_ascii=_asks_for_utf8(session))
         session.start_answer("Top of message follows")
         stuffer = DotStuffer()
         for place in range(0, body, SLICE):
@@ -248,11 +253,21 @@ def run_top(session: Session, argument: bytes) -> None:
     session.figures.tops += 1
 
 
-def _header_end(content: Content) -> int:
-    """The offset behind the empty line that ends the header; a header may be too large to be held in memory."""
+def _asks_for_utf8(session: Session) -> bool:
+    """Whether mail with UTF-8 in its header is for clients that use UTF8 alone, and this is none. RFC 6856 2.1."""
+    return session.services.utf8_accept and not session.utf8
+
+
+def _header_end(content: Content, only_ascii: bool) -> int:
+    """The offset behind the empty line that ends the header; a header may be too large to be held in memory.
+
+    Raises Refused for octets beyond ASCII in it where there may be none. RFC 6856 5.
+    """
     place, tail, step = 0, b"\r\n", HEAD
     while piece := content.read(place, place + step):
         found = (tail + piece).find(b"\r\n\r\n")
+        if only_ascii and not (piece if found < 0 else (tail + piece)[:found]).isascii():
+            raise Refused("the message has UTF-8 in its header: it is for clients that use UTF8", UTF8)
         if found >= 0:
             return place - len(tail) + found + 4
         place, tail, step = place + len(piece), (tail + piece)[-3:], SLICE

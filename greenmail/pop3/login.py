@@ -106,7 +106,8 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     sasl.conclude(credentials, session.write, session.read_line)
     carrier = session.services.carrier
     if carrier is not None and carrier.must_carry(outcome):
-        raise carrier.carry(session.wire, Passage("pop3", session.sid, outcome, mechanism, "", ""))
+        passage = Passage("pop3", session.sid, outcome, mechanism, "", "", session.language, session.utf8)
+        raise carrier.carry(session.wire, passage)
     enter(session, outcome, mechanism)
 
 

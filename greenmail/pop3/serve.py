@@ -46,6 +46,7 @@ def run(session: Session, passage: Passage | None = None) -> None:
 
 def _arrive(session: Session, passage: Passage) -> None:
     """Answer the login of another process; where it does not succeed there is nobody to log in here."""
+    session.language, session.utf8 = passage.language, passage.utf8
     try:
         enter(session, passage.user, passage.mechanism)
     except Refused as error:

@@ -26,6 +26,7 @@ TRACE = 5  # below logging.DEBUG: the protocol without secrets and messages
 SYS_TEMP = "SYS/TEMP"  # RFC 3206 4: try again later
 IN_USE = "IN-USE"  # RFC 2449 8.1.2
 LOGIN_DELAY = "LOGIN-DELAY"  # RFC 2449 8.1.1
+UTF8 = "UTF8"  # RFC 6856 5: a message is for clients that use UTF8
 AUTH = "AUTH"  # RFC 3206 5: the credentials, or what they may be used for
 
 # RFC 2449 8, RFC 3206 4: only a failure that goes away by itself is SYS/TEMP.
@@ -79,6 +80,7 @@ class Services:
     pop3_uidl_format: str = uidl.DEFAULT
     pop3_no_flag_updates: bool = False  # RETR does not set \\Seen
     preferred_language: str = choice.ENGLISH  # what LANG * means, RFC 6856 3.2
+    utf8_accept: bool = False  # UTF8 is offered, and 8-bit headers are refused to others: RFC 6856 2.1
     pop3_apop: bool = False  # APOP is possible where every user's password is stored as it is
     traces: Traces = field(default_factory=Traces)  # users whose sessions are written down
     pop3_deleted_flag: str = ""  # QUIT sets this flag instead of removing messages, and hides those that have it

@@ -94,7 +94,7 @@ def check(answer: bytes, expected: list[str]) -> None:
     "sent, expected", [talk[1:] for talk in AUTHORIZATION], ids=[talk[0] for talk in AUTHORIZATION]
 )
 def test_authorization_state(sent: bytes, expected: list[str]) -> None:
-    host = Host(patience=Patience(auth_failure_delay=0.0))
+    host = Host(patience=Patience(auth_failure_delay=0.0), utf8_accept=True)
     check(host.talk(host.connect(), sent), expected)
 
 

@@ -117,7 +117,8 @@ def _log_in(session: Session, mechanism: str, credentials: sasl.Credentials) -> 
     client = repr(session.client_id.get("name"))
     carrier = session.services.carrier
     if carrier is not None and carrier.must_carry(outcome):
-        passage = Passage("imap", session.sid, outcome, mechanism, session.tag.decode("latin-1"), client)
+        tag, language = session.tag.decode("latin-1"), session.out.language
+        passage = Passage("imap", session.sid, outcome, mechanism, tag, client, language)
         raise carrier.carry(session.wire, passage)
     return enter(session, outcome, mechanism, client)
 
