@@ -1,7 +1,7 @@
 """Many messages, or their headers, by one hop to the pool and without an object for each; sizes and dates as well.
 
-What is not usual (a file that was renamed, a compressed one, a header that does not end soon, a large message) is left
-to who opens the message in full.
+What is not usual (a file that was renamed, a compressed one, one whose name tells wrong sizes, a header that does not
+end soon, a large message) is left to who opens the message in full.
 """
 
 import os
@@ -13,6 +13,7 @@ from greenmail.message.content import BLOCK, FIRST, bare_line_feeds, to_crlf
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_measure import Fact
+from greenmail.storage.maildir_name import base_name, disk_size_of
 
 LARGEST = 1 << 20  # octets of a file that is read at one go
 TOGETHER = 1 << 22  # ... and of all of them
@@ -28,9 +29,15 @@ class _Wanted:
     whole: bool
     wants_size: bool
     wants_date: bool
+    known: int  # its size with CRLF line ends; -1: not known
+    claimed: int | None  # its size on disk, if the name tells that
     octets: bytes | None = None
     size: int = -1
     date: int = -1
+
+    def is_as_told(self, disk: int) -> bool:
+        """Whether what is known of its size can be that of a plain file with so many octets, as `FileContent` sees it."""
+        return self.known < 0 or (self.claimed in (None, disk) and disk <= self.known <= 2 * disk)
 
 
 def read_many(box: Box, uids: Sequence[int], whole: bool, sizes: bool) -> tuple[list[bytes | None], list[Fact]]:
@@ -40,8 +47,10 @@ def read_many(box: Box, uids: Sequence[int], whole: bool, sizes: bool) -> tuple[
     for uid in uids:
         row = table.row(uid)
         if row >= 0:
-            path = box.path(index.names[row], uid in index.in_new)
-            wanted.append(_Wanted(uid, path, whole, sizes and table.sizes[row] < 0, table.dates[row] < 0))
+            name, size = index.names[row], table.sizes[row]
+            claimed = disk_size_of(base_name(name)) if b",S=" in name else None
+            path = box.path(name, uid in index.in_new)
+            wanted.append(_Wanted(uid, path, whole, sizes and size < 0, table.dates[row] < 0, size, claimed))
     box.offload(whole or sizes or len(wanted) > _FEW, _read_all, box.files, wanted)
     found = {one.uid: one.octets for one in wanted}
     facts = [(one.uid, one.size, one.date) for one in wanted if one.size >= 0 or one.date >= 0]
@@ -57,19 +66,21 @@ def _read_all(files: Files, wanted: Sequence[_Wanted]) -> None:
         except OSError:
             continue
         try:
+            found = files.fstat(descriptor)
+            if not one.is_as_told(found.st_size):
+                continue  # then the size is counted anew, which is more than is done here
             if one.whole:
-                _read_whole(files, descriptor, one, min(left, LARGEST))
+                _read_whole(files, descriptor, one, found, min(left, LARGEST))
                 left -= len(one.octets or b"")
             else:
-                _read_header(files, descriptor, one)
+                _read_header(files, descriptor, one, found)
         except OSError:
             one.octets = None  # who opens it in full says why
         finally:
             files.close(descriptor)
 
 
-def _read_whole(files: Files, descriptor: int, one: _Wanted, largest: int) -> None:
-    found = files.fstat(descriptor)
+def _read_whole(files: Files, descriptor: int, one: _Wanted, found: os.stat_result, largest: int) -> None:
     if found.st_size > largest:
         return
     octets = files.pread(descriptor, found.st_size, 0)
@@ -79,13 +90,13 @@ def _read_whole(files: Files, descriptor: int, one: _Wanted, largest: int) -> No
         one.date = int(found.st_mtime) if one.wants_date else -1
 
 
-def _read_header(files: Files, descriptor: int, one: _Wanted) -> None:
+def _read_header(files: Files, descriptor: int, one: _Wanted, found: os.stat_result) -> None:
     block = files.pread(descriptor, BLOCK if one.wants_size else FIRST, 0)
     one.octets = header_of_file(block)
     if one.octets is None:
         return
     if one.wants_date:
-        one.date = int(files.fstat(descriptor).st_mtime)
+        one.date = int(found.st_mtime)
     if one.wants_size:
         one.size = _size_from(files, descriptor, block)
 

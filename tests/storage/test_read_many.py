@@ -71,6 +71,19 @@ def test_it_is_what_each_message_gives(maildir: Path, whole: bool, sizes: bool) 
         assert mailbox.table.dates[row] in (-1, other.table.dates[row])
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("claimed", ["S=5,W=6", "S=100,W=100", "S=17,W=1", "S=17,W=35", "W=1", "S=5,W=20", "S=17,W=20"])
+def test_a_name_that_tells_wrong_sizes_is_not_believed(tmp_path: Path, whole: bool, claimed: str) -> None:
+    """RFC822.SIZE is right before a client sees it: formats.md 4, check 39."""
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / "m" / part).mkdir(parents=True)
+    (tmp_path / "m" / "cur" / f"1700000000.M1P1.host,{claimed}:2,S").write_bytes(b"Subject: a\n\nbody\n")
+    mailbox = mailbox_of(tmp_path / "m")
+    if mailbox.read_many([1], whole, True) == [None]:
+        mailbox.content(1).close()
+    assert list(mailbox.table.sizes) == [20]
+
+
 def test_what_is_not_there_any_more_is_left(maildir: Path) -> None:
     mailbox = mailbox_of(maildir)
     uids = list(mailbox.table.uids)
