@@ -36,7 +36,7 @@ class _Wanted:
     date: int = -1
 
     def is_as_told(self, disk: int) -> bool:
-        """Whether what is known of its size can be that of a plain file with so many octets, as `FileContent` sees it."""
+        """Whether what is known of its size can be that of a plain file with so many octets: as `FileContent`."""
         return self.known < 0 or (self.claimed in (None, disk) and disk <= self.known <= 2 * disk)
 
 
