@@ -35,7 +35,8 @@ class Rows:
 class RowItem:
     """An item answered from the columns: `template` is `%`-formatted with what `column` gives for each row.
 
-    `depends`: the columns of the table on which it depends, beside UIDs; None: it depends on more than these.
+    `depends`: the columns of the table on which it depends, beside UIDs; None: it depends on more than these, or lets
+    others run while it is looked up.
     """
 
     template: bytes  # b"UID %d"

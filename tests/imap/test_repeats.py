@@ -1,5 +1,7 @@
 """FETCH that gives what it gave before: nobody can tell it from one that makes everything anew."""
 
+from array import array
+from collections.abc import Sequence
 from itertools import permutations
 
 import pytest
@@ -85,6 +87,35 @@ def test_an_answer_is_taken_from_another_session(command: bytes, monkeypatch: py
     monkeypatch.setattr("greenmail.imap.commands.fetch._Fetch._answer", unwanted)
     assert made.talk(made.select(), b"a " + command + b"\r\n") == expected
     assert expected.count(b"\r\n* ") >= 2 * LEAST - 3
+
+
+def test_a_change_while_it_is_made_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where save dates are looked up others may run; the flags of before are not those of the rows at the end."""
+    made = engine()
+    made.select()  # takes the recent ones
+    look_up = MemoryMailbox.save_dates
+
+    def meanwhile(mailbox: MemoryMailbox, uids: Sequence[int]) -> Sequence[int] | None:
+        change_flags(made.backend.outside, "INBOX", [3], "+flags", frozenset({"\\Seen"}))
+        return look_up(mailbox, uids)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(MemoryMailbox, "save_dates", meanwhile)
+        made.talk(made.select(), b"a FETCH 1:* (FLAGS SAVEDATE)\r\n")
+    assert b"* 3 FETCH (FLAGS (\\Seen) " in made.talk(made.select(), b"a FETCH 1:* (FLAGS SAVEDATE)\r\n")
+
+
+def test_a_save_date_that_could_not_be_had_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine()
+    made.select()  # takes the recent ones
+    mailbox = mailbox_of(made)
+    dates = mailbox.table.dates[:]
+    with monkeypatch.context() as changed:
+        changed.setattr(MemoryMailbox, "save_dates", lambda mailbox, uids: [-1] * len(uids))
+        mailbox.table.dates[:] = array(dates.typecode, [-1]) * len(dates)  # the disk does not answer
+        assert b"SAVEDATE NIL" in made.talk(made.select(), b"a FETCH 1:* (SAVEDATE)\r\n")
+    mailbox.table.dates[:] = dates
+    assert b"SAVEDATE NIL" not in made.talk(made.select(), b"a FETCH 1:* (SAVEDATE)\r\n")
 
 
 def test_long_data_items_are_not_kept() -> None:

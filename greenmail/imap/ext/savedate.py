@@ -69,7 +69,7 @@ _SUPPORTED = RowKey("SAVEDATESUPPORTED", None, _is_supported)
 FEATURE: Feature = Feature(
     "savedate",
     capabilities=(Capability("SAVEDATE", always),),
-    fetch_atts={"SAVEDATE": named(RowItem(b"SAVEDATE %b", _fetched, depends=()))},
+    fetch_atts={"SAVEDATE": named(RowItem(b"SAVEDATE %b", _fetched))},
     search_keys={
         "SAVEDATESUPPORTED": SearchKey("SAVEDATESUPPORTED", lambda cur, table: _SUPPORTED),
         **{name: _key(name, relation) for relation in Relation if (name := f"SAVED{relation.value}")},
