@@ -159,10 +159,7 @@ class Files:
     # One system call each.
 
     def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:
-        """A descriptor, close-on-exec. `mode` is subject to the umask: see `create_exclusive`.
-
-        Nobody waits for the other end of a FIFO that a user put in the place of a file.
-        """
+        """A descriptor, close-on-exec; no FIFO that a user put there holds us up. `create_exclusive` minds the umask."""
         descriptor: int = self._named("open", os.open, path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
         return descriptor
 
@@ -371,9 +368,11 @@ class Files:
             self.close(descriptor)
 
     def read_from(self, descriptor: int, offset: int) -> bytes:
-        """All of an open file from `offset` to its end."""
+        """All of an open file from `offset` to its end. A device has none, so what is long must be a file."""
         pieces = []
         while piece := self.pread(descriptor, 1 << 20, offset):
+            if len(piece) == 1 << 20 and not pieces and not stat.S_ISREG(self.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
             pieces.append(piece)
             offset += len(piece)
         return b"".join(pieces)

@@ -175,3 +175,22 @@ def test_refusing_leaves_other_errors_alone():
     with pytest.raises(StorageError) as caught, refusing("x"):
         raise StorageError(Reason.LIMIT, "as it is")
     assert caught.value.reason is Reason.LIMIT
+
+
+def test_a_device_without_end_is_not_read():
+    """A link to it may stand where a list is expected."""
+
+    def few(name, function, *args):
+        calls.append(name)
+        assert len(calls) < 10, "it is read on and on"
+        return function(*args)
+
+    calls = []
+    with pytest.raises(OSError, match="not a regular file"):
+        Files(few).read_file(b"/dev/zero")
+    assert calls[-1] == "close"
+
+
+def test_a_long_file_is_read_whole(tmp_path):
+    (tmp_path / "long").write_bytes(b"0123456789" * 300_000)
+    assert Files().read_file(bytes(tmp_path / "long")) == b"0123456789" * 300_000
