@@ -66,6 +66,15 @@ def _query(value: Any) -> str:
     return found
 
 
+def _iterate_query(value: Any) -> str:
+    found = value if isinstance(value, str) else ""
+    if value not in (None, "") and (
+        not re.match(r"\s*(SELECT|WITH)\b", found, re.IGNORECASE) or _PARAMETER.search(found)
+    ):
+        raise ValueError("a SELECT without parameters, whose first column is the name of a user")
+    return found
+
+
 def _filter(value: Any) -> str:
     found = value if isinstance(value, str) else ""
     variables = {match[1] for match in _LDAP_VARIABLE.finditer(found)}
@@ -182,6 +191,11 @@ class SqlTable(StoredTable):
     password_file: kind.Path = setting("", "A file with the password for it.", "/etc/greenmail/sql-password")
     query: Annotated[str, BeforeValidator(_query)] = Field(
         description="a SELECT with :user in it, such as SELECT password, home FROM users WHERE name = :user"
+    )
+    iterate_query: Annotated[str, BeforeValidator(_iterate_query)] = setting(
+        "",
+        "A SELECT of all names, for doctor, resync, index and shadow --all-users.",
+        "SELECT name FROM users",
     )
     connections: _Threads = setting(4, "Connections of a worker at the same time.")
 

@@ -78,7 +78,16 @@ class Entry:
         return self.stored or self.proof
 
 
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """A database cannot tell who all its users are; `text` says why."""
+
+    text: str
+    are_placed: bool = False  # of its users those count for whom another database tells where their mail is
+
+
 Found = Entry | StandIn | Unavailable
+Listed = list[str] | Unlisted | Unavailable
 Verdict = Entry | Wrong | StandIn | Unavailable
 Verify = Callable[[str, Question], Verdict]
 
@@ -97,6 +106,9 @@ class Database(Protocol):
 
     def find(self, name: str, blocking: Blocking) -> Found:
         """The user, without knowing the password."""
+
+    def everybody(self, blocking: Blocking) -> Listed:
+        """The names of all users, for the command line; a server asks for nobody whom it was not told of."""
 
     def scram(self, blocking: Blocking) -> scram_keys.Summary:
         """What all users together can do for SCRAM; usually at once."""

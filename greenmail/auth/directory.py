@@ -16,7 +16,7 @@ from typing import Any
 
 from greenmail.auth import fields, scram_keys
 from greenmail.auth.api import Secret
-from greenmail.auth.database import Entry, Found, Question, StandIn, Unavailable, Verdict, Wrong
+from greenmail.auth.database import Entry, Found, Listed, Question, StandIn, Unavailable, Unlisted, Verdict, Wrong
 
 _CERT_REQUIRED = 2  # ssl.CERT_REQUIRED, whose module belongs to net/
 _SHOWN = 200
@@ -90,6 +90,10 @@ class Directory:
         except _Down as error:
             return Unavailable(str(error))
         return found if not isinstance(found, tuple) else found[1]
+
+    def everybody(self) -> Listed:
+        """Nobody is told."""
+        return Unlisted("ldap has a filter for one user at a time")
 
     def verify(self, name: str, question: Question) -> Verdict:
         """The user, if the server takes a bind with his password."""

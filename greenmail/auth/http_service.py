@@ -18,7 +18,7 @@ from typing import Any
 
 from greenmail.auth import fields, scram_keys
 from greenmail.auth.api import Secret
-from greenmail.auth.database import Entry, Found, Question, StandIn, Unavailable, Verdict, Wrong
+from greenmail.auth.database import Entry, Found, Listed, Question, StandIn, Unavailable, Unlisted, Verdict, Wrong
 from greenmail.auth.web import NoAnswer, Request, Web
 
 _SHOWN = 200
@@ -49,6 +49,10 @@ class HttpService:
         """The user, without a password."""
         found = self._asked(name, {})
         return Unavailable(f"denied a question without a password: {found.text}") if isinstance(found, Wrong) else found
+
+    def everybody(self) -> Listed:
+        """Nobody is told."""
+        return Unlisted("an http service is asked for one user at a time")
 
     def verify(self, name: str, question: Question) -> Verdict:
         """The user, if the service finds the password right."""

@@ -28,7 +28,7 @@ from typing import Any
 
 from greenmail.auth import fields as fields_of
 from greenmail.auth import scram_keys
-from greenmail.auth.database import Entry, StandIn, Unavailable
+from greenmail.auth.database import Entry, Listed, StandIn, Unavailable, Unlisted
 from greenmail.auth.names import expand
 from greenmail.errors import Refused
 
@@ -205,6 +205,13 @@ class PasswdFile:
         path = self._path_for(beside)
         table = self._at_once(path) or self._table(path, blocking)
         return [] if isinstance(table, Unavailable) else list(table.entries)
+
+    def everybody(self, blocking: Callable[..., Any]) -> Listed:
+        """Everybody in the file."""
+        if "%" in self._path:
+            return Unlisted(f"passwd-file {self._path} is one file a domain, or a user")
+        table = self._at_once(self._path) or self._table(self._path, blocking)
+        return table if isinstance(table, Unavailable) else list(table.entries)
 
     def scram(self, blocking: Callable[..., Any]) -> scram_keys.Summary:
         """What everybody in the file can do for SCRAM; nothing if there may be other files, with other users.

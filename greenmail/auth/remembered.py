@@ -18,7 +18,18 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from greenmail.auth import scram_keys
-from greenmail.auth.database import Blocking, Entry, Found, Question, StandIn, Unavailable, Verdict, Verify, Wrong
+from greenmail.auth.database import (
+    Blocking,
+    Entry,
+    Found,
+    Listed,
+    Question,
+    StandIn,
+    Unavailable,
+    Verdict,
+    Verify,
+    Wrong,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +50,9 @@ class Backend(Protocol):
 
     def verify(self, name: str, question: Question) -> Verdict:
         """The user, if the password is right."""
+
+    def everybody(self) -> Listed:
+        """The names of all users."""
 
 
 class Remembered:
@@ -130,6 +144,11 @@ class Remembered:
             return self._run(function, *args)
         except TimeoutError as error:
             return Unavailable(str(error))
+
+    def everybody(self, blocking: Blocking) -> Listed:
+        """What it says now; nothing of it is remembered."""
+        listed: Listed = self._asked(self._backend.everybody)
+        return listed
 
     def scram(self, blocking: Blocking) -> scram_keys.Summary:
         """What the settings say that every user has."""

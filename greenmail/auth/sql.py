@@ -4,6 +4,10 @@
 
 One row is the user: its columns are fields, as `fields` has them. None is nobody; two are a mistake, and let nobody in.
 A name never becomes a part of the text of the query.
+
+    SELECT name FROM users
+
+With such an `iterate-query`, too, whose first column is a name, the command line can ask for all users.
 """
 
 import importlib
@@ -14,7 +18,7 @@ from typing import Any
 
 from greenmail.auth import fields, scram_keys
 from greenmail.auth.api import Secret
-from greenmail.auth.database import Found, Question, StandIn, Unavailable, Verdict, Wrong
+from greenmail.auth.database import Found, Listed, Question, StandIn, Unavailable, Unlisted, Verdict, Wrong
 
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 _SHOWN = 200
@@ -31,6 +35,7 @@ class Settings:
     password: Secret = field(default_factory=lambda: Secret(b""))
     connections: int = 4
     default_scheme: str = "CRYPT"
+    iterate_query: str = ""
 
 
 def missing(url: str) -> str:
@@ -58,6 +63,7 @@ class SqlDatabase:
         self._settings = settings
         self._engine = _engine(settings)
         self._query = sqlalchemy.text(settings.query)
+        self._iterate = sqlalchemy.text(settings.iterate_query)
         self._error = sqlalchemy.exc.SQLAlchemyError
 
     def look_up(self, name: str) -> Found:
@@ -79,6 +85,17 @@ class SqlDatabase:
         if len(rows) > 1:
             return Unavailable(f"the query gives more than one row for user {name}", True)
         return fields.entry(name, rows[0]._mapping, self._settings.default_scheme)
+
+    def everybody(self) -> Listed:
+        """The first column of every row of `iterate-query`."""
+        if not self._settings.iterate_query:
+            return Unlisted("sql has no iterate-query")
+        try:
+            with self._engine.connect() as connection:
+                names = [fields.text_of(row[0]) for row in connection.execute(self._iterate)]
+        except self._error as error:
+            return Unavailable(_text(error))
+        return list(dict.fromkeys(name for name in names if name))
 
     def verify(self, name: str, question: Question) -> Verdict:
         """What is stored is compared elsewhere."""

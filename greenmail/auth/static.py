@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from greenmail.auth import scram_keys
-from greenmail.auth.database import Blocking, Entry
+from greenmail.auth.database import Blocking, Entry, Listed, Unlisted
 from greenmail.auth.names import expand
 from greenmail.errors import Refused
 
@@ -35,6 +35,10 @@ class Static:
     def find(self, name: str, blocking: Blocking) -> Entry:
         """Likewise."""
         return self.recall(name)
+
+    def everybody(self, blocking: Blocking) -> Listed:
+        """None in particular: it tells of those whom others know, or every name is a user's."""
+        return Unlisted("static has allow-all-users, so every name is one") if self.is_everybody else []
 
     def scram(self, blocking: Blocking) -> scram_keys.Summary:
         """It has no passwords."""

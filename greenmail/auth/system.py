@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from greenmail.auth import scram_keys
-from greenmail.auth.database import Entry, Found, Question, StandIn, Unavailable, Verdict, Wrong
+from greenmail.auth.database import Entry, Found, Listed, Question, StandIn, Unavailable, Verdict, Wrong
 
 _DAY = 86400
 
@@ -41,6 +41,10 @@ class SystemUsers:
             return StandIn()
         entry = Entry(name, "", found.pw_uid, found.pw_gid, found.pw_dir)
         return self._with_password(entry) if self.shadow else entry
+
+    def everybody(self) -> Listed:
+        """By getpwent(3): where users come over the network, that may be none (sssd: `enumerate`)."""
+        return list(dict.fromkeys(one.pw_name for one in pwd.getpwall() if self.min_uid <= one.pw_uid <= self.max_uid))
 
     def verify(self, name: str, question: Question) -> Verdict:
         """What is stored is compared elsewhere."""

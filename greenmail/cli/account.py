@@ -13,6 +13,7 @@ from typing import Any
 from greenmail.auth import names
 from greenmail.auth.admission import Databases
 from greenmail.auth.api import User
+from greenmail.auth.people import People
 from greenmail.config import Config
 from greenmail.doctor.identity import acting_as
 from greenmail.doctor.target import owner
@@ -66,6 +67,11 @@ def databases(config: Config) -> Databases:
         return databases.open_all(config, databases.Means(secrets=databases.secrets(config)))
     except CannotStart as error:
         raise Refused(error.text) from None
+
+
+def people(config: Config) -> People:
+    """The users of the settings' databases. Raises Refused."""
+    return People(databases(config), direct().blocking, config.source)
 
 
 def find(config: Config, given: str) -> tuple[User, Owners]:

@@ -3,9 +3,22 @@
 import argparse
 from collections.abc import Callable
 
-from greenmail.cli import auth, check_config, completion, mailbox, messages, penalty, process, sessions, status, user
+from greenmail.cli import (
+    account,
+    auth,
+    check_config,
+    completion,
+    mailbox,
+    messages,
+    penalty,
+    process,
+    sessions,
+    status,
+    user,
+)
 from greenmail.cli.parsing import Commands
 from greenmail.doctor import command as doctor
+from greenmail.doctor.target import Site
 from greenmail.import_config import command as import_config
 from greenmail.net import accounts
 from greenmail.shadow import command as shadow
@@ -14,7 +27,11 @@ Register = Callable[[Commands, argparse.ArgumentParser], None]
 
 
 def _doctor(commands: Commands, common: argparse.ArgumentParser) -> None:
-    doctor.register(commands, common, accounts.places_for)
+    doctor.register(commands, common, Site(accounts.places_for, account.people))
+
+
+def _shadow(commands: Commands, common: argparse.ArgumentParser) -> None:
+    shadow.register(commands, common, account.people)
 
 
 def _import_config(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -32,7 +49,7 @@ VERBS: tuple[Register, ...] = (
     mailbox.register,
     messages.register,
     _doctor,
-    shadow.register,
+    _shadow,
     _import_config,
     completion.register,
 )

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 
 from greenmail.config import Config
-from greenmail.doctor.target import SettingsFor
+from greenmail.doctor.target import Site
 
 _DOCTOR = """\
 Look for everything that is wrong with the mail of one user, of all users, or in directories. Nothing is changed
@@ -27,9 +27,9 @@ GreenMail has stopped.
 def register(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     common: argparse.ArgumentParser,
-    settings_for: SettingsFor,
+    site: Site,
 ) -> None:
-    """Add the verbs. `common`: the options of every verb; `settings_for`: where a user's mail is."""
+    """Add the verbs. `common`: the options of every verb; `site`: the server's half."""
     doctor = commands.add_parser(
         "doctor",
         parents=[common],
@@ -44,41 +44,43 @@ def register(
     doctor.add_argument("--fix", action="store_true", help="mend what can be mended, under the locks of the servers")
     doctor.add_argument("--undo-log", metavar="FILE", default="", help="where --fix keeps what was there before")
     doctor.add_argument("--undo", metavar="FILE", default="", help="put back everything as an undo log has it")
-    doctor.set_defaults(run=partial(_doctor, settings_for))
+    doctor.set_defaults(run=partial(_doctor, site))
     for verb, text, anew in (("resync", _RESYNC, True), ("index", _INDEX, False)):
         parser = commands.add_parser(verb, parents=[common], help=text.partition(". ")[0], description=text)
         _whose(parser)
         if not anew:
             parser.add_argument("--fts", action="store_true", help="fill the full-text index (full-text-search), too")
-        parser.set_defaults(run=partial(_resync, settings_for, anew))
+        parser.set_defaults(run=partial(_resync, site, anew))
     parser = commands.add_parser(
         "to-courier", parents=[common], help="write Courier's files, to go back to it", description=_TO_COURIER
     )
     _whose(parser)
-    parser.set_defaults(run=partial(_to_courier, settings_for))
+    parser.set_defaults(run=partial(_to_courier, site))
 
 
 def _whose(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", metavar="U", action="append", default=[], help="this user; may be given again")
+    parser.add_argument(
+        "--user", metavar="U", action="append", default=[], help="this user; may be given again; else all users"
+    )
     parser.add_argument("path", metavar="PATH", nargs="*", help="Maildirs, or directories above them")
 
 
-def _doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
+def _doctor(site: Site, config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: the server and the other verbs need neither rich nor the checks.
     from greenmail.doctor import verbs
 
-    return verbs.doctor(settings_for, config, parsed)
+    return verbs.doctor(site, config, parsed)
 
 
-def _resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argparse.Namespace) -> int:
+def _resync(site: Site, anew: bool, config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: as for doctor.
     from greenmail.doctor import verbs
 
-    return verbs.resync(settings_for, anew, config, parsed)
+    return verbs.resync(site, anew, config, parsed)
 
 
-def _to_courier(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
+def _to_courier(site: Site, config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: as for doctor.
     from greenmail.doctor import verbs
 
-    return verbs.to_courier(settings_for, config, parsed)
+    return verbs.to_courier(site, config, parsed)

@@ -1,16 +1,18 @@
-"""Whose mail is to be looked at: users by name, all users of the passwd-file, or directories."""
+"""Whose mail is to be looked at: users by name, all users of the databases, or directories."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from greenmail.auth import names, passwd_file
+from greenmail.auth import names
 from greenmail.auth.api import User
+from greenmail.auth.people import People
 from greenmail.config import Config
 from greenmail.errors import Refused
 from greenmail.storage.maildir_settings import MaildirSettings
 
 SettingsFor = Callable[[Config, User], list[tuple[str, MaildirSettings]]]  # by prefix; INBOX's first, with ""
+PeopleOf = Callable[[Config], People]
 _DEPTH = 5  # levels below a given directory in which Maildirs are searched
 
 
@@ -24,23 +26,23 @@ class Target:
     gid: int
 
 
-def by_user(config: Config, settings_for: SettingsFor, wanted: Sequence[str]) -> list[Target]:
-    """The accounts of `wanted`, or of everybody in the passwd-file; a target a root of theirs. Raises Refused."""
-    if not config.passwd_file:
-        raise Refused(f"passwd-file is not set in {config.source}: name directories instead")
-    tables: dict[str, passwd_file.Table] = {}
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the verbs need of the server's half: where a user's mail is, and who there is."""
+
+    settings_for: SettingsFor
+    people: PeopleOf
+
+
+def by_user(config: Config, site: Site, wanted: Sequence[str]) -> list[Target]:
+    """The accounts of `wanted`, or of everybody in the user databases; a target a root of theirs. Raises Refused."""
+    people = site.people(config)
     found = []
-    if not wanted and "%" in config.passwd_file:
-        raise Refused(f"passwd-file is {config.passwd_file}, one file a domain: name users (--user) or directories")
-    everybody = list(wanted) or list(_table(config.passwd_file, tables).entries)
-    for given in everybody:
+    for given in list(wanted) or people.everybody():
         name = names.normalize(given, config.username_format, config.default_domain) if wanted else given
-        path = names.expand(config.passwd_file, name) if "%" in config.passwd_file else config.passwd_file
-        entry = _table(path, tables).entries.get(name)
-        if entry is None:
-            raise Refused(f"there is no user {name} in {path}")
+        entry = people.find(name)
         user = User(name, entry.home, entry.uid, entry.gid, entry.extra)
-        for prefix, place in settings_for(config, user):
+        for prefix, place in site.settings_for(config, user):
             settings = _for_looking(place)
             if prefix and not os.path.isdir(settings.mail_path):  # made when the user needs it
                 continue
@@ -48,16 +50,6 @@ def by_user(config: Config, settings_for: SettingsFor, wanted: Sequence[str]) ->
             owned = uid if entry.uid is None else entry.uid, gid if entry.gid is None else entry.gid
             found.append(Target(f"{name} {prefix}" if prefix else name, settings, *owned))
     return found
-
-
-def _table(path: str, known: dict[str, passwd_file.Table]) -> passwd_file.Table:
-    if path not in known:
-        try:
-            with open(path, "rb") as file:
-                known[path] = passwd_file.parse(file.read())
-        except OSError as error:
-            raise Refused(f"{path} cannot be read: {error.strerror}") from None
-    return known[path]
 
 
 def _for_looking(settings: MaildirSettings) -> MaildirSettings:

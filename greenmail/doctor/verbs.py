@@ -17,7 +17,7 @@ from greenmail.doctor.repair import Failure, repair
 from greenmail.doctor.report import NOT_DONE, SOUND, Outcome, Report, write_json, write_text
 from greenmail.doctor.restore import Means, restore
 from greenmail.doctor.resync import Progress, index_texts, rebuild
-from greenmail.doctor.target import SettingsFor, Target
+from greenmail.doctor.target import Site, Target
 from greenmail.doctor.to_courier import hand_back
 from greenmail.errors import Refused
 from greenmail.pop3.uidl import Format
@@ -28,10 +28,10 @@ from greenmail.terminal import Bar, plain_console, say, several, shown
 Done = tuple[int, int, list[Failure]]  # mailboxes, messages, and what could not be done
 
 
-def _targets(config: Config, parsed: argparse.Namespace, settings_for: SettingsFor) -> list[Target]:
-    found = targets.by_path(config, settings_for, parsed.path) if parsed.path else []
+def _targets(config: Config, parsed: argparse.Namespace, site: Site) -> list[Target]:
+    found = targets.by_path(config, site.settings_for, parsed.path) if parsed.path else []
     if parsed.user or not parsed.path:
-        found += targets.by_user(config, settings_for, parsed.user)
+        found += targets.by_user(config, site, parsed.user)
     return found
 
 
@@ -46,12 +46,12 @@ def _run_of(config: Config, quick: bool = False) -> Run:
     return Run(time.time, time.sleep, Format(config.pop3_uidl_format), quick)
 
 
-def doctor(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
+def doctor(site: Site, config: Config, parsed: argparse.Namespace) -> int:
     """Audit, --fix and --undo; the exit status."""
     _prepare()
     if parsed.undo:
         return _undo(config, parsed)
-    found = _targets(config, parsed, settings_for)
+    found = _targets(config, parsed, site)
     started = time.monotonic()
     log = undo.UndoLog(parsed.undo_log or _log_name())
     outcomes: list[Outcome] = []
@@ -121,7 +121,7 @@ def _undo(config: Config, parsed: argparse.Namespace) -> int:
     return NOT_DONE if result.left else SOUND
 
 
-def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argparse.Namespace) -> int:
+def resync(site: Site, anew: bool, config: Config, parsed: argparse.Namespace) -> int:
     """Make the index files anew, or complete them; the exit status."""
 
     def work(run: Run, target: Target, progress: Progress) -> Done:
@@ -131,24 +131,24 @@ def resync(settings_for: SettingsFor, anew: bool, config: Config, parsed: argpar
         texts = index_texts(run, target, progress)
         return max(done[0], texts[0]), max(done[1], texts[1]), [*done[2], *texts[2]]
 
-    return _on_each(work, settings_for, config, parsed, f"the index of %s is {'made anew' if anew else 'complete'}")
+    return _on_each(work, site, config, parsed, f"the index of %s is {'made anew' if anew else 'complete'}")
 
 
-def to_courier(settings_for: SettingsFor, config: Config, parsed: argparse.Namespace) -> int:
+def to_courier(site: Site, config: Config, parsed: argparse.Namespace) -> int:
     """Write Courier's files; the exit status."""
-    return _on_each(hand_back, settings_for, config, parsed, "Courier's files tell of %s")
+    return _on_each(hand_back, site, config, parsed, "Courier's files tell of %s")
 
 
 def _on_each(
     work: Callable[[Run, Target, Progress], Done],
-    settings_for: SettingsFor,
+    site: Site,
     config: Config,
     parsed: argparse.Namespace,
     told: str,
 ) -> int:
     """Do it for every account that was asked for, as its owner. `told`: what is said then of all mailboxes."""
     _prepare()
-    found = _targets(config, parsed, settings_for)
+    found = _targets(config, parsed, site)
     run = _run_of(config)
     bar = Bar(len(found))
     mailboxes = messages = failed = 0

@@ -130,7 +130,7 @@ def _http(table: Any, means: Means) -> Backend:
 def _sql(table: Any, means: Means) -> Backend:
     settings = sql.Settings(
         table.url, table.query, table.timeout, _secret_of(table.password_file, means), table.connections,
-        table.default_scheme,
+        table.default_scheme, table.iterate_query,
     )  # fmt: skip
     return sql.SqlDatabase(settings, **_stored(table))
 

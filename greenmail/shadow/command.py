@@ -2,7 +2,10 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 
+from greenmail.auth.people import People
 from greenmail.config import Config
 from greenmail.errors import Disconnected, Refused
 
@@ -47,8 +50,9 @@ exit status: 0 all is the same; 1 there are differences; 2 something could not b
 def register(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     common: argparse.ArgumentParser,
+    people: Callable[[Config], People],
 ) -> None:
-    """Add the verb. `common`: the options of every verb."""
+    """Add the verb. `common`: the options of every verb; `people`: the users of the settings' databases."""
     shadow = commands.add_parser(
         "shadow",
         parents=[common],
@@ -57,7 +61,7 @@ def register(
         epilog=_END,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shadow.set_defaults(run=_shadow)
+    shadow.set_defaults(run=partial(_shadow, people))
     servers = shadow.add_argument_group("servers", "URLs are imap://, imaps://, pop3:// or pop3s://HOST[:PORT]")
     servers.add_argument("--against", metavar="URL", required=True, help="the old server's IMAP")
     servers.add_argument("--against-pop3", metavar="URL", default="", help="the old server's POP3; else not compared")
@@ -75,7 +79,7 @@ def register(
     whose = shadow.add_argument_group("users")
     whose.add_argument("--user", metavar="U", action="append", default=[], help="this user; may be given again")
     whose.add_argument("--users", metavar="FILE", default="", help="users, one a line")
-    whose.add_argument("--all-users", action="store_true", help="everybody in the passwd-file of -c")
+    whose.add_argument("--all-users", action="store_true", help="everybody in the user databases of -c")
     whose.add_argument("--passwords", metavar="FILE", default="", help="lines user:password; all of them, if no --user")
     whose.add_argument("--master", metavar="NAME", default="", help="master user of the old server")
     whose.add_argument("--master-password-file", metavar="FILE", default="", help="whose first line is the password")
@@ -110,12 +114,12 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _shadow(config: Config, parsed: argparse.Namespace) -> int:
+def _shadow(people: Callable[[Config], People], config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: the server and the other verbs need neither rich nor a client.
     from greenmail.shadow import report, verbs
 
     try:
-        return verbs.shadow(config, parsed)
+        return verbs.shadow(people, config, parsed)
     except (Refused, Disconnected) as reason:
         sys.stderr.write(f"greenmail: {reason.text}\n")
         return report.NOT_COMPARED

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from greenmail.auth import passwd_file
-from greenmail.config import Config
+from greenmail.auth.people import People
 from greenmail.errors import Refused
 
 USER_VARIABLE = "GREENMAIL_PASSWORD"
@@ -108,25 +107,18 @@ def password_in(path: str) -> str:
     return _fit(next(iter(_lines(path)), ""), path)
 
 
-def users(config: Config, named: Sequence[str], file: str, is_everybody: bool, known: Sequence[str]) -> list[str]:
+def users(named: Sequence[str], file: str, everybody: Sequence[str], known: Sequence[str]) -> list[str]:
     """Whose mail is compared, each once, in the order given; `known`: those of a file of passwords. Raises Refused."""
     found = list(named)
     if file:
         found += [line.strip() for line in _lines(file) if _is_entry(line)]
-    if is_everybody:
-        found += _everybody(config)
+    found += everybody
     found = found or list(known)
     if not found:
         raise Refused("nobody to compare: name users by --user, --users FILE, --all-users or --passwords FILE")
     return list(dict.fromkeys(found))
 
 
-def _everybody(config: Config) -> list[str]:
-    if not config.passwd_file or "%" in config.passwd_file:
-        raise Refused(f"--all-users needs one passwd-file in {config.source}; name the users by --users FILE")
-    try:
-        with open(config.passwd_file, "rb") as file:
-            table = passwd_file.parse(file.read())
-    except OSError as error:
-        raise Refused(f"{config.passwd_file} cannot be read: {error.strerror}") from None
-    return [entry.name for entry in table.entries.values() if not entry.no_login]
+def everybody(people: People) -> list[str]:
+    """All users who may log in. Raises Refused."""
+    return [name for name in people.everybody() if not people.find(name).no_login]

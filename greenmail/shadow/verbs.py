@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from greenmail.auth.people import People
 from greenmail.config import Config
 from greenmail.errors import Refused
 from greenmail.shadow import logins, place, private
@@ -21,10 +22,16 @@ _SETTLE = 1.0  # seconds before a second look
 _PATIENCE = 5  # users in a row of whom a server does not answer
 
 
-def shadow(config: Config, parsed: argparse.Namespace, wait: Callable[[float], None] = time.sleep) -> int:
+def shadow(
+    people: Callable[[Config], People],
+    config: Config,
+    parsed: argparse.Namespace,
+    wait: Callable[[float], None] = time.sleep,
+) -> int:
     """Compare; the exit status. Raises Refused."""
     passwords = Passwords(logins.passwords_of(parsed.passwords) if parsed.passwords else {})
-    users = logins.users(config, parsed.user, parsed.users, parsed.all_users, list(passwords.known))
+    everybody = logins.everybody(people(config)) if parsed.all_users else []
+    users = logins.users(parsed.user, parsed.users, everybody, list(passwords.known))
     trust = Trust(parsed.insecure, parsed.ca_file)
     theirs = _theirs(parsed, trust, passwords)
     rules = Rules(parsed.bodies, parsed.sample, parsed.copy, partial(wait, _SETTLE))

@@ -7,7 +7,7 @@ import pytest
 
 from greenmail.auth import remembered, sql
 from greenmail.auth.api import Secret
-from greenmail.auth.database import Entry, Question, StandIn, Unavailable, Wrong
+from greenmail.auth.database import Entry, Question, StandIn, Unavailable, Unlisted, Wrong
 
 ROWS = [
     ("bob@example.org", "bob", "example.org", "{PLAIN}secret", "/srv/bob", 5000, None),
@@ -118,3 +118,18 @@ def test_a_driver_that_is_missing_is_named_with_the_extra(monkeypatch):
     assert sql.missing("sqlite:////x") == ""
     monkeypatch.setitem(sql._DRIVERS, "mysql", "no_such_driver")
     assert sql.missing("mysql+x://h/d") == "needs the Python package no_such_driver: pip install 'greenmail[sql]'"
+
+
+@pytest.mark.parametrize(
+    "query, expected",
+    [
+        ("SELECT DISTINCT address FROM users ORDER BY address", ["bob@example.org", "o'hara", "twice"]),
+        ("SELECT address FROM users WHERE address = 'twice'", ["twice"]),
+        ("SELECT allow_nets FROM users", ["10.0.0.0/8"]),
+        ("SELECT address FROM users WHERE 0", []),
+        ("", Unlisted("sql has no iterate-query")),
+        ("SELECT missing FROM users", Unavailable("no such column: missing")),
+    ],
+)
+def test_all_users(make, query, expected):
+    assert make(iterate_query=query).everybody() == expected

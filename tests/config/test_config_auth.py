@@ -73,6 +73,12 @@ def test_a_query_has_the_name_as_a_parameter_and_no_other(query):
     assert problem.startswith("auth.0.query: found ")
 
 
+@pytest.mark.parametrize("query", ["DELETE FROM users", "SELECT name FROM users WHERE name = :user", 5])
+def test_a_query_of_all_names_only_reads_and_has_no_parameter(query):
+    (problem,) = problems([{**SQL, "iterate-query": query}])
+    assert "a SELECT without parameters" in problem
+
+
 @pytest.mark.parametrize(
     "url", ["https://", "https://h:x/", "https://h:0/", "https://[::1/", "https://h/a b", "https://ü/"]
 )

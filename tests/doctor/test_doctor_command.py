@@ -1,10 +1,12 @@
 """The command line: whose mail, exit statuses, text at 80 columns and in a pipe, JSON, owners, and the undo log."""
 
+import contextlib
 import io
 import json
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,9 +41,9 @@ def call(site: Path, *arguments: str) -> int:
     return cli.main(["doctor", *arguments, "-c", str(site / "g.yaml")])
 
 
-def spoil(site: Path) -> Path:
+def spoil(site: Path, user: str = "bob") -> Path:
     """A stranger's twin in bob's INBOX."""
-    root = site / "bob" / "Maildir"
+    root = site / user / "Maildir"
     (old,) = (root / "cur").glob("*.M2P7.*")
     write(root / "cur" / old.name.replace(":2,S", ":2,F"), body("", 2).replace(b"Body", b"Copy"))
     return root
@@ -95,6 +97,43 @@ def test_nested_directories_are_one_account(
 def test_directories_may_be_maildirs_or_lie_above_them(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(site, str(site / "ann" / "Maildir"), str(site)) == 0
     assert "3 accounts, 9 mailboxes" in capsys.readouterr().out
+
+
+def users_in_sql(site: Path, more: str = "") -> None:
+    """The users of `site`, in a table instead of the passwd-file, with the mail of bob in another place."""
+    (site / "bob").rename(site / "robert")
+    with contextlib.closing(sqlite3.connect(site / "users.db")) as connection:
+        connection.execute("CREATE TABLE users (name, password, mail)")
+        connection.execute("INSERT INTO users VALUES ('ann', 'x', NULL)")
+        connection.execute("INSERT INTO users VALUES ('bob', 'x', ?)", (f"maildir:{site}/robert/Maildir",))
+        connection.commit()
+    query = "SELECT password, mail FROM users WHERE name = :user"
+    table = f"{{type: sql, url: 'sqlite:///{site}/users.db', query: '{query}'{more}}}"
+    write(site / "g.yaml", f"mail-path: {site}/%n/Maildir\nauth: [{table}]\n")
+
+
+def test_users_of_another_database_are_found_by_name(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users_in_sql(site)
+    spoil(site, "robert")
+    assert call(site, "--user", "ann") == 0
+    assert call(site, "--user", "bob", "--json") != 0
+    assert "robert/Maildir" in capsys.readouterr().out
+    assert call(site, "--user", "carol") == 1
+    assert "there is no user carol in the databases of" in capsys.readouterr().err
+    assert cli.main(["resync", "--user", "bob", "-c", str(site / "g.yaml")]) == 0
+    assert (site / "robert" / "Maildir" / "greenmail.index").exists()
+
+
+def test_everybody_is_whom_all_databases_tell(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users_in_sql(site, ", iterate-query: 'SELECT name FROM users ORDER BY name'")
+    assert call(site) == 0
+    assert capsys.readouterr().out.startswith("2 accounts, 6 mailboxes")
+
+
+def test_a_database_that_cannot_list_its_users_is_named(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users_in_sql(site)
+    assert call(site) == 1
+    assert "there is no list of all users: sql has no iterate-query; name users" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from support.wire_client import Imap
 
 from greenmail import cli
 from greenmail import config as configuration
+from greenmail.cli.account import people
 from greenmail.shadow import command, verbs
 from greenmail.shadow.kinds import KINDS
 
@@ -33,7 +34,7 @@ Run = Callable[..., tuple[int, Any]]
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    command.register(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
+    command.register(parser.add_subparsers(), argparse.ArgumentParser(add_help=False), people)
     return parser.parse_args(["shadow", *arguments])
 
 
@@ -43,7 +44,7 @@ def run(scene: Scene, capsys: pytest.CaptureFixture[str]) -> Run:
 
     def run_it(*arguments: str, wait: Callable[[float], None] = lambda seconds: None) -> tuple[int, Any]:
         config = configuration.load(str(scene.greenmail.config))
-        status = verbs.shadow(config, parsed([*scene.against, "--json", *arguments]), wait)
+        status = verbs.shadow(people, config, parsed([*scene.against, "--json", *arguments]), wait)
         return status, json.loads(capsys.readouterr().out)
 
     return run_it
@@ -63,7 +64,7 @@ def accounts(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     config = configuration.load(str(scene.greenmail.config))
     arguments = [*scene.against, *scene.against_pop3, "--json", "--bodies", "all", "--passwords", str(path)]
     with contextlib.redirect_stdout(io.StringIO()) as written:
-        status = verbs.shadow(config, parsed(arguments), lambda seconds: None)
+        status = verbs.shadow(people, config, parsed(arguments), lambda seconds: None)
     document = json.loads(written.getvalue())
     assert document["summary"]["status"] == status == 1
     return {"": document} | {account["account"]: account for account in document["accounts"]}
@@ -254,7 +255,7 @@ def test_the_text_names_everything_and_counts(
     users = tmp_path / "users"
     users.write_text("flags\nmissing\nsame\nfolder\n")
     config = configuration.load(str(scene.greenmail.config))
-    status = verbs.shadow(config, parsed([*scene.against, "--users", str(users)]), lambda seconds: None)
+    status = verbs.shadow(people, config, parsed([*scene.against, "--users", str(users)]), lambda seconds: None)
     text = capsys.readouterr().out
     assert status == 1
     for line in (
