@@ -71,9 +71,10 @@ def _read_all(files: Files, wanted: Sequence[_Wanted]) -> None:
                 continue  # then the size is counted anew, which is more than is done here
             if one.whole:
                 _read_whole(files, descriptor, one, found, min(left, LARGEST))
-                left -= len(one.octets or b"")
             else:
                 _read_header(files, descriptor, one, found)
+                one.octets = one.octets if len(one.octets or b"") <= left else None
+            left -= len(one.octets or b"")
         except OSError:
             one.octets = None  # who opens it in full says why
         finally:

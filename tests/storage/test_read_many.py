@@ -99,10 +99,11 @@ def test_what_is_not_there_any_more_is_left(maildir: Path) -> None:
         mailbox.content(uids[2])
 
 
-def test_not_all_of_them_are_in_memory_at_once(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_not_all_of_them_are_in_memory_at_once(maildir: Path, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     monkeypatch.setattr(maildir_octets, "TOGETHER", 30)
     mailbox = mailbox_of(maildir)
-    found = mailbox.read_many(list(mailbox.table.uids), True, False)
+    found = mailbox.read_many(list(mailbox.table.uids), whole, False)
     assert sum(len(one) for one in found if one is not None) <= 60  # with CR before each LF
     assert [number for number, one in enumerate(found) if one is not None][:1] == [0]
 
