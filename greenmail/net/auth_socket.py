@@ -52,9 +52,7 @@ def bind(config: Config, old: Config | None, bound: socket.socket | None) -> soc
             made.bind(path)
         finally:
             os.umask(before)
-        uid = account_ids(config.auth_socket_user)[0] if config.auth_socket_user else -1
-        os.chown(path, uid, group_id(config.auth_socket_group) if config.auth_socket_group else -1)
-        os.chmod(path, int(config.auth_socket_mode, 8))
+        _hand_over(config, path)
         made.listen(128)
         made.setblocking(False)
     except OSError as error:
@@ -64,6 +62,21 @@ def bind(config: Config, old: Config | None, bound: socket.socket | None) -> soc
         made.close()
         raise
     return made
+
+
+def _hand_over(config: Config, path: str) -> None:
+    """Owner and mode. The directory may be another program's, which could put a link to any file there meanwhile."""
+    uid = account_ids(config.auth_socket_user)[0] if config.auth_socket_user else -1
+    gid = group_id(config.auth_socket_group) if config.auth_socket_group else -1
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise CannotStart(f"auth-socket {path}: something else was put in the place of the socket")
+        found = f"/proc/self/fd/{descriptor}"
+        os.chown(found, uid, gid)
+        os.chmod(found, int(config.auth_socket_mode, 8))
+    finally:
+        os.close(descriptor)
 
 
 def remove(config: Config, bound: socket.socket) -> None:

@@ -268,6 +268,8 @@ class Control:
             self._selector.modify(client.sock, events, key.data)
 
     def _drop(self, client: Client, why: str) -> None:
+        if client.sock.fileno() < 0:  # by another way already
+            return
         log.debug("control-dropped uid=%d pid=%d reason=%r", client.uid, client.pid, why)
         self._selector.unregister(client.sock)
         self._clients.pop(client.sock.fileno(), None)

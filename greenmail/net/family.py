@@ -194,7 +194,7 @@ class Family:
             child.heard = time.monotonic()
             try:
                 self._hear(child, register.decode(data), descriptors)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except Exception:  # whatever a child says, the parent goes on
                 log.error("bug message-from pid=%d data=%r", child.pid, data[:200])
             finally:
                 for descriptor in descriptors:
@@ -214,7 +214,9 @@ class Family:
                 for told in self.gatekeeper.hear(message):
                     self.tell_workers(told)
             case "carry":
-                denied = self.carry(message, descriptors[0]) if descriptors else "without a socket"
+                denied = "only workers pass sessions on"
+                if child.kind is Kind.WORKER:  # not one that reads a user's mail, and may be in that user's hands
+                    denied = self.carry(message, descriptors[0]) if descriptors else "without a socket"
                 _tell(child, {"n": message["n"], **({"deny": denied} if denied else {})})
             case "nobody-here":
                 if message["hosted"] == child.carried:

@@ -143,8 +143,11 @@ class Pool:
         self._count(1)
         used = self._clock.used()
         try:
-            result, error, waited, computed = self._threads.spawn(_guarded, function, args, time.monotonic()).get()
+            task = self._threads.spawn(_guarded, function, args, time.monotonic())
+            result, error, waited, computed = task.get(timeout=seconds)
             used += computed
+        except gevent.Timeout:
+            raise TimeoutError(f"no answer within {seconds:g} seconds") from None
         finally:
             self._count(-1)
             self._clock.resumed(used)

@@ -263,7 +263,7 @@ class _Worker:
                     self._desk.asked(message, descriptors)
                 else:
                     self._register.answered(message)
-            except (ValueError, KeyError, TypeError):
+            except Exception:  # a lack of descriptors, say: who does not listen any more would not even end
                 log.exception("bug in a message of the parent")
             finally:
                 for descriptor in descriptors:
