@@ -159,7 +159,7 @@ class Files:
     # One system call each.
 
     def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:
-        """A descriptor, close-on-exec; no FIFO that a user put there holds us up. `create_exclusive` minds the umask."""
+        """A descriptor, close-on-exec; no FIFO that a user put there stops us. `create_exclusive` minds the umask."""
         descriptor: int = self._named("open", os.open, path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
         return descriptor
 
