@@ -189,9 +189,9 @@ class PasswordAuthenticator:
             return None
         password = attempt.password.reveal()
         entry = self._recall(claim)
-        if entry is not None and entry.compared and self._cache.knows(claim.name, password, entry.compared):
+        if entry is not None and entry.compared and self._cache.knows(claim.name, password, _compared(entry, attempt)):
             return self._admission.admit(entry, claim, attempt)
-        denial = self._failures.recall(_key(claim), password)
+        denial = self._failures.recall(_key(claim, attempt), password)
         return None if denial is None else Denied(denial, claim.shown, f"{denial.value}, as a moment ago")
 
     def _recall(self, claim: Claim) -> Entry | None:
@@ -271,12 +271,12 @@ class PasswordAuthenticator:
     def _right(self, entry: Entry, claim: Claim, attempt: Attempt) -> User | Denied:
         """The password is: what is still against him?"""
         if entry.compared:
-            self._cache.remember(claim.name, attempt.password.reveal(), entry.compared)
+            self._cache.remember(claim.name, attempt.password.reveal(), _compared(entry, attempt))
         return self._admission.admit(entry, claim, attempt)
 
     def _failed(self, denial: Denial, text: str, claim: Claim, attempt: Attempt) -> Denied:
         if any(one.is_remote for one in claim.databases):
-            self._failures.remember(_key(claim), attempt.password.reveal(), denial)
+            self._failures.remember(_key(claim, attempt), attempt.password.reveal(), denial)
         return Denied(denial, claim.shown, text or denial.value)
 
     def _proved(self, entry: Entry, claim: Claim, attempt: Attempt) -> User | Denied:
@@ -302,6 +302,12 @@ def _verify(stored: str, password: Secret, allow_weak: bool) -> schemes.Verdict:
     return verdict
 
 
-def _key(claim: Claim) -> str:
-    """A master is another one than the user of that name."""
-    return f"{'master' if claim.is_master else 'user'} {claim.name}"
+def _compared(entry: Entry, attempt: Attempt) -> str:
+    """What the password was right for. Who compares it himself may say another thing of another protocol or address."""
+    return entry.stored or f"{entry.proof} {attempt.protocol} {attempt.address}"
+
+
+def _key(claim: Claim, attempt: Attempt) -> str:
+    """A master is another one than the user of that name; and an app password may be for one protocol."""
+    kind = "master" if claim.is_master else "user"
+    return f"{kind} {attempt.protocol} {attempt.address} {claim.name}"

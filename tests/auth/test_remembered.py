@@ -1,7 +1,7 @@
 """Databases on other machines, as the authenticator sees them: order, memory, outages, and what is told to whom."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -328,3 +328,21 @@ def test_scram_is_offered_where_the_settings_say_that_everybody_has_it(make, sch
     for name in mechanisms & {"SCRAM-SHA-256"}:
         keys = make(there).keys(name, "nobody", "", "192.0.2.1")
         assert keys is not None and keys.iterations == (4096 if "PLAIN" in schemes else 8192)
+
+
+class OnlyImap(Elsewhere):
+    """A service that has a mind of its own about protocols and addresses, as PAM has with a service for each."""
+
+    def verify(self, name, question):
+        if question.protocol != "imap" or question.address != "192.0.2.1":
+            return Wrong("not from there")
+        return super().verify(name, question)
+
+
+@pytest.mark.parametrize("other", [{"protocol": "pop3"}, {"address": "198.51.100.9"}])
+def test_what_a_service_said_of_one_protocol_and_address_is_said_of_no_other(make, other):
+    authenticator = make(OnlyImap({"bob": "secret"}))
+    elsewhere = replace(attempt("bob"), **other)
+    assert isinstance(authenticator.check(elsewhere), Denied)
+    assert outcome(authenticator, "bob") == "bob", "its refusal there does not keep him out here"
+    assert isinstance(authenticator.check(elsewhere), Denied)
