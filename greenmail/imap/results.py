@@ -37,13 +37,17 @@ _SHELF = "results"
 class Results:
     """What one command takes from those before it, and leaves to those behind it."""
 
-    __slots__ = ("_made_of", "_place", "_question", "_session", "_shelf")
+    __slots__ = ("_by_size", "_made_of", "_place", "_question", "_session", "_shelf")
 
-    def __init__(self, session: Session, key: Key, *others: Any) -> None:
-        """Made before the work begins. `others`: what is asked for beside the key; their `repr` says all of it."""
+    def __init__(self, session: Session, key: Key, *others: Any, by_size: bool = False) -> None:
+        """Made before the work begins. `others`: what is asked for beside the key; their `repr` says all of it.
+
+        `by_size`: beside the key something else depends on sizes.
+        """
         view = selected(session)
         answers = view.mailbox.answers
         self._session = session
+        self._by_size = by_size or asks_for_size(key)
         self._shelf = None
         if answers is None or len(view.uids) > MOST or not is_of_messages(key):
             return
@@ -59,8 +63,9 @@ class Results:
         view = selected(self._session)
         mailbox = view.mailbox
         table = mailbox.table
-        columns = (view.uids, table.uids, table.flags)
-        return self._question, b"%d %d %d %d" % (mailbox.modseq, *map(crc32, columns))
+        # A size that a file's name told wrong is set right without a new mod-sequence.
+        columns = (view.uids, table.uids, table.flags, table.sizes if self._by_size else b"")
+        return self._question, b"%d %d %d %d %d" % (mailbox.modseq, *map(crc32, columns))
 
     def octets(self) -> bytes | None:
         """What was kept, if it was asked for in the same words and everything is as it was."""
@@ -82,6 +87,18 @@ class Results:
         """As `keep`, of UIDs or places."""
         if self._shelf is not None and len(numbers) <= MOST:
             self.keep(array("I", numbers).tobytes())
+
+
+def asks_for_size(key: Key) -> bool:
+    """Whether sizes of messages decide about `key`, which is of messages."""
+    match key:
+        case RowKey():
+            return key.needs_size
+        case AndKey(keys) | OrKey(keys):
+            return any(map(asks_for_size, keys))
+        case NotKey(inner):
+            return asks_for_size(inner)
+    return False
 
 
 def is_of_messages(key: Key) -> bool:

@@ -135,6 +135,18 @@ def test_a_change_while_it_runs_leaves_nothing_behind(monkeypatch: pytest.Monkey
     assert not [question for question in kept if b"Criterion" in question]
 
 
+@pytest.mark.parametrize(
+    "command", [b"SEARCH LARGER 150", b"SORT (SIZE) UTF-8 ALL", b"THREAD REFERENCES UTF-8 SMALLER 150"]
+)
+def test_a_size_that_is_set_right_counts(command: bytes) -> None:
+    """A name told a wrong one, which shows when the message is opened; nothing else changes then."""
+    made = engine()
+    wire = made.select()
+    first = made.talk(wire, b"a %b\r\n" % command)
+    mailbox_of(made).table.sizes[2] = 1000
+    assert made.talk(wire, b"a %b\r\n" % command) != first
+
+
 def test_there_are_not_too_many_and_none_is_too_long() -> None:
     made = engine()
     answers = mailbox_of(made).answers = Answers(Room(1 << 26))

@@ -110,13 +110,14 @@ def run_sort(session: Session, request: SortRequest) -> Completion:
         search = Search(session, request.key, request.charset)
         check_whole(session, search.key)
         wanted = (session, search.key, search.charset, search.comparator.selected, request.criteria)
-        lines = Results(*wanted, request.uid) if request.returns is None else None
+        by_size = any(one.key == "SIZE" for one in request.criteria)
+        lines = Results(*wanted, request.uid, by_size=by_size) if request.returns is None else None
         line = lines.octets() if lines is not None else None
         if line is not None:
             write_line(session, line)
             return Ok("SORT completed")
         with working(session):
-            uids, order, is_whole = _sorted(session, request.criteria, search, Results(*wanted))
+            uids, order, is_whole = _sorted(session, request.criteria, search, Results(*wanted, by_size=by_size))
     numbers = known_as(session, uids, request.uid)
     modseqs = modseqs_of(session, search.key, uids)
     sorted_uids = picked(session, uids, order) if request.returns else []
