@@ -90,7 +90,7 @@ def _arrive(session: Session, passage: Passage) -> None:
         session.logging_out = True
     _finish(session, answer)
     if session.logging_out:
-        session.out.write(b"* BYE Not logged in\r\n")
+        session.out.status(b"* BYE Not logged in\r\n")
 
 
 def _pass_on(session: Session, passing: HandOver) -> str:
