@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from greenmail.auth import passwd_file
 from greenmail.cli import files
-from greenmail.cli.output import say
-from greenmail.cli.parsing import Commands
+from greenmail.cli.output import say, say_json
+from greenmail.cli.parsing import Commands, with_json
 from greenmail.config import Config
+from greenmail.config_tables import Listener
 from greenmail.config_types import Endpoint
 
 EX_CONFIG = 78
@@ -16,7 +17,7 @@ EX_CONFIG = 78
 def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
     check = commands.add_parser("check-config", parents=[common], help="check the configuration and show what it does")
-    check.set_defaults(run=_check_config)
+    with_json(check).set_defaults(run=_check_config)
 
 
 def _start_problems(config: Config) -> list[str]:
@@ -41,29 +42,42 @@ def _start_problems(config: Config) -> list[str]:
 
 
 def _check_config(config: Config, parsed: argparse.Namespace) -> int:
-    for listener in config.listeners():
-        tls = "TLS" if listener.implicit_tls else "STARTTLS" if listener.cert_path else "no TLS"
-        if listener.protocol == "pop3" and tls == "STARTTLS":
-            tls = "STLS"
-        where = Endpoint(listener.address, listener.port)
-        say(f"listener {listener.name}: {listener.protocol} at {where}, {tls}")
-    for notice in config.notices():
-        say(f"note: {notice}")
+    listeners = [_listening(listener) for listener in config.listeners()]
+    notes = list(config.notices())
     problems = files.problems(config)
+    users, of_users = None, []
     if config.passwd_file and not problems and "%" not in config.passwd_file:
         table = files.table(config.passwd_file)
-        say(f"passwd-file: {len(table.entries)} users")
-        for problem in table.problems:
-            say(f"note: {config.passwd_file}: {problem}")
-        for note in _half_offered(table, config.sasl_mechanisms):
-            say(f"note: {note}")
+        users = len(table.entries)
+        of_users = [f"{config.passwd_file}: {problem}" for problem in table.problems]
+        of_users += _half_offered(table, config.sasl_mechanisms)
     problems = problems or _start_problems(config)
+    if parsed.json:
+        found = {"listeners": listeners, "notes": [*notes, *of_users], "users": users, "problems": problems}
+        say_json({"source": config.source, "ok": not problems, **found})
+        return EX_CONFIG if problems else 0
+    for one in listeners:
+        say("listener {name}: {protocol} at {address}, {tls}".format(**one))
+    for note in notes:
+        say(f"note: {note}")
+    if users is not None:
+        say(f"passwd-file: {users} users")
+    for note in of_users:
+        say(f"note: {note}")
     for problem in problems:
         say(f"greenmail: {problem}", error=True)
     if problems:
         return EX_CONFIG
     say(f"{config.source}: good")
     return 0
+
+
+def _listening(listener: Listener) -> dict[str, str]:
+    tls = "TLS" if listener.implicit_tls else "STARTTLS" if listener.cert_path else "no TLS"
+    if listener.protocol == "pop3" and tls == "STARTTLS":
+        tls = "STLS"
+    where = str(Endpoint(listener.address, listener.port))
+    return {"name": listener.name, "protocol": listener.protocol, "address": where, "tls": tls}
 
 
 def _half_offered(table: passwd_file.Table, mechanisms: Sequence[str]) -> list[str]:

@@ -137,6 +137,10 @@ def _told(parsed: argparse.Namespace, found: list[dict[str, str]], lines: list[s
         say(shown(line))
 
 
+_RESOURCES = {"storage": True, "messages": False, "mailboxes": False, "annotations": True}  # whether it is octets
+_COUNTED_IF_LIMITED = ("mailboxes", "annotations")
+
+
 def _quotas(account: Account) -> list[Any]:
     names = [folder.name for folder in account.folders() if folder.selectable]
     roots = dict.fromkeys(root for name in names for root in account.quota_roots(name))
@@ -146,7 +150,7 @@ def _quotas(account: Account) -> list[Any]:
 def _quota_get(account: Account, parsed: argparse.Namespace) -> int:
     found = _quotas(account)
     if parsed.json:
-        keys = ("root", "storage_used", "storage_limit", "messages_used", "messages_limit", "is_exceeded")
+        keys = ("root", *(f"{kind}_{part}" for kind in _RESOURCES for part in ("used", "limit")), "is_exceeded")
         say_json([{key: getattr(quota, key) for key in keys} for quota in found])
         return 0
     if not found:
@@ -155,16 +159,15 @@ def _quota_get(account: Account, parsed: argparse.Namespace) -> int:
     from greenmail.cli import shown
     from greenmail.net import written
 
-    head = ("ROOT", "USED", "LIMIT", "%", "MESSAGES", "LIMIT", "%")
-    rows = [
-        (
-            quota.root, written.size(quota.storage_used), _limit(quota.storage_limit, written.size),
-            _part(quota.storage_used, quota.storage_limit), quota.messages_used, _limit(quota.messages_limit, str),
-            _part(quota.messages_used, quota.messages_limit),
-        )
-        for quota in found
-    ]  # fmt: skip
-    shown.table(head, rows, frozenset(range(1, 7)))
+    rows = []
+    for quota in found:
+        for kind, is_size in _RESOURCES.items():
+            used, limit = getattr(quota, f"{kind}_used"), getattr(quota, f"{kind}_limit")
+            if limit is None and kind in _COUNTED_IF_LIMITED:
+                continue
+            write = written.size if is_size else str
+            rows.append((quota.root, kind, write(used), _limit(limit, write), _part(used, limit)))
+    shown.table(("ROOT", "WHAT", "USED", "LIMIT", "%"), rows, frozenset({2, 3, 4}))
     return 0
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from greenmail.auth import names, passwd_edit, schemes
 from greenmail.cli import app_password, files
-from greenmail.cli.output import say
-from greenmail.cli.parsing import Commands, Run
+from greenmail.cli.output import say, say_json
+from greenmail.cli.parsing import Commands, Run, with_json
 from greenmail.config import Config
 from greenmail.errors import Refused
 
@@ -22,7 +22,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     _user_action(actions, common, "passwd", "set a user's password", _user_passwd)
     _user_action(actions, common, "delete", "remove a user; the mail stays", _user_delete)
     listing = actions.add_parser("list", parents=[common], help="list users", description="List users.")
-    listing.set_defaults(run=_user_list)
+    with_json(listing).set_defaults(run=_user_list)
     app_password.register(actions, common)
 
 
@@ -118,6 +118,11 @@ def _user_list(config: Config, parsed: argparse.Namespace) -> int:
         raise Refused(f"passwd-file is not set in {config.source}")
     if "%" in config.passwd_file:
         raise Refused(f"passwd-file is {config.passwd_file}: there is one file a domain, so no list of all users")
-    for entry in files.table(config.passwd_file).entries.values():
+    entries = files.table(config.passwd_file).entries.values()
+    if parsed.json:
+        keys = ("name", "home", "uid", "gid", "no_login")
+        say_json([{key: getattr(entry, key) for key in keys} for entry in entries])
+        return 0
+    for entry in entries:
         say(f"{entry.name} ({entry.no_login})" if entry.no_login else entry.name)
     return 0

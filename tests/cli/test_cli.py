@@ -1,6 +1,7 @@
 """The command line, run in this process."""
 
 import io
+import json
 import os
 import pty
 import re
@@ -88,6 +89,20 @@ def test_check_config(config, capsys, tmp_path):
         f"note: {tmp_path}/users: line=2 has no : in it, so no password\n"
         f"{path}: good\n"
     )
+
+
+def test_check_config_as_json(config, capsys, tmp_path):
+    (tmp_path / "users").write_text("a:b\nnonsense\n")
+    path = config("passwd-file: users\nserver.listener.p: {bind: ['[::1]:110'], protocol: pop3}\n")
+    assert cli.main(["check-config", "--json", "-c", path]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["listeners"] == [{"name": "p", "protocol": "pop3", "address": "[::1]:110", "tls": "no TLS"}]
+    assert (found["ok"], found["users"], found["problems"], len(found["notes"])) == (True, 1, [], 2)
+    (tmp_path / "users").unlink()
+    assert cli.main(["check-config", "--json", "-c", path]) == 78
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["users"]) == (False, None)
+    assert found["problems"] == [f"passwd-file: {tmp_path}/users cannot be read: No such file or directory"]
 
 
 def test_check_config_names_who_keeps_others_from_scram(config, capsys, tmp_path):
@@ -198,6 +213,10 @@ def test_list_tells_who_may_not_log_in(config, tmp_path, capsys):
     (tmp_path / "users").write_text("b:x::::::nologin\na:x\n")
     assert cli.main(["user", "list", "-c", config()]) == 0
     assert capsys.readouterr().out == "b (nologin is set)\na\n"
+    assert cli.main(["user", "list", "--json", "-c", config()]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first == {"name": "b", "home": "", "uid": None, "gid": None, "no_login": "nologin is set"}
+    assert (second["name"], second["no_login"]) == ("a", "")
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,20 @@ def test_quota_is_counted_anew_and_its_limits_stay(site: Site) -> None:
     assert quota["messages_used"] == 3 and octets <= quota["storage_used"] <= octets + 30
     assert (site.mail / "maildirsize").read_text().startswith("100000S,50C\n")
     assert " 50  6\n" in site.run("quota", "get", "-u", "alice")
+    assert (quota["mailboxes_limit"], quota["annotations_limit"]) == (None, None)
+    assert "mailboxes" not in site.run("quota", "get", "-u", "alice"), "it is counted only where it is limited"
+
+
+def test_quota_of_mailboxes_and_annotations(site: Site) -> None:
+    with site.config.open("a") as file:
+        file.write("quota-mailboxes: 4\nquota-annotations: 2048\n")
+    site.run("mailbox", "create", "-u", "alice", "Work")
+    (quota,) = site.json("quota", "get", "-u", "alice")
+    assert (quota["mailboxes_used"], quota["mailboxes_limit"]) == (2, 4)
+    assert (quota["annotations_used"], quota["annotations_limit"]) == (0, 2048)
+    rows = [line.split() for line in site.run("quota", "get", "-u", "alice").splitlines()]
+    assert [row[-4:] for row in rows if "mailboxes" in row] == [["mailboxes", "2", "4", "50"]]
+    assert [row[-1] for row in rows if "annotations" in row] == ["0"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
