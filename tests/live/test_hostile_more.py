@@ -87,7 +87,7 @@ BOMBS = {
     "1,000 messages in messages": b"Content-Type: message/rfc822\r\n\r\n" * 1000 + b"x",
     "lines of 64 KiB": b"Subject: " + b"s" * 65_536 + b"\r\n\r\n" + (b"y" * 65_536 + b"\r\n") * 16,
     "a folded field of 1 MiB": b"Subject: x\r\n" + b" y\r\n" * 262_144 + b"\r\nx",
-    "100,000 addresses": b"To: " + b"a@b," * 100_000 + b"\r\n\r\nx",
+    "30,000 addresses": b"To: " + b"a@b," * 30_000 + b"\r\n\r\nx",
     "100,000 comments in comments": b"From: " + b"(" * 100_000 + b"\r\nDate: " + b"(" * 100_000 + b"\r\n\r\nx",
     "50,000 quotes that do not end": b"To: " + b'"\\' * 50_000 + b"\r\nSender: " + b"<" * 50_000 + b"\r\n\r\nx",
     "20,000 encoded words": b"Subject: " + b"=?utf-8?q?=C3=A9?= " * 20_000 + b"\r\n\r\nx",
