@@ -147,6 +147,17 @@ def test_a_size_that_is_set_right_counts(command: bytes) -> None:
     assert made.talk(wire, b"a %b\r\n" % command) != first
 
 
+def test_threads_of_messages_without_a_time_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no Date field, and the disk does not answer; a moment later it does."""
+    made = Engine(scheduler := Scheduler(), memory_backend(scheduler))
+    deliver(made.backend.outside, "INBOX", [(b"Subject: %d\r\n\r\n" % number, DATE - number) for number in range(3)])
+    wire = made.select()
+    with monkeypatch.context() as changed:
+        changed.setattr("greenmail.imap.ext.thread.dates_of", lambda mailbox, uids: [-1] * len(uids))
+        assert b"* THREAD (1)(2)(3)" in made.talk(wire, b"a THREAD REFERENCES UTF-8 ALL\r\n")
+    assert b"* THREAD (3)(2)(1)" in made.talk(wire, b"a THREAD REFERENCES UTF-8 ALL\r\n")
+
+
 def test_there_are_not_too_many_and_none_is_too_long() -> None:
     made = engine()
     answers = mailbox_of(made).answers = Answers(Room(1 << 26))

@@ -60,28 +60,29 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     if octets is None:
         with working(session):
             uids = search.run()
-            messages, numbers = _found(session, uids, request.uid)
-        is_whole = len(messages) == len(uids) and not search.lost
+            messages, numbers, is_whole = _found(session, uids, request.uid)
         octets = session.blocking(_thread, request.algorithm, messages, numbers)
-        if is_whole:
+        if is_whole and not search.lost:
             results.keep(octets)
     write_line(session, b"* THREAD %b\r\n" % octets if octets else b"* THREAD\r\n")
     return Ok("THREAD completed")
 
 
-def _found(session: Session, uids: Sequence[int], uid: bool) -> tuple[list[threads.Message], list[int]]:
-    """What the messages are threaded by, and the numbers by which the client knows them."""
+def _found(session: Session, uids: Sequence[int], uid: bool) -> tuple[list[threads.Message], list[int], bool]:
+    """What the messages are threaded by, the numbers by which the client knows them, and whether nothing is missing."""
     view = selected(session)
     messages: list[threads.Message] = []
     numbers: list[int] = []
+    is_whole = True
     columns = record_slices(session, view.mailbox, uids, session.comparator)
     for some, records in zip(slices(uids), columns, strict=True):
         arrived = in_turns(view.mailbox, some, dates_of, session.breathe)
         known = some if uid else numbers_of(view, some)
+        is_whole = is_whole and None not in records and -1 not in arrived
         made = session.blocking(_messages, records, arrived)
         messages += [message for message in made if message is not None]
         numbers += [number for number, message in zip(known, made, strict=True) if message is not None]
-    return messages, numbers
+    return messages, numbers, is_whole
 
 
 def _messages(records: Sequence[bytes | None], arrived: Sequence[int]) -> list[threads.Message | None]:
