@@ -92,6 +92,7 @@ class Family:
         self._previous = 0
         self._newest = 1
         self._unfolded: dict[int, str] = {}
+        self._came: list[int] = []  # descriptors that came with the message that is heard now
         self._delays = dict.fromkeys(Kind, FIRST_DELAY)
         self._not_before = dict.fromkeys(Kind, 0.0)
 
@@ -159,6 +160,8 @@ class Family:
             foreign = [*self.foreign, child.control, *(other.control for other in self.children.values())]
             identity = children.present() if child.kind is Kind.VERIFIER else child.identity or site.identity
             children.settle(child.name, identity, child.pid, [*foreign, *unwanted])
+            for descriptor in self._came:  # of a session that is sent to this process in a moment
+                os.close(descriptor)
             metrics.use_slot(child.name)
             if child.kind is Kind.ADMIN:
                 assert site.metrics_socket is not None
@@ -192,11 +195,13 @@ class Family:
             if not data:
                 return False
             child.heard = time.monotonic()
+            self._came = descriptors
             try:
                 self._hear(child, register.decode(data), descriptors)
             except Exception:  # whatever a child says, the parent goes on
                 log.error("bug message-from pid=%d data=%r", child.pid, data[:200])
             finally:
+                self._came = []
                 for descriptor in descriptors:
                     os.close(descriptor)
         return True

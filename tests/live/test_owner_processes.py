@@ -96,6 +96,15 @@ def test_a_session_is_served_by_its_mails_owner(homes: Homes) -> None:
     assert b"UNAUTHENTICATE" not in imap.greeting
 
 
+def test_the_socket_of_a_session_is_in_its_process_once() -> None:
+    """The first session of an owner is the reason for the fork: what came with it must not be inherited as well."""
+    with running() as homes, homes.imap("alice"):
+        (pid,) = processes(homes.server)[ALICE]
+        sockets = [os.readlink(found) for found in Path(f"/proc/{pid}/fd").iterdir() if found.is_symlink()]
+        sockets = [name for name in sockets if name.startswith("socket:")]
+        assert len(sockets) == len(set(sockets)) > 1
+
+
 def test_pop3_too(homes: Homes) -> None:
     with socket.create_connection(("127.0.0.1", homes.server.pop3s), 30) as raw, unverified().wrap_socket(raw) as tls:
         lines = tls.makefile("rb")
