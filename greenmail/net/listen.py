@@ -50,6 +50,31 @@ def bind_all(
     return sockets
 
 
+def activated(
+    listeners: Iterable[Listener], given: Iterable[socket.socket], timeout_write: float
+) -> dict[Place, socket.socket]:
+    """Of the sockets that somebody else has bound for us those that `listeners` want; the others are closed."""
+    found: dict[Place, socket.socket] = {}
+    wanted = list(listeners)
+    for sock in given:
+        address = sock.getsockname()[:2] if sock.family in (socket.AF_INET, socket.AF_INET6) else ("", 0)
+        match = next((one for one in wanted if _is_for(one, address) and place(one) not in found), None)
+        if match is None or sock.type != socket.SOCK_STREAM:
+            log.warning("socket-not-used address=%r text=%r", sock.getsockname(), "no listener has this address")
+            sock.close()
+            continue
+        _set_options(sock, timeout_write)
+        sock.setblocking(False)
+        found[place(match)] = sock
+    return found
+
+
+def _is_for(listener: Listener, address: tuple[str, int]) -> bool:
+    """Whether this socket is the listener's. systemd's own way of "every address" is [::], with IPv4."""
+    everywhere = address[0] == "::" and listener.address in ("::", "0.0.0.0")
+    return listener.port == address[1] and (everywhere or listener.address == address[0])
+
+
 def bind_plain(what: str, address: str, port: int) -> socket.socket:
     """A listening socket for `metrics-bind`. Raises CannotStart."""
     try:
@@ -82,14 +107,7 @@ def _listening(address: str, port: int, timeout_write: float, *, ipv6_only: bool
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # Without it the greeting of TLS 1.3 waits 40 ms behind the session tickets.
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, KERNEL_UNSENT)
-        for option, value in _KEEPALIVE:
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-        if timeout_write:
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_write * 1000))
+        _set_options(made, timeout_write)
         if family == socket.AF_INET6:
             # An IPv4 listener on the same port takes what is IPv4; else "[::]" answers it too.
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(ipv6_only or address != "::"))
@@ -100,6 +118,17 @@ def _listening(address: str, port: int, timeout_write: float, *, ipv6_only: bool
         made.close()
         raise
     return made
+
+
+def _set_options(made: socket.socket, timeout_write: float) -> None:
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Without it the greeting of TLS 1.3 waits 40 ms behind the session tickets.
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, KERNEL_UNSENT)
+    for option, value in _KEEPALIVE:
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    if timeout_write:
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout_write * 1000))
 
 
 def _explained(name: str, address: str, port: int, error: OSError) -> CannotStart:

@@ -17,6 +17,7 @@ from greenmail.net import (
     databases,
     directory,
     listen,
+    systemd,
     tls,
     tokens,
     verifier,
@@ -55,7 +56,10 @@ class Site:
         secrets = databases.secrets(config)
         path = config.status_token_path
         token = databases.secret("status-token-path", path) if path else None
-        bound = old.sockets if old is not None else {}
+        if old is not None:
+            bound = old.sockets
+        else:
+            bound = listen.activated(config.listeners(), systemd.inherited(), config.timeout_write)
         metrics_socket = _metrics_socket(config, old)
         auth: socket.socket | None = None
         try:

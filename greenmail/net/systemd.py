@@ -1,10 +1,28 @@
-"""Telling systemd how far we are: sd_notify(3), for units of `Type=notify`."""
+"""What passes between systemd and us: how far we are, sd_notify(3), and sockets that it has bound, sd_listen_fds(3)."""
 
 import logging
 import os
 import socket
 
 log = logging.getLogger(__name__)
+
+
+_FIRST = 3  # descriptor
+
+
+def inherited() -> list[socket.socket]:
+    """Listening sockets of the unit's .socket file, for this process and for no child of it; each is told once."""
+    mine = os.environ.get("LISTEN_PID") == str(os.getpid())
+    count = os.environ.get("LISTEN_FDS", "0")
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    if not mine or not count.isdecimal():
+        return []
+    found = []
+    for descriptor in range(_FIRST, _FIRST + int(count)):
+        os.set_inheritable(descriptor, False)
+        found.append(socket.socket(fileno=descriptor))
+    return found
 
 
 def notify(state: str) -> None:
