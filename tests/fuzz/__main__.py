@@ -1,10 +1,10 @@
 """`make fuzz`: each target, or those that are named, for some time; then how much of its modules was reached.
 
-    python -m fuzz [--seconds N] [--keep] [TARGET ...]
+    python -m fuzz [--seconds N] [TARGET ...]
 
-The octets that reached something new are kept in `.fuzz/NAME` and are where the next run begins; `--keep` takes the
-fewest that reach as much into the corpus of the repository. A finding is left in `.fuzz/findings/` and ends the run
-with status 1: make it a test, then mend it.
+The octets that reached something new are kept in `.fuzz/NAME` and are where the next run begins, beside the corpus of
+the repository. A finding is left in `.fuzz/findings/` and ends the run with status 1: put it into the corpus, which
+`make test` runs, then mend it.
 """
 
 import argparse
@@ -41,13 +41,7 @@ def fuzz(name: str, options: list[str]) -> None:
     atheris.Fuzz()
 
 
-def child(*words: str, quiet: bool = False) -> int:
-    """The same program once more."""
-    sink = subprocess.DEVNULL if quiet else None
-    return subprocess.run([sys.executable, "-m", "fuzz", *words], stdout=sink, stderr=sink, check=False).returncode
-
-
-def run(name: str, seconds: int, keep: bool) -> bool:
+def run(name: str, seconds: int) -> bool:
     """Fuzz one target in a process of its own; whether nothing was found."""
     found, grown = WORK / "findings", WORK / name
     found.mkdir(parents=True, exist_ok=True)
@@ -63,14 +57,12 @@ def run(name: str, seconds: int, keep: bool) -> bool:
             ],
             stdout=sink, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
-    if keep and not done.returncode:
-        child("--inside", name, "--", "-merge=1", str(CORPUS / name), str(grown), quiet=True)
     text = log.read_text(errors="replace")
     runs = text.rpartition("stat::number_of_executed_units:")[2].split("\n")[0].strip()
     print(f"{name:12} {'FOUND SOMETHING' if done.returncode else 'nothing found'}, inputs {runs or '?'}", flush=True)
     if done.returncode:
         print(text[max(text.rfind("=== Uncaught"), len(text) - 6000) :])
-    child("--reached", name)
+    subprocess.run([sys.executable, "-m", "fuzz", "--reached", name], check=False)
     return not done.returncode
 
 
@@ -101,7 +93,6 @@ def _ranges(lines: list[int]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description="Fuzz what reads octets of others.")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
-    parser.add_argument("--keep", action="store_true", help="take what reached something new into the corpus")
     parser.add_argument("--inside", metavar="TARGET", help=argparse.SUPPRESS)
     parser.add_argument("--reached", metavar="TARGET", help="only say what the inputs there are reach")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
@@ -116,7 +107,7 @@ def main() -> int:
         if unknown:
             parser.error(f"no such target: {', '.join(sorted(unknown))}")
         # Not `all`: each target has its time, whatever another has found.
-        return int(not min([run(name, given.seconds, given.keep) for name in given.targets or TARGETS]))
+        return int(not min([run(name, given.seconds) for name in given.targets or TARGETS]))
     return 0
 
 
