@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from greenmail.auth import saslprep
 from greenmail.auth.api import Clear, Proof
 from greenmail.errors import BadSyntax
 
@@ -44,12 +45,12 @@ def cram_md5(ask: AskClear, make: Callable[[], bytes] = challenge) -> Generator[
 
 
 def apop(timestamp: bytes, login: str, digest: bytes, ask: AskClear) -> Digested:
-    """MD5 of the timestamp in the greeting with the password behind it. RFC 1939 7."""
+    """MD5 of the timestamp in the greeting with the password behind it, prepared. RFC 1939 7, RFC 6856 2.2."""
     if not MD5_HEX.fullmatch(digest):
         raise BadSyntax("APOP wants a user name and 32 hexadecimal digits")
 
     def made_of(password: bytes) -> str:
-        return hashlib.md5(timestamp + password, usedforsecurity=False).hexdigest()
+        return hashlib.md5(timestamp + saslprep.password(password), usedforsecurity=False).hexdigest()
 
     return prove(login, digest, ask, made_of)
 

@@ -29,6 +29,14 @@ def test_apop():
     assert [attempt.mechanism for attempt in host.users.attempts] == ["APOP", "APOP"]
 
 
+def test_the_digest_is_of_the_password_in_its_one_spelling():
+    """RFC 6856 2.2: SASLprep on both sides; RFC 4013 3 has the example."""
+    host = apop_host()
+    host.users.passwords["alice"] = "I\u00adX\u00aa"
+    wire = host.connect()
+    assert host.talk(wire, b"APOP alice %b\r\n" % digest(host, "IXa")).startswith(b"+OK Logged in")
+
+
 def test_what_is_malformed_says_nothing_of_the_user():
     host = apop_host()
     wire = host.connect()
