@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crash.scene import Contents, Operation, Picture
+from crash.picture import Contents, Picture
+from crash.scene import Operation
 
 
 @dataclass

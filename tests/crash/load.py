@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crash.scene import Contents, Picture, body
+from crash.picture import Contents, Picture
+from crash.scene import body
 from support.wire_client import Imap
 
 Place = tuple[str, int]  # mailbox and UID

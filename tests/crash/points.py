@@ -11,15 +11,14 @@ from crash.faults import KINDS, LOST, NAMING, READS, WRITES, Faults, Stopped, cl
 from crash.image import DirectoryNode, lay_out, names, take
 from crash.judge import Case, judge, leftovers
 from crash.known import is_known
+from crash.picture import Picture, look_at
 from crash.scene import (
     ADD,
     Clock,
     Operation,
-    Picture,
     World,
     annotate_all,
     build,
-    look_at,
     new_store,
     open_account,
     open_world,

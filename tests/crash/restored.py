@@ -11,8 +11,9 @@ from pathlib import Path
 
 from crash.faults import Faults, Stopped, closing_descriptors
 from crash.image import DirectoryNode, FileNode
+from crash.picture import Contents, look_at
 from crash.points import Stage, plain_unsynced, start, unsynced_faults
-from crash.scene import ADD, Clock, Contents, Operation, World, fold, look_at, open_world, put
+from crash.scene import ADD, Clock, Operation, World, fold, open_world, put
 
 from greenmail.errors import StorageError
 from greenmail.storage.api import FlagChange

@@ -1,9 +1,8 @@
-"""The account on which the crash tests play, what is done in it, and what is there afterwards."""
+"""The account on which the crash tests play, and what is done in it; `picture` has what is there afterwards."""
 
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from greenmail.errors import StorageError
 from greenmail.runtime import Runtime, direct
 from greenmail.storage.account import MaildirAccount
-from greenmail.storage.api import FlagAction, FlagChange, Flags
+from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.filesystem import Call, Files, plain_call
 from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir import MaildirMailbox
@@ -255,14 +254,14 @@ def _made_by_others(world: World) -> Any:
 # What another user has seen of INBOX, which is shared with him, is his own.
 
 
-def _seen_file(root: Path, mailbox: Any, files: Files, clock: Clock) -> SeenFile:
+def seen_file(root: Path, mailbox: Any, files: Files, clock: Clock) -> SeenFile:
     path = root / "Reader" / "greenmail-data" / "seen" / mailbox.mailbox_id
     return SeenFile(files, bytes(path), Waiting(clock.sleep, clock.now, 60.0))
 
 
 def _mark(world: World, change: FlagChange) -> Any:
     runtime = world.store.shared.runtime
-    own = PrivateSeen(world.inbox, _seen_file(world.root, world.inbox, world.others, world.clock), runtime)
+    own = PrivateSeen(world.inbox, seen_file(world.root, world.inbox, world.others, world.clock), runtime)
     return MountedMailbox("Public/INBOX", world.inbox, own, lambda: None).store([1, 2, 5], change)
 
 
@@ -275,7 +274,7 @@ def _unread_by_another(world: World) -> Any:
 
 
 def _read_before(root: Path, world: World) -> None:
-    _seen_file(root, world.inbox, Files(unsynced), world.clock).change(world.inbox.uidvalidity, [2, 4], [], [1])
+    seen_file(root, world.inbox, Files(unsynced), world.clock).change(world.inbox.uidvalidity, [2, 4], [], [1])
 
 
 def _read_where_others_made(world: World) -> Any:
@@ -297,14 +296,14 @@ def _annotated_before(root: Path, world: World) -> None:
     world.account.set_metadata("INBOX", {"/private/comment": b"old", "/private/more": b"1"}, 10)
 
 
-def _annotation_file(root: Path, mailbox: Any, files: Files, clock: Clock) -> MetadataFile:
+def annotation_file(root: Path, mailbox: Any, files: Files, clock: Clock) -> MetadataFile:
     name = PRIVATE_DIRECTORY + b"/" + mailbox.mailbox_id.encode()
     return MetadataFile(files, bytes(root / "Reader" / "greenmail-data"), name, Waiting(clock.sleep, clock.now, 60.0))
 
 
 def _annotate_as_reader(world: World) -> Any:
     values = {"/private/comment": b"a reader's", "/shared/comment": b"of all"}
-    file = _annotation_file(world.root, world.inbox, world.others, world.clock)
+    file = annotation_file(world.root, world.inbox, world.others, world.clock)
     return file.change_with(values, 10, lambda others: world.account.set_metadata("INBOX", others, 10))
 
 
@@ -485,77 +484,3 @@ BESIDE_OTHERS = [
 
 
 # What is there
-
-
-@dataclass(frozen=True)
-class Message:
-    text: str
-    flags: Flags
-    date: int
-
-
-@dataclass
-class Contents:
-    """One mailbox."""
-
-    uidvalidity: int
-    uidnext: int
-    modseq: int
-    messages: dict[int, Message]
-
-
-@dataclass
-class Picture:
-    """Everything that a client can know of an account."""
-
-    mailboxes: dict[str, Contents] = field(default_factory=dict)
-    subscriptions: list[str] = field(default_factory=list)
-    special_use: list[tuple[str, ...]] = field(default_factory=list)
-    seen: list[tuple[int, int]] = field(default_factory=list)  # by another user, of INBOX
-    metadata: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    waited: float = 0.0
-
-    def texts(self) -> Counter[str]:
-        return Counter(message.text for mine in self.mailboxes.values() for message in mine.messages.values())
-
-    def same(self) -> dict[str, dict[int, Message]]:
-        return {name: mine.messages for name, mine in self.mailboxes.items()}
-
-
-def contents(mailbox: Any) -> Contents:
-    """Read all of an open mailbox; every message must be whole."""
-    table = mailbox.table
-    mailbox.fill(list(table.uids), sizes=True, dates=True)
-    messages = {}
-    for row, uid in enumerate(list(table.uids)):
-        content = mailbox.content(uid)
-        octets = content.read()
-        content.close()
-        text = octets[9 : octets.index(b"\r\n")].decode()
-        assert octets == body(text), f"uid {uid} is not whole: {octets!r}"
-        assert table.sizes[row] == len(octets), f"uid {uid} has a wrong size"
-        messages[uid] = Message(text, table.flags_of(row), table.dates[row])
-    return Contents(mailbox.uidvalidity, mailbox.uidnext, mailbox.modseq, messages)
-
-
-def look_at(root: Path, clock: Clock | None = None, variant: str = "") -> Picture:
-    """What a server that is started now finds."""
-    clock = clock or Clock()
-    slept = clock.slept
-    store, account = open_account(root, unsynced, clock, variant)
-    picture = Picture(subscriptions=account.subscriptions(), metadata={"the server": account.metadata("")})
-    picture.metadata["keys for URLs"] = dict(account.url_keys.all())
-    for folder in account.folders():
-        if folder.selectable:
-            if folder.special_use:
-                picture.special_use.append((folder.name, *folder.special_use))
-            mailbox = account.open(folder.name)
-            picture.mailboxes[folder.name] = contents(mailbox)
-            picture.metadata[folder.name] = account.metadata(folder.name)
-            if folder.name == "INBOX":
-                picture.metadata["INBOX, a reader's"] = _annotation_file(root, mailbox, Files(unsynced), clock).read()
-                picture.seen = _seen_file(root, mailbox, Files(unsynced), clock).read(mailbox.uidvalidity)
-            mailbox.close()
-    store.mailboxes.close()
-    picture.waited = clock.slept - slept
-    return picture

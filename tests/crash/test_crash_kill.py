@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from crash.image import scratch
 from crash.load import Client, Ledger
-from crash.scene import Clock, look_at, open_account, unsynced
+from crash.picture import look_at
+from crash.scene import Clock, open_account, unsynced
 from support.server import start
 
 _ROUNDS = 25

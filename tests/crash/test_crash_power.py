@@ -10,9 +10,10 @@ from crash.faults import closing_descriptors
 from crash.image import DirectoryNode, scratch
 from crash.judge import Case, judge_power
 from crash.known import is_known
+from crash.picture import look_at
 from crash.points import Stage, base_image, fresh, set_stage, start
 from crash.power import Recorder, lay_out_with_inodes, states
-from crash.scene import BESIDE_OTHERS, DAILY, OPERATIONS, Clock, Operation, look_at
+from crash.scene import BESIDE_OTHERS, DAILY, OPERATIONS, Clock, Operation
 
 _REBOOT = 60.0  # seconds
 
