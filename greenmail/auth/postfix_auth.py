@@ -135,9 +135,10 @@ class AuthClient:
         mechanism, given = fields[1].upper(), _parameters(fields[2:])
         services = self._services
         service = given.get("service", "")
+        remote = self._remote(given)
         logins = Logins(
-            "smtp", services.new_sid(), self._remote(given), services.runtime, services.register, services.patience,
-            services.guard,
+            "smtp", services.new_sid(), remote, services.runtime, services.register, services.patience,
+            services.guard if remote.peer != _NOWHERE else None,  # those are many, and must not pay for one another
         )  # fmt: skip
         offered = logins.offered(services.mechanisms, services.authenticator)
         try:

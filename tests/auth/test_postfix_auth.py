@@ -3,6 +3,7 @@
 import base64
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,23 @@ def test_any_line_is_answered_or_ends_the_connection(words: list[str]) -> None:
         except BadLine:
             return
         assert all(answer.split("\t")[0] in ("OK", "FAIL", "CONT") for answer in answers)
+
+
+class Everybody(NoGuard):
+    """Remembers of whom it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def wrong(self, address: str, login: str, password: bytes) -> None:
+        self.told.append(address)
+
+
+def test_clients_without_an_address_do_not_pay_for_one_another(tmp_path: Path) -> None:
+    """Else one who guesses would have all of them banned."""
+    guard = Everybody()
+    talk = Dialogue(replace(services_for(tmp_path), guard=guard))
+    talk.say(f"AUTH\t1\tPLAIN\tsecured\t{plain('alice', 'guess')}")
+    assert talk.answers[0].startswith("FAIL\t1") and guard.told == []
+    talk.say(f"AUTH\t2\tPLAIN\tsecured\trip=192.0.2.7\t{plain('alice', 'guess')}")
+    assert guard.told == ["192.0.2.7"]
