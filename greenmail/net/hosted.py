@@ -1,4 +1,8 @@
-"""The owner's part of a session that another process has logged in (`auth.passage`)."""
+"""The owner's part of a session that another process has logged in (`auth.passage`).
+
+It runs as the mail's uid: it opens the account, answers the login, and serves the session as if the client had come
+here. Its stream is a socket to the login worker (`carrier`), which has the client's connection and its TLS.
+"""
 
 import logging
 import socket
