@@ -142,11 +142,15 @@ class Pool:
             return function(*args)
         self._count(1)
         used = self._clock.used()
+        limit = gevent.Timeout(seconds)
         try:
-            task = self._threads.spawn(_guarded, function, args, time.monotonic())
-            result, error, waited, computed = task.get(timeout=seconds)
+            with limit:
+                task = self._threads.spawn(_guarded, function, args, time.monotonic())  # waits, too, if many do
+                result, error, waited, computed = task.get()
             used += computed
-        except gevent.Timeout:
+        except gevent.Timeout as over:
+            if over is not limit:
+                raise
             raise TimeoutError(f"no answer within {seconds:g} seconds") from None
         finally:
             self._count(-1)
