@@ -369,7 +369,7 @@ class Files:
 
     def read_from(self, descriptor: int, offset: int) -> bytes:
         """All of an open file from `offset` to its end. A device has none, so what is long must be a file."""
-        pieces = []
+        pieces: list[bytes] = []
         while piece := self.pread(descriptor, 1 << 20, offset):
             if len(piece) == 1 << 20 and not pieces and not stat.S_ISREG(self.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file")
