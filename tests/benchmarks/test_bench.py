@@ -66,7 +66,8 @@ GOALS = [
 @pytest.mark.parametrize(("number", "part", "goal"), GOALS)
 def test_each_row_has_its_goal(number, part, goal, monkeypatch, tmp_path):
     monkeypatch.setattr(corpus, "cached", lambda mixed, count: tmp_path)
-    found = [row for row in rows(Sizes(1000, 5000), 100) if row.number == number and part in row.case]
+    cases = [row for row in rows(Sizes(1000, 5000), 100) if row.number == number and part in row.case]
+    found = [row for row in cases if "another word" not in row.case]  # what no goal speaks of
     assert found
     assert {row.goal for row in found} == {goal}
 

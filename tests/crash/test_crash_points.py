@@ -39,8 +39,9 @@ _QUICK = [("append", "stale"), ("move", "stale"), ("create", "stale")]
 def _every() -> Iterator[object]:
     for operation in OPERATIONS:
         for kind in KINDS:
-            is_long = operation.is_long or kind in _SLOW or (operation.variant == "fs" and kind in ("short", "ENOSPC"))
-            marks = [] if operation.name in DAILY else [pytest.mark.slow]
+            is_daily = operation.name in DAILY
+            is_long = operation.is_long or kind in _SLOW or (kind in ("short", "ENOSPC") and not is_daily)
+            marks = [] if is_daily else [pytest.mark.slow]
             if is_long and (operation.name, kind) not in _QUICK:
                 marks.append(pytest.mark.long)
             yield pytest.param(operation, kind, marks=marks, id=f"{operation.name}-{kind}")

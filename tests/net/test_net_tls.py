@@ -178,8 +178,9 @@ def test_a_renewed_certificate_waits_while_there_are_no_descriptors(tmp_path, mo
     pair = written(tmp_path, [certificate], key)
     material = tls.read(pair)
     site = Site(
-        from_mapping({}), Identity(0, 0), {}, None, {pair: material}, {pair: tls.context(material, "1.2", "HIGH")}
-    )
+        config=from_mapping({}), status_token=None, identity=Identity(0, 0), sockets={}, metrics_socket=None,
+        materials={pair: material}, contexts={pair: tls.context(material, "1.2", "HIGH")}, database_secrets={}, pam=None,
+    )  # fmt: skip
     certificate, key = make("new")
     written(tmp_path, [certificate], key)
     real, opened = os.memfd_create, []
