@@ -134,7 +134,8 @@ def test_client_responses(message, authorize_as, token):
     [
         b"", b"\1", b"n,,", b"n,\1auth=Bearer x\1\1", b"p=tls-unique,,\1auth=Bearer x\1\1", b"n,,,\1auth=Bearer x\1\1",
         b"n,u,\1auth=Bearer x\1\1", b"n,a=,\1auth=Bearer x\1\1", b"n,a=a=2,\1auth=Bearer x\1\1",
-        b"n,,\1auth=Basic x\1\1", b"n,,\1auth=Bearer x y\1\1", b"n,,\1auth=Bearer x\1auth=Bearer y\1\1", b"n,,\1auth=Bearer x",
+        b"n,,\1auth=Basic x\1\1", b"n,,\1auth=Bearer x y\1\1", b"n,,\1auth=Bearer x\1auth=Bearer y\1\1",
+        b"n,,\1auth=Bearer x",
         b"n,,\1=x\1\1",
         b"n,,\1host\1auth=Bearer x\1\1", b"n,,\1host=\xff\1auth=Bearer x\1\1", b"\xff,,\1auth=Bearer x\1\1",
         b"n,a=\0,\1auth=Bearer x\1\1", b"n,,\1\1auth=Bearer x\1\1",

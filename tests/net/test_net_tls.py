@@ -179,7 +179,8 @@ def test_a_renewed_certificate_waits_while_there_are_no_descriptors(tmp_path, mo
     material = tls.read(pair)
     site = Site(
         config=from_mapping({}), status_token=None, identity=Identity(0, 0), sockets={}, metrics_socket=None,
-        materials={pair: material}, contexts={pair: tls.context(material, "1.2", "HIGH")}, database_secrets={}, pam=None,
+        materials={pair: material}, contexts={pair: tls.context(material, "1.2", "HIGH")},
+        database_secrets={}, pam=None,
     )  # fmt: skip
     certificate, key = make("new")
     written(tmp_path, [certificate], key)
