@@ -36,13 +36,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+def _logged_in(server: Server, user: str) -> imaplib.IMAP4:
+    """Again if a worker that a reload has just told to go took the connection: BYE, connect again."""
+    while True:
+        client = imaplib.IMAP4("127.0.0.1", server.imap, timeout=20)
+        try:
+            client.login(user, SECRET)
+            client.select("INBOX")
+        except imaplib.IMAP4.abort as abort:
+            assert "shutting down" in str(abort)
+            client.shutdown()
+        else:
+            return client
+
+
 @contextlib.contextmanager
 def session(server: Server, user: str = "alice") -> Iterator[imaplib.IMAP4]:
     """Logged in, INBOX selected."""
-    client = imaplib.IMAP4("127.0.0.1", server.imap, timeout=20)
+    client = _logged_in(server, user)
     try:
-        client.login(user, SECRET)
-        client.select("INBOX")
         yield client
     finally:
         with contextlib.suppress(OSError, imaplib.IMAP4.error):

@@ -3,6 +3,7 @@
 import re
 import smtplib
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,27 +44,25 @@ class Sending:
 
 
 @pytest.fixture(scope="module")
-def sending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sending]:
-    place = tmp_path_factory.mktemp("sending")
-    for above in (place, *place.parents):
-        if above == Path("/tmp"):
-            break
-        above.chmod(0o755)
-    maildir = place / "Maildir"
-    make_box(maildir)
-    dovecot.give(maildir)
-    run = place / "run"
-    path = place / "auth"
-    with greenmail.start(
-        run, str(maildir), user=dovecot.OWNER, group=dovecot.OWNER, run_path=str(place / "sockets"),
-        auth_socket=str(path), auth_socket_user="postfix", auth_socket_group="postfix",
-        auth_failure_delay=0.1, auth_penalty_exempt=["127.0.0.0/8"],
-    ) as server:  # fmt: skip
-        settings = documented().replace("private/auth", str(path))
-        settings += f"smtpd_tls_cert_file = {server.cert}\nsmtpd_tls_key_file = {server.cert.with_suffix('.key')}\n"
-        settings += "mynetworks = 127.0.0.99/32\n"
-        with postfix.start(maildir, dovecot.OWNER, settings) as mta:
-            yield Sending(mta, server, maildir)
+def sending() -> Iterator[Sending]:
+    """Directly below /tmp: Postfix's users must be able to reach the socket, and pytest keeps its own directories shut."""
+    with tempfile.TemporaryDirectory(prefix="greenmail-smtp-", dir="/tmp") as made:
+        place = Path(made)
+        place.chmod(0o755)
+        maildir = place / "Maildir"
+        make_box(maildir)
+        dovecot.give(maildir)
+        path = place / "auth"
+        with greenmail.start(
+            place / "run", str(maildir), user=dovecot.OWNER, group=dovecot.OWNER, run_path=str(place / "sockets"),
+            auth_socket=str(path), auth_socket_user="postfix", auth_socket_group="postfix",
+            auth_failure_delay=0.1, auth_penalty_exempt=["127.0.0.0/8"],
+        ) as server:  # fmt: skip
+            settings = documented().replace("private/auth", str(path))
+            settings += f"smtpd_tls_cert_file = {server.cert}\nsmtpd_tls_key_file = {server.cert.with_suffix('.key')}\n"
+            settings += "mynetworks = 127.0.0.99/32\n"
+            with postfix.start(maildir, dovecot.OWNER, settings) as mta:
+                yield Sending(mta, server, maildir)
 
 
 def test_who_proves_to_be_alice_may_send(sending: Sending) -> None:

@@ -79,7 +79,7 @@ def test_several_databases_in_order(tmp_path):
             ]  # fmt: skip
             pop = poplib.POP3("127.0.0.1", server.pop3, timeout=30)
             pop.user("dora")
-            assert pop.pass_("in-http").startswith(b"+OK")  # from memory
+            assert pop.pass_("in-http").startswith(b"+OK")  # another protocol: the service is asked again
             pop.quit()
             assert reasons(server) == [
                 "'evil' reason=NO_LOGIN text='is in deny-file'",
@@ -92,7 +92,7 @@ def test_several_databases_in_order(tmp_path):
             ]
             for word in ("in-file", "in-sql", "in-http", "abc"):
                 assert word not in server.logged()
-        assert [question["user"] for question in service.asked] == ["dora", "dora", "nobody", "down"]
+        assert [question["user"] for question in service.asked] == ["dora", "dora", "nobody", "down", "dora"]
         assert service.headers[0]["Authorization"] == "Bearer abc"
     assert {path.name for path in tmp_path.iterdir()} >= {"carol", "dora"}  # the homes of the template
 
