@@ -236,7 +236,7 @@ def test_all_of_them_behind_one_server(tmp_path, slapd, postgresql, mariadb):
          "attributes": {"sn": "name_there"}},
         {"type": "static", "home": f"{tmp_path}/%u"},
     ]  # fmt: skip
-    settings = {"allow_plain_text": True, "auth_failure_delay": 0.01, "workers": 1}
+    settings = {"allow_plain_text": True, "auth_failure_delay": 0.01, "workers": 1, "auth_cache_negative_ttl": 300}
 
     def login(user, password):
         client = imaplib.IMAP4("127.0.0.1", server.imap, timeout=30)
