@@ -45,7 +45,7 @@ class Sending:
 
 @pytest.fixture(scope="module")
 def sending() -> Iterator[Sending]:
-    """Directly below /tmp: Postfix's users must be able to reach the socket, and pytest keeps its own directories shut."""
+    """Directly below /tmp: Postfix must be able to reach the socket, and pytest keeps its own directories shut."""
     with tempfile.TemporaryDirectory(prefix="greenmail-smtp-", dir="/tmp") as made:
         place = Path(made)
         place.chmod(0o755)
