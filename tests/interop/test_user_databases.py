@@ -1,6 +1,7 @@
 """Users in slapd, PostgreSQL and MariaDB from Debian: lookups, hostile names, outages, and a whole server."""
 
 import imaplib
+import os
 import socket
 import time
 
@@ -247,7 +248,11 @@ def test_all_of_them_behind_one_server(tmp_path, slapd, postgresql, mariadb):
         finally:
             client.shutdown()
 
-    with start(tmp_path / "server", "~/Maildir", auth=auth, **settings) as server:
+    def age() -> None:
+        """Of a passwd-file that was written this very moment nothing is remembered: it may be written once more."""
+        os.utime(tmp_path / "server/passwd", (1_700_000_000, 1_700_000_000))
+
+    with start(tmp_path / "server", "~/Maildir", auth=auth, enter=age, **settings) as server:
         for user, kind in (("bob-postgresql", "postgresql"), ("bob-mysql", "mysql"), ("bob", "ldap")):
             assert login(user, f"in-{kind}") == "OK"
             assert login(user, "wrong") == "AUTHENTICATIONFAILED"
@@ -256,6 +261,7 @@ def test_all_of_them_behind_one_server(tmp_path, slapd, postgresql, mariadb):
         slapd.stop()
         try:
             assert login("bob-mysql", "wrong again") == "AUTHENTICATIONFAILED"
+            assert login("bob", "in-ldap") == "OK"  # remembered
         finally:
             slapd.go()
         for word in ("in-postgresql", "in-mysql", "in-ldap", "sesame\n", "ruler"):
