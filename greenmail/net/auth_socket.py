@@ -14,8 +14,8 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 from gevent.lock import RLock
+from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from greenmail import metrics
@@ -31,6 +31,7 @@ from greenmail.runtime import Runtime
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1000  # of one worker; each smtpd of Postfix has one
+AT_ONCE = 100  # questions of one connection that are worked on
 _RECEIVE = 1 << 14
 
 
@@ -162,6 +163,7 @@ class AuthSocket:
         number = next(self._numbers) & 0xFFFFFFFF
         write(postfix_auth.greeting(self._services, os.getpid(), number, secrets.token_hex(16)))
         client = AuthClient(self._services, write)
+        under_way: Any = Pool(AT_ONCE)  # when it is full nothing more is read, so a client that does not read waits
         rest = b""
         while data := sock.recv(_RECEIVE):
             *lines, rest = (rest + data).split(b"\n")
@@ -169,7 +171,7 @@ class AuthSocket:
                 raise BadLine("a line that does not end")
             for line in lines:
                 if line.startswith((b"AUTH\t", b"CONT\t")):
-                    gevent.spawn(_take, client, line, sock)
+                    under_way.spawn(_take, client, line, sock)
                 else:
                     client.take(line)
 

@@ -80,7 +80,7 @@ class Family:
     def __init__(self, per_user: int, ban_rule: BanRule) -> None:
         self.children: dict[int, Child] = {}
         self.generation = 1
-        self.carry: Callable[[dict[str, Any], int], str] = _cannot_carry  # of the supervisor; why it cannot
+        self.carry: Callable[[Child, dict[str, Any], int], str] = _cannot_carry  # of the supervisor; why it cannot
         self.foreign: list[Any] = []  # the parent's own, to be closed in a child
         self.board = Board()
         self._secret = scram_keys.machine_secret()
@@ -103,8 +103,15 @@ class Family:
         wanted = self._wanted(site)
         return [kind for kind in Kind if now >= self._not_before[kind] for _ in range(wanted[kind] - self._here(kind))]
 
-    def fork(self, kind: Kind, site: Site, old: Site | None, identity: children.Identity | None = None) -> Child | None:
-        """A new child of the present generation; None if the system has no room for it now.
+    def fork(
+        self,
+        kind: Kind,
+        site: Site,
+        old: Site | None,
+        identity: children.Identity | None = None,
+        generation: int | None = None,
+    ) -> Child | None:
+        """A new child, of the present generation if no other is named; None if the system has no room for it now.
 
         `old` is what a reload is about to leave behind: its sockets are not for new children.
         """
@@ -119,7 +126,8 @@ class Family:
             self._no_room(kind, error.strerror)
             return None
         now = time.monotonic()
-        unborn = Child(kind, slot, os.getpid(), ours, self.generation, now, now, identity=identity)
+        generation = self.generation if generation is None else generation
+        unborn = Child(kind, slot, os.getpid(), ours, generation, now, now, identity=identity)
         run_as = identity or site.identity
         try:
             metrics.prepare(unborn.name, run_as.uid, run_as.gid)
@@ -142,7 +150,7 @@ class Family:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
             theirs.close()
         ours.setblocking(False)
-        child = self.children[pid] = Child(kind, slot, pid, ours, self.generation, now, now, identity=identity)
+        child = self.children[pid] = Child(kind, slot, pid, ours, generation, now, now, identity=identity)
         log.info("fork kind=%s pid=%d%s", kind.value, pid, f" uid={identity.uid}" if identity is not None else "")
         return child
 
@@ -172,7 +180,8 @@ class Family:
             else:
                 shared = (site.listeners(), site.contexts, self.board, self._secret, site.database_secrets)
                 pam = site.pam.worker if site.pam is not None else None
-                plan = worker.Plan(site.config, child.slot, control, *shared, pam, site.auth_socket)
+                known = self.gatekeeper.known()
+                plan = worker.Plan(site.config, child.slot, control, *shared, pam, site.auth_socket, known)
                 if child.kind is Kind.OWNER:
                     plan = worker.Plan(site.config, child.slot, control, (), {}, Board(), self._secret, is_owner=True)
                 status = worker.run(plan)
@@ -210,8 +219,6 @@ class Family:
         match message["op"]:
             case "ready":
                 child.ready = True
-                for told in self.gatekeeper.greeting():
-                    _tell(child, told)
                 self.born(child)
             case "alive":
                 self._take_figures(child, message.get("figures"))
@@ -221,7 +228,7 @@ class Family:
             case "carry":
                 denied = "only workers pass sessions on"
                 if child.kind is Kind.WORKER:  # not one that reads a user's mail, and may be in that user's hands
-                    denied = self.carry(message, descriptors[0]) if descriptors else "without a socket"
+                    denied = self.carry(child, message, descriptors[0]) if descriptors else "without a socket"
                 _tell(child, {"n": message["n"], **({"deny": denied} if denied else {})})
             case "nobody-here":
                 if message["hosted"] == child.carried:
@@ -233,10 +240,12 @@ class Family:
                 if answer is not None:
                     _tell(child, answer)
 
-    def owner(self, identity: children.Identity) -> Child | None:
-        """The process of the present generation that has the mail of a uid, if there is one."""
-        found = (child for child in self._present() if child.kind is Kind.OWNER and child.identity == identity)
-        return next(found, None)
+    def owner(self, identity: children.Identity, generation: int) -> Child | None:
+        """The process of this generation that has the mail of a uid, if there is one that goes on."""
+        for child in self.children.values():
+            if child.kind is Kind.OWNER and child.identity == identity and child.generation == generation:
+                return None if child.leaving else child
+        return None
 
     def owners(self) -> int:
         """How many there are, those that leave included."""
@@ -416,7 +425,7 @@ def _nothing(child: Child) -> None:
     return None
 
 
-def _cannot_carry(message: dict[str, Any], descriptor: int) -> str:
+def _cannot_carry(child: Child, message: dict[str, Any], descriptor: int) -> str:
     return "no sessions are carried"
 
 

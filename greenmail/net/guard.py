@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from greenmail import metrics
@@ -40,12 +40,13 @@ class Gatekeeper:
         count = self.penalties.clear(address)
         return count, {"op": "toll", "network": network(address) if address else "", "wait": 0.0, "banned": 0.0}
 
-    def greeting(self) -> Iterator[dict[str, Any]]:
-        """What a new worker is to be told."""
-        now = time.monotonic()
-        for listed in self.penalties.listed(now):
-            if listed.wait or listed.banned_for:
-                yield {"op": "toll", "network": listed.network, "wait": listed.wait, "banned": listed.banned_for}
+    def known(self) -> list[dict[str, Any]]:
+        """What a worker is born with: all that the others were told."""
+        return [
+            {"op": "toll", "network": listed.network, "wait": listed.wait, "banned": listed.banned_for}
+            for listed in self.penalties.listed(time.monotonic())
+            if listed.wait or listed.banned_for
+        ]
 
     def _told(self, address: str, now: float) -> dict[str, Any]:
         toll = self.penalties.toll(address, now)
@@ -56,11 +57,19 @@ class Gatekeeper:
 class Guard:
     """The worker's side: `auth.logins.Guard`."""
 
-    def __init__(self, say: Callable[[dict[str, Any]], None], exempt: Callable[[str], bool], secret: bytes) -> None:
+    def __init__(
+        self,
+        say: Callable[[dict[str, Any]], None],
+        exempt: Callable[[str], bool],
+        secret: bytes,
+        known: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
         self._say = say
         self._exempt = exempt  # whether an address is never made to wait
         self._secret = secret[:64]
         self._tolls: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # seconds, until, banned until
+        for message in known:
+            self.told(message)
 
     def told(self, message: Mapping[str, Any]) -> None:
         """By the parent."""

@@ -29,7 +29,7 @@ from greenmail.config_tables import ConfigError
 from greenmail.errors import Refused
 from greenmail.imap import registry
 from greenmail.net import directory, register, requests, systemd
-from greenmail.net.children import Identity, owners_identity
+from greenmail.net.children import owners_identity
 from greenmail.net.control import Control, Reply
 from greenmail.net.family import Child, Family, Kind
 from greenmail.net.figures import resident
@@ -195,7 +195,8 @@ class _Supervisor:
                     log.error("cannot-start processes end at once; the reason is above")
                     self._family.kill_all()
                     return 1
-            if self._reload_until is not None and child.generation == self._family.generation:
+            is_new = child.generation == self._family.generation and child.kind is not Kind.OWNER
+            if self._reload_until is not None and is_new:
                 self._take_back("a new process ended at once")
         return None
 
@@ -226,24 +227,35 @@ class _Supervisor:
             log.info("ready processes=%d", self._site.config.processes)
             systemd.notify("READY=1")
 
-    def _fork(self, kind: Kind, identity: Identity | None = None) -> Child | None:
-        child = self._family.fork(kind, self._site, self._old_site, identity)
+    def _fork(self, kind: Kind) -> Child | None:
+        return self._registered(self._family.fork(kind, self._site, self._old_site))
+
+    def _registered(self, child: Child | None) -> Child | None:
         if child is not None:
             self._selector.register(child.control, selectors.EVENT_READ, child)
         return child
 
-    def _carry(self, message: dict[str, Any], descriptor: int) -> str:
-        """Pass a session on to the process of its mail's owner (`auth.passage`); why that cannot be, or nothing."""
-        config = self._site.config
+    def _carry(self, worker: Child, message: dict[str, Any], descriptor: int) -> str:
+        """Pass a session on to the process of its mail's owner (`auth.passage`); why that cannot be, or nothing.
+
+        One of the worker's own generation: both are told to go at the same time.
+        """
+        if worker.leaving or self._stopping:
+            return "the worker is about to end; the client may connect again"
+        is_old = self._old_site is not None and worker.generation != self._family.generation
+        site = self._old_site if is_old and self._old_site is not None else self._site
+        config = site.config
         user = message["session"]["user"]
         identity, problem = owners_identity(config, user["uid"], user["gid"])
         if identity is None:
             return problem
-        child = self._family.owner(identity)
+        child = self._family.owner(identity, worker.generation)
         if child is None:
-            if self._family.owners() >= config.owner_processes or self._stopping:
-                return f"there are {self._family.owners()} owner-processes"
-            child = self._fork(Kind.OWNER, identity)
+            if self._family.owners() >= config.owner_processes:
+                return f"all {config.owner_processes} processes are in use: raise owner-processes, or lower owner-idle"
+            other = self._site if is_old else self._old_site
+            forked = self._family.fork(Kind.OWNER, site, other, identity, worker.generation)
+            child = self._registered(forked)
             if child is None:
                 return "no process could be forked"
         data = register.encode({"op": "host", "session": message["session"], "ends": message["ends"]})

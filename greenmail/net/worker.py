@@ -82,6 +82,7 @@ class Plan:
     database_secrets: Mapping[str, Secret] = field(default_factory=dict)  # see `databases`
     pam: socket.socket | None = None  # to the process that asks it
     auth_socket: socket.socket | None = None  # where Postfix asks about SMTP AUTH
+    tolls: Sequence[Mapping[str, Any]] = ()  # see `guard`
     is_owner: bool = False  # of mail of another uid: sessions come from other workers
 
 
@@ -101,7 +102,7 @@ class _Worker:
         self._control = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(plan.control.fileno()))
         plan.control.close()
         self._register = register.RegisterClient(self._control)
-        self._guard = guard.Guard(self._register.say, config.pays_no_penalty, plan.secret)
+        self._guard = guard.Guard(self._register.say, config.pays_no_penalty, plan.secret, plan.tolls)
         self._work = Work(config.worker_pool_size)
         self._watcher = Watcher(config.poll_interval)
         self._places = SharedPlaces(self._watcher)

@@ -100,6 +100,18 @@ def test_without_tls_no_mechanism_is_offered(sending: Sending) -> None:
         assert "auth" not in smtp.esmtp_features
 
 
+def test_a_program_that_asks_and_does_not_read_waits(sending: Sending) -> None:
+    """It cannot send more than there is room for: each question that is not read costs memory here."""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(sending.server.settings["auth-socket"]))
+        raw.sendall(b"VERSION\t1\t1\nCPID\t1\n")
+        raw.settimeout(2)
+        line = b"AUTH\t%d\tNONE\tservice=smtp\tsecured\n"
+        with pytest.raises(TimeoutError):
+            for number in range(1, 400_000):
+                raw.sendall(line % number)
+
+
 def test_many_lines_at_once_and_nonsense(sending: Sending) -> None:
     path = str(sending.server.settings["auth-socket"])
     with socket.socket(socket.AF_UNIX) as raw:

@@ -16,6 +16,7 @@ import pytest
 from greenmail.auth.penalties import BanRule
 from greenmail.config import Config
 from greenmail.net import auth_socket, control, register
+from greenmail.net.children import Identity
 from greenmail.net.control import Control
 from greenmail.net.family import Child, Family, Kind
 from greenmail.net.register import decode, encode
@@ -27,7 +28,7 @@ def heard(kind: Kind, message: dict[str, Any], descriptors: list[int]) -> tuple[
     """A family with one child that says something: what was carried, and what the child was answered."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     family, carried = Family(1, BanRule()), []
-    family.carry = lambda message, descriptor: carried.append(message) or ""
+    family.carry = lambda child, message, descriptor: carried.append(message) or ""
     with ours, theirs:
         ours.setblocking(False)
         socket.send_fds(theirs, [encode(message)], descriptors)
@@ -49,6 +50,21 @@ def test_only_workers_pass_sessions_on(kind: Kind) -> None:
     _, carried, answer = heard(kind, {"op": "carry", "n": 1, "session": {}, "ends": {}}, [0])
     assert bool(carried) is (kind is Kind.WORKER)
     assert ("deny" in decode(answer)) is (kind is not Kind.WORKER)
+
+
+def test_a_session_goes_to_a_process_of_its_workers_own_generation() -> None:
+    """That one ends with the worker: in a later one nobody would tell the client to go."""
+    family, alice, bob = Family(1, BanRule()), Identity(1001, 1001), Identity(1002, 1002)
+    with socket.socket() as control:
+        old, new, other = (
+            Child(Kind.OWNER, pid, pid, control, generation, 0.0, 0.0, identity=identity)
+            for pid, generation, identity in ((1, 1, alice), (2, 2, alice), (3, 2, bob))
+        )
+        family.children = {child.pid: child for child in (old, new, other)}
+        assert [family.owner(alice, generation) for generation in (1, 2, 3)] == [old, new, None]
+        assert family.owner(bob, 1) is None
+        old.leaving = True
+        assert family.owner(alice, 1) is None, "it takes no more"
 
 
 def test_a_question_that_takes_too_long_is_given_up() -> None:

@@ -59,9 +59,7 @@ def test_a_ban_and_its_end_by_hand() -> None:
         guard.wrong(HERE, "alice", b"")
     assert house.guards[0].is_banned(HERE) and house.guards[1].is_banned(HERE)
     assert not house.guards[0].is_banned("192.0.2.8")
-    late = Guard(house.hear, lambda address: False, b"secret")
-    for told in house.gatekeeper.greeting():
-        late.told(told)
+    late = Guard(house.hear, lambda address: False, b"secret", house.gatekeeper.known())
     assert late.is_banned(HERE)
     count, told = house.gatekeeper.clear(HERE)
     house.tell(told)
@@ -70,6 +68,15 @@ def test_a_ban_and_its_end_by_hand() -> None:
     count, told = house.gatekeeper.clear()
     house.tell(told)
     assert count == 1 and house.guards[1].toll(HERE) == Toll()
+
+
+def test_a_worker_is_born_with_all_that_is_known() -> None:
+    """However much it is: messages to one that does not listen yet would be lost."""
+    gatekeeper = Gatekeeper(BanRule(failures=1))
+    for number in range(5000):
+        list(gatekeeper.hear({"op": "wrong", "address": f"10.0.{number >> 8}.{number & 255}", "digest": ""}))
+    guard = Guard(lambda message: None, lambda address: False, b"secret", gatekeeper.known())
+    assert all(guard.is_banned(f"10.0.{number >> 8}.{number & 255}") for number in range(5000))
 
 
 def test_who_is_exempt_is_not_spoken_of() -> None:
