@@ -30,6 +30,9 @@ def draw_all() -> list[Path]:
     if full:
         made += _ratios(full)
         made += _memory(full)
+    found = _latest("soak.json")
+    if found:
+        made += _soak(found)
     for path in made:
         print(f"plot: {path}")
     return made
@@ -162,3 +165,19 @@ def _memory(results: dict[str, Any]) -> list[Path]:
     axes.legend()
     axes.set_title(f"Memory of idle connections (lower is better)\n{_foot(results)}", fontsize=10)
     return _save(figure, "memory")
+
+
+def _soak(results: dict[str, Any]) -> list[Path]:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
+    for name, style, label in (("samples", {"linewidth": 0.6}, "at work"), ("quiet", {"marker": "o"}, "nobody there")):
+        points = [(seconds / 60, size) for seconds, size in results[name]]
+        axes.plot(*zip(*points, strict=True), color=COLOURS["greenmail"], label=label, **style,
+                  alpha=0.5 if name == "samples" else 1)  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("MiB of memory (PSS) of all processes")
+    axes.legend(loc="lower right")
+    axes.set_title(f"Memory under mixed work, {results['operations']:,} operations\n{_foot(results)}", fontsize=10)
+    return _save(figure, "soak")
