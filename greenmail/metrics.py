@@ -87,17 +87,17 @@ def _client(part: str = "") -> Any:
     return importlib.import_module(f"prometheus_client.{part}" if part else "prometheus_client")
 
 
-def _allocate(directory: Path, kind: str, slot: str, uid: int = -1, gid: int = -1) -> None:
-    """Make a value file with all its blocks, for `uid` to write to.
+def _allocate(directory: Path, kind: str, slot: str, uid: int = -1) -> None:
+    """Make a value file with all its blocks, for `uid` to write to, and for the directory's group to read.
 
     The files are mapped; writing to a hole of a full file system would end the process with SIGBUS.
     """
     path = directory / f"{kind}_{slot}.db"
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
-        os.fchmod(descriptor, 0o644)  # whatever the umask is: the admin process reads it as another user
+        os.fchmod(descriptor, 0o640)  # whatever the umask is: the admin process reads it as another user
         if os.geteuid() == 0:
-            os.fchown(descriptor, uid, gid)
+            os.fchown(descriptor, uid, directory.stat().st_gid)  # no setgid directory: that takes CAP_FSETID
         if os.fstat(descriptor).st_size == 0:
             os.posix_fallocate(descriptor, 0, _SIZES[kind])
     except OSError:
@@ -196,11 +196,11 @@ def started() -> bool:
     return _board is not None
 
 
-def prepare(slot: str, uid: int, gid: int) -> None:
+def prepare(slot: str, uid: int) -> None:
     """In the parent before a fork: make the files of `slot` for a child of this user. Raises OSError if it cannot."""
     if _board is not None:
         for kind in _SIZES:
-            _allocate(Path(_board.directory), kind, slot, uid, gid)
+            _allocate(Path(_board.directory), kind, slot, uid)
 
 
 def use_slot(slot: str) -> None:

@@ -130,7 +130,7 @@ class Family:
         unborn = Child(kind, slot, os.getpid(), ours, generation, now, now, identity=identity)
         run_as = identity or site.identity
         try:
-            metrics.prepare(unborn.name, run_as.uid, run_as.gid)
+            metrics.prepare(unborn.name, run_as.uid)
         except OSError as error:
             log.error("figures-off process=%s reason=%r", unborn.name, error.strerror)
         gc.collect()

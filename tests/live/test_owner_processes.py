@@ -92,6 +92,9 @@ def test_a_session_is_served_by_its_mails_owner(homes: Homes) -> None:
         imap.ok("SELECT INBOX")
         assert imap.fetch("1 (FLAGS BODY[TEXT])")[1]["BODY[TEXT]"] == "hello\r\n"
         assert ALICE in processes(homes.server)
+        page = homes.server.scrape()  # what the owner's process counts is seen, too
+        assert re.search(r'^greenmail_logins_total\{protocol="imap",result="ok"\} [1-9]', page, re.MULTILINE)
+        assert re.search(r'^greenmail_commands_total\{.*command="FETCH".* [1-9]', page, re.MULTILINE)
     assert owners_of(homes.path / "alice") == {ALICE}
     assert b"UNAUTHENTICATE" not in imap.greeting
 
