@@ -162,9 +162,7 @@ def run_list(session: Session, argument: bytes) -> None:
         number = _message(maildrop, argument)
         session.ok(f"{number} {maildrop.size(number)}")
         return
-    numbers = maildrop.numbers()
-    text = f"{maildrop.count} messages ({maildrop.octets} octets)"
-    session.lines(text, (b"%d %d" % (number, maildrop.size(number)) for number in numbers))
+    session.pieces(f"{maildrop.count} messages ({maildrop.octets} octets)", maildrop.listing())
 
 
 def run_uidl(session: Session, argument: bytes) -> None:
@@ -174,18 +172,24 @@ def run_uidl(session: Session, argument: bytes) -> None:
         number = _message(maildrop, argument)
         session.ok(f"{number} {maildrop.unique_id(number)}")
         return
-    ids: list[tuple[int, str]] = []  # all of them first: after the first line an error could not be told any more
+    text = "Unique ids follow"
+    pieces = maildrop.unique_ids()
+    if pieces is not None:
+        _watch_ids(session, maildrop, maildrop.unique_id)
+        session.pieces(text, pieces)
+        return
+    ids: dict[int, str] = {}  # all of them first: after the first line an error could not be told any more
     for number in maildrop.numbers():
-        ids.append((number, maildrop.unique_id(number)))
+        ids[number] = maildrop.unique_id(number)
         if number % 256 == 0:
             session.services.runtime.breathe()
-    _watch_ids(session, maildrop, ids)
-    session.lines("Unique ids follow", (f"{number} {unique_id}".encode("ascii") for number, unique_id in ids))
+    _watch_ids(session, maildrop, ids.__getitem__)
+    session.lines(text, (f"{number} {unique_id}".encode("ascii") for number, unique_id in ids.items()))
 
 
-def _watch_ids(session: Session, maildrop: Maildrop, ids: list[tuple[int, str]]) -> None:
+def _watch_ids(session: Session, maildrop: Maildrop, unique_id: Callable[[int], str]) -> None:
     """Say it loudly if the ids of last time are not the ids of now; once a session."""
-    verdict = maildrop.compare_ids(ids) if session.figures.uidl == "none" else None
+    verdict = maildrop.compare_ids(unique_id) if session.figures.uidl == "none" else None
     if verdict is None:
         return
     session.figures.uidl = str(verdict)
@@ -217,7 +221,7 @@ def run_retr(session: Session, argument: bytes) -> None:
     finally:
         content.close()
     if sent != maildrop.size(number):  # a file name may lie about its size, `formats.md` 1.4
-        log.warning("wrong size sid=%s uid=%d told=%d", session.sid, maildrop.items[number - 1].uid, sent)
+        log.warning("wrong size sid=%s uid=%d told=%d", session.sid, maildrop.uids[number - 1], sent)
         maildrop.correct(number, sent)
     maildrop.retrieved(number)
     session.figures.retrieved += 1

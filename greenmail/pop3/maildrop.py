@@ -6,16 +6,27 @@ removed. Nothing is changed in the mailbox before `update`.
 
 import logging
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import Refused, StorageError
 from greenmail.pop3.uidl import Format
 from greenmail.pop3.uidl_alarm import Verdict, compare
-from greenmail.storage.api import DELETED, SEEN, Content, FlagAction, FlagChange, Held, Mailbox, MaildropItem
+from greenmail.storage.api import (
+    DELETED,
+    SEEN,
+    Content,
+    FlagAction,
+    FlagChange,
+    Held,
+    Mailbox,
+    MaildropItem,
+    PlainItems,
+)
 
 log = logging.getLogger(__name__)
 
+_LINES = 1024  # that are made at once
 SYS_PERM = "SYS/PERM"  # RFC 3206 4: the same again will fail again
 
 
@@ -39,7 +50,8 @@ class Maildrop:
         self._format = uidl
         self._retrieved: set[int] = set()  # UIDs
         self.deleted: set[int] = set()  # message numbers
-        self.items: list[MaildropItem] = []
+        self.items: list[MaildropItem] | PlainItems = []
+        self.uids: array[int] = array("I")
         self.sizes: array[int] = array("q")
         mailbox.look()
         if not mailbox.read_only:
@@ -50,8 +62,13 @@ class Maildrop:
     def _load(self, breathe: Callable[[], None]) -> None:
         mailbox, hidden = self.mailbox, self._removal.deleted_flag.casefold()
         items = mailbox.maildrop()
-        mailbox.fill([item.uid for item in items], sizes=True)
+        mailbox.fill(items.uids if isinstance(items, PlainItems) else [item.uid for item in items], sizes=True)
         table = mailbox.table
+        is_plain = isinstance(items, PlainItems) and items.uids == table.uids and not hidden
+        if is_plain and min(table.sizes, default=0) >= 0:
+            self.items, self.uids, self.sizes = items, table.uids[:], table.sizes[:]
+            return
+        found: list[MaildropItem] = []
         for place, item in enumerate(items, 1):
             if place % 1024 == 0:
                 breathe()
@@ -60,8 +77,10 @@ class Maildrop:
                 continue
             if hidden and any(flag.casefold() == hidden for flag in table.flags_of(row)):
                 continue
-            self.items.append(item)
+            found.append(item)
+            self.uids.append(item.uid)
             self.sizes.append(table.sizes[row])
+        self.items = found
 
     @property
     def count(self) -> int:
@@ -70,7 +89,24 @@ class Maildrop:
 
     def numbers(self) -> Sequence[int]:
         """The numbers of all messages that are not marked as deleted."""
-        return [number for number in range(1, len(self.items) + 1) if number not in self.deleted]
+        every = range(1, len(self.items) + 1)
+        return [number for number in every if number not in self.deleted] if self.deleted else every
+
+    def listing(self) -> Iterator[bytes]:
+        """The lines of LIST, RFC 1939 5, of all messages that are not marked as deleted: many in each piece."""
+        numbers = self.numbers()
+        return _lines(b"%d %d", numbers, self._of(self.sizes, numbers))
+
+    def unique_ids(self) -> Iterator[bytes] | None:
+        """The same of UIDL, RFC 1939 7; None: they are not made of UIDs alone, ask `unique_id` for each."""
+        form, uids = self._format.of_uids(self.mailbox.uidvalidity)
+        if not uids or not isinstance(self.items, PlainItems):
+            return None
+        numbers = self.numbers()
+        return _lines(b"%d " + form, numbers, *[self._of(self.uids, numbers)] * uids)
+
+    def _of(self, column: Sequence[int], numbers: Sequence[int]) -> Sequence[int]:
+        return [column[number - 1] for number in numbers] if self.deleted else column
 
     def require(self, number: int) -> int:
         """`number`, if it is a message not marked as deleted. Raises Refused."""
@@ -101,23 +137,23 @@ class Maildrop:
 
         return self._format(item, self.mailbox.uidvalidity, header)
 
-    def compare_ids(self, ids: Sequence[tuple[int, str]]) -> Verdict | None:
-        """Whether the unique ids of these messages are those that the last session told. None: not known any more."""
+    def compare_ids(self, unique_id: Callable[[int], str]) -> Verdict | None:
+        """Whether the unique ids of the messages are those that the last session told. None: not known any more."""
         if self._held is None:
             return None
         noted = self._held.recall()
-        verdict = compare(noted, ((self.items[number - 1].guid, unique_id) for number, unique_id in ids))
+        verdict = compare(noted, ((self.items[number - 1].guid, unique_id(number)) for number in self.numbers()))
         if verdict.note != noted:
             self._held.note(verdict.note)
         return verdict
 
     def content(self, number: int) -> Content:
         """Raises EXPUNGED if the message is gone."""
-        return self.mailbox.content(self.items[number - 1].uid)
+        return self.mailbox.content(self.uids[number - 1])
 
     def retrieved(self, number: int) -> None:
         """The client has the whole message."""
-        self._retrieved.add(self.items[number - 1].uid)
+        self._retrieved.add(self.uids[number - 1])
 
     def delete(self, number: int) -> None:
         """Mark for `update`. Raises Refused."""
@@ -138,7 +174,7 @@ class Maildrop:
         The store decides under its lock: messages are flagged and then removed if they are still flagged, exactly
         these. One that somebody else has removed meanwhile counts as removed.
         """
-        doomed = [self.items[number - 1].uid for number in sorted(self.deleted)]
+        doomed = [self.uids[number - 1] for number in sorted(self.deleted)]
         seen = sorted(self._retrieved.difference(doomed))
         if seen and self._removal.mark_seen and not self.mailbox.read_only:
             self._mark_seen(seen)
@@ -165,3 +201,14 @@ class Maildrop:
                 held.release()
             finally:
                 self.mailbox.close()
+
+
+def _lines(form: bytes, *columns: Sequence[int]) -> Iterator[bytes]:
+    """A line for each row of the columns; `form` has a conversion for each column."""
+    for start in range(0, len(columns[0]), _LINES):
+        some = [column[start : start + _LINES] for column in columns]
+        count, width = len(some[0]), len(some)
+        values = [0] * (count * width)
+        for place, column in enumerate(some):
+            values[place::width] = column
+        yield (form + b"\r\n") * count % tuple(values)

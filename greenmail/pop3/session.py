@@ -152,10 +152,14 @@ class Session:
 
     def lines(self, text: str, lines: Iterator[bytes]) -> None:
         """A multi-line response of short lines (without CRLF)."""
+        self.pieces(text, _joined(lines))
+
+    def pieces(self, text: str, pieces: Iterator[bytes]) -> None:
+        """A multi-line response in pieces of whole lines (with CRLF)."""
         stuffer = DotStuffer()
         self.start_answer(text)
-        while some := list(islice(lines, _LINES)):
-            self.write(stuffer.feed(b"\r\n".join(some) + b"\r\n"))
+        for piece in pieces:
+            self.write(stuffer.feed(piece))
             self.services.runtime.breathe()
         self.end_answer(stuffer)
 
@@ -200,6 +204,11 @@ def leave(session: Session) -> None:
             finally:
                 if user is not None:
                     session.logins.leave_seat(user)
+
+
+def _joined(lines: Iterator[bytes]) -> Iterator[bytes]:
+    while some := list(islice(lines, _LINES)):
+        yield b"\r\n".join(some) + b"\r\n"
 
 
 def _line(text: str, language: str) -> bytes:

@@ -20,6 +20,8 @@ from greenmail.storage.api import MaildropItem
 
 DEFAULT = "%08Xu%08Xv"
 MAX_LENGTH = 70  # RFC 1939 7
+_LARGEST_UID = 0xFFFFFFFF
+_HEX_DIGITS = 8  # of it
 
 _PIECE = re.compile(
     r"%(?:(?P<zero>0?)(?P<width>[1-9]\d{0,2})?(?P<form>[XLU]?)(?P<letter>[uvfgm])|(?P<percent>%)"
@@ -56,6 +58,18 @@ class Format:
         if not any(piece.letter not in ("", "v") for piece in self.pieces):
             raise ValueError("a unique id format needs at least one of %u, %f, %g, %m")
 
+    def of_uids(self, uidvalidity: int) -> tuple[bytes, int]:
+        """The unique ids of messages that have none of their own, as a form for `%`, and how often it takes the UID.
+
+        0 times: they are made of something else, too, or are not what this would give.
+        """
+        forms = [_form(piece, uidvalidity) for piece in self.pieces]
+        form, uids = "".join(forms), sum(piece.letter == "u" for piece in self.pieces)
+        if "" in forms or not uids:
+            return b"", 0
+        longest = form % ((_LARGEST_UID,) * uids)
+        return (form.encode("ascii"), uids) if legal(longest) == longest else (b"", 0)
+
     def __call__(self, item: MaildropItem, uidvalidity: int, header: Callable[[], bytes]) -> str:
         """The unique id of a message; `header` gives its header, and is asked only if it is needed."""
         if item.uidl is not None:
@@ -86,6 +100,38 @@ def _piece(found: re.Match[str]) -> Piece | None:
     if letter is None or any(name not in ("hex", "lower", "upper") for name, _ in filters2):
         return None
     return Piece(letter, filters=filters2)
+
+
+def _form(piece: Piece, uidvalidity: int) -> str:
+    """What stands for a piece in a form for `%`, to which a UID is given; empty: it cannot be said so."""
+    if piece.letter == "u":
+        return _conversion(piece.filters)
+    if piece.letter not in ("", "v"):
+        return ""
+    text = piece.text if not piece.letter else str(uidvalidity)
+    for name, number in piece.filters:
+        text = _filtered(text, name, number)
+    return text.replace("%", "%%")
+
+
+def _conversion(filters: tuple[tuple[str, int], ...]) -> str:
+    """What `_filtered` does to a number with all of these; empty: there is no conversion for that."""
+    kind, width = "d", 0
+    for name, number in filters:
+        match name:
+            case "hex" if kind == "d" and not width and (not number or number >= _HEX_DIGITS):
+                kind, width = "x", number
+            case "pad":
+                width = max(width, number)
+            case "upper" if kind == "x":
+                kind = "X"
+            case "lower" if kind == "X":
+                kind = "x"
+            case "upper" | "lower":
+                pass
+            case _:
+                return ""
+    return f"%0{width}{kind}" if width else f"%{kind}"
 
 
 def _rendered(piece: Piece, item: MaildropItem, uidvalidity: int, header: Callable[[], bytes]) -> str:

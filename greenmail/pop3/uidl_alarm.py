@@ -28,7 +28,10 @@ class Verdict:
 
 
 def compare(noted: bytes, now: Iterable[tuple[str, str]]) -> Verdict:
-    """`noted`: the `note` of last time, or anything else. `now`: GUID and unique id of each message, oldest first."""
+    """`noted`: the `note` of last time, or anything else. `now`: GUID and unique id of each message, oldest first.
+
+    No more of `now` is taken than it needs.
+    """
     before = _read(noted)
     known: dict[str, str] = {}
     others: dict[str, str] = {}  # to fill up with: where mail is left on the server the oldest stay
@@ -37,6 +40,8 @@ def compare(noted: bytes, now: Iterable[tuple[str, str]]) -> Verdict:
             known[guid] = unique_id
         elif len(others) < SAMPLES:
             others[guid] = unique_id
+        if len(known) == len(before) and len(known) + len(others) >= SAMPLES:
+            break  # what follows would change nothing
     changed = sum(1 for guid, unique_id in known.items() if before[guid] != unique_id)
     kept = dict([*known.items(), *others.items()][:SAMPLES])
     return Verdict(len(known), changed, json.dumps(kept, ensure_ascii=True).encode("ascii"))

@@ -16,6 +16,8 @@ from enum import Enum
 from typing import Protocol
 
 from greenmail.storage.answers import Answers
+from greenmail.storage.maildrop_items import MaildropItem as MaildropItem
+from greenmail.storage.maildrop_items import PlainItems as PlainItems
 from greenmail.storage.quota_limits import Quota as Quota
 from greenmail.storage.quota_limits import QuotaLimits as QuotaLimits
 from greenmail.storage.rights import ALL_RIGHTS as ALL_RIGHTS
@@ -191,17 +193,6 @@ class Upload(Protocol):
         """Remove it; does nothing if the message was saved or aborted before."""
 
 
-@dataclass(frozen=True, slots=True)
-class MaildropItem:
-    """One message as POP3 lists it; `formats.md` 8."""
-
-    uid: int
-    order: int | None  # uidlist field O
-    uidl: str | None  # uidlist field P ("" there has become the base name here), or Courier's list
-    base_name: str
-    guid: str
-
-
 class Held(Protocol):
     """The exclusive POP3 session, held until `release`. What one session notes, the next one recalls."""
 
@@ -331,7 +322,7 @@ class Mailbox(Protocol):
     def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
         """When each of `uids` (ascending) came here, in seconds since 1970; -1: gone. None: nobody knows of any."""
 
-    def maildrop(self) -> list[MaildropItem]:
+    def maildrop(self) -> list[MaildropItem] | PlainItems:
         """Every message for POP3, in POP3 order: by `order`, those without it behind in UID order."""
 
     def lock_maildrop(self) -> Held:

@@ -24,6 +24,7 @@ from greenmail.storage.api import (
     Held,
     Mailbox,
     MaildropItem,
+    PlainItems,
     Row,
     Stored,
     Table,
@@ -147,6 +148,9 @@ class MaildirMailbox:
     def fill(self, uids: Sequence[int], sizes: bool = False, dates: bool = False) -> None:
         """Make sizes and dates known."""
         table, box = self.table, self.box
+        columns = [column for column, asked in ((table.sizes, sizes), (table.dates, dates)) if asked]
+        if len(uids) > len(table) // 8 and all(min(column, default=0) >= 0 for column in columns):
+            return  # nothing is unknown, also of what is not asked
         wanted: list[tuple[int, bytes, bool]] = []
         for uid in uids:
             row = table.row(uid)
@@ -345,7 +349,7 @@ class MaildirMailbox:
         with box.green:
             box.offload(box.is_large, box.refresh_uidlist, False)
 
-    def maildrop(self) -> list[MaildropItem]:
+    def maildrop(self) -> list[MaildropItem] | PlainItems:
         """Every message for POP3, in POP3 order."""
         self.look()
         self._read_uidlist()

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Sequence
 
-from greenmail.storage.api import MaildropItem
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_name import base_name
+from greenmail.storage.maildrop_items import MaildropItem, PlainItems
 
 
 def guids(box: Box, uids: Sequence[int]) -> list[str]:
@@ -18,12 +18,16 @@ def guids(box: Box, uids: Sequence[int]) -> list[str]:
     ]
 
 
-def maildrop(box: Box) -> list[MaildropItem]:
+def maildrop(box: Box) -> list[MaildropItem] | PlainItems:
     """Every message for POP3, in POP3 order."""
+    uids = box.index.table.uids
+    if not box.uidlist.may_have(b"O", b"P", b"G"):
+        return PlainItems(uids[:], box.index.names[:])
+    orders, uidls, own = (box.uidlist.fields(uids, key) for key in (b"O", b"P", b"G"))
     items = []
-    for uid, name in zip(box.index.table.uids, box.index.names, strict=True):
+    for uid, name in zip(uids, box.index.names, strict=True):
         base = os.fsdecode(base_name(name))
-        order, uidl, guid = (box.uidlist.field(uid, key) for key in (b"O", b"P", b"G"))
+        order, uidl, guid = orders.get(uid), uidls.get(uid), own.get(uid)
         items.append(
             MaildropItem(
                 uid=uid,

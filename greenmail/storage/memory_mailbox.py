@@ -18,6 +18,7 @@ from greenmail.storage.api import (
     Held,
     Mailbox,
     MaildropItem,
+    PlainItems,
     Row,
     Stored,
     Table,
@@ -312,7 +313,7 @@ class MemoryMailbox:
     def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
         return [self._saved.get(uid, -1) for uid in uids] if self.keeps_save_dates else None
 
-    def maildrop(self) -> list[MaildropItem]:
+    def maildrop(self) -> list[MaildropItem] | PlainItems:
         self.look()
         return [MaildropItem(uid, None, None, f"memory.{uid}", self._guids[uid]) for uid in self.table.uids]
 

@@ -22,6 +22,7 @@ from greenmail.storage.api import (
     Held,
     Mailbox,
     MaildropItem,
+    PlainItems,
     Row,
     Stored,
     Table,
@@ -270,7 +271,7 @@ class MountedMailbox:
         """When each message came here."""
         return self.inner.save_dates(uids)
 
-    def maildrop(self) -> list[MaildropItem]:
+    def maildrop(self) -> list[MaildropItem] | PlainItems:
         """Every message for POP3, in POP3 order."""
         items = self.inner.maildrop()
         self._take_up()

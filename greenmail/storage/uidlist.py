@@ -361,6 +361,10 @@ class Uidlist:
         raws = self.uids.raw_with(uids, key)
         return {uid: value for uid, raw in raws if (value := parse_fields(raw).get(key)) is not None}
 
+    def may_have(self, *keys: bytes) -> bool:
+        """Whether `fields` may find something under one of these keys, with all UIDs."""
+        return self.uids.may_have(keys)
+
     def set_field(self, uid: int, key: bytes, value: bytes) -> None:
         """Locked: remember a field; on disk with the next `rewrite`. Others keep their places."""
         fields = parse_fields(self.uids.raw(uid))

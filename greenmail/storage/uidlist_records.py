@@ -154,6 +154,11 @@ class Records:
             if raw:
                 yield uid, raw
 
+    def may_have(self, keys: Iterable[bytes]) -> bool:
+        """Whether some record has one of these fields, as far as can be seen without reading them one by one."""
+        young = b" " + b" ".join(self._fields.values())
+        return any(b" " + key in text for text in (young, *self._blocks) for key in keys)
+
     def set_raw(self, uid: int, raw: bytes) -> None:
         """Other fields for a record that is there."""
         found = self._place_of(uid)

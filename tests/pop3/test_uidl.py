@@ -45,6 +45,39 @@ def test_format(text: str, expected: str) -> None:
     assert Format(text)(ITEM, VALIDITY, header) == expected
 
 
+_PIECES = (
+    "%u;%v;%08Xu;%Xu;%05u;%9u;%12u;%3Xu;%Uu;%{uid | hex(8)};%{uid | hex(9)};%{uid|hex|upper|lower};%{uid|hex|hex};%%;-;"
+    "%{uid | hex(8) | upper};%{uid|upper|hex};%08Xv;%g;x y;%0100u;%{uidvalidity | hex(4)};%f;ß"
+)
+
+
+@given(
+    st.lists(st.sampled_from(_PIECES.split(";")), max_size=4), st.integers(1, 0xFFFFFFFF), st.integers(1, 0xFFFFFFFF)
+)
+def test_many_ids_at_once_are_what_each_would_be(pieces: list[str], uid: int, uidvalidity: int) -> None:
+    made = Format("".join(["%u", *pieces]))
+    form, uids = made.of_uids(uidvalidity)
+    item = MaildropItem(uid, None, None, "base", "guid")
+    if uids:
+        assert (form % ((uid,) * uids)).decode() == made(item, uidvalidity, header)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (DEFAULT, (b"%08x6b02c396", 1)),
+        ("%u-%Xu%%-%v", (b"%d-%x%%-1795343254", 2)),
+        ("%{uid | hex(8) | upper}", (b"%08X", 1)),
+        ("%{uid | hex(7)}", (b"", 0)),  # would be cut
+        ("%u%g", (b"", 0)),
+        ("%u" + "x" * 61, (b"", 0)),  # too long with a large UID: a hash
+        ("%u ", (b"", 0)),
+    ],
+)
+def test_ids_that_are_made_of_uids(text: str, expected: tuple[bytes, int]) -> None:
+    assert Format(text).of_uids(VALIDITY) == expected
+
+
 @pytest.mark.parametrize(
     "text", ["", "constant", "%", "%q", "%{uid", "%{nothing}", "%{uid | rot13}", "%{uid | hex(}", "%%"]
 )

@@ -46,6 +46,15 @@ def test_new_mail_does_not_change_the_note_and_the_oldest_stay_in_it():
     assert set(json.loads(later.note)) == {f"guid{number}" for number in range(10, 26)}
 
 
+def test_no_more_messages_are_looked_at_than_it_takes():
+    noted = compare(b"", ids(*range(SAMPLES))).note
+    now = iter(ids(*range(SAMPLES + 5)))
+    assert str(compare(noted, now)) == "same"
+    assert next(now) == ("guid16", "16")
+    rest = iter(ids(*range(1, SAMPLES + 5)))  # the first is gone: it might come later
+    assert compare(noted, rest).known == SAMPLES - 1 and list(rest) == []
+
+
 @given(st.binary(max_size=40) | st.sampled_from([b"[1]", b'{"guid1": 5}', b"[" * 100_000, b'{"guid1": "1"']))
 def test_a_note_that_is_none_is_forgotten(note):
     assert str(compare(note, ids(1))) == "new"

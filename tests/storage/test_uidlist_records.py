@@ -95,6 +95,13 @@ def test_lines_out_of_order_are_not_taken(rows: list[tuple[bytes, bytes, bytes]]
     assert not Records().take(rows)
 
 
+def test_a_field_that_some_record_has_is_not_missed() -> None:
+    records = Records()
+    records.extend([b"a", b"b", b"c", b"d"], [1, 2, 3, 4], {b"b": b"W7 Pid", b"d": b"Guid"})
+    assert [records.may_have([key]) for key in (b"W", b"P", b"G", b"O", b"id")] == [True, True, True, False, False]
+    assert records.may_have([b"O", b"G"]) and not records.may_have([]) and not Records().may_have([b"W"])
+
+
 def test_twins_are_noticed() -> None:
     records = Records()
     assert records.take([(b"%d" % uid, b"W5 ", b"n%d" % (uid % 50)) for uid in range(1, 50)])
