@@ -63,6 +63,12 @@ class UserSettings(Table):
         "Ways to log in that clients are told of; SCRAM, and CRAM-MD5 if it is named here, only while every user has a"
         " password that it can use.",
     )
+    anonymous_user: kind.Text = setting(
+        "",
+        "Let anybody in by the mechanism ANONYMOUS, without a password, to read the mail of this user and to change"
+        " nothing (docs/users.md); nothing: nobody.",
+        "public",
+    )
     username_format: kind.UsernameFormat = setting(
         "%Lu", "What becomes of the name that a client gives: %Lu in lower case, %u as it is, %Ln without the domain."
     )

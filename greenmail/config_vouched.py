@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 
 from greenmail import config_types as kind
+from greenmail.auth.anonymous import ANONYMOUS
 from greenmail.auth.certificates import KINDS
 from greenmail.auth.oauth import ASYMMETRIC, SYMMETRIC
 from greenmail.config_file import Problem, Tree
@@ -151,6 +152,8 @@ def problems(tree: Tree, config: "Config") -> list[Problem]:
             wrong(sources[0], f"is set, but {name} is not: tokens of anybody, or for anybody, would be taken")
     if set(config.oauth_algorithms) & set(SYMMETRIC) and not config.oauth_jwks_file:
         wrong("oauth_algorithms", "has one with a secret key in it, which only an oauth-jwks-file can have")
+    if config.anonymous_user and ANONYMOUS not in config.sasl_mechanisms:
+        wrong("anonymous_user", f"is set, but sasl-mechanisms has no {ANONYMOUS}: name it there, or remove this")
     if config.oauth_client_secret_file and not config.oauth_client_id:
         wrong("oauth_client_secret_file", "is set, but oauth-client-id is not")
     return found

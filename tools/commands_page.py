@@ -45,6 +45,7 @@ class Everybody:
     """Users who can all use every mechanism."""
 
     takes_tokens = True
+    anonymous_user = "public"
 
     def able(self) -> frozenset[str]:
         return frozenset(HASHES)

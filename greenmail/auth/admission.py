@@ -34,6 +34,7 @@ class Rules:
     owner: Callable[[], tuple[int, int]] = field(default=_process_owner)  # uid and gid that mail is written with
     master_separator: str = "*"  # in `user*master`
     lowest_uid: int | None = None  # mail of other uids, from this one on, is for other processes; None: is refused
+    anonymous_user: str = ""  # as whom anybody may come in; empty: nobody may
     secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)  # of all workers, for invented salts
 
 
@@ -60,6 +61,7 @@ class Claim:
     target: str  # whose mail
     databases: Sequence[Database]  # in which the password is
     is_master: bool = False
+    is_anonymous: bool = False
 
     @property
     def shown(self) -> str:
@@ -95,7 +97,20 @@ class Admission:
                 return Denied(Denial.UNAVAILABLE, name, denied.text)
             if isinstance(denied, Entry):
                 return Denied(Denial.NO_LOGIN, name, "is in deny-file")
+        if claim.is_anonymous:
+            return self._admit_anybody(entry)
         return self._admit_master(entry, claim) if claim.is_master else self._user(entry)
+
+    def _admit_anybody(self, entry: Entry) -> User | Denied:
+        """Strangers get no process that has more rights than this one."""
+        found = self._user(entry)
+        if isinstance(found, Denied) or not self._is_for_another_process(entry):
+            return found if isinstance(found, Denied) else replace(found, is_anonymous=True)
+        text = (
+            f"the mail of anonymous-user belongs to {_owner(entry.uid, entry.gid)}; give it to this server's own user"
+        )
+        log.error("owner user=%r %s", entry.name, text)
+        return Denied(Denial.UNAVAILABLE, entry.name, text)
 
     def _admit_master(self, master: Entry, claim: Claim) -> User | Denied:
         """The user as whom a master comes in: who must be there, but need not be allowed to log in himself."""

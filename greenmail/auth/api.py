@@ -32,6 +32,7 @@ class User:
     gid: int | None = None
     extra: Mapping[str, str] = field(default_factory=dict)  # passwd-file's extra fields, without `userdb_`
     master: str = ""  # the master user who came in as this one, for the log
+    is_anonymous: bool = False  # nobody said who he is: may read what this user's account has, RFC 4505 5
 
 
 class Denial(Enum):
@@ -82,7 +83,8 @@ class Proof:
     stored: str = field(default="", repr=False)  # what it was right for
     text: str = ""  # why it was wrong, for the log
     unavailable: bool = False  # it could not be found out
-    vouched: str = ""  # "certificate" or "token": who signed it says who this is, and `stored` does not matter
+    # "certificate" or "token": who signed it says who this is, and `stored` does not matter; "ANONYMOUS": nobody does.
+    vouched: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Authenticator(Protocol):
     """Checks passwords against the configured user databases."""
 
     takes_tokens: bool  # OAUTHBEARER and XOAUTH2 can work
+    anonymous_user: str  # as whom ANONYMOUS comes in; empty: it does not
 
     def able(self) -> frozenset[str]:
         """The mechanisms that want certain stored passwords (SCRAM without -PLUS, CRAM-MD5) and that every user has."""

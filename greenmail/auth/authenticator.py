@@ -16,6 +16,7 @@ from dataclasses import replace
 from greenmail import metrics
 from greenmail.auth import database, names, schemes, scram_keys
 from greenmail.auth.admission import SHOWN, Admission, Claim, Databases, Rules
+from greenmail.auth.anonymous import ANONYMOUS
 from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Proof, Secret, Token, User
 from greenmail.auth.app_passwords import AppPasswords
 from greenmail.auth.cache import FailureCache, SuccessCache
@@ -53,6 +54,7 @@ class PasswordAuthenticator:
         self._app_passwords = app_passwords
         self._tokens = tokens
         self.takes_tokens = tokens is not None
+        self.anonymous_user = rules.anonymous_user
 
     def normalize(self, login: str) -> str:
         """A client's spelling of a name as the rest of the server knows it."""
@@ -167,8 +169,12 @@ class PasswordAuthenticator:
     def _claim(self, login: str, authorize_as: str, vouched: str = "") -> Claim:
         """`user*master` is for people to type: a name that is vouched for is a name as it stands there.
 
+        Who does not say who he is comes in as the one whom the settings name, whatever the attempt says.
         And a token makes nobody a master: its names may be such as users chose for themselves.
         """
+        if vouched == ANONYMOUS:
+            name = self.normalize(self.anonymous_user)
+            return Claim(name, name, self._databases.users, is_anonymous=True)
         users, masters = self._databases.users, () if vouched == "token" else self._databases.masters
         separator = self._rules.master_separator
         if masters:
@@ -251,6 +257,9 @@ class PasswordAuthenticator:
             return self._proved(found, claim, attempt)
         if attempt.proof is not None and attempt.proof.unavailable:
             return self._no_keys(claim)
+        if claim.is_anonymous:
+            log.error("anonymous-user user=%r is in no user database: nobody can come in as him", claim.name)
+            return Denied(Denial.UNAVAILABLE, claim.shown, "anonymous-user is in no user database")
         return Denied(Denial.UNKNOWN, claim.shown, Denial.UNKNOWN.value)
 
     def _places(self, claim: Claim) -> Sequence[Database]:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from greenmail import metrics
 from greenmail.auth import digests, sasl, scram, vouched
+from greenmail.auth.anonymous import ANONYMOUS
 from greenmail.auth.api import Attempt, Authenticator, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.failures import Failures, refused_login
 from greenmail.auth.penalties import Toll
@@ -165,6 +166,8 @@ class Logins:
         able = frozenset[str]()
         if authenticator.takes_tokens and self._wire.secure:  # RFC 7628 3: a token is nothing for others to see
             able = frozenset(vouched.WITH_TOKEN)
+        if authenticator.anonymous_user:
+            able |= {ANONYMOUS}
         if any(_wants_stored(name) for name in mechanisms):
             able |= authenticator.able()
         return tuple(name for name in mechanisms if self._can(name, able))
@@ -173,7 +176,7 @@ class Logins:
         base = name.removesuffix(scram.PLUS)
         if name == vouched.EXTERNAL:
             return bool(self._wire.certified)
-        if name in vouched.WITH_TOKEN:
+        if name in (*vouched.WITH_TOKEN, ANONYMOUS):
             return name in able
         if not _wants_stored(name):
             return True
@@ -199,7 +202,14 @@ class Logins:
 
         can_bind = any(name.endswith(scram.PLUS) for name in offered)
         end_point = self._wire.end_point if can_bind else b""
-        means = scram.Means(keys, end_point, clear=clear, certified=self._wire.certified, token=token)
+        means = scram.Means(
+            keys,
+            end_point,
+            clear=clear,
+            certified=self._wire.certified,
+            token=token,
+            anonymous_user=authenticator.anonymous_user,
+        )
         return sasl.start(mechanism, sasl.initial(initial), means)
 
     def check(self, authenticator: Authenticator, mechanism: str, credentials: Credentials) -> User | Failed:
@@ -227,8 +237,12 @@ class Logins:
             if outcome.denial in _GUESSES:
                 self._guard.wrong(self._wire.peer, credentials.login, credentials.password.reveal())
             return self._failed(mechanism, credentials.login, outcome)
-        if toll.wait:
+        if toll.wait and not outcome.is_anonymous:  # that anybody may come in shows nothing
             self._guard.right(self._wire.peer)
+        if outcome.is_anonymous:
+            log.info(
+                "anonymous sid=%s user=%r rip=%s trace=%r", self._sid, outcome.name, self._wire.peer, credentials.trace
+            )
         return outcome
 
     def _failed(self, mechanism: str, login: str, denied: Denied) -> Failed:
@@ -278,6 +292,8 @@ class Logins:
 
     def must_wait(self, user: User, delay: float) -> float:
         """Seconds until the user may come again: LOGIN-DELAY, RFC 2449 6.5; 0: he may come in now."""
+        if user.is_anonymous:  # those who come as one are many, and do not wait for one another
+            return 0.0
         wait = self._register.poll(user.name, delay) if delay else 0.0
         if wait:
             log.info("login too soon sid=%s user=%r rip=%s wait=%.1f", self._sid, user.name, self._wire.peer, wait)
@@ -287,7 +303,7 @@ class Logins:
 
     def need_not_wait(self, user: User, delay: float) -> None:
         """He did not get in: the delay begins with a login that succeeds. RFC 2449 6.5."""
-        if delay:
+        if delay and not user.is_anonymous:
             self._register.unpoll(user.name)
 
     def leave_seat(self, user: User) -> None:

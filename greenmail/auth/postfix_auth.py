@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from greenmail.auth import digests, sasl, scram, vouched
+from greenmail.auth.anonymous import ANONYMOUS
 from greenmail.auth.api import Authenticator
 from greenmail.auth.logins import Failed, Guard, Logins, Patience, Register
 from greenmail.auth.sasl import Exchange
@@ -87,10 +88,15 @@ def greeting(services: Services, pid: int, connection: int, cookie: str) -> byte
     private = Remote(secure=True)
     logins = Logins("smtp", "", private, services.runtime, services.register, services.patience)
     lines = ["VERSION\t1\t1"]
-    for name in logins.offered(services.mechanisms, services.authenticator):
+    for name in _offered(services, logins):
         lines.append(f"MECH\t{name}" + (f"\t{properties}" if (properties := _properties(name)) else ""))
     lines += [f"SPID\t{pid}", f"CUID\t{connection}", f"COOKIE\t{cookie}", "DONE"]
     return "".join(f"{line}\n" for line in lines).encode("ascii")
+
+
+def _offered(services: Services, logins: Logins) -> tuple[str, ...]:
+    """Who may send mail says who he is."""
+    return tuple(name for name in logins.offered(services.mechanisms, services.authenticator) if name != ANONYMOUS)
 
 
 def _properties(mechanism: str) -> str:
@@ -140,7 +146,7 @@ class AuthClient:
             "smtp", services.new_sid(), remote, services.runtime, services.register, services.patience,
             services.guard if remote.peer != _NOWHERE else None,  # those are many, and must not pay for one another
         )  # fmt: skip
-        offered = logins.offered(services.mechanisms, services.authenticator)
+        offered = _offered(services, logins)
         try:
             if not logins.is_private:
                 raise BadSyntax("passwords are taken over TLS only")

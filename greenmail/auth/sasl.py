@@ -17,7 +17,7 @@ import binascii
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from greenmail.auth import digests, scram, vouched
+from greenmail.auth import anonymous, digests, scram, vouched
 from greenmail.auth.api import Proof, Secret
 from greenmail.auth.saslprep import utf8_text
 from greenmail.errors import BadSyntax
@@ -33,6 +33,7 @@ class Credentials:
     proof: Proof | None = None  # in the place of the password
     final: bytes = field(default=b"", repr=False)  # for the client once it is let in; RFC 4422 3.6, additional data
     error: bytes = field(default=b"", repr=False)  # for the client that is not let in; RFC 7628 3.2.2
+    trace: str = ""  # what one who does not say who he is says of himself: RFC 4505 2
 
 
 Steps = Generator[bytes, bytes, Credentials]
@@ -168,6 +169,15 @@ def _vouched(run: Callable[[scram.Means], Generator[bytes, bytes, vouched.Vouche
     return steps
 
 
+def _anonymous(means: scram.Means) -> Steps:
+    """RFC 4505 2. Whom the settings name for it, not the client."""
+    trace = anonymous.trace((yield b""))
+    if not means.anonymous_user:
+        raise BadSyntax("this authentication mechanism is not offered")
+    proof = Proof(True, vouched=anonymous.ANONYMOUS)
+    return Credentials(means.anonymous_user, Secret(b""), proof=proof, trace=trace)
+
+
 OFF = frozenset({digests.CRAM_MD5})  # not offered unless the settings name it
 
 # In the order in which clients are told of them.
@@ -179,4 +189,5 @@ MECHANISMS: dict[str, Mechanism] = {
     vouched.OAUTHBEARER: _vouched(vouched.oauthbearer),
     vouched.XOAUTH2: _vouched(vouched.xoauth2),
     digests.CRAM_MD5: _cram_md5,
+    anonymous.ANONYMOUS: _anonymous,
 }

@@ -1,4 +1,5 @@
-"""SASLprep: one spelling for passwords that look the same, RFC 4013, for what is hashed for SCRAM.
+"""SASLprep: one spelling for passwords that look the same, RFC 4013, for what is hashed for SCRAM; and what else
+profiles of "stringprep" ask of a text.
 
 The tables are those of RFC 3454 (Unicode 3.2), which Python's `stringprep` has.
 """
@@ -22,6 +23,17 @@ _PROHIBITED = (
     stringprep.in_table_c9,
 )
 
+# RFC 4505 3
+_NOT_IN_TRACES = (
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+
 
 def prepare(text: str) -> str | None:
     """The text as it is to be compared; None if it has something in it that has no place in a password."""
@@ -33,12 +45,20 @@ def prepare(text: str) -> str | None:
     found = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)  # RFC 4013 2.2
     if any(is_prohibited(char) for char in found for is_prohibited in _PROHIBITED):
         return None
-    # RFC 3454 6: text from right to left begins and ends so, and has nothing of the other kind in it.
-    if any(map(stringprep.in_table_d1, found)):
-        whole = stringprep.in_table_d1(found[0]) and stringprep.in_table_d1(found[-1])
-        if not whole or any(map(stringprep.in_table_d2, found)):
-            return None
-    return found
+    return found if _is_one_way(found) else None
+
+
+def is_trace(text: str) -> bool:
+    """Whether it is a text by the profile "trace", which changes nothing in it: RFC 4505 3."""
+    return not any(is_wrong(char) for char in text for is_wrong in _NOT_IN_TRACES) and _is_one_way(text)
+
+
+def _is_one_way(text: str) -> bool:
+    """RFC 3454 6: text from right to left begins and ends so, and has nothing of the other kind in it."""
+    if not any(map(stringprep.in_table_d1, text)):
+        return True
+    whole = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
+    return whole and not any(map(stringprep.in_table_d2, text))
 
 
 def password(octets: bytes) -> bytes:

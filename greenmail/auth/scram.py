@@ -58,6 +58,7 @@ class Means:
     clear: Callable[[str], Clear | None] = field(default=_no_clear)  # (login), for CRAM-MD5
     certified: tuple[str, ...] = ()  # whom the client's certificate is for, for EXTERNAL
     token: Callable[[Secret], Token] = field(default=_no_token)  # whom a token is for, for OAUTHBEARER
+    anonymous_user: str = ""  # as whom ANONYMOUS comes in
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from greenmail.errors import Refused, StorageError
 from greenmail.net import namespaces
 from greenmail.net.owners import Owners
 from greenmail.storage.api import Account
+from greenmail.storage.guest import GuestAccount
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.quota_rules import Limits, OtherLimits, QuotaRules, from_user
@@ -97,6 +98,8 @@ def opener(config: Config, store: MaildirStore, owners: Owners) -> Callable[[Use
 
     def open_account(user: User) -> Account:
         try:
+            if user.is_anonymous:  # what other users share, they share with each other
+                return GuestAccount(store.open_account(user.name, settings_for(config, user)))
             if spaces is not None:
                 return spaces.open(user)
             return store.open_account(user.name, settings_for(config, user))

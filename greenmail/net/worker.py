@@ -5,6 +5,7 @@
 
 import itertools
 import logging
+import math
 import os
 import signal
 import socket
@@ -63,8 +64,10 @@ _CONNECTIONS: Mapping[str, Any] = {"imap": imap_conn, "pop3": pop3_conn}
 _green: Any = gevent.socket  # whose names are made at run time
 
 ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
+EMPTY = 0.2  # seconds between two words to the parent that nobody is here, when it has retired
 PARK_EVERY = 0.5  # seconds between looks for mailboxes that can be parked
 REPORT_EVERY = 5.0  # seconds between figures of connections that stay open
+RETIRE = 2 / 3  # of `stop-grace`, which sessions have to come to an end by themselves when a new worker takes over
 GIVE_UP = 2.0  # seconds behind `stop-grace` after which the kernel ends a worker that does not
 
 
@@ -96,6 +99,7 @@ class _Worker:
         self._plan = plan
         config = plan.config
         self._stop: Any = Event()
+        self._stop_by = math.inf  # when it is over, if this worker has retired
         # Before the handler: a signal amid the making of the event loop would make a second one, and be lost in it.
         self._loop = get_hub().loop
         signal.signal(signal.SIGTERM, self._terminate)
@@ -135,16 +139,37 @@ class _Worker:
         if self._plan.is_owner:
             gevent.spawn(self._end_when_idle)
         self._stop.wait()
-        for acceptor in self._acceptors:
-            acceptor.close()
+        self._close()
         gevent.sleep(0.01)  # what was accepted a moment ago begins, so that it is told to go, too
         self._connections.drain()
-        if not self._connections.none_left.wait(self._plan.config.stop_grace):
+        left = max(0.0, min(self._plan.config.stop_grace, self._stop_by - time.monotonic()))
+        if not self._connections.none_left.wait(left):
             log.warning("stop-grace-over sessions=%d", len(self._connections))
         self._connections.report(self._work.clock)
         # No stop of threads and green threads: one that holds a lock must not be killed halfway, and the end of the
         # process is as safe as a crash.
         return 0
+
+    def _close(self) -> None:
+        """Accept nobody any more."""
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors = []
+
+    def _retire(self) -> None:
+        """Others have taken over: end without haste, and an owner's process when the parent has no more for it."""
+        grace = self._plan.config.stop_grace
+        now = time.monotonic()
+        self._stop_by, end = now + grace, now + grace * RETIRE
+        signal.setitimer(signal.ITIMER_REAL, grace + GIVE_UP)
+        self._close()
+        gevent.sleep(0.01)  # as above
+        self._connections.retire(end - time.monotonic())
+        while self._plan.is_owner and not len(self._connections) and time.monotonic() < end:
+            self._register.say({"op": "nobody-here", "hosted": self._hosted})
+            gevent.sleep(EMPTY)
+            self._connections.retire(end - time.monotonic())
+        self._stop.set()
 
     def _make_engines(self) -> dict[str, Any]:
         config, runtime = self._plan.config, self._work.runtime
@@ -158,6 +183,7 @@ class _Worker:
             master_separator=config.master_separator,
             lowest_uid=config.owner_lowest_uid if config.owner_processes else None,
             secret=self._plan.secret,
+            anonymous_user="" if self._plan.is_owner else config.anonymous_user,
         )
         gate = Gate(config.max_waiting_logins, config.max_waiting_logins_per_address)
         verify = tokens.verifier(config, self._work.clock)
@@ -260,6 +286,8 @@ class _Worker:
                     self._guard.told(message)
                 elif message.get("op") == "host":
                     self._host(message, descriptors)
+                elif message.get("op") == "retire":
+                    gevent.spawn(self._retire)
                 elif message.get("op") == "ask":
                     self._desk.asked(message, descriptors)
                 else:

@@ -1,5 +1,7 @@
 """A mailbox as an account with several namespaces gives it out: under its name there, perhaps with a private \\Seen.
 
+And as a guest has it (`guest`), who may read it: `sealed`, no change goes through, and POP3 keeps nobody out.
+
 The mailbox behind it (`inner`) is shared with its owner's sessions, who call it otherwise. Everything that such an
 account opens is wrapped, so COPY and MOVE find a wrapper on both sides, and know what is behind it.
 """
@@ -8,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 
-from greenmail.errors import StorageError
+from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import (
     SEEN,
     SYSTEM_FLAGS,
@@ -35,11 +37,28 @@ log = logging.getLogger(__name__)
 _SEEN = frozenset({SEEN})
 
 
+class _Unheld:
+    """The POP3 session of one who can change nothing: it is not exclusive. See `api.Held`."""
+
+    def release(self) -> None:
+        """There is nothing to be given back."""
+
+    def recall(self) -> bytes:
+        """Nothing was noted."""
+        return b""
+
+    def note(self, data: bytes) -> None:
+        """Is not kept: sessions of whoever comes are not one reader's."""
+
+
 class MountedMailbox:
     """See `api.Mailbox`: `inner` under another name; with `own`, \\Seen is the reader's alone."""
 
-    def __init__(self, name: str, inner: Mailbox, own: PrivateSeen | None, released: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, inner: Mailbox, own: PrivateSeen | None, released: Callable[[], None], sealed: bool = False
+    ) -> None:
         """`released` is called once, at `close`."""
+        self.sealed = sealed
         self.name = name
         self.inner = inner
         self.own = own
@@ -75,12 +94,16 @@ class MountedMailbox:
 
     @property
     def can_add_keywords(self) -> bool:
-        return self.inner.can_add_keywords
+        return self.inner.can_add_keywords and not self.sealed
 
     @property
     def read_only(self) -> bool:
         """Where \\Seen is the reader's own, something can always be changed; what cannot is refused by `inner`."""
-        return self.inner.read_only and self.own is None
+        return self.sealed or (self.inner.read_only and self.own is None)
+
+    def _open(self) -> None:
+        if self.sealed:
+            raise StorageError(Reason.READ_ONLY, "Nothing can be changed here by who has not said his name.")
 
     def look(self) -> None:
         """Take up what anyone changed on disk."""
@@ -101,6 +124,7 @@ class MountedMailbox:
 
     def claim_recent(self) -> int:
         """Take every \\Recent message for the caller."""
+        self._open()
         first = self.inner.claim_recent()
         self._take_up()
         return first
@@ -160,6 +184,7 @@ class MountedMailbox:
 
     def store(self, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None) -> Stored:
         """Change flags; a private \\Seen goes to the reader's file, all else to the mailbox."""
+        self._open()
         if self.own is None:
             return self.inner.store(uids, change, unchanged_since)
         self.inner.look()  # it is not asked for a private \\Seen alone, and may be gone
@@ -197,16 +222,19 @@ class MountedMailbox:
 
     def expunge(self, uids: Sequence[int] | None, flagged: bool = True) -> list[int]:
         """Remove what is \\Deleted on disk now, or all of `uids`."""
+        self._open()
         gone = self.inner.expunge(uids, flagged)
         self._take_up()
         return gone
 
     def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
         """Begin a message."""
+        self._open()
         return self.inner.upload(freed)
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
         """Make `uploads` messages; those with \\Seen are seen by the reader alone."""
+        self._open()
         if self.own is None:
             return self.inner.save(uploads)
         seen = [bool(_seen_in(upload.flags)) for upload in uploads]
@@ -242,6 +270,7 @@ class MountedMailbox:
 
     def move(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
         """Copy, then remove."""
+        self._open()
         return self._transfer(uids, target, self.inner.move)
 
     def _transfer(
@@ -261,6 +290,7 @@ class MountedMailbox:
 
     def touch(self) -> None:
         """The mailbox changed, though none of its messages."""
+        self._open()
         self.inner.touch()
 
     def guids(self, uids: Sequence[int]) -> list[str]:
@@ -279,6 +309,8 @@ class MountedMailbox:
 
     def lock_maildrop(self) -> Held:
         """The exclusive POP3 session."""
+        if self.sealed:
+            return _Unheld()
         return self.inner.lock_maildrop()
 
     def unsure(self) -> float:

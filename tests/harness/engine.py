@@ -11,6 +11,7 @@ from harness.green import Scheduler
 from harness.wire import MemoryWire
 
 from greenmail.auth import digests, scram, scram_keys
+from greenmail.auth.anonymous import ANONYMOUS
 from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.logins import Patience
 from greenmail.fulltext.service import FullTextService, Means
@@ -39,6 +40,7 @@ class Users:
         self.attempts: list[Attempt] = []
         self.tokens: dict[str, Token] = {}
         self.takes_tokens = False
+        self.anonymous_user = ""
 
     def token(self, token: Secret, address: str) -> Token:
         return self.tokens.get(token.reveal().decode("ascii"), Token(text="no such token", scope="mail"))
@@ -60,7 +62,12 @@ class Users:
     def check(self, attempt: Attempt) -> User | Denied:
         self.attempts.append(attempt)
         if attempt.proof is not None:
-            return User(attempt.login) if attempt.proof.right else Denied(Denial.MISMATCH, attempt.login, "no proof")
+            is_anonymous = attempt.proof.vouched == ANONYMOUS
+            return (
+                User(attempt.login, is_anonymous=is_anonymous)
+                if attempt.proof.right
+                else Denied(Denial.MISMATCH, attempt.login, "no proof")
+            )
         expected = self.passwords.get(attempt.login)
         if expected is None:
             return Denied(Denial.UNKNOWN, attempt.login, "unknown user")

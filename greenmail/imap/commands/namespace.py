@@ -25,7 +25,10 @@ def run_namespace(session: Session, nothing: None) -> Ok:
 def namespace_response(session: Session) -> bytes:
     """namespace-response — RFC 9051 9."""
     account = account_of(session)
-    classes = ((account.personal, *account.more_personal), account.other_users, account.shared)
+    personal: Sequence[Namespace] = (account.personal, *account.more_personal)
+    classes = (personal, account.other_users, account.shared)
+    if session.user is not None and session.user.is_anonymous:  # the second example of RFC 9051 6.3.10
+        classes = ((), account.other_users, (*personal, *account.shared))
     return b"* NAMESPACE %b\r\n" % b" ".join(_namespace(session, spaces) for spaces in classes)
 
 

@@ -347,6 +347,8 @@ def _may_use(session: Session, granted: Authorization) -> bool:
     services, user = session.services, session.user
     if user is None or (granted.expires is not None and services.runtime.now() > granted.expires):
         return False
+    if user.is_anonymous:  # RFC 5092 6.1.2: "authuser" is not for him; nor is any name, since he has said none
+        return granted.access is Access.ANONYMOUS
     if granted.access is Access.USER:
         return services.normalize(granted.userid) == user.name
     return granted.access is not Access.SUBMIT or user.name in services.submit_users
