@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 SUBSCRIPTIONS_STALE = 30.0
 
 
+def _broken() -> StorageError:
+    return StorageError(Reason.IN_USE, "another program broke the lock, try again")
+
+
 class FileLock:
     """`<path>.lock` that is itself the new file: `subscriptions.lock`, `dovecot-acl.lock`. Use with `with`.
 
@@ -129,13 +133,31 @@ class FileLock:
         Raises IN_USE if somebody broke it.
         """
         with refusing("the file cannot be written"):
-            self._files.write_all(self._descriptor, data)
-            self._files.fsync(self._descriptor)
+            self._fill(data)
             if not self._is_ours():
-                raise StorageError(Reason.IN_USE, "another program broke the lock, try again")
+                raise _broken()
             self._files.rename(self._lock, self._path, self._files.fstat(self._descriptor))
             self._drop()
             self._files.fsync_directory(os.path.dirname(self._path))
+
+    def _fill(self, data: bytes) -> None:
+        """Write `data` under the name that it keeps.
+
+        Some file systems of processes (FUSE) know files by their names only: what is written under one of two names is
+        not seen under the other while the kernel remembers a size.
+        """
+        try:
+            descriptor = self._files.open(self._lock, os.O_WRONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise _broken() from None
+        try:
+            mine, there = self._files.fstat(self._descriptor), self._files.fstat(descriptor)
+            if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
+                raise _broken()
+            self._files.write_all(descriptor, data)
+            self._files.fsync(descriptor)
+        finally:
+            self._files.close_quietly(descriptor)
 
     def _is_ours(self) -> bool:
         return same_file(self._files, self._descriptor, self._lock)

@@ -73,19 +73,23 @@ def broken(line: str, complaints: list[str], by_dovecot: set[Place]) -> set[Plac
 
 
 @contextlib.contextmanager
-def both(place: Path, maildir: Path, layout: str = "maildir++") -> Iterator[Pair]:
+def both(
+    place: Path, maildir: Path, layout: str = "maildir++", ours: Path | None = None, **settings: object
+) -> Iterator[Pair]:
+    """Both servers on `maildir`, which GreenMail may know as `ours`."""
     dovecot.give(maildir)
+    more = {"coexistence": "dovecot", "idle_keepalive": 60, "layout": layout, **settings}
     with (
         greenmail.start(
-            place / "green", str(maildir), user=dovecot.OWNER, group=dovecot.OWNER, separator="/",
-            run_path=str(place / "sockets"), coexistence="dovecot", idle_keepalive=60, layout=layout,
-        ) as ours,
+            place / "green", str(ours or maildir), user=dovecot.OWNER, group=dovecot.OWNER, separator="/",
+            run_path=str(place / "sockets"), **more,
+        ) as green,
         dovecot.start(place / "dovecot", maildir, location=":LAYOUT=fs" if layout == "fs" else "") as theirs,
     ):  # fmt: skip
-        pair = Pair(maildir, ours, theirs)
+        pair = Pair(maildir, green, theirs)
         yield pair
         complaints = [line for line in theirs.logged().splitlines() if COMPLAINTS.search(line)]
-        warnings = [line for line in ours.logged().splitlines() if " warning[" in line or " error[" in line]
+        warnings = [line for line in green.logged().splitlines() if " warning[" in line or " error[" in line]
         # All of them are told: what Dovecot says of one name in several places belongs together.
         assert not not_its_own(complaints, pair.by_dovecot), "\n".join([*complaints, *warnings])
 

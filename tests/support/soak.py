@@ -241,7 +241,8 @@ def verify(pair: Pair, known: Known, workers: list[Worker]) -> dict[str, int]:
         for command in ('LIST "" "*"', 'LSUB "" "*"'):
             assert listed(ours, command) == listed(theirs, command)
         assert listed(ours, 'LIST "" "*"') >= set(boxes)
-        assert listed(ours, 'LSUB "" "*"') >= known.subscribed
+        subscribed = listed(ours, 'LSUB "" "*"')
+        assert subscribed >= known.subscribed, known.subscribed - subscribed
         for box in boxes:
             mine, other = contents(ours, box), contents(theirs, box)
             assert mine == other, (box, differences(mine, other))
