@@ -3,8 +3,8 @@
 One cycle after another: the mixed load of W16; an account that opens another of twenty large mailboxes, searches and
 sorts it; sessions over TLS with COMPRESS; POP3; deliveries; what was appended is expunged, so that the mail stays what
 it is. Then nobody is there for some seconds. PSS of the whole process tree is sampled all the time, and in each quiet
-moment. The first cycles fill the caches: the base is the largest quiet moment of the first quarter, and the end is the
-least of the last three. Goes to bench/results/soak.json, and as a plot to soak.svg and soak.png.
+moment. `cache-memory` is small enough to be full after the first cycles: the base is the largest quiet moment of the
+first quarter, and the end is the least of the last three. Goes to bench/results/soak.json, and as a plot to soak.svg and soak.png.
 """
 
 import argparse
@@ -30,6 +30,7 @@ LARGE = 20
 MESSAGES = 20000
 CYCLE = 40  # seconds of the mixed load in each
 QUIET = 8
+CACHE = 32 << 20  # `cache-memory` of each of the workers: three of the large mailboxes
 GROWTH = 1.05  # what the end may be over the base
 
 Sample = tuple[float, float]  # seconds since the start, MiB
@@ -154,7 +155,7 @@ def main() -> None:
     where.chmod(0o755)  # the server runs as another user
     operations = cycles = 0
     try:
-        with running(["greenmail-all"], where) as sites:
+        with running(["greenmail-all"], where, settings={"cache_memory": CACHE}) as sites:
             site = sites["greenmail-all"]
             prepare(site)
             facts = report.circumstances()
