@@ -61,6 +61,7 @@ class Child:
     heard: float
     ready: bool = False
     leaving: bool = False
+    retires: bool = False  # leaving, but without haste: it may still be given sessions
     kill_at: float | None = None
     identity: children.Identity | None = None  # of an OWNER
     carried: int = 0  # sessions that were passed on to an OWNER
@@ -243,13 +244,14 @@ class Family:
     def owner(self, identity: children.Identity, generation: int) -> Child | None:
         """The process of this generation that has the mail of a uid, if there is one that goes on."""
         for child in self.children.values():
-            if child.kind is Kind.OWNER and child.identity == identity and child.generation == generation:
-                return None if child.leaving else child
+            goes_on = child.retires or not child.leaving
+            if goes_on and (child.kind, child.identity, child.generation) == (Kind.OWNER, identity, generation):
+                return child
         return None
 
     def owners(self) -> int:
-        """How many there are, those that leave included."""
-        return sum(child.kind is Kind.OWNER for child in self.children.values())
+        """How many there are, those that leave included; not those whom a reload has replaced, or it would lock out."""
+        return sum(child.kind is Kind.OWNER and not child.retires for child in self.children.values())
 
     def _take_figures(self, child: Child, figures: dict[str, Any] | None) -> None:
         if figures is None:
@@ -342,9 +344,18 @@ class Family:
     def end(self, leaving: Iterable[Child], seconds: float) -> None:
         """Tell children to drain and end; after `seconds` they are killed."""
         for child in list(leaving):
-            child.leaving = True
+            child.leaving, child.retires = True, False
             child.kill_at = time.monotonic() + seconds
             _kill(child, signal.SIGTERM)
+
+    def retire(self, leaving: Iterable[Child], seconds: float) -> None:
+        """Tell children whom others have replaced that their sessions are to end when they are quiet."""
+        for child in list(leaving):
+            if child.kind not in (Kind.WORKER, Kind.OWNER) or not _tell(child, {"op": "retire"}):
+                self.end([child], seconds)
+                continue
+            child.leaving = child.retires = True
+            child.kill_at = time.monotonic() + seconds
 
     def kill_late(self, now: float) -> None:
         """Kill who was told to go and is still there after its time."""
@@ -451,11 +462,13 @@ def _assert_alone() -> None:
         raise RuntimeError("the parent process must have no event loop and no thread")
 
 
-def _tell(child: Child, message: dict[str, Any]) -> None:
+def _tell(child: Child, message: dict[str, Any]) -> bool:
     try:
         child.control.send(register.encode(message))
     except OSError as error:  # it ended, or does not read: then it will not miss the answer
         log.debug("not-told pid=%d reason=%s", child.pid, error)
+        return False
+    return True
 
 
 def _kill(child: Child, number: signal.Signals) -> None:

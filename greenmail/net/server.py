@@ -10,6 +10,7 @@ to lock and nothing to ask.
 
 import errno
 import logging
+import math
 import mmap
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 SLOTS = 512  # processes that may live at the same time, old ones that drain included
 ACCEPT_PAUSE = 0.5  # seconds without accepting when there are no descriptors left
 MOST_REFUSALS = 32  # clients that are told at the same time that there are too many; more are just closed
+LOOKS = 0.5  # seconds between two looks for connections that are quiet, in a worker that retires
 _LOG_EVERY = 10.0  # seconds between two lines about the same limit
 
 
@@ -182,6 +184,21 @@ class Connections:
             stream.drain()
         if not self._open:
             self.none_left.set()
+
+    def retire(self, seconds: float) -> None:
+        """Have every session end when it is quiet, spread over `seconds`: all their clients will come back.
+
+        Quiet is who has neither sent nor received anything between two looks. Returns when nobody is left, or the time
+        is over.
+        """
+        end, before = time.monotonic() + seconds, dict[Stream, tuple[int, int]]()
+        pause = min(LOOKS, seconds / 4)
+        while self._open and not self.draining and (left := end - time.monotonic()) > 0:
+            gevent.sleep(pause)
+            quiet = [stream for stream in self.streams() if before.get(stream) == (stream.received, stream.sent)]
+            before = {stream: (stream.received, stream.sent) for stream in self.streams()}
+            for stream in quiet[: math.ceil(len(quiet) * pause / left)]:
+                stream.drain()
 
     def report(self, clock: Clock) -> None:
         """Add the octets of living connections to the metrics."""

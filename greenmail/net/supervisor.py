@@ -240,7 +240,7 @@ class _Supervisor:
 
         One of the worker's own generation: both are told to go at the same time.
         """
-        if worker.leaving or self._stopping:
+        if (worker.leaving and not worker.retires) or self._stopping:
             return "the worker is about to end; the client may connect again"
         is_old = self._old_site is not None and worker.generation != self._family.generation
         site = self._old_site if is_old and self._old_site is not None else self._site
@@ -264,6 +264,8 @@ class _Supervisor:
         except OSError as error:
             return f"the owner's process does not take it: {error.strerror}"
         child.carried += 1
+        if worker.kill_at is not None and not child.leaving:
+            self._family.retire([child], worker.kill_at - time.monotonic())
         return ""
 
     def _tell_page(self) -> None:
@@ -347,7 +349,7 @@ class _Supervisor:
             old, self._old_site = self._old_site, None
             if old is not None:
                 old.close(self._site)
-                self._family.end(self._family.outdated(), old.config.stop_grace + KILL_AFTER)
+                self._family.retire(self._family.outdated(), old.config.stop_grace + KILL_AFTER)
             log.info("reloaded")
             self._reload_ended()
             systemd.notify("READY=1")
