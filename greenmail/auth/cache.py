@@ -1,6 +1,6 @@
 """Remembers for some minutes which passwords were right, so that a client's tenth connection costs no hash.
 
-What is kept is HMAC(key of this process, user, password, stored password): nothing that a core dump would show, and
+What is kept is a MAC (key of this process; user, password, stored password): nothing that a core dump would show, and
 nothing that is still right after the user's line changed. Failures are kept where a database on another machine is
 asked, and for a shorter while: a phone with an old password would ask it all day. The same is kept of whom it does not
 know and of whose password is wrong, so that neither is told from the other. Guessing stays as slow as it is: another
@@ -8,7 +8,6 @@ password is asked for anew.
 """
 
 import hashlib
-import hmac
 import itertools
 import os
 import time
@@ -76,7 +75,7 @@ def _digest(key: bytes, user: str, password: bytes, stored: str = "") -> bytes:
     parts = (user.encode("utf-8", "surrogatepass"), password, stored.encode("utf-8", "surrogateescape"))
     # With their lengths, so that no two different triples are one string.
     joined = b"".join(len(part).to_bytes(8) + part for part in parts)
-    return hmac.digest(key, joined, hashlib.sha256)
+    return hashlib.blake2b(joined, digest_size=32, key=key).digest()
 
 
 def _first(kept: Iterable[bytes], count: int) -> list[bytes]:

@@ -9,7 +9,7 @@ this module inside the function, since at their top the import would be circular
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from greenmail.imap.command import Capability, Command, Feature, ListRender
+from greenmail.imap.command import Capability, Command, Feature, ListRender, after_login, always
 from greenmail.imap.commands import (
     append,
     basic,
@@ -146,11 +146,34 @@ LIST_RETURN_OPTS: Mapping[str, Callable[[Cursor], ListRender]] = _joined(lambda 
 SELECT_PARAMS: Mapping[str, Any] = _joined(lambda feature: feature.select_params)
 
 
+def _settled(is_after_login: bool) -> tuple[bytes | Capability, ...]:
+    """All capabilities in their order; those for which nothing more has to be asked are joined."""
+    found: list[bytes | Capability] = []
+    words: list[str] = []
+    for item in CAPABILITIES.values():
+        if item.render is None and item.when in (always, after_login):
+            if is_after_login or item.when is always:
+                words.append(item.name)
+            continue
+        if words:
+            found.append(" ".join(words).encode())
+            words = []
+        found.append(item)
+    return (*found, " ".join(words).encode()) if words else tuple(found)
+
+
+_BEFORE_LOGIN, _AFTER_LOGIN = _settled(False), _settled(True)
+
+
 def capabilities(session: Session) -> bytes:
     """capability-data without "CAPABILITY": what is true for this session now. RFC 9051 7.2.2.
 
     A capability's name may depend on the services (AUTH=..., APPENDLIMIT=...): see `Capability.words`.
     """
-    return " ".join(
-        word for item in CAPABILITIES.values() if item.when(session) for word in item.words(session)
-    ).encode()
+    found: list[bytes] = []
+    for item in _BEFORE_LOGIN if session.account is None else _AFTER_LOGIN:
+        if isinstance(item, bytes):
+            found.append(item)
+        elif item.when(session):
+            found += [word.encode() for word in item.words(session)]
+    return b" ".join(found)

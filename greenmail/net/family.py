@@ -36,6 +36,7 @@ SILENT = 15.0  # seconds without a sign of life after which a worker does not co
 _LOOK = 5.0
 _TROUBLES = 50
 _PART = 20_000  # characters, each of which may become several octets of JSON within JSON
+_QUIET = frozenset({"login", "logout", "poll", "unpoll", "wrong", "right"})  # said for each session, and done at once
 _BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -93,6 +94,7 @@ class Family:
         self._previous = 0
         self._newest = 1
         self._unfolded: dict[int, str] = {}
+        self._is_stirred = False
         self._came: list[int] = []  # descriptors that came with the message that is heard now
         self._delays = dict.fromkeys(Kind, FIRST_DELAY)
         self._not_before = dict.fromkeys(Kind, 0.0)
@@ -216,7 +218,13 @@ class Family:
                     os.close(descriptor)
         return True
 
+    def take_stir(self) -> bool:
+        """Whether somebody said, since the last call, what may leave the parent something to do."""
+        stirred, self._is_stirred = self._is_stirred, False
+        return stirred
+
     def _hear(self, child: Child, message: dict[str, Any], descriptors: list[int]) -> None:
+        self._is_stirred = self._is_stirred or message["op"] not in _QUIET
         match message["op"]:
             case "ready":
                 child.ready = True

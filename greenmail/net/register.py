@@ -21,13 +21,15 @@ import json
 import logging
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gevent
+from gevent import get_hub
 from gevent.event import AsyncResult
-from gevent.queue import Queue
+from gevent.hub import Waiter
 
 from greenmail import metrics
 
@@ -125,7 +127,8 @@ def decode(data: bytes) -> dict[str, Any]:
 class RegisterClient:
     """The worker's side: `imap.session.Register`. Must be made after the fork.
 
-    `sock` is a gevent socket; it is read elsewhere (`worker`), which hands answers to `answered`.
+    `sock` is a gevent socket; it is read elsewhere (`worker`), which hands answers to `answered`. A message is sent at
+    once; only where the parent does not read do others wait in a queue, and with them one green thread.
     """
 
     def __init__(self, sock: Any, timeout: float = TIMEOUT) -> None:
@@ -134,8 +137,8 @@ class RegisterClient:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._held: dict[tuple[str, str, str], list[int]] = {}
-        self._out: Any = Queue()
-        self._sender = gevent.spawn(self._send)
+        self._late: deque[bytes] = deque()
+        self._loop = get_hub().loop
 
     def login(self, user: str, address: str, protocol: str) -> str | None:
         """Enter a session; None, or why the user may not have another one."""
@@ -178,19 +181,22 @@ class RegisterClient:
 
     def unpoll(self, user: str) -> None:
         """The last `poll` does not count."""
-        self._out.put(encode({"n": next(self._numbers), "op": "unpoll", "user": user}))
+        self.say({"n": next(self._numbers), "op": "unpoll", "user": user})
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any] | None:
         """The parent's answer; None if it takes too long."""
-        result: Any = AsyncResult()
-        self._waiting[question["n"]] = result.set
-        self._out.put(encode(question))
+        waiter, timer = Waiter(), self._loop.timer(self._timeout)
+        self._waiting[question["n"]] = lambda message: self._loop.run_callback(waiter.switch, message)
+        self.say(question)
+        timer.start(waiter.switch, None)
         try:
-            answer: dict[str, Any] = result.get(timeout=self._timeout)
-        except gevent.Timeout:
+            answer: dict[str, Any] | None = waiter.get()
+        finally:
+            timer.stop()
+            timer.close()
+        if answer is None:
             metrics.register_timeout()
             log.warning("register-timeout user=%r", question["user"])
-            return None
         return answer
 
     def logout(self, user: str, address: str, protocol: str) -> None:
@@ -200,7 +206,7 @@ class RegisterClient:
         if numbers:
             number = numbers[0]
             self._forget(key, number)
-            self._out.put(encode({"n": number, "op": "logout"}))
+            self.say({"n": number, "op": "logout"})
 
     def answered(self, message: dict[str, Any]) -> None:
         """An answer of the parent has come."""
@@ -209,8 +215,18 @@ class RegisterClient:
             waiting(message)
 
     def say(self, message: dict[str, Any]) -> None:
-        """Tell the parent something that is not answered."""
-        self._out.put(encode(message))
+        """Tell the parent something; at once."""
+        data = encode(message)
+        if not self._late:
+            try:
+                self._sock.send(data, 0, 0.0)  # flags, and no time to wait
+                return
+            except BlockingIOError:
+                gevent.spawn(self._send_late)
+            except OSError as error:
+                log.debug("register-gone reason=%s", error)  # the parent ended, and so will this worker
+                return
+        self._late.append(data)
 
     def _forget(self, key: tuple[str, str, str], number: int) -> None:
         numbers = self._held.get(key, [])
@@ -219,11 +235,13 @@ class RegisterClient:
         if not numbers:
             self._held.pop(key, None)
 
-    def _send(self) -> None:
-        """One after another, so that a parent that does not read holds up only this green thread."""
-        for data in self._out:
+    def _send_late(self) -> None:
+        """One after another, as they came: what is on its way stays at the head of the queue."""
+        while self._late:
             try:
-                self._sock.send(data)
+                self._sock.send(self._late[0])
             except OSError as error:
-                log.debug("register-gone reason=%s", error)  # the parent ended, and so will this worker
+                log.debug("register-gone reason=%s", error)
+                self._late.clear()
                 return
+            self._late.popleft()

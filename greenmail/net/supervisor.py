@@ -45,6 +45,7 @@ STATUS_EVERY = 5.0  # seconds between figures for the status page
 CERTIFICATES_EVERY = 60.0  # seconds between looks at certificate files
 READY_WITHIN = 60.0  # seconds that new workers of a reload have to become ready
 FALSE_STARTS = 5  # children that end before the first is ready: then the server cannot run at all
+TEND_LATE = 0.05  # seconds after a login or logout that other work of the parent may wait for more of them
 KILL_AFTER = 3.0  # seconds behind `stop-grace`, after which children are killed: more than a worker gives itself
 
 
@@ -287,17 +288,37 @@ class _Supervisor:
             self._selector.unregister(child.control)
 
     def _wait(self) -> None:
-        """Sleep until a signal, a message or something to do."""
+        """Sleep until a signal, a message or something to do.
+
+        Logins and logouts are answered, and leave nothing to tend: there may be thousands a second.
+        """
         if self._signals - {signal.SIGHUP}:
             return
-        timeout = self._family.pause(time.monotonic(), self._site, self._stopping)
-        for key, mask in self._selector.select(timeout):
+        now = time.monotonic()
+        end = now + self._family.pause(now, self._site, self._stopping)
+        is_busy = False
+        while not self._hear(max(0.0, end - now)):
+            now = time.monotonic()
+            if not is_busy:
+                is_busy, end = True, min(end, now + TEND_LATE)
+            if now >= end:
+                return
+
+    def _hear(self, timeout: float) -> bool:
+        """Take what comes in this time; whether the loop may have something to do for that, or for the time."""
+        events = self._selector.select(timeout)
+        is_more = not events
+        for key, mask in events:
             if key.data is None:
                 _empty(key.fileobj)
+                is_more = True
             elif not isinstance(key.data, Child):
                 key.data(mask)  # the control socket, or somebody who came there
+                is_more = True
             elif not self._family.read(key.data):
                 self._forget(key.data)  # it ends, or its end of the socketpair is broken: SIGCHLD will tell
+                is_more = True
+        return is_more or self._family.take_stir()
 
     # --- reload ---
 

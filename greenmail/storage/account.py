@@ -31,7 +31,7 @@ from greenmail.storage.directory_lock import DirectoryLock, distinct
 from greenmail.storage.filesystem import refusing
 from greenmail.storage.folders import drop_empty
 from greenmail.storage.layouts import folders_of, layout_of
-from greenmail.storage.locks import Owner, Waiting
+from greenmail.storage.locks import Waiting
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Context, Place
 from greenmail.storage.maildir_open import open_box
@@ -99,7 +99,7 @@ class MaildirAccount:
             files=self._files,
             runtime=shared.runtime,
             rules=shared.rules,
-            owner=Owner.this_process(host),
+            owner=shared.owner(host),
             waiting=waiting,
             unique=shared.unique_names(host),
             tracks_modseq=settings.coexistence == "none",

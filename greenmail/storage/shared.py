@@ -19,6 +19,7 @@ from greenmail.runtime import Runtime
 from greenmail.storage.answers import SHARE, Answers, Room
 from greenmail.storage.filesystem import Files
 from greenmail.storage.lock_rules import LockRules
+from greenmail.storage.locks import Owner
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_box import Box, Place
 from greenmail.storage.maildir_name import UniqueNames
@@ -211,7 +212,15 @@ class Shared:
         self.mailboxes = SharedMailboxes(cache_memory)
         self.unpacked = Kept()
         self._unique: dict[str, UniqueNames] = {}
+        self._owners: dict[str, Owner] = {}
         self._quotas: weakref.WeakValueDictionary[bytes, Maildirsize] = weakref.WeakValueDictionary()
+
+    def owner(self, host: str) -> Owner:
+        """Who takes the locks of this process's mailboxes."""
+        owner = self._owners.get(host)
+        if owner is None or owner.pid != os.getpid():
+            owner = self._owners[host] = Owner.this_process(host)
+        return owner
 
     def unique_names(self, host: str) -> UniqueNames:
         """One maker of names for the whole process: two could make the same name."""

@@ -142,7 +142,7 @@ class Parent:
 def parent():
     made = Parent()
     yield made
-    gevent.killall([made.reader, made.worker, made.client._sender])
+    gevent.killall([made.reader, made.worker])
     made.sock.close()
     made.theirs.close()
 
