@@ -19,7 +19,7 @@ from greenmail.auth.penalties import BanRule
 from greenmail.config_file import Problem, Tree
 from greenmail.config_limits import LimitSettings
 from greenmail.config_mail import MailSettings
-from greenmail.config_tables import ConfigError, Listener, ServerTable, Table, setting
+from greenmail.config_tables import CertificateTable, ConfigError, Listener, ServerTable, Table, setting
 from greenmail.config_types import Endpoint
 from greenmail.config_users import UserSettings
 from greenmail.config_vouched import VouchedSettings
@@ -89,6 +89,13 @@ class TlsSettings(Table):
     )
     key_path: kind.Path = setting(
         "", "Private key of that certificate, in PEM.", "/etc/letsencrypt/live/mail.example.org/privkey.pem"
+    )
+    certificates: list[CertificateTable] = setting(
+        [],
+        "Further certificates, for all listeners: tables of `cert-path` and `key-path`. A client that says by SNI which"
+        " server it wants is shown the one that has the name in it; any other that of cert-path.",
+        "[{cert-path: /etc/letsencrypt/live/example.com/fullchain.pem,"
+        " key-path: /etc/letsencrypt/live/example.com/privkey.pem}]",
     )
     tls_min_version: kind.TlsVersion = setting("1.2", "Oldest version of TLS to speak: 1.2 or 1.3.")
     tls_ciphers: kind.Text = setting(INTERMEDIATE, "Cipher list for TLS 1.2, as OpenSSL writes it.")
@@ -182,6 +189,12 @@ class Config(
 
     def _flat(self, name: str, port: int, *, implicit_tls: bool) -> Listener:
         return Listener(name, self.bind_addr, port, "imap", implicit_tls, self.cert_path, self.key_path)
+
+    def certificate_paths(self) -> list[tuple[str, str]]:
+        """Certificate and key of each that is used, once."""
+        found = [(one.cert_path, one.key_path) for one in self.listeners() if one.cert_path]
+        found += [(one.cert_path, one.key_path) for one in self.certificates]
+        return list(dict.fromkeys(found))
 
     def notices(self) -> tuple[str, ...]:
         """What an administrator may wonder about, for INFO: ports that are not opened, logins that cannot work."""

@@ -70,6 +70,7 @@ def missing(tree: Tree) -> list[Problem]:
         found.append(Problem(tree.line(("owner-processes",)), "owner-processes", text))
     server = values.get("server")
     listeners = server.get("listener") if isinstance(server, dict) else None
+    has_any = certificate
     for name, table in listeners.items() if isinstance(listeners, dict) else ():
         if isinstance(table, dict) and table.get("proxy-protocol") is True and not values.get("proxy-networks"):
             where = ("server", "listener", name, "proxy-protocol")
@@ -80,9 +81,13 @@ def missing(tree: Tree) -> list[Problem]:
             continue
         key = ("server", "listener", name, "tls")
         own = _pair(tree, key, found)
+        has_any = has_any or own
         if tls.get("implicit") is True and not (own or certificate):
             text = "is true, but there is no certificate: set cert-path and key-path, here or at the top"
             found.append(Problem(tree.line((*key, "implicit")), ".".join((*key, "implicit")), text))
+    if values.get("certificates") and not has_any:
+        text = "is set, but cert-path and key-path are not: set those that a client is shown who names no other server"
+        found.append(Problem(tree.line(("certificates",)), "certificates", text))
     return found
 
 
@@ -150,6 +155,10 @@ def rooted(config: "Config", base: str) -> "Config":
         })
         for table in config.auth
     ]  # fmt: skip
+    update["certificates"] = [
+        one.model_copy(update={part: absolute(part, getattr(one, part)) for part in ("cert_path", "key_path")})
+        for one in config.certificates
+    ]
     update["server"] = config.server.model_copy(update={"listener": listeners})
     copy = config.model_copy(update=update)
     copy.model_fields_set.clear()

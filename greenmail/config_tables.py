@@ -63,6 +63,13 @@ class TlsTable(Table):
     key_path: kind.Path = setting("", "This listener's private key.")
 
 
+class CertificateTable(Table):
+    """One of `certificates`."""
+
+    cert_path: kind.PathGiven = Field(description="the path of a certificate in PEM, with the chain below it")
+    key_path: kind.PathGiven = Field(description="the path of its private key, in PEM")
+
+
 class ListenerTable(Table):
     """`server.listener.<name>`."""
 

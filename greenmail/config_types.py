@@ -227,6 +227,14 @@ def path(value: Any) -> str:
     return value
 
 
+def path_given(value: Any) -> str:
+    """A path that has to be there."""
+    found = path(value)
+    if not found:
+        raise ValueError("a path")
+    return found
+
+
 def user_path(value: Any) -> str:
     """A path which has the user's name or home in it; nothing is allowed too."""
     found = path(value)
@@ -425,6 +433,7 @@ Keyword = Annotated[str, BeforeValidator(keyword)]
 Switch = Annotated[bool, BeforeValidator(switch)]
 Text = Annotated[str, BeforeValidator(text)]
 Path = Annotated[str, BeforeValidator(path)]
+PathGiven = Annotated[str, BeforeValidator(path_given)]
 UserPath = Annotated[str, BeforeValidator(user_path)]
 TablePath = Annotated[str, BeforeValidator(table_path)]
 UsernameFormat = Annotated[str, BeforeValidator(username_format)]

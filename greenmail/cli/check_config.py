@@ -26,8 +26,7 @@ def _start_problems(config: Config) -> list[str]:
     from greenmail.net import client_certificates, databases, tls, tokens
 
     found = []
-    pairs = {tls.Pair(listener.cert_path, listener.key_path) for listener in config.listeners() if listener.cert_path}
-    for pair in sorted(pairs, key=lambda pair: pair.cert_path):
+    for pair in (tls.Pair(*paths) for paths in config.certificate_paths()):
         try:
             tls.read(pair)
         except tls.CannotStart as problem:

@@ -72,6 +72,7 @@ class _Seen:
     """What the handshake said of a certificate."""
 
     problem: str = ""
+    socket: "PeerSocket | None" = None  # during the handshake: what refers to itself is found late
 
 
 def asking(config: Config) -> Asking | None:
@@ -118,6 +119,7 @@ class AskingContext:
 
     def __init__(self, asked: Asking, min_version: str, ciphers: str) -> None:
         self.greenmail_end_point = b""
+        self.sni_callback: Callable[[PeerSocket, str | None, AskingContext], None] | None = None
         self._asked = asked
         self._version = _VERSIONS[min_version]
         self._ciphers = ciphers.encode("ascii", "replace")
@@ -140,10 +142,7 @@ class AskingContext:
 
     def wrap_socket(self, sock: Any, server_side: bool, do_handshake_on_connect: bool) -> "PeerSocket":
         """A connection before its handshake. Raises OSError."""
-        self._look_at_revocations()
-        if self._inner is None:
-            raise ssl.SSLError(1, "there is no certificate")
-        return PeerSocket(SSL.Connection(self._inner, sock), sock)
+        return PeerSocket(SSL.Connection(self.now(), sock), sock, self)
 
     def _look_at_revocations(self) -> None:
         """One stat; a list that cannot be read leaves the one that was there."""
@@ -191,9 +190,24 @@ class AskingContext:
             store.add_crl(crl)
         if self._asked.crl_path:
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+        made.set_tlsext_servername_callback(self._named)
         mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if self._asked.required else 0)
         made.set_verify(mode, _note)
         return made
+
+    def _named(self, connection: SSL.Connection) -> None:
+        """In the handshake: the client has said, or not, which server it wants."""
+        sock = connection.get_app_data().socket
+        if self.sni_callback is not None and sock is not None:
+            name = connection.get_servername()
+            self.sni_callback(sock, None if name is None else name.decode("ascii", "replace"), self)
+
+    def now(self) -> SSL.Context:
+        """With certificate and revocations of this moment. Raises ssl.SSLError."""
+        self._look_at_revocations()
+        if self._inner is None:
+            raise ssl.SSLError(1, "there is no certificate")
+        return self._inner
 
 
 def _note(connection: SSL.Connection, certificate: crypto.X509, number: int, depth: int, ok: int) -> bool:
@@ -208,12 +222,24 @@ def _note(connection: SSL.Connection, certificate: crypto.X509, number: int, dep
 class PeerSocket:
     """A pyOpenSSL connection as a non-blocking `ssl.SSLSocket`."""
 
-    def __init__(self, connection: SSL.Connection, sock: Any) -> None:
+    def __init__(self, connection: SSL.Connection, sock: Any, context: AskingContext) -> None:
         self._connection = connection
         self._sock = sock
-        self._seen = _Seen()
+        self._context = context
+        self._seen = _Seen(socket=self)
+        self.greenmail_end_point = context.greenmail_end_point
         connection.set_app_data(self._seen)
         connection.set_accept_state()
+
+    @property
+    def context(self) -> AskingContext:
+        """Whose certificate the client is shown."""
+        return self._context
+
+    @context.setter
+    def context(self, context: AskingContext) -> None:
+        self._context = context
+        self._connection.set_context(context.now())
 
     @property
     def problem(self) -> str:
@@ -228,6 +254,7 @@ class PeerSocket:
         """A step of it."""
         with _as_ssl():
             self._connection.do_handshake()
+        self._seen.socket = None
 
     def recv(self, size: int) -> bytes:
         """What is there, nothing at the end of the stream."""
@@ -264,6 +291,7 @@ class PeerSocket:
         self._sock.shutdown(how)
 
     def close(self) -> None:
+        self._seen.socket = None
         self._sock.close()
 
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from greenmail import metrics
@@ -17,6 +17,7 @@ from greenmail.net import (
     databases,
     directory,
     listen,
+    sni,
     systemd,
     tls,
     tokens,
@@ -40,18 +41,18 @@ class Site:
     database_secrets: dict[str, Secret]
     pam: verifier.Line | None  # to the process that asks PAM, if there is to be one
     auth_socket: socket.socket | None = None
+    _told: dict[tls.Pair, str] = field(default_factory=dict)  # why certificates were not renewed
 
     @staticmethod
     def make(config: Config, old: "Site | None") -> "Site":
         """Bind and check; what `old` has bound already is kept. Raises CannotStart, and then nothing has changed."""
         identity = children.identity(config)
-        pairs = {tls.Pair(item.cert_path, item.key_path) for item in config.listeners() if item.cert_path}
-        materials = tls.read_all(pairs)
+        materials = tls.read_all(tls.Pair(*paths) for paths in config.certificate_paths())
         directory.make_uses(config)
         asked = client_certificates.asking(config)
         if config.takes_tokens:
             tokens.looker(config)  # whether it can be made
-        contexts = {pair: _context(config, material, asked) for pair, material in materials.items()}
+        contexts = _contexts(config, materials, asked)
         databases.check(config)
         secrets = databases.secrets(config)
         path = config.status_token_path
@@ -90,6 +91,9 @@ class Site:
                 "listening listener=%s protocol=%s address=%s port=%d tls=%s",
                 listener.name, listener.protocol, address, port, kind,
             )  # fmt: skip
+        if self.config.certificates:
+            for pair, context in self.contexts.items():
+                log.info("certificate path=%s names=%r", pair.cert_path, " ".join(sorted(tls.names(context))))
         if self.metrics_socket is not None:
             log.info("listening listener=metrics address=%s port=%d", *self.metrics_socket.getsockname()[:2])
         if self.auth_socket is not None:
@@ -129,17 +133,31 @@ class Site:
     def renewed(self) -> list[tls.Material]:
         """Certificates that are new on disk; taken up here, for processes that will be forked."""
         found = []
-        for material in tls.changed(self.materials.values()):
+        for material in tls.changed(self.materials.values(), self._told):
             try:
                 with tls.in_memory(material) as descriptors:
                     tls.load(self.contexts[material.pair], *descriptors)
             except OSError as error:  # OpenSSL's errors, too
-                log.warning("certificate-not-reloaded path=%s reason=%r", material.pair.cert_path, str(error))
+                if self._told.get(material.pair) != str(error):
+                    log.warning("certificate-not-reloaded path=%s reason=%r", material.pair.cert_path, str(error))
+                self._told[material.pair] = str(error)
                 continue
             self.materials[material.pair] = material
             metrics.certificate_expiry(material.pair.cert_path, material.expires)
             found.append(material)
         return found
+
+
+def _contexts(
+    config: Config, materials: dict[tls.Pair, tls.Material], asked: client_certificates.Asking | None
+) -> dict[tls.Pair, Any]:
+    """Of each certificate; clients choose among those of `certificates` by name."""
+    contexts = {pair: _context(config, material, asked) for pair, material in materials.items()}
+    if config.certificates:
+        chooser = sni.Chooser([contexts[tls.Pair(one.cert_path, one.key_path)] for one in config.certificates])
+        for context in contexts.values():
+            chooser.serve(context)
+    return contexts
 
 
 def _context(config: Config, material: tls.Material, asked: client_certificates.Asking | None) -> Any:

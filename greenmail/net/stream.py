@@ -211,7 +211,7 @@ class Stream:
         if users is None:
             raise self._no_tls("certificate", "tls-client-certificate wants one that is good")
         self.certified = users
-        self.end_point = end_point
+        self.end_point = getattr(self._sock, "greenmail_end_point", end_point)  # of another one, by name (`sni`)
         self._is_tls = True
         self.tls_version = self._sock.version() or "TLS"
         self.tls_cipher = (self._sock.cipher() or ("",))[0]

@@ -135,13 +135,34 @@ def load(into: Any, certificates: int, key: int) -> None:
     into.load_cert_chain(f"/proc/self/fd/{certificates}", f"/proc/self/fd/{key}", password=_no_passphrase)
     block = _PEM_CERTIFICATE.search(os.pread(certificates, 1 << 20, 0))
     # Beside the certificate, since a context does not show what it has; a gevent one has room for it.
-    into.greenmail_end_point = b"" if block is None else binding(x509.load_pem_x509_certificate(block[0]))
+    certificate = None if block is None else x509.load_pem_x509_certificate(block[0])
+    into.greenmail_end_point = b"" if certificate is None else binding(certificate)
+    into.greenmail_names = frozenset[str]() if certificate is None else names_in(certificate)
 
 
 def end_point(context: Any) -> bytes:
     """`tls-server-end-point` of connections that begin now with this context; empty if there is none."""
     found: bytes = getattr(context, "greenmail_end_point", b"")
     return found
+
+
+def names(context: Any) -> frozenset[str]:
+    """Of servers, that the certificate of this context is for now; in lower case, perhaps with a `*` in front."""
+    found: frozenset[str] = getattr(context, "greenmail_names", frozenset())
+    return found
+
+
+def names_in(certificate: x509.Certificate) -> frozenset[str]:
+    """The DNS names among the alternative names; the common name where there are none, as it was once."""
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = alternative.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        found = []
+    if not found:
+        common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        found = [str(one.value) for one in common]
+    return frozenset(name.lower().removesuffix(".") for name in found if name)
 
 
 def binding(certificate: x509.Certificate) -> bytes:
@@ -159,10 +180,11 @@ def binding(certificate: x509.Certificate) -> bytes:
     return certificate.fingerprint(hashes.SHA256() if weak else algorithm)
 
 
-def changed(materials: Iterable[Material]) -> list[Material]:
+def changed(materials: Iterable[Material], told: dict[Pair, str]) -> list[Material]:
     """What is on disk now, checked, for those of `materials` that are not the same there any more.
 
-    A pair that is halfway through being replaced, or broken, is left for the next look.
+    A pair that is halfway through being replaced, or broken, is left for the next look. `told` is what the log was told
+    of such pairs: it is told once.
     """
     found = []
     for old in materials:
@@ -170,8 +192,11 @@ def changed(materials: Iterable[Material]) -> list[Material]:
             same = old.certificates == _octets("", old.pair.cert_path) and old.key == _octets("", old.pair.key_path)
             if not same:
                 found.append(read(old.pair))
+            told.pop(old.pair, None)
         except CannotStart as error:
-            log.warning("certificate-not-reloaded reason=%r", error.text)
+            if told.get(old.pair) != error.text:
+                log.warning("certificate-not-reloaded path=%s reason=%r", old.pair.cert_path, error.text)
+            told[old.pair] = error.text
     return found
 
 

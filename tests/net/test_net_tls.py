@@ -152,14 +152,15 @@ def test_unknown_ciphers(tmp_path):
 def test_changes_on_disk_are_found_and_half_a_change_waits(tmp_path, caplog):
     certificate, key = make("mail")
     pair = written(tmp_path, [certificate], key)
-    old = tls.read(pair)
-    assert tls.changed([old]) == []
+    old, told = tls.read(pair), {}
+    assert tls.changed([old], told) == []
     fresh, fresh_key = make("mail")
     (tmp_path / "cert.pem").write_bytes(fresh.public_bytes(PEM))
-    assert tls.changed([old]) == []  # the key is still the old one
+    assert tls.changed([old], told) == []  # the key is still the old one
     assert "certificate-not-reloaded" in caplog.text
+    assert tls.changed([old], told) == [] and caplog.text.count("certificate-not-reloaded") == 1  # said once
     written(tmp_path, [fresh], fresh_key)
-    (found,) = tls.changed([old])
+    (found,) = tls.changed([old], told)
     assert found.certificates == fresh.public_bytes(PEM)
 
 
