@@ -28,6 +28,7 @@ from typing import Any
 
 from greenmail import __version__
 from greenmail.metrics_labels import KNOWN, LOGIN_RESULTS
+from greenmail.metrics_tally import Tally, present
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DEAD = "dead"
@@ -118,6 +119,7 @@ class _Board:
         values.ValueClass = values.MultiProcessValue(lambda: self.slot)
         self.objects: dict[str, Any] = {}
         self.children: dict[tuple[str, ...], Any] = {}
+        self.tallies: dict[tuple[str, str, str], Tally | None] = {}  # protocol, command, result
         self.names: set[str] = set()
         for kind, attribute, name, text, labels in _TABLE:
             match kind:
@@ -212,6 +214,7 @@ def use_slot(slot: str) -> None:
         _board = None
         return
     _board.slot = slot
+    _board.tallies.clear()
     # Opens the files of the new slot now, while nothing can wait for us.
     _board.child("restarts", "worker").inc(0)
 
@@ -309,12 +312,12 @@ def summary() -> dict[str, Any]:
     buckets = [0.0] * (len(LATENCIES) + 1)
     for (attribute, *labels), child in list(board.children.items()):
         if attribute in sums:
-            sums[attribute] += child._value.get()
+            sums[attribute] += present(child._value)
         elif attribute == "logins" and labels[1] in logins:
-            logins[labels[1]] += child._value.get()
+            logins[labels[1]] += present(child._value)
         elif attribute == "seconds" and labels[1] != "IDLE":
             for place, bucket in enumerate(child._buckets):
-                buckets[place] += bucket.get()
+                buckets[place] += present(bucket)
     return {**sums, "logins": logins["ok"], "failed_logins": logins["failed"], "buckets": buckets}
 
 
@@ -379,10 +382,19 @@ def command(protocol: str, name: str, result: str, seconds: float) -> None:
 
     `result` is "ok", "no" or "bad" (IMAP), "ok" or "err" (POP3).
     """
-    if _board is not None:
-        name = _board.name(name)
-        _board.child("commands", protocol, name, result).inc()
-        _board.child("seconds", protocol, name).observe(seconds)
+    if _board is None:
+        return
+    key = (protocol, _board.name(name), result)
+    tally = _board.tallies.get(key)
+    if tally is None:
+        counter, histogram = _board.child("commands", *key), _board.child("seconds", *key[:2])
+        if key not in _board.tallies:
+            tally = _board.tallies[key] = Tally.of(counter, histogram)
+        if tally is None:
+            counter.inc()
+            histogram.observe(seconds)
+            return
+    tally.add(seconds)
 
 
 def idle(change: int) -> None:

@@ -246,3 +246,40 @@ if pid == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 """,
     )
+
+
+def test_a_tally_counts_as_prometheus_client_does(tmp_path):
+    """Where a release of it has other inner parts, commands are counted by its own way."""
+    python(
+        tmp_path,
+        HEAD
+        + """
+import json
+from greenmail.metrics_tally import Tally
+
+class Lacking:
+    @staticmethod
+    def of(counter, histogram):
+        assert isinstance(Tally.of(counter, histogram), Tally)
+        assert Tally.of(counter, object()) is None and Tally.of(object(), histogram) is None
+
+def work():
+    for name, tally in (("NOOP", Tally), ("FETCH", Lacking)):
+        metrics.Tally = tally
+        for number, seconds in enumerate((0.0, 0.0005, 0.00051, 0.2, 30.0, 31.0)):
+            metrics.command("imap", name, ("ok", "no")[number % 2], seconds)
+    found = metrics.summary()
+    assert found["commands"] == 12 and sum(found["buckets"]) == 12 and found["buckets"][0] == 4
+
+def lines(name):
+    page = metrics.render()[0].decode().splitlines()
+    return [line.replace(name, "-") for line in page if f'command="{name}"' in line and "created" not in line]
+
+metrics.start(figures)
+child("worker0", work)
+assert lines("NOOP") == lines("FETCH") and len(lines("NOOP")) >= 18
+child("worker0", work) if metrics.fold("worker0") else None
+assert value('greenmail_commands_total{command="NOOP",protocol="imap",result="no"}') == 6
+assert lines("NOOP") == lines("FETCH")
+""",
+    )
