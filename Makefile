@@ -25,12 +25,12 @@ check: $(READY) lint types
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not long and not interop" --ignore tests/live $(PYTEST)
 
 lint: $(READY)
-	$(PY) -m ruff format --check greenmail tests tools setup.py
-	$(PY) -m ruff check greenmail tests tools setup.py
+	$(PY) -m ruff format --check greenmail tests tools .ci setup.py
+	$(PY) -m ruff check greenmail tests tools .ci setup.py
 
 format: $(READY)
-	$(PY) -m ruff format greenmail tests tools setup.py
-	$(PY) -m ruff check --fix greenmail tests tools setup.py
+	$(PY) -m ruff format greenmail tests tools .ci setup.py
+	$(PY) -m ruff check --fix greenmail tests tools .ci setup.py
 
 types: $(READY)
 	$(PY) -m mypy
