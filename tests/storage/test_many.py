@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -255,23 +256,30 @@ def test_a_mailbox_of_1000000_messages(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_50_mailboxes_of_20000_messages_opened_in_turn(tmp_path: Path) -> None:
-    """Resident memory stays within `cache-memory` and what Python itself takes."""
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("mailboxes, messages, limit", [(50, 20_000, 32 << 20), (200, 100_000, 256 << 20)])
+def test_large_mailboxes_opened_in_turn(tmp_path: Path, mailboxes: int, messages: int, limit: int) -> None:
+    """Resident memory stays within `cache-memory` and what Python itself takes.
+
+    Each is made before and removed after, for the disk's sake; nobody looks at it again.
+    """
     fill(tmp_path, 0)
-    fill(tmp_path / ".Box0", 20_000)
-    for number in range(1, 50):
-        (tmp_path / f".Box{number}").mkdir()
-        for part in ("cur", "new", "tmp"):
-            (tmp_path / f".Box{number}" / part).mkdir()
-        for name in os.listdir(tmp_path / ".Box0" / "cur"):
-            os.link(tmp_path / ".Box0" / "cur" / name, tmp_path / f".Box{number}" / "cur" / name)
-    limit = 32 << 20
+    fill(tmp_path / "source", messages)
+    names = os.listdir(tmp_path / "source" / "cur")
     store, user = account(tmp_path, limit)
     before = resident()
-    for number in range(50):
-        user.open(f"Box{number}").close()
+    for number in range(mailboxes):
+        box = tmp_path / f".Box{number}"
+        for part in ("cur", "new", "tmp"):
+            (box / part).mkdir(parents=True)
+        for name in names:
+            os.link(tmp_path / "source" / "cur" / name, box / "cur" / name)
+        mailbox = user.open(f"Box{number}")
+        assert len(mailbox.table) == messages
+        mailbox.close()
         assert store.mailboxes._weight <= limit
-    at_rest, in_use = 16384 + 20_000 * 150, 16384 + 20_000 * (150 + 270)  # the last was numbered, with its uidlist
+        shutil.rmtree(box)
+    at_rest, in_use = 16384 + messages * 150, 16384 + messages * (150 + 270)  # the last was numbered, with its uidlist
     assert len(warm(store)) == 1 + (limit - in_use) // at_rest
     assert resident() - before < limit + (64 << 20)
 
