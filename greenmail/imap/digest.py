@@ -10,6 +10,7 @@ says that they are too long to be kept, or have a NUL in them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from functools import partial
 from operator import itemgetter
 
 from greenmail.errors import Reason, Refused, StorageError
@@ -22,8 +23,8 @@ from greenmail.message.collation import Comparator
 from greenmail.message.envelope import envelope
 from greenmail.message.headers import named
 from greenmail.message.preview import preview
-from greenmail.message.sort_keys import sort_record
-from greenmail.message.structure import scan
+from greenmail.message.sort_keys import sent_record, sort_record
+from greenmail.message.structure import Part, scan
 from greenmail.storage.api import CacheKind, Content, Mailbox
 
 HEADERS_AT_ONCE = 256  # of messages of which nothing else is wanted
@@ -45,7 +46,6 @@ SORTED_BY = {
     CacheKind.SORT_ASCII: Comparator(collation.ASCII_CASEMAP),
     CacheKind.SORT_OCTET: Comparator(collation.OCTET),
 }
-_OF_HEADER = frozenset({CacheKind.ENVELOPE, CacheKind.HEADERS, *SORTED_BY})  # these need no body
 
 Digest = dict[CacheKind, bytes]
 Columns = dict[CacheKind, list[bytes | None]]  # for each of some messages what it has of a kind; None: it is gone
@@ -87,38 +87,45 @@ def ready(
 
 def _of_usual(session: Session, mailbox: Mailbox, places: dict[int, int], columns: Columns, sizes: bool) -> None:
     """Fill in what can be read of the messages `places` without opening each, and leave the others there."""
-    kinds = frozenset(columns)
-    whole = not kinds <= _OF_HEADER
+    order = _made_with(columns.keys())
+    make = _maker(order)
+    whole = not _OF_HEADER.issuperset(order)
     uids = list(places)
     at_once = BATCH if whole else HEADERS_AT_ONCE
     for start in range(0, len(uids), at_once):
         some = uids[start : start + at_once]
-        found = mailbox.read_many(some, whole, sizes)
-        there = [pair for pair in zip(some, found, strict=True) if pair[1] is not None]
-        made = session.blocking(_of_each, [octets for _, octets in there], kinds)
-        fresh = list(zip((uid for uid, _ in there), made, strict=True))
-        for uid, digest in fresh:
-            place = places.pop(uid)
-            for kind in kinds:
-                columns[kind][place] = digest[kind]
-        keep(mailbox, fresh)
-        session.processed(len(fresh))
+        found: list[list[bytes] | None] = mailbox.make_many(some, whole, sizes, lambda place, octets: make(octets))
+        there = [uid for uid, made in zip(some, found, strict=True) if made is not None]
+        rows = [made for made in found if made is not None]
+        for kind, made in zip(order, zip(*rows, strict=True), strict=True) if rows else ():
+            column = columns.get(kind)
+            if column is not None:
+                for uid, data in zip(there, made, strict=True):
+                    column[places[uid]] = data
+        _keep_columns(mailbox, there, order, rows)
+        for uid in there:
+            del places[uid]
+        session.processed(len(there))
         session.breathe()
 
 
 def keep(mailbox: Mailbox, made: Sequence[tuple[int, Digest]]) -> None:
-    """Cache what is not cached yet of messages, ascending; the cache is append-only, so nothing is written twice.
+    """Cache what is not cached yet of messages, ascending, which have the same kinds."""
+    order = tuple(made[0][1]) if made else ()
+    _keep_columns(mailbox, [uid for uid, _ in made], order, [[digest[kind] for kind in order] for _, digest in made])
+
+
+def _keep_columns(
+    mailbox: Mailbox, uids: Sequence[int], order: Sequence[CacheKind], rows: Sequence[Sequence[bytes]]
+) -> None:
+    """Cache what is not cached yet of `uids`, which have `rows`; the cache is append-only, so nothing is written twice.
 
     Kind by kind: what is asked for together lies together.
     """
     values: list[tuple[int, CacheKind, bytes]] = []
-    for kind in dict.fromkeys(kind for _, digest in made for kind in digest):
-        known = mailbox.cached_many([uid for uid, _ in made], kind)
-        values.extend(
-            (uid, kind, digest[kind])
-            for (uid, digest), old in zip(made, known, strict=True)
-            if old is None and kind in digest
-        )
+    for place, kind in enumerate(order):
+        known = mailbox.cached_many(uids, kind)
+        values += [(uid, kind, row[place]) for uid, row, old in zip(uids, rows, known, strict=True) if old is None]
     mailbox.cache_many(values)
 
 
@@ -142,22 +149,6 @@ def open_batches(
         session.breathe()
 
 
-def read_batches(
-    session: Session, mailbox: Mailbox, uids: Sequence[int], trouble: Trouble
-) -> Iterator[Sequence[tuple[int, bytes | Content]]]:
-    """As `open_batches`; of messages that are usual their octets."""
-    for start in range(0, len(uids), BATCH):
-        some = uids[start : start + BATCH]
-        found = mailbox.read_many(some, True, False)
-        there = [(uid, octets) for uid, octets in zip(some, found, strict=True) if octets is not None]
-        if there:
-            yield there
-        session.processed(len(there))
-        session.breathe()
-        left = [uid for uid, octets in zip(some, found, strict=True) if octets is None]
-        yield from open_batches(session, mailbox, left, trouble)
-
-
 def open_message(mailbox: Mailbox, uid: int, trouble: Trouble) -> Content | None:
     """The open message, or None if it is gone or cannot be opened. Raises GONE if the whole mailbox is."""
     try:
@@ -171,47 +162,40 @@ def open_message(mailbox: Mailbox, uid: int, trouble: Trouble) -> Content | None
 
 def digests(contents: Sequence[Content], kinds: frozenset[CacheKind]) -> list[Digest | StorageError]:
     """Runs in the pool: what each message has of `kinds`, and with a scan what comes for nothing with it."""
+    order = _made_with(kinds)
+    make = _maker(order)
+    whole = not _OF_HEADER.issuperset(order)
     made: list[Digest | StorageError] = []
     for content in contents:
         try:
-            made.append(
-                _of_header(content.header(), kinds) if kinds <= _OF_HEADER else _of_message(content.read(), kinds)
-            )
+            octets = content.read() if whole else content.header()
         except StorageError as error:
             made.append(error)
+        else:
+            made.append(dict(zip(order, make(octets), strict=True)))
     return made
 
 
-def _of_each(octets: Sequence[bytes], kinds: frozenset[CacheKind]) -> list[Digest]:
-    """Runs in the pool, with messages, or with headers where these say it all."""
-    make = _of_header if kinds <= _OF_HEADER else _of_message
-    return [make(one, kinds) for one in octets]
+def _made_with(kinds: Set[CacheKind]) -> tuple[CacheKind, ...]:
+    """What is made where `kinds` are wanted.
+
+    The scan is what costs: whoever asks for a structure will ask for parts, and the other way round.
+    """
+    return tuple(sorted(kinds if kinds <= _OF_HEADER else kinds | _FOR_NOTHING))
 
 
-def _of_header(header: bytes, kinds: Set[CacheKind]) -> Digest:
-    digest: Digest = {}
-    if CacheKind.HEADERS in kinds:
-        digest[CacheKind.HEADERS] = headers_record(header)
-    if CacheKind.ENVELOPE in kinds:
-        digest[CacheKind.ENVELOPE] = render.envelope(envelope(header, 0, len(header)))
-    for kind in kinds & SORTED_BY.keys():
-        digest[kind] = sort_record(header, SORTED_BY[kind])
-    return digest
+def _maker(order: Sequence[CacheKind]) -> Callable[[bytes], list[bytes]]:
+    """What makes these of a message; of its header, where that says it all."""
+    by_header = [_BY_HEADER[kind] for kind in order if kind in _BY_HEADER]
+    if len(by_header) == len(order):
+        return lambda header: [make(header) for make in by_header]
 
+    def of_message(data: bytes) -> list[bytes]:
+        root = scan(data)
+        header = data[: root.header[1]] if by_header else b""
+        return [_BY_HEADER[kind](header) if kind in _BY_HEADER else _BY_SCAN[kind](data, root) for kind in order]
 
-def _of_message(data: bytes, kinds: Set[CacheKind]) -> Digest:
-    """The scan is what costs: whoever asks for a structure will ask for parts, and the other way round."""
-    root = scan(data)
-    digest: Digest = {}
-    if kinds & _OF_HEADER:
-        digest = _of_header(data[: root.header[1]], kinds)
-    if CacheKind.BODY in kinds:
-        digest[CacheKind.BODY] = render.body(root, extended=False)
-    if CacheKind.PREVIEW in kinds:
-        digest[CacheKind.PREVIEW] = string(preview(lambda start, end: data[start:end], root).encode("utf-8", "replace"))
-    digest[CacheKind.BODYSTRUCTURE] = render.body(root, extended=True)
-    digest[CacheKind.PARTS] = format_parts(root)
-    return digest
+    return of_message
 
 
 def headers_record(header: bytes) -> bytes:
@@ -258,3 +242,23 @@ class Subset:
 def ends_with_empty_line(header: bytes) -> bool:
     """False for a message that has neither body nor empty line, RFC 9051 6.4.5.1."""
     return header == b"\r\n" or header.endswith(b"\r\n\r\n")
+
+
+def _preview(data: bytes, root: Part) -> bytes:
+    return string(preview(lambda start, end: data[start:end], root).encode("utf-8", "replace"))
+
+
+_BY_HEADER: dict[CacheKind, Callable[[bytes], bytes]] = {
+    CacheKind.ENVELOPE: lambda header: render.envelope(envelope(header, 0, len(header))),
+    CacheKind.HEADERS: headers_record,
+    CacheKind.SENT: sent_record,
+    **{kind: partial(sort_record, comparator=comparator) for kind, comparator in SORTED_BY.items()},
+}
+_BY_SCAN: dict[CacheKind, Callable[[bytes, Part], bytes]] = {
+    CacheKind.BODY: lambda data, root: render.body(root, extended=False),
+    CacheKind.BODYSTRUCTURE: lambda data, root: render.body(root, extended=True),
+    CacheKind.PARTS: lambda data, root: format_parts(root),
+    CacheKind.PREVIEW: _preview,
+}
+_OF_HEADER = frozenset(_BY_HEADER)  # these need no body
+_FOR_NOTHING = frozenset({CacheKind.BODYSTRUCTURE, CacheKind.PARTS})

@@ -15,7 +15,7 @@ from itertools import compress
 from greenmail import metrics
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
-from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, read_batches, ready
+from greenmail.imap.digest import BATCH, CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
 from greenmail.imap.ext.filters import expanded
 from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.header_column import ENCODED, LEAST, OPEN, Column, asked, column
@@ -43,7 +43,7 @@ from greenmail.imap.text_search import Sieve
 from greenmail.message.collation import DEFAULT, OCTET, Comparator
 from greenmail.message.decode import codec, decode_words, sent_date
 from greenmail.message.headers import values
-from greenmail.message.search import lacks, look
+from greenmail.message.search import lacks, lacks_as_it_stands, look
 from greenmail.message.structure import Part, scan
 from greenmail.storage.api import CacheKind, Content
 
@@ -290,15 +290,35 @@ class Search:
 
     def _probe_texts(self, uids: list[int]) -> None:
         """Answer every BODY and TEXT key of the command for `uids`, reading each message once."""
+        session, mailbox = self.session, self.mailbox
         todo = [uid for uid in uids if uid not in self.text_hits]
         metrics.opened(len(todo))
-        for batch in read_batches(self.session, self.mailbox, todo, lambda error: None):
-            parts = self.mailbox.cached_many([uid for uid, _ in batch], CacheKind.PARTS)
-            found = [one for _, one in batch]
-            made, scanned = self.session.blocking(probe_texts, found, parts, self.text_needles, self.comparator)
-            self._take(self.text_hits, batch, made)
-            self.mailbox.cache_many([(batch[place][0], CacheKind.PARTS, known) for place, known in scanned])
+        probe = TextProbe(self.text_needles, self.comparator)
+        for start in range(0, len(todo), BATCH):
+            some = todo[start : start + BATCH]
+            parts = mailbox.cached_many(some, CacheKind.PARTS)
+            found = mailbox.make_many(some, True, False, lambda place, data: probe.of(data, parts[place]))  # noqa: B023
+            self._take_texts(some, found)
+            left = [uid for uid, made in zip(some, found, strict=True) if made is None]
+            session.processed(len(some) - len(left))
+            session.breathe()
+            for batch in open_batches(session, mailbox, left, lambda error: None):
+                there = [uid for uid, _ in batch]
+                parts = mailbox.cached_many(there, CacheKind.PARTS)
+                found = session.blocking(probe_texts, [content for _, content in batch], parts, probe)
+                self._take_texts(there, found)
         self.lost.update(uid for uid in todo if uid not in self.text_hits)
+
+    def _take_texts(self, uids: Sequence[int], found: Sequence[tuple[Hits, bytes | None] | None]) -> None:
+        """`found` by a `TextProbe`; None where it has nothing to say."""
+        scanned: list[tuple[int, CacheKind, bytes]] = []
+        for uid, made in zip(uids, found, strict=True):
+            if made is not None:
+                self.text_hits[uid] = made[0]
+                if made[1] is not None:
+                    scanned.append((uid, CacheKind.PARTS, made[1]))
+        if scanned:
+            self.mailbox.cache_many(scanned)
 
     def _take(self, hits: dict[int, Hits], batch: Sequence[tuple[int, object]], made: Sequence[Hits | None]) -> None:
         for (uid, _), found in zip(batch, made, strict=True):
@@ -383,44 +403,53 @@ def probe_headers(contents: Sequence[Content], needles: Sequence[Needle], compar
     return made
 
 
+class TextProbe:
+    """The BODY and TEXT keys of a command, which messages are asked for; runs in the pool."""
+
+    __slots__ = ("_comparator", "_needles", "_plain", "_with_header")
+
+    def __init__(self, needles: Sequence[Needle], comparator: Comparator) -> None:
+        octets = [needle.octets for needle in needles]
+        self._comparator = comparator
+        self._needles = needles
+        self._plain = None if None in octets else [needle or b"" for needle in octets]
+        self._with_header = any(isinstance(needle.key, TextKey) and needle.key.header for needle in needles)
+
+    def of(self, data: bytes, parts: bytes | None) -> tuple[Hits, bytes | None]:
+        """The keys that a message matches, and its PARTS if they had to be found out; `parts`: if they are known."""
+        root = scanned = None
+        if parts is None:
+            if self._plain is not None and lacks_as_it_stands(data, self._plain):
+                return _NOTHING, None
+            root = scan(data)
+            parts = scanned = format_parts(root)
+        if self._lacks(data, parts):
+            return _NOTHING, scanned
+        return _text_hits(data, root or scan(data), self._needles, self._comparator), scanned
+
+    def _lacks(self, data: bytes, parts: bytes) -> bool:
+        """Whether it can be said without much ado that the message has none of the needles."""
+        if self._plain is None:
+            return False
+        top = find_part(parts, ())
+        text = without_data(data, parts, top.header_end if top is not None and not self._with_header else 0)
+        encoded = ((data[first:last], encoding) for (first, last), encoding in encoded_texts(parts))
+        return text is not None and lacks(text, encoded, self._plain)
+
+
 def probe_texts(
-    messages: Sequence[bytes | Content],
-    parts: Sequence[bytes | None],
-    needles: Sequence[Needle],
-    comparator: Comparator,
-) -> tuple[list[Hits | None], list[tuple[int, bytes]]]:
-    """Runs in the pool: the BODY and TEXT keys that each message matches, None if it cannot be read; and the PARTS of
-    those messages whose parts were not known."""
-    made: list[Hits | None] = []
-    scanned: list[tuple[int, bytes]] = []
-    octets = [needle.octets for needle in needles]
-    plain = [needle for needle in octets if needle is not None]
-    with_header = any(isinstance(needle.key, TextKey) and needle.key.header for needle in needles)
-    for place, message in enumerate(messages):
+    contents: Sequence[Content], parts: Sequence[bytes | None], probe: TextProbe
+) -> list[tuple[Hits, bytes | None] | None]:
+    """Runs in the pool: what `probe` says of each message; None if it cannot be read."""
+    made: list[tuple[Hits, bytes | None] | None] = []
+    for content, known in zip(contents, parts, strict=True):
         try:
-            data = message if isinstance(message, bytes) else message.read()
+            data = content.read()
         except StorageError:
             made.append(None)
             continue
-        known, root = parts[place], None
-        if known is None:
-            root = scan(data)
-            known = format_parts(root)
-            scanned.append((place, known))
-        top = find_part(known, ())
-        start = top.header_end if top is not None and not with_header else 0
-        if len(plain) == len(octets) and _lacks(data, known, start, plain):
-            made.append(frozenset())
-        else:
-            made.append(_text_hits(data, root or scan(data), needles, comparator))
-    return made, scanned
-
-
-def _lacks(data: bytes, parts: bytes, start: int, needles: Sequence[bytes]) -> bool:
-    """Whether it can be said without much ado that the message has none of `needles` from octet `start` on."""
-    text = without_data(data, parts, start)
-    encoded = ((data[first:last], encoding) for (first, last), encoding in encoded_texts(parts))
-    return text is not None and lacks(text, encoded, needles)
+        made.append(probe.of(data, known))
+    return made
 
 
 def _text_hits(data: bytes, root: Part, needles: Sequence[Needle], comparator: Comparator) -> Hits:

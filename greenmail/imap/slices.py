@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 SLICE = 4096
 FEW = 1024  # where more than some octet codes are run for each
+RUNS = 10  # slices of FEW that are put together at one go: most of it is done, and a comparison is all that it takes
 
 T = TypeVar("T")
 
@@ -28,8 +29,9 @@ def in_order(
     for some in slices(items, FEW):
         pieces.append(sorted(some, key=key, reverse=reverse))
         breathe()
-    if len(pieces) < 2:
-        return pieces[0] if pieces else []
+    if len(pieces) <= RUNS:
+        # Python's sort finds what is in order already, and merges it.
+        return sorted([item for some in pieces for item in some], key=key, reverse=reverse)
     merged: list[T] = []
     for item in heapq.merge(*pieces, key=key, reverse=reverse):
         merged.append(item)

@@ -6,7 +6,7 @@ from greenmail.imap.digest import SORTED_BY, TOO_LONG, header_of, keep, ready
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
 from greenmail.message.collation import Comparator
-from greenmail.message.sort_keys import sort_record
+from greenmail.message.sort_keys import Place, field, sent_record, sort_record
 from greenmail.storage.api import CacheKind, Mailbox
 
 _BLOCK = 1024  # messages looked at before others get their turn
@@ -32,6 +32,28 @@ def record_slices(
     return _slices(session, mailbox, uids, _KINDS[comparator.name])
 
 
+def sent_slices(session: Session, mailbox: Mailbox, uids: Sequence[int]) -> Iterator[list[bytes | None]]:
+    """As `record_slices`, with nothing but `Place.DATE`: it is found in less time, and kept in less room."""
+    for some in slices(uids):
+        found: list[bytes | None] = []
+        for start in range(0, len(some), _BLOCK):
+            found += _dates(session, mailbox, some[start : start + _BLOCK])
+            session.breathe()
+        yield found
+
+
+def _dates(session: Session, mailbox: Mailbox, block: Sequence[int]) -> list[bytes | None]:
+    dates = mailbox.cached_many(block, CacheKind.SENT)
+    if None not in dates:
+        return dates
+    for kind in SORTED_BY:
+        records = mailbox.cached_many(block, kind)
+        if None not in records:
+            return [field(record or b"", Place.DATE) for record in records]
+    _from_headers(session, mailbox, [uid for uid, one in zip(block, dates, strict=True) if one is None], CacheKind.SENT)
+    return ready(session, mailbox, block, frozenset({CacheKind.SENT}), lambda error: None)[CacheKind.SENT]
+
+
 def _slices(session: Session, mailbox: Mailbox, uids: Sequence[int], kind: CacheKind) -> Iterator[list[bytes | None]]:
     for some in slices(uids):
         found: list[bytes | None] = []
@@ -54,11 +76,13 @@ def _from_headers(session: Session, mailbox: Mailbox, uids: list[int], kind: Cac
     headers = zip(uids, mailbox.cached_many(uids, CacheKind.HEADERS), strict=True)
     known = [(uid, record) for uid, record in headers if record is not None and record != TOO_LONG]
     if known:
-        made = session.blocking(_made, [record for _, record in known], SORTED_BY[kind])
+        made = session.blocking(_made, [record for _, record in known], kind)
         pairs = zip(known, made, strict=True)
         keep(mailbox, [(uid, {kind: record}) for (uid, _), record in pairs])
 
 
-def _made(headers: list[bytes], comparator: Comparator) -> list[bytes]:
+def _made(headers: list[bytes], kind: CacheKind) -> list[bytes]:
     """Runs in the pool."""
-    return [sort_record(header_of(record), comparator) for record in headers]
+    if kind is CacheKind.SENT:
+        return [sent_record(header_of(record)) for record in headers]
+    return [sort_record(header_of(record), SORTED_BY[kind]) for record in headers]

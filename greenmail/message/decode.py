@@ -44,6 +44,13 @@ _DATE = re.compile(
     r"(?<!\d)(?P<day>\d{1,2})(?!\d)[\s-]*(?P<month>[A-Za-z]{3})[A-Za-z]{0,6}[\s,-]*(?P<year>\d{2,4})(?!\d)"
     r"(?:[\s,]+(?P<hour>\d{1,2})\s*:\s*(?P<minute>\d{2})(?:\s*:\s*(?P<second>\d{2}))?\s*(?P<zone>[+-]\d{4}|[A-Za-z]{1,4})?)?"
 )
+# What most of them look like. Nothing in it is changed by what `sent_time` does with others.
+_USUAL_DATE = re.compile(
+    rb"(?:[A-Z][a-z][a-z], ?)?([0-3]?[0-9]) ([A-Z][a-z][a-z]) ([12][0-9]{3})"
+    rb" ([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))? ([+-])([01][0-9]|2[0-3])([0-5][0-9])(?: \([A-Z]{1,5}\))?"
+)
+_MONTH_NUMBERS = {month.capitalize().encode(): number for number, month in enumerate(_MONTHS, 1)}
+_EPOCH = date(1970, 1, 1).toordinal()
 _ASCTIME = re.compile(
     r"(?P<month>[A-Za-z]{3})\s+(?P<day>\d{1,2})\s+"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?\s+(?P<zone>[A-Za-z]{3,4}\s+)?(?P<year>\d{4})"
@@ -177,6 +184,27 @@ def param_text(params: Params, name: bytes) -> str | None:
         if key.lower() == name and plain is None:
             plain = decode_words(value)
     return plain
+
+
+def sent_seconds(value: bytes) -> int | None:
+    """`sent_time` in seconds since 1970."""
+    usual = _USUAL_DATE.fullmatch(value)
+    month = _MONTH_NUMBERS.get(usual[2]) if usual is not None else None
+    if usual is None or month is None:
+        return _any_seconds(value)
+    day, _, year, hour, minute, second, sign, hours, minutes = usual.groups()
+    try:
+        days = date(int(year), month, int(day)).toordinal() - _EPOCH
+    except ValueError:  # 31 February
+        return _any_seconds(value)
+    east = 3600 * int(hours) + 60 * int(minutes)
+    time = 86400 * days + 3600 * int(hour) + 60 * int(minute) + int(second or 0)
+    return time + east if sign == b"-" else time - east
+
+
+def _any_seconds(value: bytes) -> int | None:
+    sent = sent_time(value)
+    return None if sent is None else int(sent.timestamp())
 
 
 def sent_time(value: bytes) -> datetime | None:

@@ -219,6 +219,22 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
     return found
 
 
+def first_value(header: bytes, name: bytes) -> bytes | None:
+    """What `collect` has first for a name (in lower case), of a header alone; None if it has nothing."""
+    low = header.lower()
+    at = 0 if low.startswith(name) else low.find(b"\n" + name) + 1
+    while at or low.startswith(name):
+        place = at + len(name)
+        while header[place : place + 1] in (b" ", b"\t"):
+            place += 1
+        if header[place : place + 1] == b":":
+            return unfold(_value(header, place + 1, len(header)))
+        at = low.find(b"\n" + name, at) + 1
+        if not at:
+            break
+    return None
+
+
 def _value(data: bytes, start: int, end: int) -> bytes:
     """The value that begins at `start`, with its continuation lines."""
     end = min(end, start + MAX_VALUE)

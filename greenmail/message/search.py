@@ -28,6 +28,8 @@ ENCODED = (b"base64", b"quoted-printable")
 
 Read = Callable[[int, int], bytes]  # `Content.read`
 
+_ENCODING = b"content-transfer-encoding"
+_UNENCODED = re.compile(rb"content-transfer-encoding:[ \t]*+(?:7bit|8bit|binary)[ \t]*+\r\n(?![ \t])")
 _CHARSET = re.compile(rb"charset(?:\s*=\s*\"?([^\s;\"]*))?")
 
 
@@ -125,6 +127,14 @@ def look(
         if _holds_text(part):
             finder.feed_all(leaf_text(read, part))
     return finder.found
+
+
+def lacks_as_it_stands(data: bytes, needles: Iterable[bytes]) -> bool:
+    """As `lacks`, of a message whose parts are not known; false also if some of it is encoded."""
+    if len(data) > BLOCK:
+        return False
+    low = data.lower()
+    return low.count(_ENCODING) == len(_UNENCODED.findall(low)) and lacks(low, (), needles)
 
 
 def lacks(text: bytes, encoded: Iterable[tuple[bytes, bytes]], needles: Iterable[bytes]) -> bool:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from greenmail.message.collation import DEFAULT, FAILED, Comparator
-from greenmail.message.decode import converted_words, sent_time, words_octets
+from greenmail.message.decode import converted_words, sent_seconds, words_octets
 from greenmail.message.envelope import Address, addresses
-from greenmail.message.headers import collect, finder
+from greenmail.message.headers import collect, finder, first_value
 from greenmail.message.subject import base_subject_of
 
 LONGEST = 1000  # octets of one key
@@ -54,12 +54,12 @@ class ThreadKeys:
 def sort_record(header: bytes, comparator: Comparator = DEFAULT) -> bytes:
     """The record of a message with this header."""
     found = collect(_FIELDS, header, 0, len(header))
-    sent = sent_time(found[b"date"][0]) if found.get(b"date") else None
+    sent = sent_seconds(found[b"date"][0]) if found.get(b"date") else None
     sender, to, cc = (addresses(found.get(name, ())) for name in (b"from", b"to", b"cc"))
     subject, is_reply = _subject(found[b"subject"][0], comparator) if found.get(b"subject") else (b"", False)
     ids = message_ids(b" ".join(found.get(b"message-id", ())))
     fields = [
-        b"%d" % int(sent.timestamp()) if sent else b"",
+        b"" if sent is None else b"%d" % sent,
         _mailbox(sender, comparator),
         _mailbox(to, comparator),
         _mailbox(cc, comparator),
@@ -72,6 +72,13 @@ def sort_record(header: bytes, comparator: Comparator = DEFAULT) -> bytes:
     short = [field.replace(b"\0", b"")[:LONGEST] for field in fields]
     references = _references(found)[-MOST:]
     return b"\0".join([*short, b" ".join(reference.replace(b"\0", b"") for reference in references)])
+
+
+def sent_record(header: bytes) -> bytes:
+    """The field DATE of `sort_record`, alone."""
+    value = first_value(header, b"date")
+    seconds = None if value is None else sent_seconds(value)
+    return b"" if seconds is None else b"%d" % seconds
 
 
 def field(record: bytes, place: Place) -> bytes:

@@ -12,8 +12,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
+from enum import Enum, IntEnum
+from typing import Any, Protocol
 
 from greenmail.storage.answers import Answers
 from greenmail.storage.maildrop_items import MaildropItem as MaildropItem
@@ -145,7 +145,7 @@ class Counters:
         return self.measure()
 
 
-class CacheKind(Enum):
+class CacheKind(IntEnum):
     """What is kept of a message so that its file need not be read again. The bytes are their writer's business."""
 
     ENVELOPE = 1
@@ -157,6 +157,7 @@ class CacheKind(Enum):
     SORT = 9  # with keys of i;unicode-casemap; 6 was another folding
     SORT_ASCII = 10  # with those of i;ascii-casemap
     SORT_OCTET = 11  # with those of i;octet
+    SENT = 12  # the sent date alone
 
 
 class Content(Protocol):
@@ -274,10 +275,10 @@ class Mailbox(Protocol):
     def content(self, uid: int) -> Content:
         """Raises EXPUNGED if the message is gone (made sure of, `formats.md` 1.9)."""
 
-    def read_many(self, uids: Sequence[int], whole: bool, sizes: bool) -> list[bytes | None]:
-        """`Content.read()` or else `Content.header()` of each, in the pool; None: `content` has to be asked.
+    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Callable[[int, bytes], Any]) -> list[Any]:
+        """What `make` gives for the place of each in `uids` and its `Content.read()`, or else `Content.header()`.
 
-        `sizes`: those that come with it become known.
+        In the pool; None where `content` has to be asked. `sizes`: those that come with it become known.
         """
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:

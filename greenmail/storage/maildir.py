@@ -9,6 +9,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.measured import measured
@@ -35,7 +36,7 @@ from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_content import Contents
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_measure import Fact, measure
-from greenmail.storage.maildir_octets import read_many
+from greenmail.storage.maildir_octets import Make, make_many
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look
 from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
@@ -202,11 +203,11 @@ class MaildirMailbox:
         self._learn(facts)
         return content
 
-    def read_many(self, uids: Sequence[int], whole: bool, sizes: bool) -> list[bytes | None]:
-        """Those that can be had quickly."""
-        found, facts = read_many(self.box, uids, whole, sizes)
+    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Make) -> list[Any]:
+        """Of those that can be had quickly."""
+        made, facts = make_many(self.box, uids, whole, sizes, make)
         self._learn(facts)
-        return found
+        return made
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What was kept."""

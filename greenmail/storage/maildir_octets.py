@@ -1,114 +1,150 @@
-"""Many messages, or their headers, by one hop to the pool and without an object for each; sizes and dates as well.
+"""What is made of many messages, or of their headers, by one hop to the pool and without an object for each; sizes and
+dates as well.
 
 What is not usual (a file that was renamed, a compressed one, one whose name tells wrong sizes, a header that does not
 end soon, a large message) is left to who opens the message in full.
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from greenmail.message.compressed import kind_of
-from greenmail.message.content import BLOCK, FIRST, bare_line_feeds, to_crlf
+from greenmail.message.content import BLOCK, bare_line_feeds, to_crlf
+from greenmail.storage.api import Table
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_measure import Fact
 from greenmail.storage.maildir_name import base_name, disk_size_of
 
 LARGEST = 1 << 20  # octets of a file that is read at one go
-TOGETHER = 1 << 22  # ... and of all of them
+FIRST = 4096  # octets in which most headers end ...
+MORE = 28672  # ... and of those behind them, in which nearly all others do
 _FEW = 4  # headers that are read here: a hop to the pool costs more
+_READ = os.O_RDONLY | os.O_NOFOLLOW
+
+Make = Callable[[int, bytes], Any]  # of the place among those that were asked for, and the octets
+# A message's file: its path; its size with CRLF line ends, -1 if it is not known; its size on disk if the name tells
+# that; whether its size is wanted, and its date.
+_Wanted = tuple[bytes, int, int | None, bool, bool]
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """A message's file: what is wanted of it, and what was found."""
+def make_many(box: Box, uids: Sequence[int], whole: bool, sizes: bool, make: Make) -> tuple[list[Any], list[Fact]]:
+    """What `make` gives for each of `uids`, None where it is not that easy, and what came to be known of them.
 
-    uid: int
-    path: bytes
-    whole: bool
-    wants_size: bool
-    wants_date: bool
-    known: int  # its size with CRLF line ends; -1: not known
-    claimed: int | None  # its size on disk, if the name tells that
-    octets: bytes | None = None
-    size: int = -1
-    date: int = -1
-
-    def is_as_told(self, disk: int) -> bool:
-        """Whether what is known of its size can be that of a plain file with so many octets: as `FileContent`."""
-        return self.known < 0 or (self.claimed in (None, disk) and disk <= self.known <= 2 * disk)
+    Each message is given back before the next one is read: it is still in the processor's cache when it is looked at,
+    and there is never more than one of them in memory.
+    """
+    wanted = _wanted(box, uids, sizes)
+    work = _of_whole if whole else _of_headers
+    made, known = box.offload(whole or sizes or len(uids) > _FEW, work, box.files, wanted, make)
+    return made, [(uids[place], size, date) for place, size, date in known]
 
 
-def read_many(box: Box, uids: Sequence[int], whole: bool, sizes: bool) -> tuple[list[bytes | None], list[Fact]]:
-    """What there is of `uids`, None where it is not that easy, and what came to be known of these messages."""
-    index, table = box.index, box.index.table
-    wanted = []
-    for uid in uids:
-        row = table.row(uid)
-        if row >= 0:
-            name, size = index.names[row], table.sizes[row]
-            claimed = disk_size_of(base_name(name)) if b",S=" in name else None
-            path = box.path(name, uid in index.in_new)
-            wanted.append(_Wanted(uid, path, whole, sizes and size < 0, table.dates[row] < 0, size, claimed))
-    box.offload(whole or sizes or len(wanted) > _FEW, _read_all, box.files, wanted)
-    found = {one.uid: one.octets for one in wanted}
-    facts = [(one.uid, one.size, one.date) for one in wanted if one.size >= 0 or one.date >= 0]
-    return list(map(found.get, uids)), facts
-
-
-def _read_all(files: Files, wanted: Sequence[_Wanted]) -> None:
-    """What can be found at the first go; in the pool, but for a few headers."""
-    left = TOGETHER
-    for one in wanted:
-        try:
-            descriptor = files.open(one.path, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
+def _wanted(box: Box, uids: Sequence[int], sizes: bool) -> list[_Wanted | None]:
+    table, names, in_new = box.index.table, box.index.names, box.index.in_new
+    found: list[_Wanted | None] = []
+    for uid, row in zip(uids, _rows(table, uids), strict=True):
+        if row < 0:
+            found.append(None)
             continue
+        name, size = names[row], table.sizes[row]
+        claimed = disk_size_of(base_name(name)) if b",S=" in name else None
+        path = (box.new_path if uid in in_new else box.cur_path) + name
+        found.append((path, size, claimed, sizes and size < 0, table.dates[row] < 0))
+    return found
+
+
+def _rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
+    """The rows of `uids` (ascending), -1 for one that is gone."""
+    first = bisect_left(table.uids, uids[0]) if uids else 0
+    there = table.uids[first : first + len(uids)]
+    return range(first, first + len(uids)) if there == array("I", uids) else list(map(table.row, uids))
+
+
+def _is_as_told(known: int, claimed: int | None, disk: int) -> bool:
+    """Whether what is known of its size can be that of a plain file with so many octets: as `FileContent`."""
+    return known < 0 or (claimed in (None, disk) and disk <= known <= 2 * disk)
+
+
+def _of_whole(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> tuple[list[Any], list[Fact]]:
+    """In the pool: what `make` gives for each message, and place, size and date of each where they are wanted."""
+    made: list[Any] = [None] * len(wanted)
+    facts: list[Fact] = []
+    for place, one in enumerate(wanted):
+        if one is None:
+            continue
+        path, known, claimed, wants_size, wants_date = one
         try:
-            found = files.fstat(descriptor)
-            if not one.is_as_told(found.st_size):
-                continue  # then the size is counted anew, which is more than is done here
-            if one.whole:
-                _read_whole(files, descriptor, one, found, min(left, LARGEST))
-            else:
-                _read_header(files, descriptor, one, found)
-                one.octets = one.octets if len(one.octets or b"") <= left else None
-            left -= len(one.octets or b"")
+            descriptor = files.open(path, _READ)
+            try:
+                found = files.fstat(descriptor)
+                disk = found.st_size
+                # If it is not as told the size is counted anew, which is more than is done here.
+                if disk > LARGEST or not _is_as_told(known, claimed, disk):
+                    continue
+                octets = files.pread(descriptor, disk, 0)
+            finally:
+                files.close(descriptor)
         except OSError:
-            one.octets = None  # who opens it in full says why
-        finally:
-            files.close(descriptor)
+            continue  # who opens it in full says why
+        if len(octets) != disk or kind_of(octets) is not None:
+            continue
+        octets = to_crlf(octets)
+        if wants_size or wants_date:
+            facts.append((place, len(octets) if wants_size else -1, int(found.st_mtime) if wants_date else -1))
+        made[place] = make(place, octets)
+    return made, facts
 
 
-def _read_whole(files: Files, descriptor: int, one: _Wanted, found: os.stat_result, largest: int) -> None:
-    if found.st_size > largest:
-        return
-    octets = files.pread(descriptor, found.st_size, 0)
-    if len(octets) == found.st_size and kind_of(octets) is None:
-        one.octets = to_crlf(octets)
-        one.size = len(one.octets) if one.wants_size else -1
-        one.date = int(found.st_mtime) if one.wants_date else -1
+def _of_headers(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> tuple[list[Any], list[Fact]]:
+    """In the pool, but for a few: the same with headers."""
+    made: list[Any] = [None] * len(wanted)
+    facts: list[Fact] = []
+    for place, one in enumerate(wanted):
+        if one is None:
+            continue
+        path, known, claimed, wants_size, wants_date = one
+        date = size = -1
+        try:
+            descriptor = files.open(path, _READ)
+            try:
+                length = FIRST
+                if wants_date or wants_size or known >= 0:
+                    found = files.fstat(descriptor)
+                    if not _is_as_told(known, claimed, found.st_size):
+                        continue
+                    date = int(found.st_mtime) if wants_date else -1
+                    length = min(BLOCK, found.st_size) if wants_size else FIRST
+                block = files.pread(descriptor, length, 0)
+                header = header_of_file(block)
+                if header is None and len(block) == FIRST:
+                    block += files.pread(descriptor, MORE, FIRST)
+                    header = header_of_file(block)
+                if header is None:
+                    continue
+                size = _size_from(files, descriptor, block, found.st_size) if wants_size else -1
+            finally:
+                files.close(descriptor)
+        except OSError:
+            continue  # who opens it in full says why
+        if date >= 0 or size >= 0:
+            facts.append((place, size, date))
+        made[place] = make(place, header)
+    return made, facts
 
 
-def _read_header(files: Files, descriptor: int, one: _Wanted, found: os.stat_result) -> None:
-    block = files.pread(descriptor, BLOCK if one.wants_size else FIRST, 0)
-    one.octets = header_of_file(block)
-    if one.octets is None:
-        return
-    if one.wants_date:
-        one.date = int(found.st_mtime)
-    if one.wants_size:
-        one.size = _size_from(files, descriptor, block)
-
-
-def _size_from(files: Files, descriptor: int, block: bytes) -> int:
-    """The octets with CRLF line ends, of which `block` are the first."""
+def _size_from(files: Files, descriptor: int, block: bytes, whole: int) -> int:
+    """The octets with CRLF line ends, of which `block` are the first; of `whole` on disk."""
     disk = crlf = 0
     after_cr = False
     while block:
         crlf += len(block) + bare_line_feeds(block, after_cr)
         disk += len(block)
+        if disk >= whole:
+            break
         after_cr = block.endswith(b"\r")
         block = files.pread(descriptor, BLOCK, disk)
     return crlf

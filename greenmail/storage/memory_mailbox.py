@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.content import BytesContent, to_crlf
@@ -147,9 +148,12 @@ class MemoryMailbox:
             raise StorageError(Reason.EXPUNGED, "The message is gone.")
         return BytesContent(data)
 
-    def read_many(self, uids: Sequence[int], whole: bool, sizes: bool) -> list[bytes | None]:
+    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Callable[[int, bytes], Any]) -> list[Any]:
         known = [BytesContent(self._data[uid]) if uid in self._data else None for uid in uids]
-        return [None if one is None else one.read() if whole else one.header() for one in known]
+        return [
+            None if one is None else make(place, one.read() if whole else one.header())
+            for place, one in enumerate(known)
+        ]
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         return self._cache.get((uid, kind))

@@ -9,6 +9,7 @@ account opens is wrapped, so COPY and MOVE find a wrapper on both sides, and kno
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import (
@@ -160,9 +161,9 @@ class MountedMailbox:
         """The message's octets."""
         return self.inner.content(uid)
 
-    def read_many(self, uids: Sequence[int], whole: bool, sizes: bool) -> list[bytes | None]:
-        """Those that can be had quickly."""
-        return self.inner.read_many(uids, whole, sizes)
+    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Callable[[int, bytes], Any]) -> list[Any]:
+        """Of those that can be had quickly."""
+        return self.inner.make_many(uids, whole, sizes, make)
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What was kept."""

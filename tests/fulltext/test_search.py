@@ -45,13 +45,13 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.number = 0
-        probe = search_run.probe_texts
+        of = search_run.TextProbe.of
 
-        def counting(contents: list[object], *args: object) -> object:
-            self.number += len(contents)
-            return probe(contents, *args)  # type: ignore[arg-type] # as they came
+        def counting(probe: search_run.TextProbe, data: bytes, parts: bytes | None) -> object:
+            self.number += 1
+            return of(probe, data, parts)
 
-        monkeypatch.setattr(search_run, "probe_texts", counting)
+        monkeypatch.setattr(search_run.TextProbe, "of", counting)
 
 
 def mail(text: str) -> tuple[bytes, int]:

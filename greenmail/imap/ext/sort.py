@@ -40,7 +40,7 @@ from greenmail.imap.search_key import Key
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
 from greenmail.imap.slices import in_order, slices
-from greenmail.imap.sort_records import record_slices
+from greenmail.imap.sort_records import record_slices, sent_slices
 from greenmail.message.collation import FAILED, Comparator
 from greenmail.message.sort_keys import Place, field
 from greenmail.storage.api import Mailbox
@@ -241,6 +241,12 @@ class _Columns:
         if not places:
             return
         self._fields = {place: [] for place in places}
+        if places == {Place.DATE}:
+            column = self._fields[Place.DATE]
+            for dates in sent_slices(self._session, self._mailbox, self._uids):
+                self.is_whole = self.is_whole and None not in dates
+                column += [date or b"" for date in dates]
+            return
         for records in record_slices(self._session, self._mailbox, self._uids, self._comparator):
             self.is_whole = self.is_whole and None not in records
             for place, column in self._fields.items():
