@@ -18,6 +18,8 @@ from greenmail.storage.quota_rules import Limits, OtherLimits, QuotaRules, from_
 
 log = logging.getLogger(__name__)
 
+_MOST_KNOWN = 2000  # users whose settings are kept, of some 1 KB each
+
 
 def settings_for(config: Config, user: User) -> MaildirSettings:
     """Where this user's mail lies. Raises Refused if no path can be made of name and user database."""
@@ -92,17 +94,37 @@ def quota_rules(config: Config, user: User) -> QuotaRules:
     return rules
 
 
+class Known:
+    """The settings of users who came lately: they follow from the configuration and what the user database says."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._found: dict[str, tuple[str, dict[str, str], MaildirSettings]] = {}  # by name: home, extra fields
+
+    def of(self, user: User) -> MaildirSettings:
+        """As `settings_for`."""
+        home, extra, settings = self._found.get(user.name, ("", {}, None))
+        if settings is None or home != user.home or extra != user.extra:
+            settings = settings_for(self._config, user)
+            if len(self._found) >= _MOST_KNOWN:
+                del self._found[next(iter(self._found))]
+            self._found[user.name] = user.home, dict(user.extra), settings
+        return settings
+
+
 def opener(config: Config, store: MaildirStore, owners: Owners) -> Callable[[User], Account]:
     """`Services.open_account`."""
     spaces = namespaces.Namespaces(config, store, owners, settings_for) if config.namespaces else None
 
+    known = Known(config)
+
     def open_account(user: User) -> Account:
         try:
             if user.is_anonymous:  # what other users share, they share with each other
-                return GuestAccount(store.open_account(user.name, settings_for(config, user)))
+                return GuestAccount(store.open_account(user.name, known.of(user)))
             if spaces is not None:
                 return spaces.open(user)
-            return store.open_account(user.name, settings_for(config, user))
+            return store.open_account(user.name, known.of(user))
         except (Refused, StorageError) as error:
             # Raised again for the client, who cannot mend it: the administrator must see it without being asked.
             log.warning("account-not-opened user=%r home=%r reason=%r", user.name, user.home, error.text)

@@ -53,6 +53,7 @@ class Stream:
     def __init__(self, sock: Any, address: tuple[Any, ...], shared: Shared) -> None:
         sock.settimeout(0.0)
         self._sock = sock
+        self._plain = getattr(sock, "_sock", sock)  # what gevent's socket is around: it never waits, as here none may
         self._shared = shared
         self._loop = get_hub().loop
         self._ios = {_READ: self._loop.io(sock.fileno(), _READ)}
@@ -198,7 +199,7 @@ class Stream:
         """Become TLS, within `timeout-handshake`. Raises Disconnected; the reason is one line of the log."""
         end = time.monotonic() + self._shared.timeout_handshake
         try:
-            self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+            self._sock = self._plain = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
             end_point = tls.end_point(context)  # now: the connection keeps this certificate, the context may not
             self._sock.settimeout(0.0)
             while (want := self._try_handshake()) is not None:
@@ -357,7 +358,7 @@ class Stream:
     def _receive_now(self) -> bytes:
         """What is there, or nothing. Raises Disconnected at the end of the stream."""
         try:
-            data: bytes = self._sock.recv(RECEIVE)
+            data: bytes = self._plain.recv(RECEIVE)
         except (BlockingIOError, ssl.SSLWantReadError):
             return b""
         except ssl.SSLWantWriteError:  # OpenSSL answers a key update before it reads on
@@ -399,7 +400,7 @@ class Stream:
             # OpenSSL wants the same octets at the same place again after it had to wait: so the slice stays the same.
             piece = view[position : position + size]
             try:
-                taken = self._sock.send(piece)
+                taken = self._plain.send(piece)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 self._wait_for_reader(_WRITE)
                 continue

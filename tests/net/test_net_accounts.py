@@ -6,7 +6,9 @@ import pytest
 
 from greenmail.auth.api import User
 from greenmail.config import from_mapping
-from greenmail.net.accounts import places_for, settings_for
+from greenmail.errors import Refused
+from greenmail.net import accounts
+from greenmail.net.accounts import Known, places_for, settings_for
 from greenmail.storage.quota_rules import Limits, QuotaRules
 
 SITE = {"mail-path": "/srv/%n", "quota-storage": "1 MiB", "quota-messages": 7, "quota-ignore": ["Trash"]}
@@ -30,6 +32,27 @@ def test_a_wrong_rule_is_told_to_the_administrator(caplog: pytest.LogCaptureFixt
     user = User("alice", "/home/alice", extra={"quota_rule": "*:storage=much"})
     assert settings_for(from_mapping(SITE), user).quota.limits == Limits(1 << 20, 7)
     assert "quota user='alice'" in caplog.text and "*:storage=much" in caplog.text
+
+
+def test_settings_that_are_known_follow_the_user_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = from_mapping(SITE | {"mail-path": "%h/Maildir"})
+    monkeypatch.setattr(accounts, "_MOST_KNOWN", 2)
+    known = Known(config)
+    extra = {"quota_rule": "*:messages=5"}
+    users = [
+        User("alice", "/a"),
+        User("alice", "/b"),
+        User("alice", "/b", extra=extra),
+        User("bob", "/a"),
+        User("c", "/a"),
+    ]
+    for user in [*users, *users, User("alice", "/b", extra={})]:
+        assert known.of(user) == settings_for(config, user)
+    assert known.of(users[4]) is known.of(users[4])
+    assert set(known._found) == {"c", "alice"}
+    with pytest.raises(Refused):
+        known.of(User("alice", ""))
+    assert known.of(users[0]).mail_path == "/a/Maildir"
 
 
 def test_further_private_mail_is_not_counted_and_has_the_bounds_of_the_first() -> None:
