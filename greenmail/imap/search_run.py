@@ -9,7 +9,6 @@ A message that somebody else has expunged matches nothing, not even NOT: nobody 
 
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import compress
 
 from greenmail import metrics
@@ -20,7 +19,6 @@ from greenmail.imap.ext.filters import expanded
 from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.header_column import ENCODED, LEAST, OPEN, Column, asked, column
 from greenmail.imap.message_set import message_ranges, selected
-from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
 from greenmail.imap.results import Results
 from greenmail.imap.search_key import (
     AllKey,
@@ -39,45 +37,19 @@ from greenmail.imap.search_key import (
 )
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
+from greenmail.imap.text_probe import NOTHING, Hits, Needle, TextProbe, probe_texts
 from greenmail.imap.text_search import Sieve
 from greenmail.message.collation import DEFAULT, OCTET, Comparator
 from greenmail.message.decode import codec, decode_words, sent_date
 from greenmail.message.headers import values
-from greenmail.message.search import lacks, lacks_as_it_stands, look
-from greenmail.message.structure import Part, scan
 from greenmail.storage.api import CacheKind, Content
 
 BLOCK = 4096  # messages asked at once where only columns are looked at
 HEADER_BLOCK = 256  # ... and where header fields are
 CHARSETS = "US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252 KOI8-R ISO-2022-JP SHIFT_JIS EUC-JP GB18030 BIG5 EUC-KR"
 
-_LINE_ENDS_AND_COLON = frozenset("\r\n:")
 _HEADERS = frozenset({CacheKind.HEADERS})
 _DATE = b"date"
-
-HeaderProbe = HeaderKey | SentKey
-Hits = frozenset[Key]  # which keys of a kind a message matches
-
-_NOTHING: Hits = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Needle:
-    """A key that is looked for in text, with its text decoded and folded; plain values, fit for the pool."""
-
-    key: HeaderProbe | TextKey
-    text: str
-
-    @property
-    def octets(self) -> bytes | None:
-        """What must be in the octets of US-ASCII mail for the text to be found there; None: that cannot be said.
-
-        A field is looked at as `name: value`, whatever white space stands around its colon.
-        """
-        text = self.text
-        is_plain = text and text.isascii() and text == text.strip() and not set(text) & _LINE_ENDS_AND_COLON
-        # In lower case, as what is looked through: for i;octet the rest is not done with that.
-        return text.lower().encode("ascii") if is_plain and not isinstance(self.key, SentKey) else None
 
 
 class Search:
@@ -275,7 +247,7 @@ class Search:
         for needle, text in zip(self.header_needles, texts, strict=True):
             for place in known.having(_field(needle.key), text) if text else ():
                 found.setdefault(place, []).append(needle.key)
-        self.header_hits.update(dict.fromkeys(block, _NOTHING))
+        self.header_hits.update(dict.fromkeys(block, NOTHING))
         self.header_hits.update((block[place], frozenset(keys)) for place, keys in found.items())
         left = [uid for uid, kind in zip(block, known.kinds, strict=True) if kind == OPEN]
         encoded = [uid for uid, kind in zip(block, known.kinds, strict=True) if kind == ENCODED]
@@ -369,7 +341,7 @@ def match_records(
                 break
         else:
             if b"=?" not in low and low.isascii():
-                yield _NOTHING
+                yield NOTHING
                 continue
         yield match_header(header_of(record), needles, comparator)
 
@@ -401,66 +373,6 @@ def probe_headers(contents: Sequence[Content], needles: Sequence[Needle], compar
         except StorageError:
             made.append(None)
     return made
-
-
-class TextProbe:
-    """The BODY and TEXT keys of a command, which messages are asked for; runs in the pool."""
-
-    __slots__ = ("_comparator", "_needles", "_plain", "_with_header")
-
-    def __init__(self, needles: Sequence[Needle], comparator: Comparator) -> None:
-        octets = [needle.octets for needle in needles]
-        self._comparator = comparator
-        self._needles = needles
-        self._plain = None if None in octets else [needle or b"" for needle in octets]
-        self._with_header = any(isinstance(needle.key, TextKey) and needle.key.header for needle in needles)
-
-    def of(self, data: bytes, parts: bytes | None) -> tuple[Hits, bytes | None]:
-        """The keys that a message matches, and its PARTS if they had to be found out; `parts`: if they are known."""
-        root = scanned = None
-        if parts is None:
-            if self._plain is not None and lacks_as_it_stands(data, self._plain):
-                return _NOTHING, None
-            root = scan(data)
-            parts = scanned = format_parts(root)
-        if self._lacks(data, parts):
-            return _NOTHING, scanned
-        return _text_hits(data, root or scan(data), self._needles, self._comparator), scanned
-
-    def _lacks(self, data: bytes, parts: bytes) -> bool:
-        """Whether it can be said without much ado that the message has none of the needles."""
-        if self._plain is None:
-            return False
-        top = find_part(parts, ())
-        text = without_data(data, parts, top.header_end if top is not None and not self._with_header else 0)
-        encoded = ((data[first:last], encoding) for (first, last), encoding in encoded_texts(parts))
-        return text is not None and lacks(text, encoded, self._plain)
-
-
-def probe_texts(
-    contents: Sequence[Content], parts: Sequence[bytes | None], probe: TextProbe
-) -> list[tuple[Hits, bytes | None] | None]:
-    """Runs in the pool: what `probe` says of each message; None if it cannot be read."""
-    made: list[tuple[Hits, bytes | None] | None] = []
-    for content, known in zip(contents, parts, strict=True):
-        try:
-            data = content.read()
-        except StorageError:
-            made.append(None)
-            continue
-        made.append(probe.of(data, known))
-    return made
-
-
-def _text_hits(data: bytes, root: Part, needles: Sequence[Needle], comparator: Comparator) -> Hits:
-    found: list[Key] = []
-    for with_header in (False, True):
-        group = [needle for needle in needles if isinstance(needle.key, TextKey) and needle.key.header is with_header]
-        if group:
-            texts = [needle.text for needle in group]
-            answers = look(lambda start, end: data[start:end], root, texts, with_header, comparator)
-            found.extend(needle.key for needle, answer in zip(group, answers, strict=True) if answer)
-    return frozenset(found)
 
 
 def _is_sent(key: SentKey, value: bytes | None) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greenmail.fulltext.service import FullTextService, Means
-from greenmail.imap import search_run
+from greenmail.imap import text_probe
 from greenmail.message.collation import INSTALLED
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
@@ -45,13 +45,13 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.number = 0
-        of = search_run.TextProbe.of
+        of = text_probe.TextProbe.of
 
-        def counting(probe: search_run.TextProbe, data: bytes, parts: bytes | None) -> object:
+        def counting(probe: text_probe.TextProbe, data: bytes, parts: bytes | None) -> object:
             self.number += 1
             return of(probe, data, parts)
 
-        monkeypatch.setattr(search_run.TextProbe, "of", counting)
+        monkeypatch.setattr(text_probe.TextProbe, "of", counting)
 
 
 def mail(text: str) -> tuple[bytes, int]:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from greenmail.imap.digest import TOO_LONG, header_of, headers_record
 from greenmail.imap.header_column import ENCODED, OPEN, PLAIN, Column, asked, column
 from greenmail.imap.search_key import HeaderKey
-from greenmail.imap.search_run import Needle, match_header
+from greenmail.imap.search_run import match_header
+from greenmail.imap.text_probe import Needle
 
 HEADERS = (
     b"From: Ada <ada@example.org>\r\nSubject: Re: a  word\r\nTo: bob@example.org\r\n\r\n",

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from greenmail.imap.digest import header_of, headers_record
 from greenmail.imap.parts import format_parts
 from greenmail.imap.search_key import HeaderKey, TextKey
-from greenmail.imap.search_run import Needle, TextProbe, _text_hits, match_header, match_records, probe_texts
+from greenmail.imap.search_run import match_header, match_records
+from greenmail.imap.text_probe import Needle, TextProbe, probe_texts, text_hits
 from greenmail.message.collation import INSTALLED, Comparator
 from greenmail.message.content import BytesContent
 from greenmail.message.decode import decode_words
@@ -311,7 +312,7 @@ def test_what_is_said_without_reading_a_message_as_text_is_right(mail: bytes, te
     for header in (False, True):
         needles = [Needle(TextKey(text.encode(), header), text), Needle(TextKey(b"ee", False), "ee")]
         for by in map(Comparator, INSTALLED):
-            expected = _text_hits(content.read(), scan(content.read()), needles, by)
+            expected = text_hits(content.read(), scan(content.read()), needles, by)
             probe = TextProbe(needles, by)
             (made,) = probe_texts([content], [None], probe)
             assert made is not None and made[0] == expected
