@@ -99,6 +99,11 @@ class TlsSettings(Table):
     )
     tls_min_version: kind.TlsVersion = setting("1.2", "Oldest version of TLS to speak: 1.2 or 1.3.")
     tls_ciphers: kind.Text = setting(INTERMEDIATE, "Cipher list for TLS 1.2, as OpenSSL writes it.")
+    tls_exporter: kind.Switch = setting(
+        False,
+        "Let clients bind SCRAM to the connection by tls-exporter (RFC 9266, TLS 1.3) beside tls-server-end-point, if a"
+        " test at the start succeeds; TLS is then pyOpenSSL's, which takes more time (docs/users.md).",
+    )
     timeout_handshake: kind.Seconds = setting(10, "Seconds for a TLS handshake.")
 
 

@@ -106,6 +106,10 @@ class Wire(Protocol):
         """`tls-server-end-point` of this connection's TLS, RFC 5929 4; empty: no TLS, or a certificate without one."""
 
     @property
+    def exporter(self) -> bytes:
+        """`tls-exporter` of this connection, RFC 9266; empty: it cannot be told."""
+
+    @property
     def certified(self) -> tuple[str, ...]:
         """The users for whom the client has shown a certificate that is trusted; none: it has not."""
 

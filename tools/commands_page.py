@@ -38,6 +38,7 @@ class Line:
     trusted: bool = False
     can_compress: bool = True
     end_point: bytes = b"a hash of the certificate"
+    exporter: bytes = b""
     certified: tuple[str, ...] = ("alice",)
 
 

@@ -60,6 +60,10 @@ class Peer(Protocol):
         """`tls-server-end-point`, RFC 5929 4, or nothing."""
 
     @property
+    def exporter(self) -> bytes:
+        """`tls-exporter`, RFC 9266, or nothing."""
+
+    @property
     def certified(self) -> tuple[str, ...]:
         """The users for whom the client has shown a certificate that is trusted."""
 
@@ -180,7 +184,7 @@ class Logins:
             return name in able
         if not _wants_stored(name):
             return True
-        return base in able and (base == name or bool(self._wire.end_point))
+        return base in able and (base == name or bool(self._wire.end_point or self._wire.exporter))
 
     def can_apop(self, authenticator: Authenticator) -> bool:
         """Whether APOP may be used now, by every user: RFC 1939 7. As for SASL, not where others may listen."""
@@ -201,10 +205,10 @@ class Logins:
             return authenticator.token(sent, self._wire.peer)
 
         can_bind = any(name.endswith(scram.PLUS) for name in offered)
-        end_point = self._wire.end_point if can_bind else b""
         means = scram.Means(
             keys,
-            end_point,
+            self._wire.end_point if can_bind else b"",
+            exporter=self._wire.exporter if can_bind else b"",
             clear=clear,
             certified=self._wire.certified,
             token=token,

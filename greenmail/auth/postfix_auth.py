@@ -69,6 +69,7 @@ class Remote:
     secure: bool = False
     trusted: bool = False
     end_point: bytes = b""
+    exporter: bytes = b""
     certified: tuple[str, ...] = ()
 
 

@@ -11,7 +11,8 @@ unknown user) ends in a `Proof` that is not right, and the client is told one th
 `e=` of a server-final would tell it more.
 
 Channel binding is `tls-server-end-point`, RFC 5929 4: whoever stands between client and server has another certificate,
-so the client's proof is of no use to him.
+so the client's proof is of no use to him; or `tls-exporter`, RFC 9266, where the connection's TLS can tell it: he has
+another connection.
 """
 
 import base64
@@ -20,7 +21,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
 from greenmail.auth.api import Clear, Keys, Proof, Secret, Token
@@ -30,6 +31,7 @@ from greenmail.errors import BadSyntax
 HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
 PLUS = "-PLUS"
 END_POINT = "tls-server-end-point"
+EXPORTER = "tls-exporter"
 
 _NONCE = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 _NAME = re.compile(r"(?:[^=,]|=2C|=3D)+")  # saslname, RFC 5802 7
@@ -59,6 +61,13 @@ class Means:
     certified: tuple[str, ...] = ()  # whom the client's certificate is for, for EXTERNAL
     token: Callable[[Secret], Token] = field(default=_no_token)  # whom a token is for, for OAUTHBEARER
     anonymous_user: str = ""  # as whom ANONYMOUS comes in
+    exporter: bytes = b""  # as `end_point`
+
+    @property
+    def bindings(self) -> dict[str, bytes]:
+        """What can be bound to, by the flag of a gs2-header."""
+        found = {f"p={END_POINT}": self.end_point, f"p={EXPORTER}": self.exporter}
+        return {flag: data for flag, data in found.items() if data}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class First:
 def run(mechanism: str, means: Means) -> Generator[bytes, bytes, Outcome]:
     """The exchange of one of HASHES, with or without PLUS."""
     first = client_first(_text((yield b"")))
-    wrong = _binding_problem(first.flag, mechanism.endswith(PLUS), bool(means.end_point))
+    wrong = _binding_problem(first.flag, mechanism.endswith(PLUS), means.bindings)
     if wrong:
         return Outcome(first.login, first.authorize_as, Proof(False, text=wrong))
     name = mechanism.removesuffix(PLUS)
@@ -97,7 +106,7 @@ def run(mechanism: str, means: Means) -> Generator[bytes, bytes, Outcome]:
     challenge = f"r={nonce},s={base64.b64encode(keys.salt).decode('ascii')},i={keys.iterations}"
     without_proof, bound, repeated, proof = client_final(_text((yield challenge.encode("ascii"))))
     message = f"{first.bare},{challenge},{without_proof}".encode()  # AuthMessage, RFC 5802 3
-    expected = first.header.encode() + (means.end_point if first.flag.startswith("p") else b"")
+    expected = first.header.encode() + means.bindings.get(first.flag, b"")
     wrong = ""
     if not hmac.compare_digest(bound, expected):
         wrong = "the channel binding is that of another connection"
@@ -112,15 +121,16 @@ def run(mechanism: str, means: Means) -> Generator[bytes, bytes, Outcome]:
     return Outcome(first.login, first.authorize_as, Proof(True, keys.stored), final)
 
 
-def _binding_problem(flag: str, is_plus: bool, can_bind: bool) -> str:
+def _binding_problem(flag: str, is_plus: bool, bindings: Mapping[str, bytes]) -> str:
     """RFC 5802 6. "y": the client can, and was not told that we can; so somebody took that out of what we said."""
     if flag == "y":
-        return "the client was not told of channel binding: somebody changes what is sent" if can_bind else ""
+        return "the client was not told of channel binding: somebody changes what is sent" if bindings else ""
     if flag == "n":
         return "-PLUS was chosen without channel binding" if is_plus else ""
     if not is_plus:
         return "channel binding was used, and not -PLUS"
-    return "" if flag == f"p={END_POINT}" else f"channel binding {flag[2:]!r} is not {END_POINT}"
+    can = " or ".join(one[2:] for one in bindings)
+    return "" if flag in bindings else f"channel binding {flag[2:]!r} is not {can}"
 
 
 def is_proof(algorithm: str, keys: Keys, message: bytes, proof: bytes) -> bool:

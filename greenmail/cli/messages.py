@@ -95,6 +95,7 @@ class _NoWire:
     peer_port = local_port = 0
     trusted = secure = False
     end_point = b""
+    exporter = b""
 
     def write(self, data: bytes) -> None:
         """To nobody."""

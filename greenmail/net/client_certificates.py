@@ -3,7 +3,8 @@
 Python's `ssl` ends the handshake of a client whose certificate it does not trust, and knows no pinned keys. A client
 may have a certificate for quite another purpose, or an expired one and a password: so where certificates are asked for
 (`tls-client-certificate`), and only there, connections are pyOpenSSL's, which ask us about each. `PeerSocket` has the
-methods of `ssl.SSLSocket` that `Stream` uses, and its exceptions.
+methods of `ssl.SSLSocket` that `Stream` uses, and its exceptions. So are they where `tls-exporter` is wanted, which
+`ssl` does not tell: then clients are asked for nothing.
 
 OpenSSL checks the chain up to `client-ca-path`, dates, purpose and `client-crl-path`. Sessions are not resumed: each
 connection shows its certificate, and one that was revoked opens no door any more.
@@ -27,12 +28,14 @@ from OpenSSL import SSL, crypto
 from greenmail.auth import certificates
 from greenmail.auth.database import Blocking, Entry, Unavailable
 from greenmail.config import Config
+from greenmail.net import exporter
 from greenmail.net.tls import EX_CONFIG, CannotStart
 
 log = logging.getLogger(__name__)
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
-_OPTIONS = SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET
+_OPTIONS = SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION
+_RELEASE_BUFFERS = 0x10  # SSL_MODE_RELEASE_BUFFERS, as `ssl` has it: 34 KiB less of a connection that is silent
 _LARGEST = 1 << 24  # octets of a file of authorities or revocations
 # X509_V_ERR_...: the numbers are those of OpenSSL's interface, the texts for whoever reads the log.
 _PROBLEMS = {
@@ -117,7 +120,9 @@ def _lists(octets: bytes) -> list[x509.CertificateRevocationList]:
 class AskingContext:
     """In the place of an `SSLContext`. What it is made of changes while it lives: then the next connection has it."""
 
-    def __init__(self, asked: Asking, min_version: str, ciphers: str) -> None:
+    def __init__(self, asked: Asking | None, min_version: str, ciphers: str, exports: bool = False) -> None:
+        """`asked`: None, if nothing is; `exports`: connections tell `tls-exporter`."""
+        self.exports = exports
         self.greenmail_end_point = b""
         self.sni_callback: Callable[[PeerSocket, str | None, AskingContext], None] | None = None
         self._asked = asked
@@ -146,7 +151,7 @@ class AskingContext:
 
     def _look_at_revocations(self) -> None:
         """One stat; a list that cannot be read leaves the one that was there."""
-        if not self._asked.crl_path:
+        if self._asked is None or not self._asked.crl_path:
             return
         try:
             found = os.stat(self._asked.crl_path)
@@ -171,6 +176,7 @@ class AskingContext:
         made = SSL.Context(SSL.TLS_SERVER_METHOD)
         made.set_min_proto_version(self._version)
         made.set_options(_OPTIONS)
+        made.set_mode(_RELEASE_BUFFERS)
         made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         made.set_cipher_list(self._ciphers)
         chain, key = self._pair
@@ -179,21 +185,27 @@ class AskingContext:
             made.add_extra_chain_cert(certificate)
         private: Any = load_pem_private_key(key, None)  # of a kind that `tls.read` has tried with this certificate
         made.use_privatekey(private)
+        made.set_tlsext_servername_callback(self._named)
+        if self._asked is not None:
+            self._ask(made, self._asked)
+        return made
+
+    def _ask(self, made: SSL.Context, asked: Asking) -> None:
+        """Each connection shows its certificate, so none is resumed."""
+        made.set_options(SSL.OP_NO_TICKET)
         store = made.get_cert_store()
         assert store is not None, "every context has one"
-        for authority in _load(x509.load_pem_x509_certificates, self._asked.authorities):
+        for authority in _load(x509.load_pem_x509_certificates, asked.authorities):
             store.add_cert(crypto.X509.from_cryptography(authority))
-            if self._asked.shows_authorities:
+            if asked.shows_authorities:
                 made.add_client_ca(authority)
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an authority that another one signed is one, too
         for crl in self._crls:
             store.add_crl(crl)
-        if self._asked.crl_path:
+        if asked.crl_path:
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
-        made.set_tlsext_servername_callback(self._named)
-        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if self._asked.required else 0)
+        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if asked.required else 0)
         made.set_verify(mode, _note)
-        return made
 
     def _named(self, connection: SSL.Connection) -> None:
         """In the handshake: the client has said, or not, which server it wants."""
@@ -240,6 +252,11 @@ class PeerSocket:
     def context(self, context: AskingContext) -> None:
         self._context = context
         self._connection.set_context(context.now())
+
+    @property
+    def exporter(self) -> bytes:
+        """`tls-exporter` behind the handshake; nothing, if it cannot be told."""
+        return exporter.exported(self._connection) if self._context.exports else b""
 
     @property
     def problem(self) -> str:

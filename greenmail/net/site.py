@@ -16,6 +16,7 @@ from greenmail.net import (
     client_certificates,
     databases,
     directory,
+    exporter,
     listen,
     sni,
     systemd,
@@ -152,7 +153,8 @@ def _contexts(
     config: Config, materials: dict[tls.Pair, tls.Material], asked: client_certificates.Asking | None
 ) -> dict[tls.Pair, Any]:
     """Of each certificate; clients choose among those of `certificates` by name."""
-    contexts = {pair: _context(config, material, asked) for pair, material in materials.items()}
+    exports = config.tls_exporter and bool(materials) and exporter.works()
+    contexts = {pair: _context(config, material, asked, exports) for pair, material in materials.items()}
     if config.certificates:
         chooser = sni.Chooser([contexts[tls.Pair(one.cert_path, one.key_path)] for one in config.certificates])
         for context in contexts.values():
@@ -160,11 +162,11 @@ def _contexts(
     return contexts
 
 
-def _context(config: Config, material: tls.Material, asked: client_certificates.Asking | None) -> Any:
-    """Of one certificate; a context of `ssl`, unless clients are asked for theirs."""
+def _context(config: Config, material: tls.Material, asked: client_certificates.Asking | None, exports: bool) -> Any:
+    """Of one certificate; a context of `ssl`, unless clients are asked for theirs, or `tls-exporter` is wanted."""
     made: Any = tls.context(material, config.tls_min_version, config.tls_ciphers)
-    if asked is not None:
-        made = client_certificates.AskingContext(asked, config.tls_min_version, config.tls_ciphers)
+    if asked is not None or config.tls_exporter:
+        made = client_certificates.AskingContext(asked, config.tls_min_version, config.tls_ciphers, exports)
         with tls.in_memory(material) as descriptors:
             tls.load(made, *descriptors)
     return made

@@ -88,6 +88,7 @@ class Stream:
         self.tls_version = ""
         self.tls_cipher = ""
         self.end_point = b""
+        self.exporter = b""
         self.certified: tuple[str, ...] = ()
 
     def _local_name(self) -> tuple[Any, ...]:
@@ -213,6 +214,7 @@ class Stream:
             raise self._no_tls("certificate", "tls-client-certificate wants one that is good")
         self.certified = users
         self.end_point = getattr(self._sock, "greenmail_end_point", end_point)  # of another one, by name (`sni`)
+        self.exporter = getattr(self._sock, "exporter", b"")  # of a connection that can tell it
         self._is_tls = True
         self.tls_version = self._sock.version() or "TLS"
         self.tls_cipher = (self._sock.cipher() or ("",))[0]

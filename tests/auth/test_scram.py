@@ -36,12 +36,19 @@ RFC = {
     },
 }
 BINDING = b"\x01\x02 hash of a certificate"
+EXPORTED = b"32 octets of this connection alone"
 
 
 class Server:
     """Our half, for the user "user" with password "pencil"."""
 
-    def __init__(self, mechanism: str = "SCRAM-SHA-256", end_point: bytes = b"", password: bytes = b"pencil") -> None:
+    def __init__(
+        self,
+        mechanism: str = "SCRAM-SHA-256",
+        end_point: bytes = b"",
+        password: bytes = b"pencil",
+        exporter: bytes = b"",
+    ) -> None:
         example = RFC[mechanism.removesuffix("-PLUS")]
         self.asked: list[tuple[str, str, str]] = []
         self.outcome: scram.Outcome | None = None
@@ -50,7 +57,7 @@ class Server:
             self.asked.append((name, login, authorize_as))
             return scram_keys.derived(password, name, base64.b64decode(example["salt"]), "{PLAIN}pencil")
 
-        self._steps = scram.run(mechanism, Means(keys, end_point, lambda: example["nonce"]))
+        self._steps = scram.run(mechanism, Means(keys, end_point, lambda: example["nonce"], exporter=exporter))
         assert next(self._steps) == b""
 
     def send(self, message: bytes) -> bytes:
@@ -141,6 +148,26 @@ def proof(keys, message: bytes) -> bytes:
 )
 def test_channel_binding(mechanism, end_point, header, bound, is_right):
     assert exchange(Server(mechanism, end_point), header, bound) is is_right
+
+
+@pytest.mark.parametrize(
+    "mechanism, end_point, header, data, is_right",
+    [
+        ("SCRAM-SHA-256-PLUS", BINDING, "p=tls-exporter,,", EXPORTED, True),  # RFC 9266
+        ("SCRAM-SHA-256-PLUS", b"", "p=tls-exporter,,", EXPORTED, True),
+        ("SCRAM-SHA-256-PLUS", BINDING, f"p={END_POINT},,", BINDING, True),
+        ("SCRAM-SHA-256-PLUS", BINDING, "p=tls-exporter,,", BINDING, False),  # each has octets of its own
+        ("SCRAM-SHA-256-PLUS", BINDING, f"p={END_POINT},,", EXPORTED, False),
+        ("SCRAM-SHA-256-PLUS", BINDING, "p=tls-exporter,,", b"of another connection", False),
+        ("SCRAM-SHA-256-PLUS", b"", f"p={END_POINT},,", b"", False),
+        ("SCRAM-SHA-256-PLUS", BINDING, "p=tls-unique,,", EXPORTED, False),
+        ("SCRAM-SHA-256", b"", "y,,", b"", False),  # somebody hid -PLUS
+        ("SCRAM-SHA-256", BINDING, "n,,", b"", True),
+    ],
+)
+def test_binding_to_the_connection(mechanism, end_point, header, data, is_right):
+    server = Server(mechanism, end_point, exporter=EXPORTED)
+    assert exchange(server, header, header.encode() + data) is is_right
 
 
 def test_another_nonce_is_of_another_exchange():

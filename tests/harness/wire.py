@@ -22,6 +22,7 @@ class MemoryWire:
         self.secure = secure
         self.can_start_tls = not secure
         self.end_point = b""
+        self.exporter = b""
         self.certified: tuple[str, ...] = ()
         self.chunk = chunk  # the most that `receive` gives at once
         self.refuses_writes = False  # the client went away while the server sends
