@@ -32,6 +32,7 @@ LONGEST_DELAY = 30.0
 NO_ROOM_DELAY = 2.0
 IDLE_GRACE = 5.0  # seconds that a process without sessions has to end
 GOOD_LIFE = 30.0  # seconds after which a child's end is not its start's fault
+STUCK = 60.0  # seconds without an answer of a worker's threads after which it is not well
 SILENT = 15.0  # seconds without a sign of life after which a worker does not count as healthy
 _LOOK = 5.0
 _TROUBLES = 50
@@ -60,6 +61,7 @@ class Child:
     generation: int
     since: float
     heard: float
+    disk: float = 0.0  # when a thread of its pool, which reads and writes mail, last answered it
     ready: bool = False
     leaving: bool = False
     retires: bool = False  # leaving, but without haste: it may still be given sessions
@@ -153,7 +155,7 @@ class Family:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
             theirs.close()
         ours.setblocking(False)
-        child = self.children[pid] = Child(kind, slot, pid, ours, generation, now, now, identity=identity)
+        child = self.children[pid] = Child(kind, slot, pid, ours, generation, now, now, now, identity=identity)
         log.info("fork kind=%s pid=%d%s", kind.value, pid, f" uid={identity.uid}" if identity is not None else "")
         return child
 
@@ -230,6 +232,7 @@ class Family:
                 child.ready = True
                 self.born(child)
             case "alive":
+                child.disk = child.heard - float(message.get("pool", 0.0))
                 self._take_figures(child, message.get("figures"))
             case "wrong" | "right":
                 for told in self.gatekeeper.hear(message):
@@ -304,6 +307,11 @@ class Family:
             if child.kind is Kind.ADMIN and child.ready and child.told != state:
                 child.told = state
                 _tell(child, {"op": "health", "ready": state[0], "wanted": state[1]})
+
+    def is_well(self, now: float) -> bool:
+        """Whether there is a worker whose event loop and threads answer, or one that was born a moment ago."""
+        workers = [child for child in self.children.values() if child.kind is Kind.WORKER]
+        return any(now - child.heard < SILENT and now - child.disk < STUCK for child in workers)
 
     def hand_out(self, material: tls.Material) -> None:
         """Send a renewed certificate with its key to every worker."""

@@ -70,6 +70,7 @@ class _Supervisor:
         self._stopping = False
         self._reload_until: float | None = None
         self._look_at_certificates = time.monotonic() + CERTIFICATES_EVERY
+        self._watchdog = systemd.Watchdog()
         self._tell_status = 0.0  # when the status page is told again
         self._told_ready = False
         self._false_starts = 0
@@ -227,6 +228,8 @@ class _Supervisor:
             self._told_ready = True
             log.info("ready processes=%d", self._site.config.processes)
             systemd.notify("READY=1")
+        if self._told_ready:
+            self._watchdog.tend(now, self._stopping or self._family.is_well(now))
 
     def _fork(self, kind: Kind) -> Child | None:
         return self._registered(self._family.fork(kind, self._site, self._old_site))
@@ -295,7 +298,7 @@ class _Supervisor:
         if self._signals - {signal.SIGHUP}:
             return
         now = time.monotonic()
-        end = now + self._family.pause(now, self._site, self._stopping)
+        end = max(now, min(now + self._family.pause(now, self._site, self._stopping), self._watchdog.next))
         is_busy = False
         while not self._hear(max(0.0, end - now)):
             now = time.monotonic()

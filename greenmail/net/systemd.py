@@ -1,6 +1,9 @@
-"""What passes between systemd and us: how far we are, sd_notify(3), and sockets that it has bound, sd_listen_fds(3)."""
+"""What passes between systemd and us: how far we are, sd_notify(3), that we are alive, sd_watchdog_enabled(3), and
+sockets that it has bound, sd_listen_fds(3).
+"""
 
 import logging
+import math
 import os
 import socket
 
@@ -23,6 +26,27 @@ def inherited() -> list[socket.socket]:
         os.set_inheritable(descriptor, False)
         found.append(socket.socket(fileno=descriptor))
     return found
+
+
+class Watchdog:
+    """Signs of life for `WatchdogSec=` of the unit; without it, none are wanted. Of this process and no child of it."""
+
+    def __init__(self) -> None:
+        mine = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        wanted = os.environ.pop("WATCHDOG_USEC", "")
+        # Half of the time after which systemd ends us, as it asks for.
+        self.every = int(wanted) / 2e6 if mine and wanted.isdecimal() and int(wanted) else math.inf
+        self.next = math.inf if self.every == math.inf else 0.0
+
+    def tend(self, now: float, is_well: bool) -> None:
+        """Give one if it is time; who is not well lets it pass, and systemd start the service again."""
+        if now < self.next:
+            return
+        self.next = now + self.every
+        if is_well:
+            notify("WATCHDOG=1")
+        else:
+            log.error("watchdog-withheld text=%r", "no worker answers, or none can read the disk")
 
 
 def notify(state: str) -> None:

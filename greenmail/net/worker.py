@@ -113,6 +113,7 @@ class _Worker:
         self._compressed: set[Stream] = set()
         crowds = Crowds(config.max_connections_per_address, config.is_exempt)
         self._connections = Connections(plan.board, plan.slot, config.max_connections, crowds)
+        self._pool_answered = time.monotonic()
         self._hosted = 0  # sessions that came from other workers
         self._traces = Traces()
         self._numbers = itertools.count(1)
@@ -134,6 +135,7 @@ class _Worker:
         for acceptor in self._acceptors:
             acceptor.start()
         self._register.say({"op": "ready"})
+        gevent.spawn(self._ask_pool)
         gevent.spawn(self._show_life)
         gevent.spawn(self._park)
         if self._plan.is_owner:
@@ -332,8 +334,19 @@ class _Worker:
             gevent.sleep(PARK_EVERY)
             self._store.mailboxes.park(after, self._work.clock.breathe)
 
+    def _ask_pool(self) -> None:
+        while True:
+            self._work.runtime.blocking(_nothing)
+            self._pool_answered = time.monotonic()
+            gevent.sleep(ALIVE_EVERY)
+
     def _show_life(self) -> None:
         while True:
             self._connections.report(self._work.clock)
-            self._register.say({"op": "alive", "figures": self._figures.sample()})
+            silent = time.monotonic() - self._pool_answered
+            self._register.say({"op": "alive", "pool": silent, "figures": self._figures.sample()})
             gevent.sleep(min(ALIVE_EVERY, REPORT_EVERY))
+
+
+def _nothing() -> None:
+    """What the pool is asked to do, to see that it answers."""

@@ -65,6 +65,7 @@ NO_SANDBOX = {
     "ExecStartPre": "`Service`: run first", "ExecStart": "`Service`: run", "ExecReload": "`Service`: run to reload",
     "Restart": "what comes after an end", "RestartSec": "what comes after an end",
     "RestartPreventExitStatus": "what comes after an end", "TimeoutStopSec": "`Service`: how long an end may take",
+    "WatchdogSec": "what comes after no sign of life",
     "KillMode": "`Service`: whom SIGTERM is for",
     "RemoveIPC": "System V IPC of a user is removed when no unit of his runs: nothing that a process would see",
 }  # fmt: skip
