@@ -36,6 +36,8 @@ MAGIC = b"GMCACHE2"
 HEADER = len(MAGIC) + 32
 _RECORD = struct.Struct("<IIII")
 _CRC_OF = struct.Struct("<III")
+_CRC = struct.Struct("<I")
+_HEAD = _RECORD.size
 _KIND_SHIFT = 32  # a key is the kind and 32 bit of UID
 _PLACE_SHIFT = 25  # a place is an offset in the file and 25 bit of length
 _LENGTH = (1 << _PLACE_SHIFT) - 1
@@ -76,6 +78,15 @@ def _crc(uid: int, kind: int, data: bytes) -> int:
 
 def _record(uid: int, kind: int, data: bytes) -> bytes:
     return _RECORD.pack(uid, kind, len(data), _crc(uid, kind, data)) + data
+
+
+def _pieces(values: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
+    """What the records of these values consist of, one after the other."""
+    pieces: list[bytes] = []
+    for uid, kind, data in values:
+        head = _CRC_OF.pack(uid, kind, len(data))
+        pieces += (head, _CRC.pack(zlib.crc32(data, zlib.crc32(head))), data)
+    return pieces
 
 
 class _Places:
@@ -127,6 +138,10 @@ class _Places:
             return place
         row = bisect_left(self.keys, key)
         return self.places[row] if row < len(self.keys) and self.keys[row] == key else None
+
+    def ends_before(self, key: int) -> bool:
+        """Whether nothing is known of this key and of all behind it."""
+        return not self.loose and (not self.keys or self.keys[-1] < key)
 
     def rows(self, keys: "array[int]") -> slice | None:
         """The rows of the columns that hold exactly `keys` (ascending, not empty), if some do."""
@@ -206,11 +221,17 @@ class Cache:
 
     def _known(self, uids: Sequence[int], kind: CacheKind) -> list[bytes | None]:
         base = _key(0, kind.value)
-        keys = array("Q", [base | uid for uid in uids])
         known = self._kinds.get(kind.value)
+        has_looked = known is None or known.ends_before(base | uids[0])
+        if has_looked:
+            self.refresh()
+            if not self._grow():  # as it is while a mailbox is read for the first time
+                return [None] * len(uids)
+            known = self._kinds.get(kind.value)
+        keys = array("Q", [base | uid for uid in uids])
         rows = known.rows(keys) if known is not None else None
         if known is None or rows is None:
-            return self._scattered(keys, kind.value)
+            return self._scattered(keys, kind.value, has_looked)
         if known.checked.find(0, rows.start, rows.stop) < 0:
             return self._values(known.places[rows], None)
         values = self._values(known.places[rows], keys)
@@ -218,12 +239,13 @@ class Cache:
             known.checked[rows] = b"\1" * len(keys)
         return values
 
-    def _scattered(self, keys: "array[int]", kind: int) -> list[bytes | None]:
-        """As `get_many`, for keys of one kind of which some may be missing."""
+    def _scattered(self, keys: "array[int]", kind: int, has_looked: bool) -> list[bytes | None]:
+        """As `get_many`, for keys of one kind of which some may be missing; `has_looked` for what others wrote."""
         places = self._find(keys, kind)
-        if None in places:
+        if None in places and not has_looked:
+            before = self.generation
             self.refresh()
-            if self._grow():
+            if self._grow() or self.generation != before:
                 places = self._find(keys, kind)
         there = [(key, place) for key, place in zip(keys, places, strict=True) if place is not None]
         if not there:
@@ -270,22 +292,29 @@ class Cache:
             self._open()
         if self._fd < 0:
             self._create()
-        wanted = [(uid, kind.value, data) for uid, kind, data in values if len(data) <= MAX_DATA]
-        octets = b"".join([_record(uid, kind, data) for uid, kind, data in wanted])
+        wanted = [(uid, int(kind), data) for uid, kind, data in values if len(data) <= MAX_DATA]
+        octets = b"".join(_pieces(wanted))
         self._files.write_all(self._fd, octets)
         end = os.lseek(self._fd, 0, os.SEEK_CUR)
         place = end - len(octets)
         if place == self._scanned:  # nobody else wrote since we looked
             self._scanned = end
+        before, known = -1, None
         for uid, kind, data in wanted:
-            self._add(uid, kind, place, len(data))
-            place += _RECORD.size + len(data)
+            if known is None or kind != before:
+                before, known = kind, self._of_kind(kind)
+            length = len(data)
+            known.add(kind << _KIND_SHIFT | uid, place << _PLACE_SHIFT | length)
+            place += _HEAD + length
 
-    def _add(self, uid: int, kind: int, start: int, length: int) -> None:
+    def _of_kind(self, kind: int) -> _Places:
         known = self._kinds.get(kind)
         if known is None:
             known = self._kinds[kind] = _Places(array("Q"), array("Q"))
-        known.add(_key(uid, kind), start << _PLACE_SHIFT | length)
+        return known
+
+    def _add(self, uid: int, kind: int, start: int, length: int) -> None:
+        self._of_kind(kind).add(_key(uid, kind), start << _PLACE_SHIFT | length)
 
     def refresh(self) -> None:
         """Go over to the file that took the place of ours, if one did; one fstat."""

@@ -157,6 +157,8 @@ def header_of_file(beginning: bytes) -> bytes | None:
     if beginning.startswith((b"\n", b"\r\n")):
         return b"\r\n"
     end = beginning.find(b"\n\n") + 2
+    if end > 1 and beginning.find(b"\r", 0, end) < 0:  # nearly always
+        return beginning[:end].replace(b"\n", b"\r\n")
     other = beginning.find(b"\n\r\n", 0, end if end > 1 else len(beginning)) + 3
     if other > 2:
         end = other

@@ -274,3 +274,16 @@ def test_how_much_is_of_no_use_is_known_without_reading(tmp_path: Path) -> None:
     os.truncate(tmp_path / "greenmail.cache", 100)
     assert cache.wants_rewrite(lambda uid: True)  # two of three are replaced
     assert cache.get(5, ENVELOPE) is None
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_what_is_known_of_a_file_is_forgotten_with_it(tmp_path: Path, replaced: bool) -> None:
+    """Another process has removed the file, or put an empty one in its place: nothing is read where something was."""
+    reader = open_cache(tmp_path)
+    reader.put_many([(uid, ENVELOPE, b"%d" % uid) for uid in (1, 3)])
+    if replaced:
+        open_cache(tmp_path).rewrite(lambda uid: False)
+    else:
+        os.unlink(tmp_path / "greenmail.cache")
+    assert reader.get_many((1, 2, 3), ENVELOPE) == [None, None, None]
+    assert not reader.wants_rewrite(lambda uid: True)  # it does not pass for a damaged one
