@@ -7,6 +7,7 @@ an EXPUNGE waits by a HIGHESTMODSEQ from before it: who loses the connection the
 import logging
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 
 from greenmail.errors import Reason, StorageError
 from greenmail.imap import rights, serialize
@@ -14,12 +15,13 @@ from greenmail.imap.sequence_set import Ranges, ranges_of
 from greenmail.imap.sequence_set import render as render_set
 from greenmail.imap.session import Session
 from greenmail.imap.view import NO_NEWS, Changed, News, View
-from greenmail.storage.api import SYSTEM_FLAGS
+from greenmail.storage.api import SYSTEM_FLAGS, Rights
 
 log = logging.getLogger(__name__)
 
 _OF_FLAGS = frozenset("stw")
 _RANGES_A_LINE = 1000  # of VANISHED: some 20 KB
+_KNOWN = 500  # sets of keywords whose PERMANENTFLAGS are kept
 
 GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
 _UNREADABLE_TEXT = b"You may not read the selected mailbox any more."
@@ -89,18 +91,23 @@ def leave_gone(session: Session, by_itself: bool = False) -> None:
 
 def permanentflags(view: View) -> bytes:
     """The untagged OK with PERMANENTFLAGS; to be sent again when no more keywords can be added, RFC 9051 7.1."""
-    flags = serialize.flag_words(
-        flag for flag in (*SYSTEM_FLAGS, *view.mailbox.keywords) if rights.settable(view.rights, [flag])
-    )
+    flags = _changeable(view.rights, tuple(view.mailbox.keywords))
     view.told_rights = view.rights
     view.offers_keywords = view.mailbox.can_add_keywords and not view.read_only and "w" in view.rights
     if view.read_only:
-        flags, text = [], b"No flag can be changed here"
+        flags, text = (), b"No flag can be changed here"
     elif view.offers_keywords:
-        flags, text = [*flags, b"\\*"], b"Flags that can be changed for good"
+        flags, text = (*flags, b"\\*"), b"Flags that can be changed for good"
     else:
         text = b"No more keywords can be added here" if "w" in view.rights else b"You may change no others here"
     return b"* OK [PERMANENTFLAGS %b] %b\r\n" % (serialize.parenthesized(flags), text)
+
+
+@lru_cache(maxsize=_KNOWN)
+def _changeable(mine: Rights, keywords: tuple[str, ...]) -> tuple[bytes, ...]:
+    every = (*SYSTEM_FLAGS, *keywords)
+    settable = rights.settable(mine, every)
+    return tuple(serialize.flag_words(flag for flag in every if flag in settable))
 
 
 def render(session: Session, news: News) -> bytes:

@@ -135,10 +135,11 @@ class Stream:
     def receive(self) -> bytes:
         """The next octets from the client, at most 64 KiB, after a flush. Raises Disconnected."""
         self.flush()
-        self._shared.clock.breathe()
         data = self._ahead or self._unpack_now()
         self._ahead = b""
-        if not data:
+        if data:
+            self._shared.clock.breathe()  # who has to wait gives way by that
+        else:
             end = time.monotonic() + self.timeout
             while not data:
                 self._say_farewell(self._at_rest())

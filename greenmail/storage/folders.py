@@ -18,6 +18,7 @@ ones are taken back. Each ends with an fsync of the root.
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -25,7 +26,7 @@ from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import Folder, is_inbox
 from greenmail.storage.filesystem import Files, Ownership, ownership, refusing
 from greenmail.storage.folder_names import INBOX, Layout, directory, join, levels_of, name_of
-from greenmail.storage.presence import is_directory, is_link, is_there
+from greenmail.storage.presence import found_at, is_directory, is_there
 from greenmail.storage.trash import TRASH, purge, set_aside_name, to_trash
 
 log = logging.getLogger(__name__)
@@ -147,9 +148,10 @@ class Folders:
         if path == self._layout.root:
             return True
         with refusing("The mailbox cannot be looked at"):
-            if is_link(self._files, path) and not self._leads_inside(os.path.basename(path)):
-                return False
-            return is_directory(self._files, path)
+            found = found_at(self._files, path, is_followed=False)
+            if found is not None and stat.S_ISLNK(found.st_mode):
+                return self._leads_inside(os.path.basename(path))
+            return found is not None and stat.S_ISDIR(found.st_mode)
 
     def free(self, name: str) -> bytes:
         """The directory that a new mailbox would have. Raises EXISTS, CANNOT."""

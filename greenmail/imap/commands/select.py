@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from greenmail.errors import Refused, StorageError
@@ -23,6 +24,9 @@ from greenmail.imap.view import View, claim_recent
 from greenmail.storage.api import SEEN, SYSTEM_FLAGS
 
 log = logging.getLogger(__name__)
+
+_KNOWN = 500  # sets of keywords whose FLAGS are kept
+_MANY = 1000  # messages that are not looked through where none is unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +133,8 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
 def _description(session: Session, view: View) -> list[bytes]:
     """Everything about the mailbox in one piece, so that it is of one moment."""
     mailbox = view.mailbox
-    flags = serialize.flag_words([*SYSTEM_FLAGS, *mailbox.keywords])
     parts = [
-        b"* FLAGS %b\r\n" % serialize.parenthesized(flags),
+        _flags_line(tuple(mailbox.keywords)),
         permanentflags(view),
         b"* %d EXISTS\r\n" % len(view.uids),
     ]
@@ -152,9 +155,16 @@ def _description(session: Session, view: View) -> list[bytes]:
     return parts
 
 
+@lru_cache(maxsize=_KNOWN)
+def _flags_line(keywords: tuple[str, ...]) -> bytes:
+    return b"* FLAGS %b\r\n" % serialize.parenthesized(serialize.flag_words([*SYSTEM_FLAGS, *keywords]))
+
+
 def _first_unseen(view: View) -> int:
     """The sequence number of the first message without \\Seen, or 0. RFC 3501 7.1 UNSEEN."""
     table = view.mailbox.table
+    if len(table) > _MANY and not view.mailbox.counters().unseen:
+        return 0
     seen = [SEEN in flags for flags in table.flag_sets]
     unseen = (uid for uid, flags in zip(table.uids, table.flags, strict=True) if not seen[flags])
     return next((seq for uid in unseen if (seq := view.seq(uid))), 0)
