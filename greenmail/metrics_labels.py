@@ -10,7 +10,7 @@ KNOWN: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("connections", (PROTOCOLS, ("yes", "no"))),
     ("logins", (PROTOCOLS, LOGIN_RESULTS)),
     ("refused", (PROTOCOLS, ("connections", "user", "failures", "bad-commands", "password-queue"))),
-    ("refused", (PROTOCOLS, ("proxy", "banned", "address"))),
+    ("refused", (PROTOCOLS, ("proxy", "banned", "address", "waiting"))),
     ("refused", (("pop3",), ("login-delay",))),
     ("handshakes", (PROTOCOLS, ("ok", "timeout", "failed", "closed", "certificate"))),
     *((attribute, (POOLS,)) for attribute in ("queue", "busy", "wait")),

@@ -5,6 +5,8 @@ user and a user who may not come in are one `Failed`, after one delay; the log k
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,8 +73,11 @@ class Peer(Protocol):
 class Guard(Protocol):
     """What addresses that guess passwords have to wait for, over all workers (`penalties`)."""
 
-    def toll(self, address: str) -> Toll:
-        """What this address has to do before it may try to log in."""
+    def turn(self, address: str, login: str, password: bytes) -> AbstractContextManager[Toll | None]:
+        """While one tries to log in: what he has to do before, known when his turn comes. None: he waits in vain.
+
+        `password` is empty if the client did not send it.
+        """
 
     def wrong(self, address: str, login: str, password: bytes) -> None:
         """A login failed; `password` is empty if the client did not send it."""
@@ -84,9 +89,10 @@ class Guard(Protocol):
 class NoGuard:
     """Nobody has to wait."""
 
-    def toll(self, address: str) -> Toll:
+    @contextmanager
+    def turn(self, address: str, login: str, password: bytes) -> Iterator[Toll | None]:
         """Nothing."""
-        return Toll()
+        yield Toll()
 
     def wrong(self, address: str, login: str, password: bytes) -> None:
         """Is not remembered."""
@@ -218,11 +224,27 @@ class Logins:
 
     def check(self, authenticator: Authenticator, mechanism: str, credentials: Credentials) -> User | Failed:
         """The user who came in, or that nobody did: then a while has passed."""
-        toll = self._guard.toll(self._wire.peer)
-        if toll.is_banned:
-            log.info("login refused sid=%s rip=%s reason=BANNED", self._sid, self._wire.peer)
-            metrics.refused(self._protocol, "banned")
-            return Failed(unavailable=False, is_last=True)
+        peer, login = self._wire.peer, credentials.login
+        with self._guard.turn(peer, login, credentials.password.reveal()) as toll:
+            if toll is None:
+                log.info("login refused sid=%s rip=%s reason=WAITING", self._sid, peer)
+                metrics.refused(self._protocol, "waiting")
+                return Failed(unavailable=True)
+            if toll.is_banned:
+                log.info("login refused sid=%s rip=%s reason=BANNED", self._sid, peer)
+                metrics.refused(self._protocol, "banned")
+                return Failed(unavailable=False, is_last=True)
+            outcome = self._checked(authenticator, mechanism, credentials, toll)
+        if isinstance(outcome, Denied):
+            return self._failed(mechanism, login, outcome)
+        if outcome.is_anonymous:
+            log.info("anonymous sid=%s user=%r rip=%s trace=%r", self._sid, outcome.name, peer, credentials.trace)
+        return outcome
+
+    def _checked(
+        self, authenticator: Authenticator, mechanism: str, credentials: Credentials, toll: Toll
+    ) -> User | Denied:
+        """What comes of it, behind what is to be waited for; the guard is told."""
         if toll.wait:
             self._runtime.sleep(toll.wait)
         outcome = authenticator.check(
@@ -240,13 +262,8 @@ class Logins:
         if isinstance(outcome, Denied):
             if outcome.denial in _GUESSES:
                 self._guard.wrong(self._wire.peer, credentials.login, credentials.password.reveal())
-            return self._failed(mechanism, credentials.login, outcome)
-        if toll.wait and not outcome.is_anonymous:  # that anybody may come in shows nothing
+        elif toll.wait and not outcome.is_anonymous:  # that anybody may come in shows nothing
             self._guard.right(self._wire.peer)
-        if outcome.is_anonymous:
-            log.info(
-                "anonymous sid=%s user=%r rip=%s trace=%r", self._sid, outcome.name, self._wire.peer, credentials.trace
-            )
         return outcome
 
     def _failed(self, mechanism: str, login: str, denied: Denied) -> Failed:

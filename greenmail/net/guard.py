@@ -3,19 +3,34 @@
 A worker says {"op": "wrong", "address": ..., "digest": ...} of a wrong password and {"op": "right", "address": ...} of
 a right one, and is not answered: the parent tells all workers what holds from then on, {"op": "toll", "network": ...,
 "wait": 8.0, "banned": 0.0}, seconds. So a worker knows without asking, and a login costs no message if all is well.
+
+Many connections are no way around it: of one address a worker checks one guess after another, and each pays what the
+one before it has cost. As long as none was wrong, FREE are checked at a time. The same name and password at the same
+time, as a phone sends that opens a connection for each folder, is one guess and waits for nobody.
 """
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
 
 import hashlib
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+from gevent.event import Event
+
 from greenmail import metrics
-from greenmail.auth.penalties import FORGOTTEN, MOST, BanRule, Penalties, Toll, network
+from greenmail.auth.penalties import FORGOTTEN, LAST_TRIES, MOST, STEPS, BanRule, Penalties, Toll, network
 
 log = logging.getLogger(__name__)
+
+FREE = 4  # guesses of an address at a time, before one was wrong
+LONGEST = 32  # guesses that wait for their turn
+PATIENCE = 60.0  # seconds that one waits for it
 
 
 class Gatekeeper:
@@ -54,6 +69,15 @@ class Gatekeeper:
         return {"op": "toll", "network": network(address), "wait": toll.wait, "banned": left}
 
 
+@dataclass(slots=True)
+class _Line:
+    """The guesses of one network."""
+
+    going_on: Counter[object] = field(default_factory=Counter)  # what tells one guess from another
+    waiting: deque[Any] = field(default_factory=deque)  # events
+    called: int = 0  # who waited, has been woken, and does not run yet
+
+
 class Guard:
     """The worker's side: `auth.logins.Guard`."""
 
@@ -68,8 +92,59 @@ class Guard:
         self._exempt = exempt  # whether an address is never made to wait
         self._secret = secret[:64]
         self._tolls: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # seconds, until, banned until
+        self._tries: OrderedDict[str, deque[str]] = OrderedDict()  # the last digests, by network
+        self._lines: dict[str, _Line] = {}
         for message in known:
             self.told(message)
+
+    @contextmanager
+    def turn(self, address: str, login: str, password: bytes) -> Iterator[Toll | None]:
+        """While a guess waits and is checked: what it has to do before. None: too many wait, or for too long."""
+        if self._exempt(address):
+            yield Toll()
+            return
+        name = network(address)
+        line = self._lines.setdefault(name, _Line())
+        guess = self._digest(login, password) or object()
+        try:
+            if not self._has_turn(line, guess, address):
+                yield None
+                return
+            line.going_on[guess] += 1
+            try:
+                yield self.toll(address)
+            finally:
+                line.going_on[guess] -= 1
+                line.going_on += Counter()  # without those that are zero
+        finally:
+            self._call(line, address)
+            if not line.going_on and not line.waiting and not line.called and self._lines.get(name) is line:
+                del self._lines[name]
+
+    def _has_turn(self, line: _Line, guess: object, address: str) -> bool:
+        if guess in line.going_on or (not line.waiting and self._has_room(line, address)):
+            return True
+        if len(line.waiting) >= LONGEST:
+            return False
+        called: Any = Event()
+        line.waiting.append(called)
+        try:
+            has_turn = bool(called.wait(PATIENCE))
+        finally:
+            if called in line.waiting:
+                line.waiting.remove(called)
+            else:
+                line.called -= 1
+        return has_turn
+
+    def _has_room(self, line: _Line, address: str) -> bool:
+        most = 1 if self.toll(address).wait else FREE
+        return len(line.going_on) + line.called < most
+
+    def _call(self, line: _Line, address: str) -> None:
+        while line.waiting and self._has_room(line, address):
+            line.called += 1
+            line.waiting.popleft().set()
 
     def told(self, message: Mapping[str, Any]) -> None:
         """By the parent."""
@@ -99,11 +174,30 @@ class Guard:
         """A login failed; `password` is empty if the client did not send it."""
         if self._exempt(address):
             return
-        digest = ""
-        if password:
-            text = login.encode("utf-8", "surrogateescape") + b"\x00" + password
-            digest = hashlib.blake2b(text, digest_size=12, key=self._secret).hexdigest()
+        digest = self._digest(login, password)
+        self._expect(network(address), digest)
         self._say({"op": "wrong", "address": address, "digest": digest})
+
+    def _digest(self, login: str, password: bytes) -> str:
+        """Tells one pair from another; empty if the password is not known."""
+        if not password:
+            return ""
+        text = login.encode("utf-8", "surrogateescape") + b"\x00" + password
+        return hashlib.blake2b(text, digest_size=12, key=self._secret).hexdigest()
+
+    def _expect(self, name: str, digest: str) -> None:
+        """What the parent is going to say, as far as it can be known here: the next guess may not be earlier."""
+        tries = self._tries.setdefault(name, deque(maxlen=LAST_TRIES))
+        self._tries.move_to_end(name)
+        while len(self._tries) > MOST:
+            self._tries.popitem(last=False)
+        if digest and digest in tries:
+            return
+        tries.append(digest)
+        wait, until, banned_until = self._tolls.get(name, (0.0, 0.0, 0.0))
+        now = time.monotonic()
+        step = next((step for step in STEPS if step > (wait if now < until else 0.0)), STEPS[-1])
+        self._tolls[name] = step, now + FORGOTTEN, banned_until
 
     def right(self, address: str) -> None:
         """A login succeeded where it had to wait."""

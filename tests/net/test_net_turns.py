@@ -1,0 +1,169 @@
+"""Guesses from one address at the same time: many connections are no way around the delay."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import gevent
+import pytest
+
+from greenmail.auth.api import Denial, Denied, Secret, User
+from greenmail.auth.logins import Failed, Logins, Patience
+from greenmail.auth.penalties import BanRule
+from greenmail.auth.postfix_auth import Remote
+from greenmail.auth.sasl import Credentials
+from greenmail.net import guard
+from greenmail.net.guard import Gatekeeper, Guard
+
+HERE, THERE = "192.0.2.7", "192.0.2.8"
+SECOND = 0.001  # as long as one takes here
+
+
+class House:
+    """A worker with its parent; who may come in knows "right"."""
+
+    takes_tokens = False
+    anonymous_user = ""
+
+    def __init__(self, exempt=""):
+        self.gatekeeper = Gatekeeper(BanRule())
+        self.guard = Guard(self.hear, lambda address: address == exempt, b"secret")
+        self.checked = []  # passwords, in the order in which they were compared
+        self.inside = self.most = 0
+        self.slept = Counter()
+
+    def hear(self, message):
+        for told in self.gatekeeper.hear(message):
+            self.guard.told(told)
+
+    def check(self, attempt):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        gevent.sleep(0.002)
+        self.inside -= 1
+        password = attempt.password.reveal()
+        self.checked.append(password)
+        if password.startswith(b"right"):
+            return User(attempt.login)
+        return Denied(Denial.MISMATCH, attempt.login, "")
+
+    def guess(self, password, address=HERE, login="alice"):
+        def sleep(seconds):
+            self.slept[address] += seconds
+            gevent.sleep(seconds * SECOND)
+
+        runtime = SimpleNamespace(now=lambda: 0.0, sleep=sleep)
+        logins = Logins("imap", "s", Remote(address, secure=True), runtime, None, Patience(99, 0.0), self.guard)
+        return logins.check(self, "PLAIN", Credentials(login, Secret(password)))
+
+    def at_once(self, passwords, address=HERE):
+        started = [gevent.spawn(self.guess, password, address) for password in passwords]
+        gevent.joinall(started, timeout=20, raise_error=True)
+        return [one.value for one in started]
+
+
+def known(house, failures):
+    for number in range(failures):
+        house.guess(b"before %d" % number)
+    house.slept.clear()
+
+
+def test_guesses_at_the_same_time_wait_as_one_after_the_other():
+    """Each pays what the one before it has cost."""
+    house = House()
+    known(house, 1)
+    house.at_once([b"guess %d" % number for number in range(6)])
+    assert house.slept[HERE] == 2 + 4 + 8 + 15 + 15 + 15
+    assert house.most == 1
+
+
+def test_who_has_not_been_wrong_yet_has_a_few_for_nothing_and_no_more():
+    house = House()
+    house.at_once([b"guess %d" % number for number in range(12)])
+    assert house.most == guard.FREE
+    assert house.slept[HERE] == 15 * (12 - guard.FREE)
+
+
+def test_the_same_password_again_is_no_guess_and_waits_for_nobody():
+    house = House()
+    known(house, 1)
+    house.at_once([b"old password"] * 10)
+    assert house.most == 10
+    assert house.slept[HERE] == 2 * 10
+
+
+def test_a_good_password_at_many_connections_is_one_of_them():
+    """As a phone does that opens one for each folder."""
+    house = House()
+    assert house.at_once([b"right"] * 20) == [User("alice")] * 20
+    assert house.most == 20 and not house.slept[HERE]
+
+
+def test_others_and_who_is_exempt_do_not_wait():
+    house = House(exempt=THERE)
+    known(house, 3)
+    started = gevent.spawn(house.at_once, [b"guess %d" % number for number in range(4)])
+    gevent.sleep(0)
+    house.at_once([b"theirs %d" % number for number in range(12)], THERE)
+    assert house.most == 12 and not house.slept[THERE]
+    started.get(timeout=20)
+
+
+def test_many_users_behind_one_address_come_in_one_after_the_other():
+    house = House()
+    passwords = [b"right %d" % number for number in range(40)]
+    assert house.at_once(passwords[: guard.LONGEST]).count(User("alice")) == guard.LONGEST
+    assert not house.slept[HERE] and house.most == guard.FREE
+
+
+def test_a_line_has_an_end(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    house = House()
+    known(house, 1)
+    found = house.at_once([b"guess %d" % number for number in range(guard.LONGEST + 10)])
+    assert found.count(Failed(unavailable=True)) == 9
+    assert len(house.checked) == 1 + guard.LONGEST + 1
+    assert "reason=WAITING" in caplog.text
+
+
+def test_nobody_waits_for_his_turn_for_ever(monkeypatch):
+    monkeypatch.setattr(guard, "PATIENCE", 0.005)
+    house = House()
+    known(house, 4)
+    found = house.at_once([b"guess %d" % number for number in range(3)])
+    assert found.count(Failed(unavailable=True)) == 2
+    assert house.guess(b"right") == User("alice"), "who went away holds no turn"
+    assert not house.guard._lines
+
+
+@pytest.mark.parametrize("failure", [OSError, gevent.GreenletExit])
+def test_a_turn_ends_with_its_connection(failure):
+    house = House()
+
+    def broken(attempt):
+        raise failure
+
+    check, house.check = house.check, broken
+    with pytest.raises(failure):
+        house.guess(b"right")
+    house.check = check
+    assert not house.guard._lines
+    assert house.guess(b"right") == User("alice")
+
+
+def test_a_connection_that_goes_while_it_waits_takes_nobody_s_turn():
+    house = House()
+    known(house, 1)
+    started = [gevent.spawn(house.guess, b"guess %d" % number) for number in range(4)]
+    gevent.sleep(0)
+    started[1].kill()
+    started[0].kill()  # the third is called, and
+    started[2].kill()
+    assert started[3].get(timeout=20) == Failed(unavailable=False)
+    assert not house.guard._lines
+
+
+def test_proofs_are_each_a_guess():
+    """Of SCRAM the password is not known: two proofs cannot be told from each other."""
+    house = House()
+    house.at_once([b""] * 8)
+    assert house.most == guard.FREE
