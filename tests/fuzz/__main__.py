@@ -4,25 +4,28 @@
 
 The octets that reached something new are kept in `.fuzz/NAME` and are where the next run begins, beside the corpus of
 the repository. A finding is left in `.fuzz/findings/` and ends the run with status 1: put it into the corpus, which
-`make test` runs, then mend it.
+`make test` runs, then mend it. `.fuzz/runs.csv` has a line for each run: when, target, seconds, seconds of processor,
+inputs, findings.
 """
 
 import argparse
 import importlib
-import io
 import os
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz.table import TARGETS
+from fuzz.table import CORPUS, TARGETS
+from fuzz.table import GROWN as WORK
 
 HERE = Path(__file__).parent
-CORPUS = HERE / "corpus"
-WORK = HERE.parent.parent / ".fuzz"
 LONGEST = 8192  # octets of an input
-SLOWEST = 10  # seconds that one input may take
+SLOWEST = 60  # seconds that one input may take
+WORKED = 5.0  # seconds of processor
+GROWTH = 256 << 10  # KiB of memory
 
 
 def target(name: str) -> Callable[[bytes], None]:
@@ -31,13 +34,27 @@ def target(name: str) -> Callable[[bytes], None]:
     return check
 
 
+def bounded(check: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """The same, with limits of work and memory for each input."""
+
+    def measured(data: bytes) -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        check(data)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        assert worked < WORKED, f"{worked:.1f} s of processor"
+        assert after.ru_maxrss - before.ru_maxrss < GROWTH, f"{after.ru_maxrss - before.ru_maxrss} KiB"
+
+    return measured
+
+
 def fuzz(name: str, options: list[str]) -> None:
     """Run libFuzzer in this process; it ends the process itself."""
     import atheris  # not at the top: it is here only where something is fuzzed
 
     with atheris.instrument_imports(include=[*TARGETS[name], f"fuzz.target_{name}"], enable_loader_override=False):
         check = target(name)
-    atheris.Setup([sys.argv[0], *options], check)
+    atheris.Setup([sys.argv[0], *options], bounded(check))
     atheris.Fuzz()
 
 
@@ -48,6 +65,7 @@ def run(name: str, seconds: int) -> bool:
     grown.mkdir(exist_ok=True)
     (CORPUS / name).mkdir(exist_ok=True)
     log = WORK / f"{name}.log"
+    began, used = time.monotonic(), _processor()
     with log.open("w") as sink:
         done = subprocess.run(
             [
@@ -59,48 +77,32 @@ def run(name: str, seconds: int) -> bool:
         )  # fmt: skip
     text = log.read_text(errors="replace")
     runs = text.rpartition("stat::number_of_executed_units:")[2].split("\n")[0].strip()
-    print(f"{name:12} {'FOUND SOMETHING' if done.returncode else 'nothing found'}, inputs {runs or '?'}", flush=True)
+    took, worked = time.monotonic() - began, _processor() - used
+    with (WORK / "runs.csv").open("a") as book:
+        book.write(
+            f"{time.strftime('%FT%TZ', time.gmtime())},{name},{took:.0f},{worked:.0f},{runs},{done.returncode}\n"
+        )
+    outcome = "FOUND SOMETHING" if done.returncode else "nothing found"
+    print(f"{name:12} {outcome}, inputs {runs or '?'}, {took:.0f} s, {worked:.0f} s of processor", flush=True)
     if done.returncode:
         print(text[max(text.rfind("=== Uncaught"), len(text) - 6000) :])
-    subprocess.run([sys.executable, "-m", "fuzz", "--reached", name], check=False)
+    subprocess.run([sys.executable, "-m", "fuzz.reach", "--grown", name], check=False)
     return not done.returncode
 
 
-def reached(name: str) -> None:
-    """Print how many lines of each module the inputs reach, with the import of the module."""
-    import coverage  # not at the top: as atheris
-
-    measured = coverage.Coverage(source_pkgs=list(TARGETS[name]), data_file=None, config_file=False)
-    measured.start()
-    check = target(name)
-    for path in sorted([*(CORPUS / name).glob("*"), *(WORK / name).glob("*")]):
-        try:
-            check(path.read_bytes())
-        except Exception as error:
-            print(f"  {path.name}: {type(error).__name__}: {error}")
-    measured.stop()
-    for module in TARGETS[name]:
-        _, lines, _, missing, _ = measured.analysis2(sys.modules[module])
-        share = measured.report([sys.modules[module]], file=io.StringIO())
-        print(f"  {module:40} {share:5.1f} % of {len(lines)} lines; not reached: {_ranges(missing)}")
-
-
-def _ranges(lines: list[int]) -> str:
-    text = " ".join(map(str, lines))
-    return text if len(text) < 100 else text[:100] + " ..."
+def _processor() -> float:
+    """Seconds of what has been run so far."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description="Fuzz what reads octets of others.")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
     parser.add_argument("--inside", metavar="TARGET", help=argparse.SUPPRESS)
-    parser.add_argument("--reached", metavar="TARGET", help="only say what the inputs there are reach")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     given = parser.parse_args()
     if given.inside:
         fuzz(given.inside, given.targets)
-    elif given.reached:
-        reached(given.reached)
     else:
         WORK.mkdir(exist_ok=True)
         unknown = set(given.targets) - TARGETS.keys()

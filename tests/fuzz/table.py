@@ -1,5 +1,10 @@
 """What is fuzzed: for each target the modules whose coverage counts. The target is `check` in `target_NAME.py`."""
 
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+GROWN = Path(__file__).parent.parent.parent / ".fuzz"  # what runs have added, beside their logs and findings
+
 TARGETS: dict[str, tuple[str, ...]] = {
     "framing": ("greenmail.imap.framing", "greenmail.pop3.framing"),
     "grammar": (
@@ -10,8 +15,16 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "greenmail.imap.search_key",
         "greenmail.imap.section",
         "greenmail.imap.date_time",
+        "greenmail.imap.serialize",
     ),
-    "session": ("greenmail.imap.execute", "greenmail.imap.serialize"),
+    "session": ("greenmail.imap.execute",),
+    "stores": (
+        "greenmail.imap.digest",
+        "greenmail.imap.commands.fetch",
+        "greenmail.imap.search_run",
+        "greenmail.imap.parts",
+        "greenmail.imap.header_column",
+    ),
     "mime": (
         "greenmail.message.structure",
         "greenmail.message.headers",
@@ -22,12 +35,26 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "greenmail.message.preview",
         "greenmail.imap.render",
     ),
-    "uidlist": ("greenmail.storage.uidlist_format",),
+    "content": (
+        "greenmail.message.content",
+        "greenmail.message.compressed",
+        "greenmail.message.unpacked",
+        "greenmail.message.lz4",
+        "greenmail.message.measured",
+    ),
+    "uidlist": ("greenmail.storage.uidlist_format", "greenmail.storage.uidlist_records"),
     "journal": ("greenmail.storage.journal", "greenmail.storage.snapshot"),
     "passwd": ("greenmail.auth.passwd_file",),
     "config": ("greenmail.config_file",),
     "proxy": ("greenmail.net.proxy",),
-    "auth_client": ("greenmail.auth.postfix_auth", "greenmail.auth.sasl"),
+    "auth_client": ("greenmail.auth.postfix_auth",),
+    "sasl": (
+        "greenmail.auth.sasl",
+        "greenmail.auth.scram",
+        "greenmail.auth.vouched",
+        "greenmail.auth.digests",
+        "greenmail.auth.saslprep",
+    ),
     "imap_url": ("greenmail.imap.imap_url",),
     "acl": ("greenmail.storage.acl", "greenmail.storage.courier_acl"),
     "quota": ("greenmail.storage.quota_rules",),

@@ -1,17 +1,35 @@
 """One command: it is parsed, or BadSyntax or Refused says why not. What was parsed can be written and parsed again."""
 
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from itertools import pairwise
+from typing import Any
+
+from harness import response_grammar
 
 from greenmail.errors import BadSyntax, Refused
-from greenmail.imap import grammar, serialize
+from greenmail.imap import date_time, grammar, sequence_set, serialize
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.date_time import date_time, day_range, format_date_time, load_zone, search_date
-from greenmail.imap.registry import COMMANDS
-from greenmail.imap.section import format_section, section
-from greenmail.imap.sequence_set import compact, join, ranges_of, resolve, sequence_set, uid_set
+from greenmail.imap.fetch_att import BinaryItem, BodyItem, RenderedItem, fetch_att, fetch_atts, named
+from greenmail.imap.registry import COMMANDS, FETCH_ATTS
+from greenmail.imap.section import format_section, section, section_binary
 
 LATEST = 253402214400  # the last day of the year 9999, which no zone takes into the next
-ZONES = [load_zone("UTC"), load_zone("Europe/Berlin"), load_zone("America/St_Johns")]
+ZONES = {name: date_time.load_zone(name) for name in ("UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia")}
+DATES = {name: date_time.InternalDates(name) for name in ZONES}
+MACROS = {b"FAST": ("FLAGS", "INTERNALDATE")}
+
+# Rules that nothing is written for: whatever comes is read, or BadSyntax.
+RULES: tuple[Callable[[Cursor], Any], ...] = (
+    grammar.tag, grammar.tagged_ext_label, grammar.capability, grammar.auth_type, grammar.base64, grammar.literal8,
+    grammar.nstring, grammar.astring_text, grammar.userid, grammar.password, grammar.tag_string, grammar.charset,
+    grammar.header_list, grammar.number, grammar.number64, grammar.nz_number, grammar.nz_number64, grammar.partial,
+    grammar.mod_sequence_value, grammar.mod_sequence_valzer, grammar.list_mailbox, grammar.flag_list,
+    grammar.store_flags, grammar.staged_literal, section_binary,
+)  # fmt: skip
 
 
 def check(data: bytes) -> None:
@@ -19,12 +37,19 @@ def check(data: bytes) -> None:
         return
     utf8, text = bool(data[0] & 1), data[1:]
     _command(text, utf8)
+    for rule in RULES:
+        _rule(rule, text, utf8)
+    _numbers(text)
     _set(text)
     _name(text, utf8)
     _string(text, utf8)
+    _flags(text)
     _date(text)
+    _moment(text)
     _day(text)
+    _zone(text)
     _section(text)
+    _item(text)
 
 
 def _command(text: bytes, utf8: bool) -> None:
@@ -47,42 +72,101 @@ def _command(text: bytes, utf8: bool) -> None:
     assert cur.depth <= cur.max_depth + 1
 
 
+def _rule(rule: Callable[[Cursor], Any], text: bytes, utf8: bool) -> None:
+    """The same, whether the text ends there or goes on."""
+    staged = {text.find(b"\r\n") + 2: "staged"} if rule is grammar.staged_literal else None
+    cur = Cursor(text, staged, utf8)
+    try:
+        found = rule(cur)
+    except (BadSyntax, Refused) as why:
+        assert why.text.isprintable(), why.text
+        return
+    assert 0 <= cur.pos <= len(text)
+    again = Cursor(text[: cur.pos], staged, utf8)
+    assert rule(again) == found and again.at_end()
+    grammar.at_literal(cur)
+
+
+def _numbers(text: bytes) -> None:
+    for rule, most in ((grammar.number, 1 << 32), (grammar.number64, 1 << 63), (grammar.mod_sequence_value, 1 << 63)):
+        cur = Cursor(text)
+        with contextlib.suppress(BadSyntax):
+            found = rule(cur)
+            assert 0 <= found < most and found == int(text[: cur.pos].lstrip(b"0")[:30] or b"0")
+
+
 def _set(text: bytes) -> None:
     cur = Cursor(text)
     try:
-        found = sequence_set(cur)
+        found = sequence_set.sequence_set(cur)
     except BadSyntax:
         return
-    assert sequence_set(Cursor(text[: cur.pos])) == found
-    ranges = resolve(found, 1000)
-    assert all(0 < first <= last for first, last in ranges)
-    assert all(one[1] + 1 < other[0] for one, other in pairwise(ranges)), "ascending, disjoint, not adjacent"
-    assert join(ranges) == ranges
-    uids = [uid for first, last in ranges for uid in range(first, min(last, 5000) + 1)]
+    assert sequence_set.sequence_set(Cursor(text[: cur.pos])) == found
+    for largest in (0, 7, 1000):
+        ranges = sequence_set.resolve(found, largest)
+        assert all(0 < first <= last for first, last in ranges)
+        assert all(one[1] + 1 < other[0] for one, other in pairwise(ranges)), "ascending, disjoint, not adjacent"
+        assert sequence_set.join(ranges) == ranges
+        if ranges:
+            assert sequence_set.resolve(sequence_set.sequence_set(Cursor(sequence_set.render(ranges))), 0) == ranges
+    uids = [uid for first, last in ranges for uid in range(first, min(last, first + 99) + 1)]
     if uids:
-        assert uid_set(Cursor(compact(uids))) == ranges_of(uids)
+        assert sequence_set.uid_set(Cursor(sequence_set.compact(uids))) == sequence_set.ranges_of(uids)
+        assert serialize.number_list(uids).split() == [b"%d" % uid for uid in uids]
+    with contextlib.suppress(BadSyntax):
+        assert sequence_set.uid_set(Cursor(text)) == sequence_set.resolve(found, 0)
 
 
 def _date(text: bytes) -> None:
     """What APPEND takes as the time of a message, FETCH writes so that it is the same time."""
     cur = Cursor(text)
     try:
-        seconds = date_time(cur)
+        seconds = date_time.date_time(cur)
     except BadSyntax:
         return
-    for zone in ZONES:
-        written = format_date_time(seconds, zone)
-        assert date_time(Cursor(written)) == min(seconds, LATEST), (text, written)
+    _same_moment(seconds)
+
+
+def _moment(text: bytes) -> None:
+    """Any moment: quickly, with what is kept of a whole day, and by itself."""
+    seconds = int.from_bytes(text[:6], "big") % (LATEST + 200_000)
+    _same_moment(seconds)
+    for shift in (1, 3599, 86_399):
+        _same_moment(seconds + shift)
+
+
+def _same_moment(seconds: int) -> None:
+    for name, zone in ZONES.items():
+        written = date_time.format_date_time(seconds, zone)
+        assert date_time.date_time(Cursor(written)) == min(seconds, LATEST), (seconds, written)
+        assert DATES[name].format([seconds]) == [written], "the quick way and the other one"
 
 
 def _day(text: bytes) -> None:
     try:
-        wanted = search_date(Cursor(text))
+        wanted = date_time.search_date(Cursor(text))
     except BadSyntax:
         return
-    for zone in ZONES:
-        first, behind = day_range(wanted, zone)
-        assert 0 < behind - first <= 90_000
+    for zone in ZONES.values():
+        first, behind = date_time.day_range(wanted, zone)
+        assert 0 <= behind - first <= 90_000
+        if date(1970, 1, 2) < wanted < date(9999, 12, 30) and first != behind:  # Apia had no 30 December 2011
+            assert date_time.search_date(Cursor(date_time.format_date_time(first, zone)[1:12].strip())) == wanted
+
+
+def _zone(text: bytes) -> None:
+    """A name or rule of the administrator's."""
+    name = text[:60].decode("utf-8", "replace")
+    with contextlib.suppress(ValueError):
+        date_time.format_date_time(1_700_000_000, date_time.load_zone(name))
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = name.replace("\0", "")
+    try:
+        date_time.format_date_time(1_700_000_000, date_time.load_zone(""))
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
 
 
 def _section(text: bytes) -> None:
@@ -94,6 +178,21 @@ def _section(text: bytes) -> None:
     assert section(Cursor(format_section(found))) == found
 
 
+def _item(text: bytes) -> None:
+    """A data item of FETCH: the name of its answer asks for the same."""
+    with contextlib.suppress(BadSyntax):
+        fetch_atts(Cursor(text), FETCH_ATTS, MACROS)
+    try:
+        item = fetch_att(Cursor(text), FETCH_ATTS)
+    except BadSyntax as why:
+        assert why.text.isprintable()
+        return
+    if isinstance(item, BodyItem | BinaryItem):
+        assert fetch_att(Cursor(item.name), FETCH_ATTS) == replace(item, partial=None, peek=False)
+    elif isinstance(item, RenderedItem):
+        assert named(item).parse(Cursor(b"")) == item
+
+
 def _name(text: bytes, utf8: bool) -> None:
     cur = Cursor(text, utf8=utf8)
     try:
@@ -101,11 +200,38 @@ def _name(text: bytes, utf8: bool) -> None:
     except (BadSyntax, Refused):
         return
     assert "\0" not in name
-    written = serialize.mailbox(name, utf8)
-    assert grammar.mailbox(Cursor(written, utf8=utf8)) == name, (name, written)
+    for written in (serialize.mailbox(name, utf8), serialize.mailbox_string(name, utf8)):
+        assert grammar.mailbox(Cursor(written, utf8=utf8)) == name, (name, written)
 
 
 def _string(text: bytes, utf8: bool) -> None:
     octets = text.replace(b"\0", b"")
-    assert grammar.string(Cursor(serialize.string(octets, utf8), utf8=utf8)) == octets
+    for written in (serialize.string(octets, utf8), serialize.literal_or_empty(octets)):
+        assert grammar.string(Cursor(written, utf8=utf8)) == octets
+    assert grammar.string(Cursor(serialize.literal(text))) == text.replace(b"\0", b"\x80")
+    assert grammar.literal8(Cursor(serialize.literal8(text))) == text
     assert grammar.astring(Cursor(serialize.astring(octets, utf8), utf8=utf8)) == octets
+    for value in (octets, None):
+        assert grammar.nstring(Cursor(serialize.nstring(value, utf8), utf8=utf8)) == value
+    first, _, rest = octets.partition(b" ")
+    response_grammar.address_list(
+        response_grammar.Octets(
+            serialize.address_list([serialize.address(first, None, rest, b"", utf8)] * (len(first) % 3)), utf8
+        )
+    )
+    words = serialize.text(octets.decode("utf-8", "replace"), utf8)
+    response_grammar.responses(b"* OK %b\r\n" % words, utf8)
+    char = chr(text[0] % 128)
+    separator = serialize.separator("" if char in "\0\r\n" else char)
+    assert grammar.nstring(Cursor(separator)) == (None if char in "\0\r\n" else char.encode())
+
+
+def _flags(text: bytes) -> None:
+    try:
+        flags = grammar.flag_list(Cursor(text))
+    except BadSyntax:
+        flags = frozenset(text[:200].decode("utf-8", "replace").split(" "))
+        assert grammar.flag_list(Cursor(serialize.flag_list(flags))) <= flags | set(map(str.title, flags))
+        return
+    assert grammar.flag_list(Cursor(serialize.flag_list(flags))) == flags
+    assert len(serialize.flag_words([*flags, "\\*"])) == len(flags) + 1

@@ -382,6 +382,44 @@ def url_fetch(octets: Octets) -> None:
             return None
 
 
+def acl(octets: Octets) -> None:
+    """acl-data = "ACL" SP mailbox *(SP identifier SP rights) — RFC 4314 6."""
+    astring(octets)
+    while octets.take(b" "):
+        astring(octets)
+        octets.expect(b" ")
+        astring(octets)
+
+
+def list_rights(octets: Octets) -> None:
+    """listrights-data = "LISTRIGHTS" SP mailbox SP identifier SP rights *(SP rights) — RFC 4314 6."""
+    astring(octets)
+    for _ in range(2):
+        octets.expect(b" ")
+        astring(octets)
+    while octets.take(b" "):
+        astring(octets)
+
+
+def my_rights(octets: Octets) -> None:
+    """myrights-data = "MYRIGHTS" SP mailbox SP rights — RFC 4314 6."""
+    astring(octets)
+    octets.expect(b" ")
+    astring(octets)
+
+
+def language(octets: Octets) -> None:
+    """language-data = "LANGUAGE" SP "(" lang-tag-quoted *(SP lang-tag-quoted) ")" — RFC 5255 6."""
+    octets.some(astring)
+
+
+def comparator(octets: Octets) -> None:
+    """comparator-data = "COMPARATOR" SP comp-sel-quoted [SP "(" comp-id-quoted *(SP ...) ")"] — RFC 5255 6."""
+    astring(octets)
+    if octets.take(b" "):
+        octets.some(astring)
+
+
 DATA: dict[bytes, Callable[[Octets], None]] = {
     b"LIST": mailbox_list,
     b"LSUB": mailbox_list,
@@ -399,6 +437,11 @@ DATA: dict[bytes, Callable[[Octets], None]] = {
     b"QUOTAROOT": quota_root,
     b"GENURLAUTH": gen_url_auth,
     b"URLFETCH": url_fetch,
+    b"ACL": acl,
+    b"LISTRIGHTS": list_rights,
+    b"MYRIGHTS": my_rights,
+    b"LANGUAGE": language,
+    b"COMPARATOR": comparator,
 }
 
 
@@ -553,6 +596,17 @@ def uniqueid(octets: Octets) -> None:
     octets.match(NZ, "uniqueid")
 
 
+def object_id(octets: Octets) -> None:
+    """ "(" objectid ")" / nil; objectid = 1*255(ALPHA / DIGIT / "_" / "-") — RFC 8474 7."""
+    octets.match(rb"NIL|\([A-Za-z0-9_-]{1,255}\)", "objectid")
+
+
+def save_date(octets: Octets) -> None:
+    """date-time / nil — RFC 8514 7."""
+    if not octets.take(b"NIL"):
+        date_time(octets)
+
+
 ITEMS: dict[bytes, Callable[[Octets], None]] = {
     b"FLAGS": flag_list,
     b"ENVELOPE": envelope,
@@ -565,4 +619,8 @@ ITEMS: dict[bytes, Callable[[Octets], None]] = {
     b"BODYSTRUCTURE": bodystructure,
     b"UID": uniqueid,
     b"MODSEQ": modseq,
+    b"PREVIEW": nstring,
+    b"EMAILID": object_id,
+    b"THREADID": object_id,
+    b"SAVEDATE": save_date,
 }
