@@ -25,6 +25,7 @@ _SECONDS = tuple(b"%02d" % second for second in range(60))
 _DAY = 86400
 _DAYS = 20_000  # days whose names are remembered: fifty years of mail
 _LATEST = 253402214400  # 9999-12-31 00:00 UTC: the last day that every zone can show
+_LEAP_YEAR = 1_704_067_200  # 1 January 2024
 _LOCALTIME = "/etc/localtime"
 
 
@@ -64,7 +65,11 @@ def _posix(rule: str) -> tzinfo:
     The rule becomes the footer of a time zone file, tzfile(5), that has one type of local time and no transitions.
     """
     block = struct.pack(">4sc15x6I ibb4s", b"TZif", b"2", 0, 0, 0, 0, 1, 4, 0, 0, 0, b"UTC\0")
-    return ZoneInfo.from_file(io.BytesIO(block + block + b"\n" + rule.encode("utf-8", "replace") + b"\n"))
+    zone = ZoneInfo.from_file(io.BytesIO(block + block + b"\n" + rule.encode("utf-8", "replace") + b"\n"))
+    # An offset of a whole day is refused only when somebody asks for it.
+    for day in range(366):
+        datetime.fromtimestamp(_LEAP_YEAR + day * _DAY, zone).utcoffset()
+    return zone
 
 
 def date_time(cur: Cursor) -> int:

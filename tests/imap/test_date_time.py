@@ -199,6 +199,13 @@ def test_a_rule_in_tz_agrees_with_the_c_library(tz, rule):
         assert datetime.fromtimestamp(moment, load_zone("")).utcoffset() == timedelta(seconds=local.tm_gmtoff)
 
 
+@pytest.mark.parametrize("rule", ["n24", "CET24", "CET-24CEST,M3.5.0,M10.5.0/3", "CET-1CEST-24,J200,J300"])
+def test_a_rule_in_tz_with_an_offset_of_a_day_is_none(tz, rule):
+    """`ZoneInfo` takes it, and has no times for it: then each INTERNALDATE would be a bug. Found by fuzzing."""
+    tz(rule)
+    assert load_zone("") is UTC
+
+
 def test_named_zones_do_not_depend_on_tz(tz):
     tz("Pacific/Chatham")
     assert format_date_time(0, BERLIN) == b'" 1-Jan-1970 01:00:00 +0100"'
