@@ -169,10 +169,11 @@ def open_journal(files: Files, path: bytes) -> Journal | None:
         log.warning("journal path=%r error=%s", path, error)
         data = b""
     batches, _ = unpack(data[len(MAGIC) :]) if data.startswith(MAGIC) else ([], 0)
-    if not batches or "ident" not in batches[0] or "previous" not in batches[0]:
+    if not batches or not all(isinstance(batches[0].get(key), str) for key in ("ident", "previous")):
         files.close_quietly(fd)
         return None
-    return Journal(files, fd, batches[0], len(MAGIC) + len(pack(batches[0])))
+    # Not `pack` of it: JSON can be spelled in several ways.
+    return Journal(files, fd, batches[0], len(MAGIC) + _HEAD.size + _HEAD.unpack_from(data, len(MAGIC))[0])
 
 
 def create(files: Files, path: bytes, ident: str, previous: str, owner: Ownership) -> None:

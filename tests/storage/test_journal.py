@@ -128,3 +128,19 @@ def test_a_record_that_is_no_object_is_the_end(payload: bytes) -> None:
     good = pack({"ident": "a"})
     foreign = struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
     assert unpack(good + foreign + good) == ([{"ident": "a"}], len(good))
+
+
+@pytest.mark.parametrize("header", [b'{"ident": "one", "previous": ""}', b'{"ident":"\\u006fne","previous":""}'])
+def test_a_header_that_another_program_has_spelled_otherwise_is_as_long_as_it_is(tmp_path: Path, header: bytes) -> None:
+    """Where the records begin is not where they would if we had written the header: and nothing is cut off."""
+    record = struct.pack("<II", len(header), zlib.crc32(header)) + header
+    (tmp_path / "greenmail.log").write_bytes(b"GMLOG001" + record + pack({"m": 1}))
+    journal = reader(tmp_path)
+    assert journal.read() == [{"m": 1}]
+    journal.append([{"m": 2}])
+    assert reader(tmp_path).read() == [{"m": 1}, {"m": 2}]
+
+
+def test_a_header_with_an_ident_that_is_no_text_is_none(tmp_path: Path) -> None:
+    (tmp_path / "greenmail.log").write_bytes(b"GMLOG001" + pack({"ident": 5, "previous": []}) + pack({"m": 1}))
+    assert open_journal(Files(), path(tmp_path)) is None
