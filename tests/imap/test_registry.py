@@ -86,3 +86,18 @@ def test_capabilities_by_state() -> None:
         "CONDSTORE",
     }  # fmt: skip
     assert "LITERAL-" not in inside
+
+
+@pytest.mark.parametrize("settings", [{}, {"literal_minus": True, "condstore": False}, {"message_limit": 0}], ids=str)
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_is_joined_once_is_what_each_capability_says(settings: dict[str, object], secure: bool) -> None:
+    """RFC 9051 7.2.2."""
+    scheduler = Scheduler()
+    engine = Engine(scheduler, memory_backend(scheduler), **settings)
+    wire = engine.connect(secure)
+    scheduler.run()
+    for commands in (b"", b"l LOGIN alice secret\r\n", b"e ENABLE IMAP4rev2\r\n", b"u UNAUTHENTICATE\r\n"):
+        engine.talk(wire, commands)
+        session = engine.sessions[-1]
+        said = [item.words(session) for item in registry.CAPABILITIES.values() if item.when(session)]
+        assert registry.capabilities(session).decode() == " ".join(word for words in said for word in words)

@@ -164,6 +164,21 @@ def test_a_login_asks_and_is_answered(parent):
     assert len(parent.register.who()) == 1
 
 
+def test_what_the_parent_does_not_read_waits_and_comes_in_order():
+    ours, theirs = gevent.socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client = RegisterClient(theirs)
+    for number in range(2000):
+        client.say({"n": number, "op": "logout"})  # at once, whoever reads
+    assert 0 < len(client._late) < 2000
+    with gevent.Timeout(10):
+        assert [decode(ours.recv(65536))["n"] for _ in range(2000)] == list(range(2000))
+    assert not client._late
+    ours.close()
+    client.say({"n": 1, "op": "logout"})  # the parent is gone: nobody is told, nothing is raised
+    assert not client._late
+    theirs.close()
+
+
 def test_a_denied_login_has_nothing_to_give_back(parent):
     assert enter(parent) is None
     assert enter(parent)
