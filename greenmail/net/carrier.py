@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -19,7 +20,7 @@ from gevent.queue import Queue
 
 from greenmail.auth.api import User
 from greenmail.auth.passage import HandOver, Passage
-from greenmail.errors import Refused
+from greenmail.errors import Disconnected, Refused
 from greenmail.net.register import RegisterClient
 from greenmail.net.stream import RECEIVE, Stream
 from greenmail.runtime import Wake, Wire
@@ -79,9 +80,14 @@ class Relay:
         self._sending = False
 
     def run(self, rest: bytes) -> None:
-        """Until either ends. Raises Disconnected if the client is gone."""
+        """Until either ends. Raises Disconnected if the client is gone.
+
+        One that has only closed its half still waits for the answers to what it has said: the other process is told of
+        that end, too, and closes when it has answered.
+        """
         self._stream.carried = True
         self._stream.session = None
+        gone: Disconnected | None = None
         helpers = [gevent.spawn(self._gather), gevent.spawn(self._pass_on)]
         try:
             if rest:
@@ -90,14 +96,29 @@ class Relay:
             while self._write() or not self._over:
                 if self._answers or self._over:
                     continue
-                if self._sending:
+                if self._sending or gone is not None:
                     self._news.wait()
                     self._news.clear()
-                elif self._stream.rest(_LONG) is Wake.INPUT:
-                    self._send(self._stream.receive())
+                else:
+                    gone = self._read()
+            if gone is not None:
+                raise gone
         finally:
             gevent.killall(helpers)
             self._sock.close()
+
+    def _read(self) -> Disconnected | None:
+        """What the client says next is on its way then; or that it has said its last."""
+        try:
+            if self._stream.rest(_LONG) is Wake.INPUT:
+                self._send(self._stream.receive())
+        except Disconnected as gone:
+            if not self._stream.may_listen():
+                raise
+            with suppress(OSError):  # the other process has ended just now, which `_gather` is about to find
+                self._sock.shutdown(socket.SHUT_WR)
+            return gone
+        return None
 
     def _send(self, data: bytes) -> None:
         self._sending = True

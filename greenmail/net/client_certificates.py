@@ -34,7 +34,7 @@ from greenmail.net.tls import EX_CONFIG, CannotStart
 log = logging.getLogger(__name__)
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
-_OPTIONS = SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION
+_OPTIONS = SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | ssl.OP_IGNORE_UNEXPECTED_EOF
 _RELEASE_BUFFERS = 0x10  # SSL_MODE_RELEASE_BUFFERS, as `ssl` has it: 34 KiB less of a connection that is silent
 _LARGEST = 1 << 24  # octets of a file of authorities or revocations
 # X509_V_ERR_...: the numbers are those of OpenSSL's interface, the texts for whoever reads the log.

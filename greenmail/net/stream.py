@@ -67,6 +67,7 @@ class Stream:
         self._answered = True  # something was sent after the last octet that was received
         self._draining = False
         self._broken: Disconnected | None = None
+        self._heard_all = False  # the client has closed its half
         self._audible = True
         self.peer = plain_address(address[0])
         self.peer_port = int(address[1])
@@ -277,6 +278,13 @@ class Stream:
         if self._waiter is not None:
             self._loop.run_callback(self._waiter.switch, Wake.CHANGED)
 
+    def may_listen(self) -> bool:
+        """Whether the client has only said its last: then it can be written to again, and may take what is coming."""
+        if not self._heard_all:
+            return False
+        self._broken = None
+        return True
+
     def drain(self) -> None:
         """The worker is to end: say farewell at the next idle point, which may be now."""
         self._draining = True
@@ -370,6 +378,7 @@ class Stream:
         except OSError as error:
             raise self._lost(closing.why(error), audible=False) from None
         if not data:
+            self._heard_all = True
             raise self._lost("connection closed by peer", audible=False)
         self.received += len(data)
         return data

@@ -103,6 +103,9 @@ def context(material: Material, min_version: str, ciphers: str) -> SSLContext:
     made = SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = _VERSIONS[min_version]
     made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # A client that closes its half without a word of TLS may still read: OpenSSL would refuse to send. Nothing can be
+    # cut short by that: a command ends with its line.
+    made.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
     # The client knows whether its processor has AES: Mozilla's intermediate profile leaves the choice to it.
     made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     try:

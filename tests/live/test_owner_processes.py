@@ -62,7 +62,7 @@ def running(**settings: Any) -> Iterator[Homes]:
 
 @pytest.fixture(scope="module")
 def homes() -> Iterator[Homes]:
-    with running() as made:
+    with running(secure_networks=["127.0.0.0/8"]) as made:
         yield made
 
 
@@ -125,6 +125,30 @@ def test_what_is_sent_ahead_is_not_lost(homes: Homes) -> None:
     assert [line.split()[:2] for line in lines if line[:2] in (b"a ", b"b ", b"c ")] == [
         [b"a", b"OK"], [b"b", b"OK"], [b"c", b"OK"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    "port, commands, last",
+    [
+        ("imap", b"a LOGIN alice secret\r\nb CREATE Half-%d\r\nc STATUS INBOX (MESSAGES)\r\n", b"c OK"),
+        ("pop3", b"USER bob\r\nPASS secret\r\nCAPA\r\nSTAT\r\n", b"+OK 0 0"),
+    ],
+)
+def test_a_client_that_says_no_more_still_hears_all(
+    homes: Homes, port: str, commands: bytes, last: bytes, tls: bool
+) -> None:
+    """Half of the connection is closed behind the last command, as `nc -N` does, and the answers come."""
+    where = getattr(homes.server, port + "s" * tls)
+    commands = commands % tls if b"%d" in commands else commands
+    with (
+        socket.create_connection(("127.0.0.1", where), 30) as raw,
+        unverified().wrap_socket(raw) if tls else contextlib.nullcontext(raw) as sock,
+    ):
+        sock.sendall(commands)
+        socket.socket.shutdown(sock, socket.SHUT_WR)  # of TCP alone
+        heard = sock.makefile("rb").read()
+    assert heard.splitlines()[-1].startswith(last), heard
 
 
 def test_mail_of_the_servers_own_user_stays_where_it_is(homes: Homes) -> None:
