@@ -391,7 +391,7 @@ class MaildirMailbox:
             return _PARKED
         files = self.box.index_files
         cached = files.cache.memory() if files is not None and files.cache is not None else 0
-        return _FIXED + _PER_ROW * len(self.table) + self.box.uidlist.uids.memory() + cached
+        return _FIXED + _PER_ROW * len(self.table) + self.box.uidlist.memory() + cached
 
     def resting(self, is_resting: bool) -> None:
         """Of one reference."""
@@ -459,8 +459,8 @@ class MaildirMailbox:
         if self._box is None:
             return
         self.box.index.compact_flags()
-        if len(self.box.uidlist.uids) > _MANY:
-            self.box.uidlist.forget()
+        if self.box.uidlist.lines() > _MANY:
+            self.box.uidlist.rest()
 
     def save_facts(self, least: int = _SAVE_FACTS) -> None:
         """Before the object is given up: keep what cost reading many files, if nobody else is at the mailbox."""

@@ -245,7 +245,7 @@ class Box:
 
     def uid_of(self, base: bytes) -> int | None:
         """The UID of a base name."""
-        uid = self.uidlist.uids.get(base)
+        uid = self.uidlist.uid_of(base)
         return self.unwritten.get(base) if uid is None else uid
 
     def flags_of(self, name: bytes, is_new: bool) -> Flags:

@@ -143,12 +143,11 @@ def _named(target: Box, originals: Sequence[Original]) -> _Links | None:
 
 
 def _links(target: Box, naming: Naming, originals: Sequence[Original]) -> _Links | None:
-    known = target.uidlist.uids
     links = _Links(originals, [], [], [], [])
     for original in originals:
         item, size, octets = original.item, original.size, -1
         base = base_name(item.name)
-        if base in known:
+        if target.uidlist.uid_of(base) is not None:
             return None
         if b"," in base:
             claimed = sizes_of(base)
@@ -256,7 +255,12 @@ def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
         disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
         base, original = base_name(linked.original.item.name), linked.original
         fields: dict[bytes, bytes] = {}
-        if not target.is_settled or base in target.uidlist.uids or base in taken or not linked.name_is_right:
+        if (
+            not target.is_settled
+            or target.uidlist.uid_of(base) is not None
+            or base in taken
+            or not linked.name_is_right
+        ):
             base = with_sizes(target.context.unique.next(), disk, crlf)
         elif sizes_of(base).with_crlf is None:
             fields[b"W"] = b"%d" % crlf

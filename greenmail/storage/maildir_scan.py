@@ -240,9 +240,9 @@ def _read_uidlist(box: Box, scan: Scan) -> None:
     """The uidlist is where UIDs come from: whatever differs from it in the index is a stray."""
     refreshed = box.offload(box.is_large, box.refresh_uidlist, not box.read_only)
     uidlist, index = box.uidlist, box.index
+    if refreshed is Refreshed.MISSING and (uidlist.rests or not (uidlist.uidvalidity or box.read_only)):
+        restore_uidlist(box)  # it went away before we ever read it, or when nobody here had it in memory
     if refreshed is Refreshed.MISSING and not box.read_only:
-        if not uidlist.uidvalidity:  # it went away before we ever read it
-            restore_uidlist(box)
         _rewrite(box)
     if (uidlist.uidvalidity, uidlist.guid.decode("latin-1") or index.mailbox_id) != (
         index.uidvalidity,

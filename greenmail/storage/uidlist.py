@@ -22,6 +22,7 @@ from greenmail.storage.uidlist_format import (
     VERSION,
     ascending,
     check_base,
+    find,
     format_fields,
     parse,
     parse_fields,
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _SLICE = 4096
 _REWRITE_AT = 0.75  # share of the lines whose messages live
+_SEARCHES = 8  # for single names in a file that rests, before it is read as a whole
 
 
 class Refreshed(Enum):
@@ -68,24 +70,28 @@ def new_guid() -> bytes:
 class Uidlist:
     """One mailbox's UID list as last read. "Locked": the caller holds `dovecot-uidlist.lock` (locks.MailboxLock).
 
-    Methods raise StorageError. Lines of messages that are gone stay until the next rewrite.
+    Methods raise StorageError. Lines of messages that are gone stay until the next rewrite. When it rests (`rest`) its
+    records are on disk alone: a few names are searched in the file, which is not taken apart for them.
     """
 
     __slots__ = (
+        "_absent",
         "_files",
         "_floor",
+        "_highest",
         "_last_line",
         "_lines",
         "_offset",
         "_others",
         "_path",
+        "_records",
+        "_searches",
         "_seen",
         "_version",
         "appended",
         "guid",
         "must_rewrite",
         "next_uid",
-        "uids",
         "uidvalidity",
     )
 
@@ -100,12 +106,69 @@ class Uidlist:
         self._version = 0
         self._others: tuple[bytes, ...] = ()
         self._floor = (0, 1)  # UIDVALIDITY, and the lowest next UID allowed with it
-        self.uids = Records()  # base name -> UID; replaced as a whole by REREAD and by some changes; do not change
+        self._records: Records | None = Records()  # None while it rests
+        self._highest = 0  # of the UIDs of records, while it rests
+        self._searches = 0  # since it rests
+        self._absent: set[bytes] = set()  # base names that were searched, and are not there
         self.appended: list[tuple[int, bytes]] = []  # what the last refresh that said APPENDED added: (UID, base name)
         self.uidvalidity = 0  # 0: not known, the file is missing or its header is broken; `start` must be called
         self.guid = b""  # 32 hex digits, or empty if not known
         self.next_uid = 1  # never goes down unless uidvalidity changes
         self.must_rewrite = False  # damage, an old version, or a change in memory: `assign` rewrites, or call `rewrite`
+
+    @property
+    def uids(self) -> Records:
+        """Base name -> UID; replaced as a whole by REREAD and by some changes; do not change. Raises StorageError."""
+        if self._records is None:
+            self._wake()
+        assert self._records is not None, "it was read"
+        return self._records
+
+    @uids.setter
+    def uids(self, records: Records) -> None:
+        self._records = records
+        self._absent.clear()
+
+    def uid_of(self, base: bytes) -> int | None:
+        """The UID of a base name, None if there is none."""
+        if base in self._absent:
+            return None
+        if self._records is None and self._searches < _SEARCHES and (data := self._resting()) is not None:
+            self._searches += 1
+            uid = find(data, base)
+            if uid is None:
+                self._absent.add(base)
+            return uid
+        return self.uids.get(base)
+
+    def _resting(self) -> bytes | None:
+        """What is known of the file, read again; None if that is not there any more."""
+        with refusing("cannot read the UID list"):
+            try:
+                descriptor = self._files.open(self._path, os.O_RDONLY)
+            except FileNotFoundError:
+                return None
+            try:
+                found = _Seen.of(self._files.fstat(descriptor))
+                if self._seen is None or not self._seen.same_file(found) or found.size < self._offset:
+                    return None
+                data = self._files.read_from(descriptor, 0)[: self._offset]
+            finally:
+                self._files.close_quietly(descriptor)
+        return data if data.endswith(self._last_line) else None
+
+    @property
+    def rests(self) -> bool:
+        """Whether the records are on disk alone."""
+        return self._records is None
+
+    def _wake(self) -> None:
+        """Have the records in memory again."""
+        data = self._resting()
+        if data is None:
+            self._seen = None  # the next refresh reads whatever is there
+            raise StorageError(Reason.IN_USE, "another program has replaced the UID list, try again")
+        self._records = parse(data).uids
 
     def refresh(self, locked: bool) -> Refreshed:
         """Read what is new. Without the lock an unfinished last line is left for later. Some 3 µs if unchanged.
@@ -160,18 +223,35 @@ class Uidlist:
         uids = [int(row[0]) for row in rows]
         if (
             len(rows) != data.count(b"\n")
-            or not ascending([self.uids.highest, *uids])
+            or not ascending([self._highest if self._records is None else self._records.highest, *uids])
             or (uids and uids[-1] > LARGEST_UID)
         ):
             return False
         fresh = dict(zip((row[2] for row in rows), uids, strict=True))
-        if len(fresh) != len(rows) or any(base in self.uids for base in fresh):
+        if len(fresh) != len(rows) or self._has_any(fresh, descriptor):
             return False
-        self.uids.extend(list(fresh), uids, {base: raw[:-1] for _, raw, base in rows if raw})
+        self._add(list(fresh), uids, {base: raw[:-1] for _, raw, base in rows if raw})
         self.appended = list(zip(uids, fresh, strict=True))
         self._took(found, data, len(rows))
         self._raise_next(uids[-1] + 1 if uids else 1)
         return True
+
+    def _has_any(self, bases: Collection[bytes], descriptor: int) -> bool:
+        """Whether one of them is a record already; `descriptor` is open on the file."""
+        if self._records is None:
+            data = self._files.read_from(descriptor, 0)[: self._offset]
+            if len(bases) <= _SEARCHES:
+                return any(find(data, base) is not None for base in bases)
+            self._records = parse(data).uids
+        return any(base in self._records for base in bases)
+
+    def _add(self, bases: Sequence[bytes], uids: Sequence[int], fields: Mapping[bytes, bytes]) -> None:
+        """Records that stand behind all others in the file."""
+        self._absent.clear()
+        if self._records is not None:
+            self._records.extend(bases, uids, fields)
+        elif uids:
+            self._highest = uids[-1]
 
     def _took(self, found: _Seen, data: bytes, lines: int) -> None:
         """`data`, whole lines behind the offset, is known now."""
@@ -260,11 +340,11 @@ class Uidlist:
         text = b"".join(_lines(bases[at : at + _SLICE], first + at, fields) for at in range(0, len(bases), _SLICE))
         # Whatever happens now, these UIDs may have been seen by somebody.
         self._raise_next(first + len(bases))
-        is_known = any(base in self.uids for base in bases)
+        is_known = any(self.uid_of(base) is not None for base in bases)
         if self.must_rewrite or is_known or not self._append(text, len(bases)):
             self._assign_by_rewrite(bases, uids, fields)
         else:
-            self.uids.extend(bases, uids, fields)
+            self._add(bases, uids, fields)
         return uids
 
     def _assign_by_rewrite(self, bases: Sequence[bytes], uids: list[int], fields: Mapping[bytes, bytes]) -> None:
@@ -372,11 +452,22 @@ class Uidlist:
         self.uids.set_raw(uid, format_fields(fields))
         self.must_rewrite = True
 
-    def forget(self) -> None:
-        """Give back the memory of what was read; the next refresh says REREAD. Not if something is to be written."""
-        if not self.must_rewrite:
-            self._seen, self._offset, self._last_line, self._lines = None, 0, b"", 0
-            self.uids, self.appended = Records(), []
+    def rest(self) -> None:
+        """Give back the memory of the records. Not if something is to be written, nor if the file needs mending."""
+        self._searches = 0
+        self._absent.clear()
+        if self._records is None or self.must_rewrite or self._seen is None or self._offset != self._seen.size:
+            return
+        self._highest = self._records.highest
+        self._records, self.appended = None, []
+
+    def memory(self) -> int:
+        """Octets that the records take up."""
+        return 0 if self._records is None else self._records.memory()
+
+    def lines(self) -> int:
+        """Of records in the file."""
+        return self._lines
 
     def restore(self, uids: Mapping[bytes, int]) -> None:
         """Locked: take in records (base name -> UID, neither known here) that the file lost; written with `rewrite`."""

@@ -141,6 +141,12 @@ def parse(data: bytes) -> Parsed:
     return Parsed(header, Records.taking(uid_of, fields), highest, lines, tuple(damage))
 
 
+def find(data: bytes, base: bytes) -> int | None:
+    """The UID of a base name in a file without damage: a name has no colon, so what follows one is a whole name."""
+    end = data.find(b":%b\n" % base)
+    return None if end < 0 else int(data[data.rfind(b"\n", 0, end) + 1 : end].partition(b" ")[0])
+
+
 def _packed(pattern: re.Pattern[bytes], data: bytes, start: int) -> Records | None:
     """All records of a long file, slice by slice; None if there is anything wrong."""
     records = Records()

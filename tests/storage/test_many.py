@@ -158,7 +158,7 @@ def test_a_large_uidlist_is_given_back_and_read_again(tmp_path: Path, monkeypatc
     assert isinstance(inbox, MaildirMailbox) and len(inbox.box.uidlist.uids) == 500
     before = inbox.memory()
     inbox.close()
-    assert not inbox.box.uidlist.uids and inbox.memory() <= before - 500 * 200
+    assert inbox.box.uidlist.rests and inbox.memory() <= before - 500 * 200
     again = user.open("INBOX")
     assert again is inbox
     assert again.store([7], FlagChange(FlagAction.ADD, frozenset({"\\Flagged"}))).changed == [7]
@@ -166,6 +166,13 @@ def test_a_large_uidlist_is_given_back_and_read_again(tmp_path: Path, monkeypatc
     upload.write(b"A: 1\r\n\r\n")
     assert again.save([upload]) == [501]
     assert list(again.table.uids) == list(range(1, 502))
+    assert inbox.box.uidlist.rests  # one name is searched in the file
+    again.close()
+    (tmp_path / "dovecot-uidlist").unlink()
+    (tmp_path / "new" / "1.M1P1.mx").write_bytes(b"A: 1\n\n")
+    again = user.open("INBOX")
+    assert list(again.table.uids) == list(range(1, 503))
+    assert len((tmp_path / "dovecot-uidlist").read_bytes().splitlines()) == 503
 
 
 # Many

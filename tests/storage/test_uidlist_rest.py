@@ -1,0 +1,108 @@
+"""The UID list of a mailbox that nobody has open: its records are on disk alone, and it does what it always does."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenmail.errors import StorageError
+from greenmail.storage.filesystem import Files
+from greenmail.storage.uidlist import Refreshed, Uidlist
+
+
+def read(path):
+    uidlist = Uidlist(Files(), os.fsencode(path))
+    assert uidlist.refresh(True) is Refreshed.REREAD
+    return uidlist
+
+
+def test_a_list_that_rests_is_searched_and_not_read(tmp_path):
+    path = tmp_path / "dovecot-uidlist"
+    path.write_bytes(b"3 V7 N4 G0123456789abcdef0123456789abcdef\n1 :a\n2 W9 :b,S=1\n3 :ab\n")
+    uidlist = read(path)
+    uidlist.rest()
+    assert (uidlist.rests, uidlist.memory()) == (True, 0)
+    assert [uidlist.uid_of(base) for base in (b"a", b"b,S=1", b"ab", b"b", b"S=1")] == [1, 2, 3, None, None]
+    with path.open("ab") as file:
+        file.write(b"5 :c\n")
+    assert uidlist.refresh(True) is Refreshed.APPENDED
+    assert uidlist.assign([b"d", b"b"]) == [6, 7]
+    assert uidlist.rests
+    assert dict(uidlist.uids.items()) == {b"a": 1, b"b,S=1": 2, b"ab": 3, b"c": 5, b"d": 6, b"b": 7}
+    assert not uidlist.rests
+    assert uidlist.field(2, b"W") == b"9"
+
+
+def test_a_list_that_rests_and_is_replaced(tmp_path):
+    """Also with as many octets, between the look and the search."""
+    path = tmp_path / "dovecot-uidlist"
+    path.write_bytes(b"3 V7 N4 G0123456789abcdef0123456789abcdef\n1 :a\n")
+    uidlist = read(path)
+    uidlist.rest()
+    other = path.with_name("other")
+    other.write_bytes(b"3 V7 N4 G0123456789abcdef0123456789abcdef\n2 :b\n")
+    other.rename(path)
+    with pytest.raises(StorageError, match="replaced"):
+        uidlist.uid_of(b"a")
+    assert uidlist.refresh(True) is Refreshed.REREAD
+    assert dict(uidlist.uids.items()) == {b"b": 2}
+    uidlist.rest()
+    path.unlink()
+    assert uidlist.refresh(True) is Refreshed.MISSING
+    with pytest.raises(StorageError, match="replaced"):
+        uidlist.rewrite()  # what it had is not known: nothing is better than an empty list
+    assert not path.exists()
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("assign"), st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"e"]), unique=True, max_size=3)
+        ),
+        st.tuples(st.just("foreign"), st.sampled_from([b"f", b"g", b"h"])),
+        st.tuples(st.just("rewrite"), st.sets(st.sampled_from([b"a", b"b", b"c", b"f"]))),
+        st.tuples(st.just("field"), st.sampled_from([b"a", b"f"])),
+        st.tuples(st.just("uid_of"), st.sampled_from([b"a", b"d", b"f"])),
+    ),
+    max_size=12,
+)
+
+
+@given(operations=OPERATIONS)
+def test_resting_changes_nothing(tmp_path_factory, operations):
+    """The same is done to two lists; one of them rests before each step."""
+    place = tmp_path_factory.mktemp("rest")
+    lists = []
+    for name in ("awake", "resting"):
+        file = place / name
+        file.write_bytes(b"3 V7 N1 G0123456789abcdef0123456789abcdef\n")
+        lists.append((read(file), file))
+    for what, value in operations:
+        results = []
+        for uidlist, file in lists:
+            if file.name == "resting":
+                uidlist.rest()
+            if what == "foreign" and value not in dict(uidlist.uids.items()):
+                uidlist.rest() if file.name == "resting" else None
+                with file.open("ab") as stream:
+                    stream.write(b"%d W1 :%b\n" % (uidlist.next_uid, value))
+                results.append(uidlist.refresh(True))
+            elif what == "assign":
+                results.append(uidlist.assign(value))
+            elif what == "rewrite":
+                uidlist.rewrite(value)
+            elif what == "field" and (uid := uidlist.uid_of(value)) is not None:
+                uidlist.set_field(uid, b"P", b"x")
+            else:
+                results.append(uidlist.uid_of(value) if what == "uid_of" else None)
+        assert results == [] or results[0] == results[1]
+    awake, resting = (uidlist for uidlist, _ in lists)
+    assert list(awake.uids.records()) == list(resting.uids.records())
+    assert (awake.next_uid, awake.must_rewrite, awake.lines()) == (
+        resting.next_uid,
+        resting.must_rewrite,
+        resting.lines(),
+    )
+    if not awake.must_rewrite:
+        assert lists[0][1].read_bytes() == lists[1][1].read_bytes()
