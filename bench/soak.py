@@ -4,7 +4,8 @@ One cycle after another: the mixed load of W16; an account that opens another of
 sorts it; sessions over TLS with COMPRESS; POP3; deliveries; what was appended is expunged, so that the mail stays what
 it is. Then nobody is there for some seconds. PSS of the whole process tree is sampled all the time, and in each quiet
 moment. `cache-memory` is small enough to be full after the first cycles: the base is the largest quiet moment of the
-first quarter, and the end is the least of the last three. Goes to bench/results/soak.json, and as a plot to soak.svg and soak.png.
+first quarter, and the end is the least of the last three. Goes to
+bench/results/soak.json, and as a plot to soak.svg and soak.png.
 """
 
 import argparse
