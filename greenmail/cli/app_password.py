@@ -38,7 +38,7 @@ def register(actions: Commands, common: argparse.ArgumentParser) -> None:
         description="Remove an app password. Sessions that are open stay so: see `greenmail kick`.",
     )
     _who(revoke)
-    revoke.set_defaults(run=_revoke)
+    with_json(revoke).set_defaults(run=_revoke)
 
 
 def _who(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +119,10 @@ def _list(config: Config, parsed: argparse.Namespace) -> int:
 def _revoke(config: Config, parsed: argparse.Namespace) -> int:
     user = _user(config, parsed.name)
     revoke(config, user, parsed.label)
-    say(f"revoked {parsed.label} of {user}")
+    if parsed.json:
+        say_json({"user": user, "name": parsed.label})
+    else:
+        say(f"revoked {parsed.label} of {user}")
     return 0
 
 

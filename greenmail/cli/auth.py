@@ -44,7 +44,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     pw.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     pw.add_argument("--scheme", choices=list(schemes.MAKERS), default="ARGON2ID", help="how it is stored")
-    pw.set_defaults(standalone=_pw)
+    with_json(pw).set_defaults(standalone=_pw)
 
 
 def _test(config: Config, parsed: argparse.Namespace) -> int:
@@ -90,5 +90,9 @@ def _test(config: Config, parsed: argparse.Namespace) -> int:
 
 
 def _pw(parsed: argparse.Namespace) -> int:
-    say(stored_password(parsed))
+    stored = stored_password(parsed)
+    if parsed.json:
+        say_json({"scheme": parsed.scheme, "stored": stored})
+    else:
+        say(stored)
     return 0

@@ -1,8 +1,8 @@
 """`penalty list` and `penalty clear`: addresses that guess passwords."""
 
 import argparse
-from typing import Any
 
+from greenmail.cli.asking import asked
 from greenmail.cli.output import say, say_json
 from greenmail.cli.parsing import Commands, with_json
 from greenmail.config import Config
@@ -25,20 +25,12 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     with_json(clear).set_defaults(run=_clear)
 
 
-def _asked(config: Config, what: str, **wanted: Any) -> Any:
-    # Here and not above: the other verbs need no sockets.
-    from greenmail.net import control_client
-
-    with control_client.connected(config) as server:
-        return server.ask(what, **wanted)
-
-
 def _list(config: Config, parsed: argparse.Namespace) -> int:
     # Here and not above: rich takes a while to import.
     from greenmail.cli import shown
     from greenmail.net import written
 
-    found = _asked(config, "penalties")
+    found = asked(config, "penalties")
     if parsed.json:
         say_json(found)
         return 0
@@ -60,7 +52,7 @@ def _list(config: Config, parsed: argparse.Namespace) -> int:
 def _clear(config: Config, parsed: argparse.Namespace) -> int:
     if bool(parsed.addresses) == parsed.all:
         raise Refused("name addresses, or give --all")
-    found = _asked(config, "penalty-clear", addresses=parsed.addresses)
+    found = asked(config, "penalty-clear", addresses=parsed.addresses)
     if parsed.json:
         say_json(found)
     else:

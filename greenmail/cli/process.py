@@ -2,6 +2,7 @@
 
 import argparse
 
+from greenmail.cli.asking import asked
 from greenmail.cli.output import say, say_json
 from greenmail.cli.parsing import Commands, with_json
 from greenmail.config import Config
@@ -30,11 +31,7 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def _reload(config: Config, parsed: argparse.Namespace) -> int:
-    # Here and not above: the other verbs need no sockets.
-    from greenmail.net import control_client
-
-    with control_client.connected(config) as server:
-        found = server.ask("reload", _RELOAD)
+    found = asked(config, "reload", _RELOAD)
     if parsed.json:
         say_json(found)
     else:
@@ -43,7 +40,7 @@ def _reload(config: Config, parsed: argparse.Namespace) -> int:
 
 
 def _stop(config: Config, parsed: argparse.Namespace) -> int:
-    # Here and not above: as for reload.
+    # Here and not above: the other verbs need no sockets.
     from greenmail.net import control_client
 
     with control_client.connected(config) as server:

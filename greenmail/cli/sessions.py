@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from greenmail.cli.asking import asked
 from greenmail.cli.output import say, say_json
 from greenmail.cli.parsing import Commands, with_json
 from greenmail.config import Config
@@ -47,16 +48,8 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
     with_json(trace).set_defaults(run=_trace)
 
 
-def _asked(config: Config, what: str, **wanted: Any) -> Any:
-    # Here and not above: the other verbs need no sockets.
-    from greenmail.net import control_client
-
-    with control_client.connected(config) as server:
-        return server.ask(what, **wanted)
-
-
 def _who(config: Config, parsed: argparse.Namespace) -> int:
-    found = _asked(config, "who", words=parsed.words)
+    found = asked(config, "who", words=parsed.words)
     if parsed.json:
         say_json(found)
         return 0
@@ -92,7 +85,7 @@ def _tell_silent(found: dict[str, Any]) -> None:
 
 
 def _kick(config: Config, parsed: argparse.Namespace) -> int:
-    found = _asked(config, "kick", words=parsed.words)
+    found = asked(config, "kick", words=parsed.words)
     if parsed.json:
         say_json(found)
     else:
@@ -109,7 +102,7 @@ def _explain(config: Config, parsed: argparse.Namespace) -> int:
     from greenmail.cli import shown
     from greenmail.net import written
 
-    found = _asked(config, "explain", session=parsed.session)
+    found = asked(config, "explain", session=parsed.session)
     if parsed.json:
         say_json(found)
         return 0
@@ -134,7 +127,7 @@ def _trace(config: Config, parsed: argparse.Namespace) -> int:
     wanted: dict[str, Any] = {"user": parsed.user, "on": on}
     if on:
         wanted |= {"seconds": parsed.minutes * 60, "limit": int(parsed.mib * (1 << 20))}
-    found = _asked(config, "trace", **wanted)
+    found = asked(config, "trace", **wanted)
     if parsed.json:
         say_json(found)
     elif on:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from greenmail.cli.asking import asked
 from greenmail.cli.output import say_json
 from greenmail.cli.parsing import Commands, with_json
 from greenmail.config import Config
@@ -36,13 +37,11 @@ def register(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def _status(config: Config, parsed: argparse.Namespace) -> int:
-    # Here and not above: the other verbs need neither sockets nor rich.
+    # Here and not above: the other verbs do not need rich.
     from greenmail.cli import overview
-    from greenmail.net import control_client
     from greenmail.terminal import plain_console
 
-    with control_client.connected(config) as server:
-        found = server.ask("status")
+    found = asked(config, "status")
     if parsed.json:
         say_json(found)
         return 0
@@ -56,7 +55,7 @@ def _status(config: Config, parsed: argparse.Namespace) -> int:
 def _top(config: Config, parsed: argparse.Namespace) -> int:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise Refused("top needs a terminal; `greenmail status --json` is for programs")
-    # Here and not above: as for status.
+    # Here and not above: as for status; the other verbs need no sockets either.
     from rich.live import Live
 
     from greenmail.cli import overview

@@ -42,7 +42,7 @@ def _user_action(
         action.add_argument("--uid", default="", help="owner of the mail, if it is to be checked at login")
         action.add_argument("--gid", default="", help="group of the mail, if it is to be checked at login")
         action.add_argument("--home", default="", help="home directory, which mail-path may refer to as ~")
-    action.set_defaults(run=run)
+    with_json(action).set_defaults(run=run)
 
 
 def _name_and_file(config: Config, given: str) -> tuple[str, str]:
@@ -86,7 +86,7 @@ def _user_add(config: Config, parsed: argparse.Namespace) -> int:
         say(f"note: mail-path is {config.mail_path}, but {name} has no home; give --home", error=True)
     user = passwd_edit.NewUser(name, stored_password(parsed), parsed.uid, parsed.gid, home)
     group = config.owner()[1] if os.geteuid() == 0 else -1
-    return _edited(path, lambda: passwd_edit.add(path, user, group), f"added {name}")
+    return _edited(parsed, name, path, lambda: passwd_edit.add(path, user, group), f"added {name}")
 
 
 def _user_passwd(config: Config, parsed: argparse.Namespace) -> int:
@@ -94,22 +94,26 @@ def _user_passwd(config: Config, parsed: argparse.Namespace) -> int:
     if name not in files.table(path).entries:
         raise Refused(f"there is no user {name} in {path}")
     stored = stored_password(parsed)
-    return _edited(path, lambda: passwd_edit.set_password(path, name, stored), f"changed the password of {name}")
+    done = f"changed the password of {name}"
+    return _edited(parsed, name, path, lambda: passwd_edit.set_password(path, name, stored), done)
 
 
 def _user_delete(config: Config, parsed: argparse.Namespace) -> int:
     name, path = _name_and_file(config, parsed.name)
     if config.app_passwords_file:  # or they would be good again for who gets this name one day
         app_password.revoke(config, name, None)
-    return _edited(path, lambda: passwd_edit.delete(path, name), f"deleted {name}")
+    return _edited(parsed, name, path, lambda: passwd_edit.delete(path, name), f"deleted {name}")
 
 
-def _edited(path: str, edit: Callable[[], None], done: str) -> int:
+def _edited(parsed: argparse.Namespace, name: str, path: str, edit: Callable[[], None], done: str) -> int:
     try:
         edit()
     except OSError as error:
         raise Refused(f"{path} was not changed: {error.strerror}") from None
-    say(done)
+    if parsed.json:
+        say_json({"name": name, "path": path})
+    else:
+        say(done)
     return 0
 
 

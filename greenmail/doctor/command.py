@@ -39,7 +39,7 @@ def register(
     )
     _whose(doctor)
     doctor.add_argument("--quick", action="store_true", help="do not read messages: W= in names is not checked")
-    doctor.add_argument("--json", action="store_true", help="write one JSON document to standard output")
+    _with_json(doctor)
     doctor.add_argument("-v", "--verbose", action="store_true", help="list every file concerned")
     doctor.add_argument("--fix", action="store_true", help="mend what can be mended, under the locks of the servers")
     doctor.add_argument("--undo-log", metavar="FILE", default="", help="where --fix keeps what was there before")
@@ -50,11 +50,13 @@ def register(
         _whose(parser)
         if not anew:
             parser.add_argument("--fts", action="store_true", help="fill the full-text index (full-text-search), too")
+        _with_json(parser)
         parser.set_defaults(run=partial(_resync, site, anew))
     parser = commands.add_parser(
         "to-courier", parents=[common], help="write Courier's files, to go back to it", description=_TO_COURIER
     )
     _whose(parser)
+    _with_json(parser)
     parser.set_defaults(run=partial(_to_courier, site))
 
 
@@ -63,6 +65,10 @@ def _whose(parser: argparse.ArgumentParser) -> None:
         "--user", metavar="U", action="append", default=[], help="this user; may be given again; else all users"
     )
     parser.add_argument("path", metavar="PATH", nargs="*", help="Maildirs, or directories above them")
+
+
+def _with_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="write one JSON document to standard output")
 
 
 def _doctor(site: Site, config: Config, parsed: argparse.Namespace) -> int:

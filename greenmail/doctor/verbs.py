@@ -1,11 +1,12 @@
 """What the verbs `doctor`, `resync`, `index` and `to-courier` do; `command` has their options."""
 
 import argparse
+import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from greenmail.config import Config
@@ -151,8 +152,8 @@ def _on_each(
     found = _targets(config, parsed, site)
     run = _run_of(config)
     bar = Bar(len(found))
-    mailboxes = messages = failed = 0
-    lines: list[str] = []
+    mailboxes = messages = 0
+    failed: list[dict[str, str]] = []
     with bar:
         for target in found:
             with acting_as(target.uid, target.gid):
@@ -160,14 +161,20 @@ def _on_each(
             bar.tell(target.name, "", 0, 1)
             mailboxes += done[0]
             messages += done[1]
-            failed += len(done[2])
-            lines += [f"{target.name}: {failure.mailbox or failure.path!r}: {failure.text}" for failure in done[2]]
-    _tell_failures(lines)
+            failed += [
+                {"account": target.name, "where": failure.mailbox or os.fsdecode(failure.path), "text": failure.text}
+                for failure in done[2]
+            ]
+    if parsed.json:
+        counts = {"accounts": len(found), "mailboxes": mailboxes, "messages": messages}
+        sys.stdout.write(json.dumps({**counts, "failures": failed}, indent=2) + "\n")
+        return NOT_DONE if failed else SOUND
+    _tell_failures("{account}: {where!r}: {text}".format(**one) for one in failed)
     counted = f"{several(mailboxes, 'mailbox', 'mailboxes')} with {several(messages, 'message')}"
     say(f"{several(len(found), 'account')}: {told % counted}")
     return NOT_DONE if failed else SOUND
 
 
-def _tell_failures(lines: Sequence[str]) -> None:
+def _tell_failures(lines: Iterable[str]) -> None:
     for line in lines:
         say(f"greenmail: not done: {shown(line)}", error=True)
