@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with greenmail.start(
         here / "run",
         str(here / "mail" / "%u" / "Maildir"),
-        f"alice:{{PLAIN}}secret\nbob:{{PLAIN}}{RIGHT}\n",
+        f"alice:{{PLAIN}}secret\nbob:{{PLAIN}}{RIGHT}\ncarol:{{PLAIN}}secret\n",
         workers=1,
         timeout_handshake=HANDSHAKE,
         timeout_anonymous=ANONYMOUS,
@@ -155,6 +155,11 @@ LINES = [
     (b"APPEND INBOX {9223372036854775807}", b""),
     (b"APPEND INBOX \" 1-Jan-2024 99:99:99 +9999\" {1+}\r\nx", b"BAD"),
     (b"AUTHENTICATE " + b"P" * 5000, b""),
+    (b"AUTHENTICATE " + DEEP, b"BAD"),
+    (b"SORT " + DEEP + b" UTF-8 ALL", b"BAD"),
+    (b"THREAD REFERENCES UTF-8 " + DEEP, b"BAD"),
+    (b"ESEARCH IN " + DEEP, b"BAD"),
+    (b"FETCH 1 (BODY[" + DEEP + b"])", b"BAD"),
     (b"X" * 8000, b"BAD"),
     (b"UID UID UID UID FETCH 1 FLAGS", b"BAD"),
 ]  # fmt: skip
@@ -273,7 +278,90 @@ def test_a_list_that_is_a_device_or_a_fifo(site: Site) -> None:
         client.ok("SELECT INBOX")
 
 
+def test_what_lies_beside_the_mailboxes_is_a_device_or_a_fifo(site: Site) -> None:
+    """Those files of an account that the server reads at a login and at each LIST, and its own caches."""
+    root = site.home / "mail" / "carol" / "Maildir"
+    make_box(root)
+    for name in ("subscriptions", "greenmail.index", "dovecot-acl"):
+        os.mkfifo(root / name)
+    for name in ("maildirsize", "dovecot-uidvalidity", "greenmail.log", "greenmail.cache", "dovecot.index.log"):
+        (root / name).symlink_to("/dev/zero")
+    (root / "greenmail-data").mkdir()
+    (root / "greenmail-data" / "metadata").symlink_to("/dev/zero")
+    (root / ".Loop").symlink_to(".")
+    (root / ".Up").symlink_to("..")
+    (root / ".Root").symlink_to("/")
+    with bounded(site, 4, 64 * MIB), Imap(site.server.imaps, tls=True) as client:
+        client.socket.settimeout(30)
+        client.login("carol", "secret")
+        for line in (
+            b'LIST "" *', b'LSUB "" *', b"SELECT INBOX", b'GETMETADATA "" (/private/comment)',
+            b"SETMETADATA INBOX (/private/a b)",
+            b"GETQUOTAROOT INBOX", b"MYRIGHTS INBOX", b"STATUS INBOX (MESSAGES SIZE)", b"SUBSCRIBE INBOX",
+            b"CREATE new", b"SELECT Loop", b"SELECT Up", b"SELECT Root", b"STATUS Loop/Loop (MESSAGES)",
+            b"APPEND INBOX {3+}\r\nx\r\n",
+        ):  # fmt: skip
+            began = worked(site)
+            said, untagged = client.command(line)
+            assert said.startswith((b"OK", b"NO", b"BAD")) and b"SERVERBUG" not in said, (line, said)
+            assert worked(site) - began < 1, line
+            assert len(untagged) < 100, line
+
+
+# Lines
+
+ENDLESS = 8 * MIB  # octets, without a line end
+
+
+@pytest.mark.parametrize(
+    "before", ["", "AUTHENTICATE PLAIN", "IDLE", "APPEND INBOX {99999999999+}", "SEARCH TEXT {99+}"]
+)
+def test_a_line_without_end(site: Site, before: str) -> None:
+    """At each place where a line is read it costs no more memory than a line may have, and no time for what it had."""
+    with bounded(site, 3, 24 * MIB):
+        client = site.imap() if before in ("IDLE", "APPEND INBOX {99999999999+}") else Imap(site.server.imaps, tls=True)
+        client.socket.settimeout(60)
+        with contextlib.suppress(OSError):
+            client.send(f"a {before}\r\n".encode() if before else b"")
+            for _ in range(ENDLESS // 65_536):
+                client.send(b"x" * 65_536)
+            client.send(b"\r\nz LOGOUT\r\n")
+        with contextlib.suppress(OSError):
+            assert len(client.file.read()) < 10_000
+        client.file.close()
+        client.socket.close()
+
+
+def test_empty_lines_without_end_keep_no_place(site: Site) -> None:
+    """They are skipped before a command, as Apple Mail sends them; who sends nothing else has the time of a login."""
+    with bounded(site, 8, 24 * MIB):
+        client = Imap(site.server.imap)
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - began < ANONYMOUS + 15:
+                client.send(b"\r\n" * 500)
+                time.sleep(0.05)  # how a client goes on and on
+        assert time.monotonic() - began < ANONYMOUS + 15, "empty lines keep a place for ever"
+        client.file.close()
+        client.socket.close()
+
+
 # TLS
+
+
+@pytest.mark.parametrize("protocol", ["imap", "pop3"])
+def test_half_a_command_from_before_tls_is_no_command(site: Site, protocol: str) -> None:
+    """What was sent in the clear does not become the beginning of what is sent behind it."""
+    client = Imap(site.server.imap) if protocol == "imap" else Pop3(site.server.pop3)
+    client.socket.sendall(b"s STARTTLS\r\nx LOGIN al" if protocol == "imap" else b"STLS\r\nUSER al")
+    assert b"OK" in client.file.readline()
+    client.socket = secured(client.socket)
+    client.file = client.socket.makefile("rb")
+    client.socket.sendall(b"ice secret\r\nz LOGOUT\r\n" if protocol == "imap" else b"ice\r\nQUIT\r\n")
+    said = client.file.read()
+    assert said.startswith((b"ice BAD", b"-ERR")), said
+    client.file.close()
+    client.socket.close()
 
 
 def secured(plain: socket.socket) -> socket.socket:
