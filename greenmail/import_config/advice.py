@@ -49,7 +49,7 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
      Weight.TO_DO),
     (r"plugin/fts", "TEXT and BODY are searched in the messages themselves, without an index", Weight.NOTHING),
     # TLS
-    (r"local_name .*/ssl_", "one certificate a listener: get one with all names, or give each name a port of its own",
+    (r"local_name .*/ssl_(cert|key)\Z", "set cert-path and key-path, and write this pair into certificates",
      Weight.FIRST),
     (r"ssl_(dh|prefer_server_ciphers|options|crypto_device|client_|curve_list)", _MOZILLA, Weight.NOTHING),
     (r"ssl_cipher", _MOZILLA, Weight.NOTHING),
@@ -58,7 +58,7 @@ _TABLE: tuple[tuple[str, str, Weight], ...] = (
     (r"(auth_)?ssl_(ca|verify|require|username|cert_username)", "client certificates are not asked for", Weight.TO_DO),
     (r"verbose_ssl|ssl_", _OWN, Weight.NOTHING),
     # Logins
-    (r"auth_(cache|worker|debug|verbose|stats|proxy|failure_delay|anonymous|socket)", _OWN, Weight.NOTHING),
+    (r"auth_(cache|worker|debug|verbose|stats|proxy|failure_delay|socket)", _OWN, Weight.NOTHING),
     (r"auth_policy", "failed logins are slowed down by GreenMail itself; a policy server is not asked", Weight.TO_DO),
     (r"auth_(krb5|gssapi|winbind|use_winbind)", "GreenMail has PLAIN and LOGIN, over TLS", Weight.TO_DO),
     (r"(auth_)?master_user|auth_master", "GreenMail has no master users", Weight.TO_DO),

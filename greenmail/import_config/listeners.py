@@ -16,6 +16,10 @@ _ASK_FOR_KEY = (
     "doveconf hides the key's path: run `doveconf -nP | greenmail import-config`, or set key-path; without it "
     "there is no TLS"
 )
+_ASK_FOR_NAMED = (
+    "doveconf hides the key's path: run `doveconf -nP | greenmail import-config`, or write the pair into certificates"
+)
+_FILES_OF_NAMED = "put certificate and key into files of their own, and the pair of paths into certificates"
 _TLS_VERSIONS = {"TLSv1.2": "1.2", "TLSv1.3": "1.3"}
 
 
@@ -34,6 +38,8 @@ def carry(root: Block, draft: Draft) -> None:
     """Certificate first: without one there are no listeners with TLS from the first octet."""
     ssl = root.take("ssl", "yes")
     has_certificate = ssl != "no" and _certificate(root, draft)
+    if has_certificate:
+        _by_name(root, draft)
     version = root.take("ssl_min_protocol")
     if version in _TLS_VERSIONS:
         draft.settings["tls-min-version"] = _TLS_VERSIONS[version]
@@ -73,6 +79,29 @@ def _certificate(root: Block, draft: Draft) -> bool:
     else:
         draft.leave("ssl", "", "there is no certificate: set cert-path and key-path", Weight.FIRST)
     return False
+
+
+def _by_name(root: Block, draft: Draft) -> None:
+    """Certificates of `local_name` blocks. Ours are chosen by the names in them, not by that of the block."""
+    found: list[dict[str, str]] = []
+    for block in root.of("local_name"):
+        cert, key = block.values.get("ssl_cert", ""), block.values.get("ssl_key", "")
+        if not cert and not key:
+            continue
+        block.take("ssl_cert")
+        block.take("ssl_key")
+        if not cert.startswith("<") or not key.startswith("<"):
+            advice = _ASK_FOR_NAMED if key.startswith(HIDDEN) else _FILES_OF_NAMED
+            shown = cert if cert.startswith("<") else ""
+            draft.leave(f"local_name {block.name}/ssl_cert", shown, advice, Weight.FIRST)
+            continue
+        pair = {"cert-path": cert[1:].strip(), "key-path": key[1:].strip()}
+        if pair not in found:
+            found.append(pair)
+        text = f"look that {block.name} stands in this certificate: by that it is chosen (certificates)"
+        draft.leave(f"local_name {block.name}/ssl_cert", cert, text)
+    if found:
+        draft.settings["certificates"] = found
 
 
 def _service(site: _Site, service: Block, protocol: str) -> None:

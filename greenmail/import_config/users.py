@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from greenmail.auth.sasl import MECHANISMS, OFF
 from greenmail.import_config.doveconf import Block, arguments, words
 from greenmail.import_config.draft import Draft, Weight
 from greenmail.import_config.location import CannotCarry, path
@@ -38,18 +39,37 @@ def carry(root: Block, draft: Draft) -> Home:
     """Databases, names, owners of the mail, and what may go over a line without TLS."""
     lower_cased = _names(root, draft)
     _clear_text(root, draft)
-    mechanisms = [name for name in words(root.take("auth_mechanisms", "plain")) if name.lower() not in _MECHANISMS]
-    if mechanisms:
-        text = (
-            "GreenMail has PLAIN, LOGIN and SCRAM, over TLS: clients that are set to another one must be set to these"
-        )
-        draft.leave("auth_mechanisms", " ".join(mechanisms), text)
+    _mechanisms(root, draft)
     passwd_file = _passdbs(root, draft)
     _separator(root, draft)
     return _userdbs(root, draft, passwd_file, lower_cased)
 
 
 _MECHANISMS = ("plain", "login", "scram-sha-1", "scram-sha-256", "scram-sha-1-plus", "scram-sha-256-plus")
+_BY_SETTINGS = {
+    "external": "it is offered once clients are asked for certificates: set tls-client-certificate and client-ca-path"
+    " (docs/client-certificates.md)",
+    "oauthbearer": "it is offered once it is set whose tokens are taken: oauth-issuer, and what goes with it"
+    " (docs/oauth.md)",
+}
+_BY_SETTINGS["xoauth2"] = _BY_SETTINGS["oauthbearer"]
+_NO_SUCH = "GreenMail has no such mechanism: clients that are set to it must be set to PLAIN or SCRAM, over TLS"
+_GUESTS = "whoever comes as this user may read here, and change nothing, whatever he could with Dovecot (docs/users.md)"
+
+
+def _mechanisms(root: Block, draft: Draft) -> None:
+    """Those that everybody has need no word; ANONYMOUS is on by the user that it is for."""
+    for name in words(root.take("auth_mechanisms", "plain")):
+        lower = name.lower()
+        if lower == "anonymous":
+            user = root.take("auth_anonymous_username") or "anonymous"
+            draft.settings["anonymous-user"] = user
+            draft.leave("auth_mechanisms", f"{name}, as {user}", _GUESTS)
+        elif lower == "cram-md5":
+            draft.settings["sasl-mechanisms"] = [*(one for one in MECHANISMS if one not in OFF), "CRAM-MD5"]
+        elif lower not in _MECHANISMS:
+            draft.leave("auth_mechanisms", name, _BY_SETTINGS.get(lower, _NO_SUCH))
+    root.take("auth_anonymous_username")
 
 
 def _names(root: Block, draft: Draft) -> bool:

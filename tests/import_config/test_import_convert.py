@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from greenmail import cli
 from greenmail import config as configuration
+from greenmail.auth.sasl import MECHANISMS, OFF
 from greenmail.import_config.convert import Conversion, convert
 from greenmail.import_config.doveconf import parse, rest
 from greenmail.import_config.draft import Weight
@@ -19,6 +20,7 @@ from greenmail.import_config.draft import Weight
 USERS = "passdb {\n driver = passwd-file\n args = /etc/dovecot/users\n}\n"
 TLS = "ssl_cert = </etc/cert.pem\nssl_key = </etc/key.pem\n"
 MAIL = "mail_location = maildir:/var/vmail/%d/%n\n"
+TLS = "ssl_cert = </etc/cert.pem\nssl_key = </etc/key.pem\n"
 MASTER = "passdb {\n driver = passwd-file\n args = /etc/masters\n master = yes\n}\n"
 
 
@@ -183,7 +185,14 @@ def test_listeners(text: str, expected: dict[str, tuple[list[str], bool]]) -> No
         ("plugin {\n mail_crypt_save_version = 2\n}", "plugin/mail_crypt_save_version", Weight.FIRST),
         ("pop3_reuse_xuidl = yes", "pop3_reuse_xuidl", Weight.FIRST),
         ("pop3_uidl_format = %v", "pop3_uidl_format", Weight.FIRST),
-        ("auth_mechanisms = plain cram-md5", "auth_mechanisms", Weight.TO_DO),
+        ("auth_mechanisms = plain gssapi", "auth_mechanisms", Weight.TO_DO),
+        ("auth_mechanisms = plain xoauth2 oauthbearer", "auth_mechanisms", Weight.TO_DO),
+        ("auth_mechanisms = plain anonymous", "auth_mechanisms", Weight.TO_DO),  # guests change nothing here
+        (TLS + "local_name a.org {\n ssl_cert = </etc/a.pem\n ssl_key = </etc/a.key\n}", "local_name a.org/ssl_cert",
+         Weight.TO_DO),
+        (TLS + "local_name a.org {\n ssl_cert = </etc/a.pem\n ssl_key = # hidden, use -P to show it\n}",
+         "local_name a.org/ssl_cert", Weight.FIRST),
+        (TLS + "local_name a.org {\n ssl_min_protocol = TLSv1.3\n}", "local_name a.org/ssl_min_protocol", Weight.TO_DO),
         (MASTER.replace("passwd-file", "pam"), "passdb pam", Weight.TO_DO),
         (MASTER.replace("/etc/masters", "/etc/%d/masters"), "passdb passwd-file", Weight.TO_DO),
         (MASTER + MASTER, "passdb passwd-file", Weight.TO_DO),
@@ -215,12 +224,40 @@ def test_what_is_not_carried_over_is_named(text: str, setting: str, weight: Weig
         (MASTER.replace("master = yes", "deny = yes"), {"deny-file": "/etc/masters"}),
         ("auth_master_user_separator = *", {}),
         ("auth_mechanisms = plain login scram-sha-256", {}),
+        (
+            "auth_mechanisms = plain cram-md5",
+            {"sasl-mechanisms": [*(name for name in MECHANISMS if name not in OFF), "CRAM-MD5"]},
+        ),
     ],
 )
 def test_masters_and_who_is_denied(text: str, expected: dict[str, Any]) -> None:
     found = settings(text)
     assert {key: found[key] for key in found if key.startswith(("master", "deny", "sasl"))} == expected
     assert not {"auth_mechanisms", "auth_master_user_separator"} & dropped(text).keys()
+
+
+def test_certificates_by_name() -> None:
+    """Two blocks of one certificate are one pair."""
+    block = "local_name {} {{\n ssl_cert = </etc/{}.pem\n ssl_key = </etc/{}.key\n}}\n"
+    found = settings(
+        TLS + block.format("imap.b.org", "b", "b") + block.format("b.org", "b", "b") + block.format("c", "c", "c")
+    )
+    assert found["certificates"] == [
+        {"cert-path": "/etc/b.pem", "key-path": "/etc/b.key"}, {"cert-path": "/etc/c.pem", "key-path": "/etc/c.key"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("auth_mechanisms = plain anonymous", "anonymous"),
+        ("auth_mechanisms = anonymous\nauth_anonymous_username = guest", "guest"),
+        ("auth_anonymous_username = guest", None),  # nobody comes in as him
+    ],
+)
+def test_guests(text: str, expected: str | None) -> None:
+    assert settings(text).get("anonymous-user") == expected
+    assert "auth_anonymous_username" not in dropped(text)
 
 
 @pytest.mark.parametrize(
