@@ -31,7 +31,7 @@ main{max-width:72rem;margin:0 auto}
 h1{font-size:1.3rem;margin:.2rem 0}
 h2{font-size:1rem;margin:1.6rem 0 .5rem}
 p{margin:.2rem 0;color:var(--dim)}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:.8rem;margin-top:1rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:.8rem;margin-top:.8rem}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.7rem .9rem}
 .card h3{margin:0;font-size:.8rem;font-weight:600;color:var(--dim)}
 .card b{font-size:1.5rem;font-weight:600;font-variant-numeric:tabular-nums}
@@ -40,12 +40,17 @@ p{margin:.2rem 0;color:var(--dim)}
 .area{fill:var(--fill);stroke:none}
 .curve{fill:none;stroke:var(--mark);stroke-width:1.5;vector-effect:non-scaling-stroke}
 .wide{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.6rem}
-@media (max-width:34rem){.cards{grid-template-columns:1fr 1fr}.card b{font-size:1.2rem}}
+@media (min-width:64rem){.charts{grid-template-columns:repeat(5,1fr)}.figures{grid-template-columns:repeat(4,1fr)}}
+@media (max-width:34rem){.cards{grid-template-columns:1fr 1fr}.card b{font-size:1.2rem}
+.charts>:first-child{grid-column:1/-1}}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.4rem .7rem;text-align:left;white-space:nowrap;border-top:1px solid var(--line)}
 thead th{border-top:0;font-size:.8rem;color:var(--dim);font-weight:600}
 td.n,th.n{text-align:right}
 td.t{white-space:normal;overflow-wrap:anywhere;min-width:11rem}
+@media (max-width:34rem){.log thead{display:none}.log tr{display:block;padding:.4rem .7rem;border-top:1px solid
+var(--line)}.log tr:first-child{border-top:0}.log td{display:inline;padding:0 .7rem 0 0;border:0;color:var(--dim)}
+.log td.warn{color:var(--warn)}.log td.bad{color:var(--bad)}.log td.t{display:block;padding:0;color:var(--text)}}
 .good{color:var(--mark)}.warn{color:var(--warn)}.bad{color:var(--bad);font-weight:600}
 """
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -109,12 +114,13 @@ def _body(story: Story, status: Mapping[str, Any], now: float) -> str:
     parts = [
         f"<h1>GreenMail {_text(status['version'])}</h1>",
         f"<p>pid {_text(status['pid'])}, {words}; {clock(now)}, anew every 10 seconds</p>",
-        '<div class="cards">',
+        '<div class="cards charts">',
         _chart("Commands a second", story, lambda one: one.commands, rate),
         _chart("99 % of answers within", story, lambda one: one.p99, quick),
         _chart("Connections", story, lambda one: one.connections, lambda value: f"{value:.0f}"),
         _chart("Sent a second", story, lambda one: one.sent, size),
         _chart("Received a second", story, lambda one: one.received, size),
+        '</div><div class="cards figures">',
         _card("Sessions", f"{sessions['imap'] + sessions['pop3']}",
               f"{sessions['imap']} IMAP, {total['idle']} of them in IDLE; {sessions['pop3']} POP3;"
               f" {total['users']} users"),
@@ -188,7 +194,9 @@ def _drawn(stretch: Sequence[tuple[int, float]], number: int, top: float) -> str
 # --- tables ---
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]], nothing: str) -> str:
+def _table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]], nothing: str, look: str = "wide"
+) -> str:
     """`rows` of cells, each a text and its class."""
     if not rows:
         return f"<h2>{_text(title)}</h2><p>{_text(nothing)}</p>"
@@ -198,7 +206,7 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[tuple[str, s
         "<tr>" + "".join(f'<td class="{kind}">{_text(text)}</td>' for text, kind in row) + "</tr>" for row in rows
     )
     return (
-        f'<h2>{_text(title)}</h2><div class="wide"><table><thead><tr>{heads}</tr></thead>'
+        f'<h2>{_text(title)}</h2><div class="{look}"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
 
@@ -258,7 +266,7 @@ def _certificates(certificates: Sequence[Mapping[str, Any]], now: float) -> str:
 def _troubles(lines: Sequence[Mapping[str, str]]) -> str:
     rows = [
         [(line["time"][:19].replace("T", " "), ""), (line["level"], "bad" if line["level"] == "error" else "warn"),
-         (line["text"], "t"), (line["pid"], "")]
+         (line["pid"], ""), (line["text"], "t")]
         for line in reversed(lines)
     ]  # fmt: skip
-    return _table("Last warnings and errors", ("time (UTC)", "level", "text", "pid"), rows, "None.")
+    return _table("Last warnings and errors", ("time (UTC)", "level", "pid", "text"), rows, "None.", "wide log")
