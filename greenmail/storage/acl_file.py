@@ -47,7 +47,18 @@ class _Known:
 class AclFiles:
     """`access.Lists` on disk: a place is the directory of a mailbox. Methods raise StorageError."""
 
-    __slots__ = ("_default", "_files", "_known", "_lists", "_none", "_now", "_octets", "_waiting", "_without")
+    __slots__ = (
+        "_default",
+        "_files",
+        "_is_nested",
+        "_known",
+        "_lists",
+        "_none",
+        "_now",
+        "_octets",
+        "_waiting",
+        "_without",
+    )
 
     def __init__(
         self, files: Files, waiting: Waiting, now: Callable[[], float], places: Places, settings: MaildirSettings
@@ -55,12 +66,15 @@ class AclFiles:
         given = settings.default_rights
         self._none = parse(b"anyone %b\n" % given.encode()) if given else _NONE
         self._files, self._waiting, self._now = files, waiting, now
+        self._is_nested = settings.layout != "maildir++"
         self._lists = tuple(root + b"/" + _LIST for root in dict.fromkeys((places.root, places.common)))
         # Where the root is INBOX its list is INBOX's alone; what is nobody's has no INBOX.
         self._default = places.root if places.root != places.inbox or settings.owner == "" else b""
         self._known: dict[bytes, _Known] = {}
         self._octets = 0  # in those files, and a few for each
-        self._without: dict[bytes, _Stamp] = {}  # directories in which there was no list
+        self._without: dict[
+            bytes, _Stamp
+        ] = {}  # directories in which there was no list; -1: a time that proves nothing
 
     def read(self, directory: bytes) -> Acl:
         """The list of one mailbox as it is now; if there is none, what counts then."""
@@ -78,19 +92,46 @@ class AclFiles:
                 break
             except OSError as error:
                 return self._wrong(path, str(error))
-        if before is not None and self._is_cool(before):
-            if len(self._without) >= _KEPT:
-                self._without.clear()
-            self._without[directory] = before
+        if before is not None:
+            self._remember(directory, before)
         return None
 
+    def _remember(self, directory: bytes, stamp: _Stamp) -> None:
+        """There was no list in this directory after it had this stamp."""
+        if len(self._without) >= _KEPT:
+            self._without.clear()
+        self._without[directory] = stamp if self._is_cool(stamp) else (*stamp[:2], -1, -1, -1)
+
     def unchanged(self, directory: bytes) -> Acl | None:
-        """What `read` would find, if one stat can tell: whoever puts a list into a directory changes its time."""
-        if directory in self._without:
-            return self._none if self._stamp(directory) == self._without[directory] else None
+        """What `read` would find, if one stat can tell: whoever puts a list into a directory changes its time.
+
+        So does whoever puts anything else there, as our own locks. Then, if it still is the same directory, it is
+        asked for both lists again. (Not where a directory may stay when its mailbox goes.)
+        """
+        before = self._without.get(directory)
+        if before is not None:
+            stamp = self._stamp(directory)
+            if stamp == before:
+                return self._none
+            if stamp is None or stamp[:2] != before[:2] or self._is_nested or not self._has_none(directory):
+                return None
+            self._remember(directory, stamp)
+            return self._none
         path = directory + b"/" + FILE
         known = self._known.get(path)
         return known.acl if known is not None and self._stamp(path) == known.stamp else None
+
+    def _has_none(self, directory: bytes) -> bool:
+        """Surely there is no list."""
+        for name in (FILE, COURIER_FILE):
+            try:
+                self._files.stat(directory + b"/" + name)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                pass
+            return False
+        return True
 
     def _stamp(self, path: bytes) -> _Stamp | None:
         try:

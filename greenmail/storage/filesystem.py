@@ -156,8 +156,6 @@ class Files:
                 if error.errno != errno.ESTALE or stale > STALE_ATTEMPTS:
                     raise
 
-    # One system call each.
-
     def open(self, path: bytes, flags: int, mode: int = 0o600) -> int:
         """A descriptor, close-on-exec; no FIFO that a user put there stops us. `create_exclusive` minds the umask."""
         descriptor: int = self._named("open", os.open, path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
@@ -258,8 +256,7 @@ class Files:
     def glance(self, path: bytes, is_remote: bool) -> os.stat_result:
         """The stat of a directory, for the looks that come with every command.
 
-        Elsewhere than on a local disk it may be answered from memory that is half a minute old, unless the directory
-        is opened: that asks the server.
+        Elsewhere than on a local disk a stat may be half a minute old: opening the directory asks the server.
         """
         found: os.stat_result = self._named("glance", _fresh_stat if is_remote else os.stat, path)
         return found
@@ -286,12 +283,10 @@ class Files:
         entries: list[Entry] = self._named("scandir", _scan, path)
         return entries
 
-    def plain_files(self, path: bytes) -> list[bytes]:
-        """Names of what is neither directory nor link nor anything else but a file; without a call for each."""
-        names: list[bytes] = self._named("scandir", _plain_files, path)
-        return names
-
-    # Made of several.
+    def kinds(self, path: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Names of files, and of what is a directory, a link or anything else; without a call for each."""
+        found: tuple[list[bytes], list[bytes]] = self._named("scandir", _kinds, path)
+        return found
 
     def surely(self, look: Callable[[bytes], Any], path: bytes) -> Any:
         """`look(path)`, where FileNotFoundError counts only if it comes twice.
@@ -470,9 +465,8 @@ def _fresh_stat(path: bytes) -> os.stat_result:
         os.close(descriptor)
 
 
-def is_stale(error: BaseException) -> bool:
+def is_stale(cause: BaseException | None) -> bool:
     """Whether this, or what it was made of, is ESTALE."""
-    cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno == errno.ESTALE:
             return True
@@ -489,9 +483,13 @@ def _utime(path: bytes | int, mtime_ns: int) -> None:
     os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
-def _plain_files(path: bytes) -> list[bytes]:
+def _kinds(path: bytes) -> tuple[list[bytes], list[bytes]]:
+    plain: list[bytes] = []
+    others: list[bytes] = []
     with os.scandir(path) as entries:
-        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        for entry in entries:
+            (plain if entry.is_file(follow_symlinks=False) else others).append(entry.name)
+    return plain, others
 
 
 def _scan(path: bytes) -> list[Entry]:

@@ -348,7 +348,7 @@ class MaildirMailbox:
     def _read_uidlist(self) -> None:
         box = self.box
         with box.green:
-            box.offload(box.is_large, box.refresh_uidlist, False)
+            box.reread_uidlist(False)
 
     def maildrop(self) -> list[MaildropItem] | PlainItems:
         """Every message for POP3, in POP3 order."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -229,6 +229,15 @@ class Box:
             self.uids_are_suspect = True
         return refreshed
 
+    def reread_uidlist(self, locked: bool) -> Refreshed:
+        """`refresh_uidlist`, in the pool where there is much to read; under the green lock."""
+        if not self.is_large:
+            return self.refresh_uidlist(locked)
+        if self.uidlist.is_unchanged(locked):
+            return Refreshed.UNCHANGED
+        refreshed: Refreshed = self.context.runtime.blocking(self.refresh_uidlist, locked)
+        return refreshed
+
     def change_overflow(self, messages: dict[bytes, Flags]) -> None:
         """Under the lock: keywords without letters of these base names."""
         is_done = False
@@ -262,6 +271,14 @@ class Box:
             flags = self._by_info[info] = self.flags_of_letters(letters_of(info))
         return flags | overflow if overflow else flags
 
+    def flags_of_all(self, files: Sequence[tuple[bytes, bool]]) -> list[Flags]:
+        """`flags_of` each of many."""
+        if self.overflow.names:
+            return [self.flags_of(name, is_new) for name, is_new in files]
+        kinds = [b"" if is_new else name.partition(b":")[2] for name, is_new in files]
+        known = {kind: self.flags_of(b":" + kind, False) for kind in set(kinds)}
+        return list(map(known.__getitem__, kinds))
+
     def flags_of_letters(self, letters: bytes) -> Flags:
         """Flags for letters as `letters_of` gives them."""
         flags = self._by_letters.get(letters)
@@ -289,6 +306,10 @@ class Box:
     def charge(self, storage: int, messages: int) -> None:
         """So much came, or went."""
         self.context.quota.charge(self.name, storage, messages)
+
+    def weighs(self) -> bool:
+        """Whether the octets of what goes are to be told to `charge`."""
+        return self.context.quota.weighs(self.name)
 
     def now_ns(self) -> int:
         return int(self.context.runtime.now() * 1_000_000_000)

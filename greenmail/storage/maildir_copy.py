@@ -36,7 +36,8 @@ from greenmail.storage.maildir_link import (
 from greenmail.storage.maildir_name import base_name, sizes_of, with_sizes
 from greenmail.storage.maildir_save import Arrival, Naming, admit, journal_arrivals
 from greenmail.storage.maildir_scan import freshen, look
-from greenmail.storage.maildir_write import BATCH, batches, drop, unlink_same
+from greenmail.storage.maildir_unlink import unlink_same
+from greenmail.storage.maildir_write import BATCH, batches, drop
 from greenmail.storage.quota import disk_sizes
 from greenmail.storage.save_dates import field
 from greenmail.storage.uidlist_format import format_fields
@@ -67,7 +68,7 @@ def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> li
 
 def _originals(box: Box, uids: Sequence[int]) -> list[Original]:
     with box.green:  # others of this worker may be at work on it in the pool
-        box.offload(box.is_large, box.refresh_uidlist, False)
+        box.reread_uidlist(False)
     originals: list[Original] = []
     for batch in batches(uids):
         originals += [original for uid in batch if (original := _original(box, uid)) is not None]
@@ -315,8 +316,9 @@ def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     removed: set[int] = set()
     failed: StorageError | None = None
     try:
-        for batch in batches(copied):
-            _remove_moved(box, {uid: copied[uid][2] for uid in batch}, removed)
+        parts = batches(copied)
+        for batch in parts:
+            _remove_moved(box, {uid: copied[uid][2] for uid in batch}, removed, batch is parts[-1])
             box.context.runtime.breathe()
     except StorageError as error:
         failed = error
@@ -326,7 +328,7 @@ def _move(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     return [(uid, copied[uid][1]) for uid in sorted(removed)]
 
 
-def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) -> None:
+def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int], tidies: bool = True) -> None:
     """Unlink these messages if they are still these files; adds to `removed` what went, also if it raises then.
 
     What may have gone counts as gone: its copy may be the only one.
@@ -341,7 +343,7 @@ def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int]) 
         directory, is_remote = box.place.directory, box.times.is_remote
         outcomes = box.context.runtime.blocking(unlink_same, box.files, directory, items, is_remote)
         removed.update(outcome.uid for outcome in outcomes if outcome.done or outcome.is_unsure)
-        drop(box, outcomes)
+        drop(box, outcomes, tidies=tidies)
 
 
 def _undo(target: Box, copies: Mapping[int, Identity], failed: StorageError | None) -> None:

@@ -20,6 +20,18 @@ class Item(NamedTuple):
     is_new: bool
 
 
+class Outcome(NamedTuple):
+    """What a piece of work in the pool did to one file."""
+
+    uid: int
+    name: bytes | None  # None: there is no such file any more
+    is_new: bool
+    done: bool
+    error: OSError | None = None
+    size: int = 0  # octets on disk of a file that was unlinked
+    is_unsure: bool = False  # nobody can say whether it was done: the file server does not answer
+
+
 class Finder:
     """Where files are that were renamed. One listing serves all files of a batch that somebody else renamed."""
 

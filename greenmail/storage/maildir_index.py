@@ -19,6 +19,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 from greenmail.storage.api import DELETED, SEEN, Flags, Row, Table
@@ -45,6 +46,19 @@ class Change:
         """A message appeared; `facts`: size and date, -1 if not known."""
         self.seen = True
         self._add("new", [uid, name.decode("latin-1"), int(is_new), self._flags(flags), *facts])
+
+    def came_all(
+        self, uids: Sequence[int], files: Sequence[tuple[bytes, bool]], flags: Sequence[Flags], sizes: Sequence[int]
+    ) -> None:
+        """`came` of messages whose dates are not known; `files`: names, and whether in `new/`."""
+        if not uids:
+            return
+        self.seen = True
+        numbers = {some: self._flags(some) for some in dict.fromkeys(flags)}
+        names = _SLASH.join([name for name, _ in files]).decode("latin-1").split("/")  # no name has a slash
+        places = [int(is_new) for _, is_new in files]
+        rows = zip(uids, names, places, map(numbers.__getitem__, flags), sizes, repeat(-1), strict=False)
+        self._batch.setdefault("new", []).extend(rows)
 
     def became(self, uid: int, name: bytes, is_new: bool, flags: Flags | None) -> None:
         """A message has another name or place, and other flags unless None."""
@@ -131,7 +145,7 @@ class Index:
         self.modseq = max(self.modseq, modseq)
         sets = [self.table.intern(frozenset(flags)) for flags in batch.get("flags", ())]
         touched: list[int] = []
-        new: list[list[Any]] = batch.get("new", [])
+        new: Sequence[Sequence[Any]] = batch.get("new", [])
         for start in range(0, len(new), _SLICE):  # no other thread can run while a column is extended
             touched += self._take_new(new[start : start + _SLICE], sets, modseq)
         for uid, name, is_new, flags in batch.get("set", ()):
@@ -163,7 +177,7 @@ class Index:
         if "letters" in batch:
             self.letters = {int(letter): name for letter, name in batch["letters"].items()}
 
-    def _take_new(self, entries: list[list[Any]], sets: list[int], modseq: int) -> list[int]:
+    def _take_new(self, entries: Sequence[Sequence[Any]], sets: list[int], modseq: int) -> list[int]:
         """Messages that came; their UIDs. As nearly always, they stand behind all others: then as columns."""
         table = self.table
         uids: list[int] = [entry[0] for entry in entries]
@@ -181,7 +195,7 @@ class Index:
         table.modseqs.extend([modseq] * len(uids))
         table.sizes.extend(sizes)
         table.dates.extend([entry[5] for entry in entries])
-        self.names.extend([entry[1].encode("latin-1") for entry in entries])
+        self.names.extend("/".join([entry[1] for entry in entries]).encode("latin-1").split(_SLASH))
         self.uidnext = max(self.uidnext, uids[-1] + 1)
         for number, count in Counter(flags_of_each).items():
             known = table.flag_sets[number]
@@ -339,6 +353,7 @@ class Index:
 
 
 _SLICE = 4096
+_SLASH = b"/"
 _SETS = 1000  # sets of flags that are kept, used or not
 _KEPT = (
     "in_new",

@@ -50,6 +50,21 @@ def is_message(name: bytes) -> bool:
     return name[:1] not in (b".", b"") and b"\n" not in name and b"\r" not in name
 
 
+def only_messages(names: list[bytes]) -> list[bytes]:
+    """Those of which `is_message` is true. All at once, as nearly always all are."""
+    joined = b"/".join(names)
+    if (
+        b"\n" in joined
+        or b"\r" in joined
+        or b"/." in joined
+        or b"//" in joined
+        or joined[:1] in (b".", b"/", b"")
+        or joined[-1:] == b"/"
+    ):
+        return [name for name in names if is_message(name)]
+    return names
+
+
 def base_name(name: bytes) -> bytes:
     """Up to the first ":"."""
     return name.partition(b":")[0]

@@ -11,20 +11,20 @@ nothing changed; else the moment from which one more listing gives that certaint
 
 import logging
 from array import array
+from itertools import repeat
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import sparing_collections
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, is_stale, refusing, sync_names
 from greenmail.storage.maildir_box import HOT_NS, LARGE, Box
-from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_index import Change
-from greenmail.storage.maildir_name import base_name, is_message, letters_of, sizes_of
-from greenmail.storage.maildir_slices import SLICE, in_uid_order, set_of
-from greenmail.storage.maildir_twins import Scan, give_base, only_files, part_twins
+from greenmail.storage.maildir_name import base_name, is_message, only_messages
+from greenmail.storage.maildir_number import describe
+from greenmail.storage.maildir_slices import SLICE, base_names, set_of
+from greenmail.storage.maildir_twins import Scan, give_base, part_twins
 from greenmail.storage.mounts import TICK_NS
 from greenmail.storage.presence import found_at, is_directory
-from greenmail.storage.save_dates import first_seen
 from greenmail.storage.uidlist import Refreshed
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,16 @@ Names = list[bytes]
 def list_names(files: Files, path: bytes) -> Names:
     """The entries that can be messages, or names that have to be repaired; none if there is no directory."""
     try:
-        return [name for name in files.surely(files.listdir, path) if is_message(name)]
+        return _messages(files.surely(files.listdir, path))
     except FileNotFoundError:
         return []
+
+
+def _messages(names: Names) -> Names:
+    found: Names = []
+    for start in range(0, len(names), SLICE):
+        found += only_messages(names[start : start + SLICE])
+    return found
 
 
 def _list(box: Box, path: bytes) -> Names:
@@ -194,7 +201,7 @@ def _sync(box: Box, full: bool, verify: bool, founds: bool = False) -> None:
             list_cur = scan.has_cur
             _confirm(box, scan)
             # Numbering ends in an fsync.
-            box.offload(is_large or bool(scan.unknown), _describe, box, scan, change)
+            box.offload(is_large or bool(scan.unknown), describe, box, scan, change)
     if founds and box.uidlist.must_rewrite:  # there was nothing to be numbered, or no room for it: then it is refused
         box.uidlist.rewrite()
     _reinterpret(box, change)
@@ -204,6 +211,10 @@ def _sync(box: Box, full: bool, verify: bool, founds: bool = False) -> None:
 
 def _survey(box: Box, scan: Scan, list_cur: bool) -> Scan:
     """List, compare, and say of each file what it is."""
+    if list_cur and not (box.index.times or box.index.names or box.uidlist.uids or box.unwritten or scan.strays):
+        scan.has_cur = True
+        _meet(box, scan)
+        return scan
     _compare(box, scan, list_cur)
     if scan.missing and not list_cur:
         scan, list_cur = Scan(strays=scan.strays, lost=scan.lost), True
@@ -238,7 +249,7 @@ def _times(box: Box, before: tuple[int, int], now: int, list_new: bool, list_cur
 
 def _read_uidlist(box: Box, scan: Scan) -> None:
     """The uidlist is where UIDs come from: whatever differs from it in the index is a stray."""
-    refreshed = box.offload(box.is_large, box.refresh_uidlist, not box.read_only)
+    refreshed = box.reread_uidlist(not box.read_only)
     uidlist, index = box.uidlist, box.index
     if refreshed is Refreshed.MISSING and (uidlist.rests or not (uidlist.uidvalidity or box.read_only)):
         restore_uidlist(box)  # it went away before we ever read it, or when nobody here had it in memory
@@ -309,6 +320,32 @@ def restore_uidlist(box: Box) -> None:
     records = [(uid, b"", base_name(name)) for uid, name in zip(index.table.uids, index.names, strict=True)]
     box.uidlist.load(index.uidvalidity, index.uidnext, records)
     box.uidlist.guid = index.mailbox_id.encode("latin-1")
+
+
+def _meet(box: Box, scan: Scan) -> None:
+    """`_compare` and `_classify` where nothing is known of any message: what is listed is to be numbered.
+
+    One pass over each directory tells names and kinds.
+    """
+    others: set[bytes] = set()
+    listed: list[tuple[Names, bool]] = []
+    for path, is_new in ((box.new_path, True), (box.cur_path, False)):
+        try:
+            plain, more = box.files.surely(box.files.kinds, path)
+        except FileNotFoundError:
+            continue
+        others.update(more)
+        names = _messages([*plain, *more])
+        listed.append((names, is_new))
+        for start in range(0, len(names), SLICE):
+            some = names[start : start + SLICE]
+            scan.unknown.update(zip(base_names(some), zip(some, repeat(is_new)), strict=False))
+    if b"" not in scan.unknown and len(scan.unknown) == sum(len(names) for names, _ in listed):
+        scan.others = frozenset(others)
+        return
+    scan.unknown.clear()  # two files for one message, or a name without a base
+    scan.extra = [(name, is_new) for names, is_new in listed for name in names]
+    _classify(box, scan)
 
 
 def _compare(box: Box, scan: Scan, list_cur: bool) -> None:
@@ -413,73 +450,6 @@ def _suspect(box: Box, scan: Scan) -> None:
         if times + 1 >= _SUSPECT_TIMES and now - since >= _SUSPECT_SECONDS:
             scan.gone.add(uid)
     scan.is_whole = scan.is_whole and scan.gone.issuperset(scan.missing)
-
-
-def _describe(box: Box, scan: Scan, change: Change) -> None:
-    """Number what is new, and say in `change` what happened."""
-    files = [*scan.came.values(), *scan.unknown.values(), *scan.renamed.values()]
-    infos = {name.partition(b":")[2] for name, is_new in files if not is_new}  # there are few kinds of them
-    letters = {letter for info in infos for letter in letters_of(b":" + info)}
-    if box.keywords.name_letters(letters, write=not box.read_only):
-        box.forget_meanings()
-    change.went(sorted(scan.gone))
-    for uid, (name, is_new) in scan.renamed.items():
-        flags = box.flags_of(name, is_new)
-        row = box.index.table.row(uid)
-        change.became(uid, name, is_new, flags if flags != box.index.table.flags_of(row) else None)
-    numbered = {number: scan.came[base] for base in scan.came if (number := box.uid_of(base)) is not None}
-    fresh = _number(box, scan)
-    numbered.update(fresh)
-    for uid in sorted(numbered):
-        name, is_new = numbered[uid]
-        # The line of a message that is numbered just now tells no size.
-        size = -1 if uid in fresh and b",W=" not in name else known_size(box, uid, name)
-        change.came(uid, name, is_new, box.flags_of(name, is_new), (size, -1))
-    if box.uidlist.next_uid > box.index.uidnext:
-        change.value("next", box.uidlist.next_uid)
-    if not box.index.times and box.index.first_recent == 1 and not len(box.index.table):
-        change.value("recent", _first_recent(numbered, fresh, box))
-
-
-def _first_recent(numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tuple[bytes, bool]], box: Box) -> int:
-    """Without an index: what no server has seen, and what lies in `new/`, as far as nothing else is behind it."""
-    first = max(box.uidlist.next_uid, max(numbered, default=0) + 1)
-    for uid in sorted(numbered, reverse=True):
-        if uid not in fresh and not numbered[uid][1]:
-            break
-        first = uid
-    return first
-
-
-def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
-    """Give UIDs to what is unknown, in the order of formats.md 1.10."""
-    bases = in_uid_order(only_files(box, scan.unknown))
-    if not bases:
-        return {}
-    if box.read_only:
-        first = max(box.uidlist.next_uid, box.index.uidnext, max(box.unwritten.values(), default=0) + 1)
-        box.unwritten.update(zip(bases, range(first, first + len(bases)), strict=True))
-        return {box.unwritten[base]: scan.unknown[base] for base in bases}
-    try:
-        uids = box.uidlist.assign(bases, first_seen(box, scan.unknown))
-        write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
-    except StorageError as error:
-        if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):
-            raise
-        # What is known can still be read, flagged and expunged; that makes room.
-        log.warning("number mailbox=%r messages=%d error=%r", box.name, len(bases), error.text)
-        scan.is_whole = False
-        return {}
-    return {uid: scan.unknown[base] for uid, base in zip(uids, bases, strict=True)}
-
-
-def known_size(box: Box, uid: int, name: bytes) -> int:
-    """RFC822.SIZE as the name or the uidlist has it, or -1."""
-    size = sizes_of(base_name(name)).with_crlf if b",W=" in name else None
-    if size is not None:
-        return size
-    value = box.uidlist.field(uid, b"W")
-    return int(value) if value is not None and value.isdigit() and len(value) < 19 else -1
 
 
 def _reinterpret(box: Box, change: Change) -> None:

@@ -4,10 +4,12 @@ A thread of the pool shares the interpreter with the event loop. It hands it ove
 that sorts a million names is one instruction.
 """
 
+import operator
 import random
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import compress, repeat
 from typing import Any
 
 from greenmail.storage.maildir_name import uid_order
@@ -33,19 +35,26 @@ def in_uid_order(bases: Sequence[bytes]) -> list[bytes]:
     second are looked at closely.
     """
     if _begin_with_seconds(bases):
-        return _by_number_in_runs(_sorted(bases, bytes))
+        return _by_number_in_runs(_sorted(bases))
     return _sorted(bases, uid_order)
 
 
-def _sorted(bases: Sequence[bytes], key: Callable[[bytes], Any]) -> list[bytes]:
+def _sorted(bases: Sequence[bytes], key: Callable[[bytes], Any] | None = None) -> list[bytes]:
     count = len(bases) // SLICE
     if not count:
         return sorted(bases, key=key)
-    bounds = sorted(map(key, _sample(bases, count * _SAMPLES)))[_SAMPLES::_SAMPLES]
+    sample = _sample(bases, count * _SAMPLES)
+    bounds: list[Any] = sorted(sample if key is None else map(key, sample))[_SAMPLES::_SAMPLES]
     buckets: list[list[bytes]] = [[] for _ in range(len(bounds) + 1)]
-    for base in bases:
-        buckets[bisect_right(bounds, key(base))].append(base)
-    return [base for bucket in buckets for base in sorted(bucket, key=key)]
+    for start in range(0, len(bases), SLICE):
+        some = bases[start : start + SLICE]
+        for base, place in zip(some, map(bisect_right, repeat(bounds), map(key, some) if key else some), strict=False):
+            buckets[place].append(base)
+    found: list[bytes] = []
+    for bucket in buckets:
+        bucket.sort(key=key)
+        found += bucket
+    return found
 
 
 def _begin_with_seconds(bases: Sequence[bytes]) -> bool:
@@ -59,14 +68,22 @@ def _begin_with_seconds(bases: Sequence[bytes]) -> bool:
 
 def _by_number_in_runs(bases: list[bytes]) -> list[bytes]:
     """Names in the order of their octets, with those of one second in their own order."""
-    start = 0
-    for place in range(1, len(bases) + 1):
-        if place < len(bases) and bases[place].startswith(bases[start][:_HEAD]):
-            continue
-        if place - start > 1:
-            bases[start:place] = sorted(bases[start:place], key=uid_order)
-        start = place
+    end = 0  # of the last run
+    for start in range(0, len(bases), SLICE):
+        heads = [base[:_HEAD] for base in bases[start : start + SLICE + 1]]
+        for place in compress(range(start, start + SLICE), map(operator.eq, heads, heads[1:])):
+            if place < end:
+                continue
+            end, head = place + 2, bases[place][:_HEAD]
+            while end < len(bases) and bases[end].startswith(head):
+                end += 1
+            bases[place:end] = sorted(bases[place:end], key=uid_order)
     return bases
+
+
+def base_names(names: Sequence[bytes]) -> list[bytes]:
+    """`base_name` of each."""
+    return [name.partition(b":")[0] for name in names]
 
 
 def _sample(bases: Sequence[bytes], count: int) -> Iterable[bytes]:

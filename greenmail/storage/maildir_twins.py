@@ -6,7 +6,6 @@
 import contextlib
 import logging
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from greenmail.storage.maildir_box import Box
@@ -30,6 +29,7 @@ class Scan:
     unknown: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # base name -> file to be numbered
     renamed: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
+    others: frozenset[bytes] | None = None  # listed names of what may be no file; None: nobody knows of any
     has_cur: bool = False  # `cur/` was listed
     is_whole: bool = True  # everything that was listed is taken up
 
@@ -78,16 +78,19 @@ def _are_two(box: Box, file: tuple[bytes, bool], twin: tuple[bytes, bool]) -> bo
     return all(name in box.files.listdir(box.new_path if is_new else box.cur_path) for name, is_new in (file, twin))
 
 
-def only_files(box: Box, found: Mapping[bytes, tuple[bytes, bool]]) -> list[bytes]:
-    """The base names of those that are files: directories and links are no messages, nor is what has gone meanwhile.
+def only_files(box: Box, scan: Scan) -> list[bytes]:
+    """The base names in `unknown` that are files: directories and links are no messages, nor is what has gone.
 
     A directory's entries tell the kinds of all its files for what asking for a few of them costs.
     """
+    found, others = scan.unknown, scan.others
+    if others is not None:
+        return [base for base, (name, is_new) in found.items() if name not in others or _is_file(box, name, is_new)]
     plain: list[frozenset[bytes]] = [frozenset(), frozenset()]
     if len(found) >= _MANY:
         for is_new in {is_new for _, is_new in found.values()}:
             with contextlib.suppress(FileNotFoundError):
-                plain[is_new] = frozenset(box.files.plain_files(box.new_path if is_new else box.cur_path))
+                plain[is_new] = frozenset(box.files.kinds(box.new_path if is_new else box.cur_path)[0])
     return [base for base, (name, is_new) in found.items() if name in plain[is_new] or _is_file(box, name, is_new)]
 
 

@@ -11,16 +11,14 @@ import logging
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from greenmail.errors import StorageError
 from greenmail.storage.api import DELETED, FlagAction, FlagChange, Flags, Stored
 from greenmail.storage.filesystem import Files, is_there, refusal
 from greenmail.storage.flag_names import FlagNames
 from greenmail.storage.keywords import is_keyword
-from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_box import Box
-from greenmail.storage.maildir_find import Finder, Item, item_of
+from greenmail.storage.maildir_find import Finder, Item, Outcome, item_of
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import (
     FIRST_KEYWORD,
@@ -28,11 +26,10 @@ from greenmail.storage.maildir_name import (
     base_name,
     in_cur,
     letters_of,
-    sizes_of,
     with_letters,
 )
 from greenmail.storage.maildir_scan import freshen, look, sync
-from greenmail.storage.quota import disk_size
+from greenmail.storage.maildir_unlink import unlink_any, unlink_deleted
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +39,6 @@ _RETRIES = 10
 _MOVE_PASSES = 5
 _JUST_NOW = 0.002  # seconds since a look: SELECT, which made it, need not make another one
 _TMP_AGE = 36 * 3600.0
-_T = LETTER_OF_FLAG[DELETED]
-
-
-class Outcome(NamedTuple):
-    """What a piece of work in the pool did to one file."""
-
-    uid: int
-    name: bytes | None  # None: there is no such file any more
-    is_new: bool
-    done: bool
-    error: OSError | None = None
-    size: int = 0  # octets on disk of a file that was unlinked
-    is_unsure: bool = False  # nobody can say whether it was done: the file server does not answer
 
 
 def batches(uids: Iterable[int]) -> list[list[int]]:
@@ -82,7 +66,23 @@ def apply_letters(files: Files, directory: bytes, items: Sequence[Item], delta: 
     """Rename each file so that its letters are changed by `delta`; a file in `new/` moves to `cur/`."""
     finder = Finder(files, directory)
     infos: dict[bytes, bytes | None] = {}
-    return [_apply_one(files, directory, item, delta, finder, infos) for item in items]
+    outcomes: list[Outcome] = []
+    cur = directory + b"/cur/"
+    for item in items:
+        uid, name, is_new = item
+        wanted = None if is_new else _changed(name, False, delta, infos)
+        if wanted is not None and not is_there(cur + wanted):
+            try:
+                files.rename(cur + name, cur + wanted)
+                outcomes.append(Outcome(uid, wanted, False, True))
+                continue
+            except FileNotFoundError:
+                pass  # somebody was faster
+            except OSError as error:
+                outcomes.append(Outcome(uid, name, False, False, error))
+                continue
+        outcomes.append(_apply_one(files, directory, item, delta, finder, infos))
+    return outcomes
 
 
 def _changed(name: bytes, is_new: bool, delta: _Delta, infos: dict[bytes, bytes | None]) -> bytes | None:
@@ -153,14 +153,15 @@ def _store_batch(box: Box, uids: list[int], change: FlagChange, unchanged_since:
     table = box.index.table
     done = Stored([], [], [])
     items: list[Item] = []
+    names, in_new = box.index.names, box.index.in_new
     for uid in uids:
-        item = item_of(box, uid)
-        if item is None:
+        row = table.row(uid)
+        if row < 0:
             done.missing.append(uid)
-        elif unchanged_since is not None and table.modseqs[table.row(uid)] > unchanged_since:
+        elif unchanged_since is not None and table.modseqs[row] > unchanged_since:
             done.modified.append(uid)
         else:
-            items.append(item)
+            items.append(Item(uid, names[row], uid in in_new))
     if not items:
         return done
     delta, beyond, ignored = translate(box, change)
@@ -256,79 +257,6 @@ def settle(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
 
 # Expunge
 
-_ANY: Identity = (-1, -1)  # in the place of an identity: whatever file it is
-
-
-def unlink_deleted(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
-    """Unlink each file whose name, found on disk, has the letter T; the others stay."""
-    finder = Finder(files, directory)
-    return [_unlink_one(files, directory, item, None, finder) for item in items]
-
-
-def unlink_any(files: Files, directory: bytes, items: Sequence[Item]) -> list[Outcome]:
-    """Unlink each file, by the name that it has now, whatever its letters are."""
-    finder = Finder(files, directory)
-    return [_unlink_one(files, directory, item, _ANY, finder) for item in items]
-
-
-def unlink_same(
-    files: Files, directory: bytes, items: Sequence[tuple[Item, Identity]], is_remote: bool = False
-) -> list[Outcome]:
-    """Unlink each file, by the name that it has now, if it still is the file of this device and inode.
-
-    `is_remote`: the kernel itself may ask the file server again, and be told that there is no such file any more.
-    """
-    finder = Finder(files, directory)
-    return [_unlink_one(files, directory, item, identity, finder, is_remote) for item, identity in items]
-
-
-def _doomed(files: Files, path: bytes, name: bytes, identity: Identity | None) -> int:
-    """Octets of the file at `path` if it is to go, else -1: it has the letter T, or is the one of this `identity`."""
-    if identity is None or identity == _ANY:
-        return disk_size(files, path) if identity == _ANY or _T in letters_of(name) else -1
-    found = files.lstat(path)
-    if (found.st_dev, found.st_ino) != identity:
-        return -1
-    named = sizes_of(base_name(name)).on_disk
-    if named is not None:
-        return named
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
-
-
-def _unlink_one(
-    files: Files,
-    directory: bytes,
-    item: Item,
-    identity: Identity | None,
-    finder: Finder,
-    is_remote: bool = False,
-) -> Outcome:
-    """`identity`: of the file that is to go; None: the letter T in its name decides; _ANY: it goes."""
-    name, is_new = item.name, item.is_new
-    was_there = False
-    for _ in range(_RETRIES):
-        path = directory + (b"/new/" if is_new else b"/cur/") + name
-        try:
-            size = _doomed(files, path, name, identity)
-            if size < 0:
-                return Outcome(item.uid, name, is_new, False)
-            was_there = True
-            # If the server's answer got lost it may have another name, and be there still.
-            if files.unlink(path) or finder.find(base_name(name), (name, is_new)) is None:
-                return Outcome(item.uid, name, is_new, True, size=size)
-            raise FileNotFoundError
-        except FileNotFoundError:
-            try:
-                found = finder.find(base_name(name), (name, is_new))
-            except OSError as error:
-                return Outcome(item.uid, name, is_new, False, error, is_unsure=True)
-            if found is None:
-                return Outcome(item.uid, None, is_new, False, is_unsure=was_there and is_remote)
-            name, is_new = found
-        except OSError as error:
-            return Outcome(item.uid, name, is_new, False, error, is_unsure=not is_there(path))
-    return Outcome(item.uid, name, is_new, False)
-
 
 def expunge(box: Box, uids: Sequence[int] | None, flagged: bool) -> list[int]:
     """`api.Mailbox.expunge`."""
@@ -342,13 +270,15 @@ def expunge(box: Box, uids: Sequence[int] | None, flagged: bool) -> list[int]:
         if doomed[flags] and (wanted is None or uid in wanted)
     ]
     removed: list[int] = []
-    for batch in batches(known):
+    unlink = unlink_deleted if flagged else unlink_any
+    parts = batches(known)
+    for batch in parts:
         with box.locked():
             freshen(box)
             items = [item for uid in batch if (item := item_of(box, uid)) is not None and not (flagged and item.is_new)]
-            unlink = unlink_deleted if flagged else unlink_any
-            outcomes = box.offload(len(items) > _INLINE, unlink, box.files, box.place.directory, items)
-            removed.extend(drop(box, outcomes))
+            weighs = box.weighs()
+            outcomes = box.offload(len(items) > _INLINE, unlink, box.files, box.place.directory, items, weighs)
+            removed.extend(drop(box, outcomes, weighs, batch is parts[-1]))
         box.context.runtime.breathe()
     return removed
 
@@ -362,16 +292,23 @@ def touch(box: Box) -> None:
         box.commit(change)
 
 
-def drop(box: Box, outcomes: Sequence[Outcome]) -> list[int]:
-    """Journal which files went; their UIDs. What was not unlinked is settled as it was found."""
+def drop(box: Box, outcomes: Sequence[Outcome], weighs: bool = True, tidies: bool = True) -> list[int]:
+    """Journal which files went; their UIDs. What was not unlinked is settled as it was found.
+
+    `weighs`: the outcomes tell sizes. `tidies`: it is the last of several batches.
+    """
     gone = [outcome.uid for outcome in outcomes if outcome.done]
-    box.charge(-sum(outcome.size for outcome in outcomes), -len(gone))
+    if weighs:
+        box.charge(-sum(outcome.size for outcome in outcomes), -len(gone))
     change = Change()
     change.went(sorted(gone))
     box.commit(change)
     failed = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
-    settle(box, [Outcome(o.uid, o.name, o.is_new, False) for o in outcomes if not o.done])
-    _tidy(box)
+    left = [Outcome(o.uid, o.name, o.is_new, False) for o in outcomes if not o.done]
+    if left:
+        settle(box, left)
+    if tidies:
+        _tidy(box)
     if failed is not None:
         raise refusal(failed, "A message could not be removed") from failed
     return gone

@@ -260,6 +260,8 @@ class Maildirsize:
 
     def counts(self, name: str) -> bool:
         """Whether the mailbox belongs to the quota root, should there be one."""
+        if not self.rules.ignored:
+            return True
         short = name.removeprefix(self._around.prefix)
         return not any(self.rules.ignores(one, self._around.separator) for one in {name, short})
 
@@ -318,22 +320,26 @@ class Maildirsize:
             self._is_suspect = True
             self._complain(error)
 
+    def weighs(self, name: str) -> bool:
+        """Whether anybody wants to know how many octets go from the mailbox `name`."""
+        with contextlib.suppress(OSError):
+            return self.counts(name) and (self._last is not None or found_at(self._files, self._path) is not None)
+        return True
+
     def weigh(self, directory: bytes) -> tuple[int, int]:
         """Octets and messages of a mailbox that is to be deleted or renamed; nothing if nobody wants to know."""
+        found: tuple[int, int] | OSError
         try:
             if found_at(self._files, self._path) is None:
                 return 0, 0
+            found = self._runtime.blocking(count, self._files, [directory])
         except OSError as error:
-            self._is_suspect = True
-            self._complain(error)
-            return 0, 0
-        found = self._runtime.blocking(count, self._files, [directory])
+            found = error
         if isinstance(found, OSError):
             self._is_suspect = True
             self._complain(found)
             return 0, 0
-        storage, messages = found
-        return storage, messages
+        return found
 
     # The file
 
@@ -404,14 +410,16 @@ class Maildirsize:
     def _state(self, limits: Callable[[Sheet | None], Limits], storage: int, messages: int) -> _State | None:
         """Limits and use, counted anew if that must be to say whether so much more fits. None: no quota root."""
         sheet = self._read()
-        if self._must_count(sheet, limits(sheet), storage, messages) and self._may_count():
+        most = limits(sheet)
+        if self._must_count(sheet, most, storage, messages) and self._may_count():
             sheet = self._recount(limits, storage, messages)
+            most = limits(sheet)
         if sheet is not None and not sheet.is_damaged and not self._is_suspect:
-            return _State(limits(sheet), sheet.storage, sheet.messages)
-        if sheet is None and not limits(None):
+            return _State(most, sheet.storage, sheet.messages)
+        if sheet is None and not most:
             return None
         known = self._last or ((sheet.storage, sheet.messages) if sheet is not None else (0, 0))
-        return _State(limits(sheet), max(0, known[0]), max(0, known[1]))
+        return _State(most, max(0, known[0]), max(0, known[1]))
 
     def _must_count(self, sheet: Sheet | None, limits: Limits, storage: int, messages: int) -> bool:
         if sheet is None:

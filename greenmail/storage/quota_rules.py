@@ -37,7 +37,7 @@ class Limits:
     messages: int = 0
 
     def __bool__(self) -> bool:
-        return self != Limits()
+        return bool(self.storage or self.messages)
 
     def exceeded_by(self, storage: int, messages: int) -> bool:
         """Whether so much is more than allowed."""
@@ -52,7 +52,7 @@ class OtherLimits:
     annotations: int = 0  # octets of names and values
 
     def __bool__(self) -> bool:
-        return self != OtherLimits()
+        return bool(self.mailboxes or self.annotations)
 
 
 @dataclass(frozen=True, slots=True)

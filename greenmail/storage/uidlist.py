@@ -22,12 +22,13 @@ from greenmail.storage.uidlist_format import (
     VERSION,
     ascending,
     check_base,
+    check_bases,
     find,
     format_fields,
     parse,
     parse_fields,
 )
-from greenmail.storage.uidlist_records import Records, line_of
+from greenmail.storage.uidlist_records import Records, lines_of
 
 log = logging.getLogger(__name__)
 
@@ -185,9 +186,24 @@ class Uidlist:
             self.must_rewrite = True
             return Refreshed.MISSING
 
+    def is_unchanged(self, locked: bool) -> bool:
+        """Whether `refresh` would say UNCHANGED, for one stat; False also if that cannot be told."""
+        try:
+            return self._is_as_seen(self._files.stat(self._path), locked)
+        except OSError:
+            return False
+
+    def _is_as_seen(self, found: os.stat_result, locked: bool) -> bool:
+        seen = self._seen
+        return (
+            seen is not None
+            and (seen.mtime_ns, seen.size, seen.inode) == (found.st_mtime_ns, found.st_size, found.st_ino)
+            and seen.device == found.st_dev
+            and not (locked and self._offset < found.st_size)
+        )
+
     def _look(self, locked: bool) -> Refreshed:
-        found = _Seen.of(self._files.stat(self._path))
-        if found == self._seen and not (locked and self._offset < found.size):
+        if self._is_as_seen(self._files.stat(self._path), locked):
             return Refreshed.UNCHANGED
         descriptor = self._files.open(self._path, os.O_RDONLY)
         try:
@@ -332,16 +348,16 @@ class Uidlist:
         first = self.next_uid
         if first + len(bases) - 1 > LARGEST_UID:
             raise StorageError(Reason.LIMIT, "this mailbox has no UIDs left; the administrator must renumber it")
-        for base in bases:
-            check_base(base)
+        for at in range(0, len(bases), _SLICE):
+            check_bases(bases[at : at + _SLICE])
         uids = list(range(first, first + len(bases)))
         if not bases:
             return uids
-        text = b"".join(_lines(bases[at : at + _SLICE], first + at, fields) for at in range(0, len(bases), _SLICE))
         # Whatever happens now, these UIDs may have been seen by somebody.
         self._raise_next(first + len(bases))
-        is_known = any(self.uid_of(base) is not None for base in bases)
-        if self.must_rewrite or is_known or not self._append(text, len(bases)):
+        is_empty = self._records is not None and not self._records
+        is_known = not is_empty and any(self.uid_of(base) is not None for base in bases)
+        if self.must_rewrite or is_known or not self._append(lines_of(bases, first, fields), len(bases)):
             self._assign_by_rewrite(bases, uids, fields)
         else:
             self._add(bases, uids, fields)
@@ -349,7 +365,7 @@ class Uidlist:
 
     def _assign_by_rewrite(self, bases: Sequence[bytes], uids: list[int], fields: Mapping[bytes, bytes]) -> None:
         before, self.uids = self.uids, self.uids.copy()
-        for base in bases:
+        for base in bases if before else ():
             self.uids.remove(base)
         self.uids.extend(bases, uids, fields)
         try:
@@ -476,8 +492,3 @@ class Uidlist:
         self.uids = self.uids.with_others((uid, b"", base) for base, uid in uids.items())
         self._raise_next(max(uids.values(), default=0) + 1)
         self.must_rewrite = True
-
-
-def _lines(bases: Sequence[bytes], first: int, fields: Mapping[bytes, bytes]) -> bytes:
-    """Lines of records numbered from `first`."""
-    return b"".join([line_of(first + place, fields.get(base, b""), base) for place, base in enumerate(bases)])

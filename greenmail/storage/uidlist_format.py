@@ -17,7 +17,7 @@ Reading is forgiving where Dovecot's is not: a damaged line costs its own messag
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from greenmail.storage.uidlist_records import YOUNG, Records
@@ -229,3 +229,12 @@ def check_base(base: bytes) -> None:
     """ValueError for what cannot stand in a record."""
     if not base or _NOT_IN_BASE.search(base) is not None:
         raise ValueError(f"not a base name: {base!r}")
+
+
+def check_bases(bases: Sequence[bytes]) -> None:
+    """`check_base` of each; all at once, as nearly always all are."""
+    joined = b"/".join(bases)
+    if joined.count(b"/") == len(bases) - 1 and all(bases) and _NOT_IN_BASE.search(joined.replace(b"/", b"")) is None:
+        return
+    for base in bases:
+        check_base(base)

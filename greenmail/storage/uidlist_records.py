@@ -326,6 +326,15 @@ def line_of(uid: int, raw: bytes, base: bytes) -> bytes:
     return b"%d %b :%b\n" % (uid, raw, base) if raw else b"%d :%b\n" % (uid, base)
 
 
+def lines_of(bases: Sequence[bytes], first: int, fields: Mapping[bytes, bytes]) -> bytes:
+    """Records numbered from `first`; `fields`: base name -> raw fields."""
+    pieces: list[bytes] = []
+    for at in range(0, len(bases), _SLICE):  # no other thread can run while a piece is made
+        some = enumerate(bases[at : at + _SLICE], first + at)
+        pieces.append(b"".join([line_of(uid, fields.get(base, b""), base) for uid, base in some]))
+    return b"".join(pieces)
+
+
 def _record(line: bytes) -> Record:
     """A line as `line_of` makes it, without its end."""
     head, _, base = line.rpartition(b":")
@@ -334,6 +343,10 @@ def _record(line: bytes) -> Record:
 
 
 def _young_lines(uids: Mapping[bytes, int], fields: Mapping[int, bytes]) -> Iterator[bytes]:
-    if not fields:
-        return (b"%d :%b\n" % (uid, base) for base, uid in uids.items())
-    return (line_of(uid, fields.get(uid, b""), base) for base, uid in uids.items())
+    """In pieces of whole lines."""
+    if fields:
+        yield from (line_of(uid, fields.get(uid, b""), base) for base, uid in uids.items())
+        return
+    pairs = zip(uids.values(), uids, strict=True)
+    while piece := b"".join(map(b"%d :%b\n".__mod__, islice(pairs, _SLICE))):
+        yield piece

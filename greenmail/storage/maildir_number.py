@@ -1,0 +1,99 @@
+"""Numbering what a listing showed for the first time, and saying what it found. `formats.md` 1.10.
+
+Part of `maildir_scan`, under the same locks; where there is much of it, in the pool.
+"""
+
+import logging
+
+from greenmail.errors import Reason, StorageError
+from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_data import write_uidnext
+from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_name import base_name, letters_of, sizes_of
+from greenmail.storage.maildir_slices import SLICE, in_uid_order
+from greenmail.storage.maildir_twins import Scan, only_files
+from greenmail.storage.save_dates import first_seen
+
+log = logging.getLogger(__name__)
+
+
+def describe(box: Box, scan: Scan, change: Change) -> None:
+    """Number what is new, and say in `change` what happened."""
+    infos: set[bytes] = set()  # there are few kinds of them
+    for files in (scan.came.values(), scan.unknown.values(), scan.renamed.values()):
+        infos.update([name.partition(b":")[2] for name, is_new in files if not is_new])
+    letters = {letter for info in infos for letter in letters_of(b":" + info)}
+    if box.keywords.name_letters(letters, write=not box.read_only):
+        box.forget_meanings()
+    change.went(sorted(scan.gone))
+    for uid, (name, is_new) in scan.renamed.items():
+        flags = box.flags_of(name, is_new)
+        row = box.index.table.row(uid)
+        change.became(uid, name, is_new, flags if flags != box.index.table.flags_of(row) else None)
+    numbered = {number: scan.came[base] for base in scan.came if (number := box.uid_of(base)) is not None}
+    fresh = _number(box, scan)
+    numbered.update(fresh)
+    _tell(box, numbered, fresh, change)
+    if box.uidlist.next_uid > box.index.uidnext:
+        change.value("next", box.uidlist.next_uid)
+    if not box.index.times and box.index.first_recent == 1 and not len(box.index.table):
+        change.value("recent", _first_recent(numbered, fresh, box))
+
+
+def _tell(
+    box: Box, numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tuple[bytes, bool]], change: Change
+) -> None:
+    """That these came: column by column, as there may be a million."""
+    uids = sorted(numbered) if len(fresh) < len(numbered) else list(numbered)
+    for start in range(0, len(uids), SLICE):
+        some = uids[start : start + SLICE]
+        files = [numbered[uid] for uid in some]
+        # The line of a message that is numbered just now tells no size.
+        sizes = [
+            -1 if b",W=" not in name and uid in fresh else known_size(box, uid, name)
+            for uid, (name, _) in zip(some, files, strict=True)
+        ]
+        change.came_all(some, files, box.flags_of_all(files), sizes)
+
+
+def _first_recent(numbered: dict[int, tuple[bytes, bool]], fresh: dict[int, tuple[bytes, bool]], box: Box) -> int:
+    """Without an index: what no server has seen, and what lies in `new/`, as far as nothing else is behind it."""
+    if numbered and len(fresh) == len(numbered):
+        return min(numbered)
+    first = max(box.uidlist.next_uid, max(numbered, default=0) + 1)
+    for uid in sorted(numbered, reverse=True):
+        if uid not in fresh and not numbered[uid][1]:
+            break
+        first = uid
+    return first
+
+
+def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
+    """Give UIDs to what is unknown, in the order of formats.md 1.10."""
+    bases = in_uid_order(only_files(box, scan))
+    if not bases:
+        return {}
+    if box.read_only:
+        first = max(box.uidlist.next_uid, box.index.uidnext, max(box.unwritten.values(), default=0) + 1)
+        box.unwritten.update(zip(bases, range(first, first + len(bases)), strict=True))
+        return {box.unwritten[base]: scan.unknown[base] for base in bases}
+    try:
+        uids = box.uidlist.assign(bases, first_seen(box, scan.unknown))
+        write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
+    except StorageError as error:
+        if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):
+            raise
+        # What is known can still be read, flagged and expunged; that makes room.
+        log.warning("number mailbox=%r messages=%d error=%r", box.name, len(bases), error.text)
+        scan.is_whole = False
+        return {}
+    return dict(zip(uids, map(scan.unknown.__getitem__, bases), strict=True))
+
+
+def known_size(box: Box, uid: int, name: bytes) -> int:
+    """RFC822.SIZE as the name or the uidlist has it, or -1."""
+    size = sizes_of(base_name(name)).with_crlf if b",W=" in name else None
+    if size is not None:
+        return size
+    value = box.uidlist.field(uid, b"W")
+    return int(value) if value is not None and value.isdigit() and len(value) < 19 else -1

@@ -1,0 +1,117 @@
+"""Removing the files of messages: EXPUNGE, and the source of a MOVE. `formats.md` 1.9.
+
+An unlink names the exact file that it decided about; ENOENT means that somebody was faster, and then the decision is
+made again on the name that is found. These functions may run in another thread: they get and give plain values.
+"""
+
+import stat
+from collections.abc import Sequence
+
+from greenmail.storage.api import DELETED
+from greenmail.storage.filesystem import Files, is_there
+from greenmail.storage.lost_answers import Identity
+from greenmail.storage.maildir_find import Finder, Item, Outcome
+from greenmail.storage.maildir_name import LETTER_OF_FLAG, base_name, letters_of, sizes_of
+from greenmail.storage.quota import disk_size
+
+_RETRIES = 10
+_T = LETTER_OF_FLAG[DELETED]
+_ANY: Identity = (-1, -1)  # in the place of an identity: whatever file it is
+
+
+def unlink_deleted(files: Files, directory: bytes, items: Sequence[Item], weighs: bool = True) -> list[Outcome]:
+    """Unlink each file whose name, found on disk, has the letter T; the others stay. `weighs`: sizes are asked for."""
+    return _unlink_all(files, directory, items, None, weighs)
+
+
+def unlink_any(files: Files, directory: bytes, items: Sequence[Item], weighs: bool = True) -> list[Outcome]:
+    """Unlink each file, by the name that it has now, whatever its letters are."""
+    return _unlink_all(files, directory, items, _ANY, weighs)
+
+
+def _unlink_all(
+    files: Files, directory: bytes, items: Sequence[Item], identity: Identity | None, weighs: bool
+) -> list[Outcome]:
+    finder = Finder(files, directory)
+    if weighs:
+        return [_unlink_one(files, directory, item, identity, finder) for item in items]
+    outcomes: list[Outcome] = []
+    parts = directory + b"/cur/", directory + b"/new/"
+    kinds: dict[bytes, bool] = {}  # what follows a base name -> whether the file goes
+    for item in items:
+        uid, name, is_new = item
+        info = name[name.find(b":") :] if b":" in name else b""
+        goes = kinds.get(info)
+        if goes is None:
+            goes = kinds[info] = identity is not None or _T in letters_of(info)
+        if not goes:
+            outcomes.append(Outcome(uid, name, is_new, False))
+            continue
+        try:
+            # If the server's answer got lost it may have another name, and be there still.
+            is_done = files.unlink(parts[is_new] + name) or finder.find(base_name(name), (name, is_new)) is None
+        except OSError:
+            is_done = False
+        outcomes.append(
+            Outcome(uid, name, is_new, True) if is_done else _unlink_one(files, directory, item, identity, finder)
+        )
+    return outcomes
+
+
+def unlink_same(
+    files: Files, directory: bytes, items: Sequence[tuple[Item, Identity]], is_remote: bool = False
+) -> list[Outcome]:
+    """Unlink each file, by the name that it has now, if it still is the file of this device and inode.
+
+    `is_remote`: the kernel itself may ask the file server again, and be told that there is no such file any more.
+    """
+    finder = Finder(files, directory)
+    return [_unlink_one(files, directory, item, identity, finder, is_remote) for item, identity in items]
+
+
+def _doomed(files: Files, path: bytes, name: bytes, identity: Identity | None) -> int:
+    """Octets of the file at `path` if it is to go, else -1: it has the letter T, or is the one of this `identity`."""
+    if identity is None or identity == _ANY:
+        return disk_size(files, path) if identity == _ANY or _T in letters_of(name) else -1
+    found = files.lstat(path)
+    if (found.st_dev, found.st_ino) != identity:
+        return -1
+    named = sizes_of(base_name(name)).on_disk
+    if named is not None:
+        return named
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _unlink_one(
+    files: Files,
+    directory: bytes,
+    item: Item,
+    identity: Identity | None,
+    finder: Finder,
+    is_remote: bool = False,
+) -> Outcome:
+    """`identity`: of the file that is to go; None: the letter T in its name decides; _ANY: it goes."""
+    name, is_new = item.name, item.is_new
+    was_there = False
+    for _ in range(_RETRIES):
+        path = directory + (b"/new/" if is_new else b"/cur/") + name
+        try:
+            size = _doomed(files, path, name, identity)
+            if size < 0:
+                return Outcome(item.uid, name, is_new, False)
+            was_there = True
+            # If the server's answer got lost it may have another name, and be there still.
+            if files.unlink(path) or finder.find(base_name(name), (name, is_new)) is None:
+                return Outcome(item.uid, name, is_new, True, size=size)
+            raise FileNotFoundError
+        except FileNotFoundError:
+            try:
+                found = finder.find(base_name(name), (name, is_new))
+            except OSError as error:
+                return Outcome(item.uid, name, is_new, False, error, is_unsure=True)
+            if found is None:
+                return Outcome(item.uid, None, is_new, False, is_unsure=was_there and is_remote)
+            name, is_new = found
+        except OSError as error:
+            return Outcome(item.uid, name, is_new, False, error, is_unsure=not is_there(path))
+    return Outcome(item.uid, name, is_new, False)
