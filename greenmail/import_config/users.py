@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from greenmail.auth.sasl import MECHANISMS, OFF
+from greenmail.config import Config
+from greenmail.import_config import databases
 from greenmail.import_config.doveconf import Block, arguments, words
 from greenmail.import_config.draft import Draft, Weight
 from greenmail.import_config.location import CannotCarry, path
@@ -66,7 +67,7 @@ def _mechanisms(root: Block, draft: Draft) -> None:
             draft.settings["anonymous-user"] = user
             draft.leave("auth_mechanisms", f"{name}, as {user}", _GUESTS)
         elif lower == "cram-md5":
-            draft.settings["sasl-mechanisms"] = [*(one for one in MECHANISMS if one not in OFF), "CRAM-MD5"]
+            draft.settings["sasl-mechanisms"] = [*Config.model_fields["sasl_mechanisms"].default, "CRAM-MD5"]
         elif lower not in _MECHANISMS:
             draft.leave("auth_mechanisms", name, _BY_SETTINGS.get(lower, _NO_SUCH))
     root.take("auth_anonymous_username")
@@ -98,7 +99,7 @@ def _clear_text(root: Block, draft: Draft) -> None:
 def _passdbs(root: Block, draft: Draft) -> str:
     """The path of the first passwd-file that gives passwords; further databases go into `auth`."""
     found = ""
-    more: list[dict[str, str]] = []
+    more: list[dict[str, Any]] = []
     for block in root.of("passdb"):
         driver = block.take("driver")
         args = block.take("args")
@@ -113,6 +114,8 @@ def _passdbs(root: Block, draft: Draft) -> str:
             more += _further_file(draft, where, args)
         elif driver == "pam":
             more.append(_pam(args))
+        elif driver in ("sql", "ldap") and (made := databases.table(draft, driver, where, args)) is not None:
+            more.append(made)
         else:
             text = _MAKE_USERS + _DRIVERS.get(driver, _OTHERWISE)
             draft.leave(where, args, text, Weight.TO_DO if found else Weight.FIRST)
@@ -199,6 +202,8 @@ def _userdbs(root: Block, draft: Draft, passwd_file: str, lower_cased: bool) -> 
         elif driver == "passwd":
             draft.settings["auth"] = [*draft.settings.get("auth", []), _system(root)]
             draft.leave(f"userdb {driver}", args, _ONE_OWNER, Weight.FIRST)
+        elif _is_carried(draft, root, driver, args):
+            draft.leave(f"userdb {driver}", args, _ONE_OWNER)
         elif driver not in ("static", "passwd-file", "prefetch"):
             text = _MAKE_USERS + _DRIVERS.get(driver, _OTHERWISE)
             draft.leave(f"userdb {driver}", args, text, Weight.FIRST)
@@ -214,6 +219,12 @@ def _userdbs(root: Block, draft: Draft, passwd_file: str, lower_cased: bool) -> 
         is_first = driver == "prefetch" and is_first
     _owner(draft, uid, gid)
     return _home(draft, home or general, certain, location, lower_cased)
+
+
+def _is_carried(draft: Draft, root: Block, driver: str, args: str) -> bool:
+    """Whether the passdb has the same file, and is a table of `auth` now, which says where the mail is, too."""
+    same = any(block.values.get("driver") == driver and block.values.get("args") == args for block in root.of("passdb"))
+    return same and any(one["type"] == driver for one in draft.settings.get("auth", []))
 
 
 def _system(root: Block) -> dict[str, Any]:
