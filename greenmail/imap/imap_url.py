@@ -264,7 +264,7 @@ def _date_time(text: str) -> float:
 
 def shown(octets: bytes) -> str:
     """A URL as it can stand in a response code: url-resp-text of RFC 4469 5; for an empty one quotes."""
-    fit = (
+    fit = [
         chr(octet) if 0x20 <= octet < 0x7F and octet not in b"\\]" else f"%{octet:02X}" for octet in octets[:LONGEST]
-    )
+    ]
     return "".join(fit) or '""'

@@ -297,13 +297,17 @@ def section_octets(message: Message, section: Section, partial: Partial | None) 
         if subset is None:
             return None
         first, last = cut((0, len(subset)), partial)
-        slices = (without_nul(subset[start : min(start + SLICE, last)]) for start in range(first, last, SLICE))
-        return last - first, slices
+        return last - first, map(without_nul, _slices_of(subset, first, last))
     span = _span(message, content, section)
     if span is None:
         return None
     first, last = cut(span, partial)
     return last - first, map(without_nul, read_slices(content, first, last))
+
+
+def _slices_of(octets: bytes, first: int, last: int) -> Iterator[bytes]:
+    for start in range(first, last, SLICE):
+        yield octets[start : min(start + SLICE, last)]
 
 
 def read_slices(content: Content, first: int, last: int) -> Iterator[bytes]:

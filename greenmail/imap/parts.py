@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from greenmail.message.structure import Part, Span
+from greenmail.message.structure import Part
 
 _TOKEN = re.compile(rb"[!-~]+")
 
@@ -74,9 +74,10 @@ def find_part(parts: bytes, path: tuple[int, ...]) -> Place | None:
     return Place(words[1], numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], words[7])
 
 
-def encoded_texts(parts: bytes) -> list[tuple[Span, bytes]]:
-    """Body and encoding of each text part that must be decoded before it can be read."""
-    return [((int(start), int(end)), encoding) for start, end, encoding in _ENCODED_TEXT.findall(parts)]
+def encoded_texts(data: bytes, parts: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Body and encoding of each text part of the message `data` that must be decoded before it can be read."""
+    for start, end, encoding in _ENCODED_TEXT.findall(parts):
+        yield data[int(start) : int(end)], encoding
 
 
 def without_data(data: bytes, parts: bytes, start: int) -> bytes | None:

@@ -330,7 +330,8 @@ def match_records(
     octets = [needle.octets for needle in needles]
     wanted = [needle for needle in octets if needle is not None]
     if len(wanted) < len(octets):
-        yield from (match_header(header_of(record), needles, comparator) for record in records)
+        for record in records:
+            yield match_header(header_of(record), needles, comparator)
         return
     for record in records:
         low = record.lower()

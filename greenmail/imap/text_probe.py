@@ -70,8 +70,7 @@ class TextProbe:
             return False
         top = find_part(parts, ())
         text = without_data(data, parts, top.header_end if top is not None and not self._with_header else 0)
-        encoded = ((data[first:last], encoding) for (first, last), encoding in encoded_texts(parts))
-        return text is not None and lacks(text, encoded, self._plain)
+        return text is not None and lacks(text, encoded_texts(data, parts), self._plain)
 
 
 def probe_texts(

@@ -196,8 +196,7 @@ class _Subjects:
         for root in self._forest.roots:
             self._enter(root)
         gone = {root for root in self._forest.roots if self._merged(root)}
-        roots = (self._replaced.get(root, root) for root in self._forest.roots if root not in gone)
-        self._forest.roots = list(roots)
+        self._forest.roots = [self._replaced.get(root, root) for root in self._forest.roots if root not in gone]
 
     def _message(self, root: int) -> Message:
         """The message that speaks for a thread: its first, or a dummy's first child."""

@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Any, Protocol
 
 from greenmail.errors import Reason, StorageError
@@ -205,7 +206,7 @@ class View:
         found = tuple((seq, uid) for uid in uids if (seq := self.seq(uid)))
         if len(found) > 64:  # one pass instead of one move of the tail for each
             doomed = {uid for _, uid in found}
-            self.uids = array("I", (uid for uid in self.uids if uid not in doomed))
+            self.uids = array("I", filterfalse(doomed.__contains__, self.uids))
         else:
             for seq, _ in found:
                 del self.uids[seq - 1]

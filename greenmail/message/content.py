@@ -171,9 +171,7 @@ class FileContent:
         """Octets `start` up to but not including `end`, cut at the message's end. Raises UNAVAILABLE, CORRUPT."""
         start = max(start, 0)
         if self._whole is None and self._disk <= SMALL:
-            self._take_whole()
-            if self._unpacked is not None and self._whole is None:
-                self._take_unpacked(end)
+            self._read_small(end)
         if self._whole is not None:
             return self._whole[start : None if end is None else max(end, 0)]
         if self._left and end is not None and end < len(self._left):
@@ -234,14 +232,20 @@ class FileContent:
                 self._unpacking.kept.keep(self._key, unpacked)
         self._whole = None
 
+    def _read_small(self, end: int | None) -> None:
+        """All of a small file, or of what is in it; of a damaged one if `end` is before the damage."""
+        self._take_whole()
+        if self._unpacked is not None and self._whole is None:
+            self._take_unpacked(end)
+
     def _take_whole(self) -> None:
         """All of a small file; it may turn out to be compressed."""
-        if self._unpacked is None:
-            data = self._pread_file(0, self._disk)
-            self._look(data)
-            if self._unpacked is None:
-                self._whole = to_crlf(data)
-                self.size = len(self._whole)
+        if self._unpacked is not None:
+            return
+        data = self._pread_file(0, self._disk)
+        if self._look(data) is None:
+            self._whole = to_crlf(data)
+            self.size = len(self._whole)
 
     def _take_unpacked(self, end: int | None) -> None:
         """The same of a compressed one; of a damaged one if `end` is before the damage."""
@@ -259,14 +263,14 @@ class FileContent:
 
     # Compressed files
 
-    def _look(self, head: bytes | None = None) -> None:
-        """Make sure whether the file is compressed; `head`: its first octets, if they were read."""
-        if self._is_known:
-            return
-        self._is_known = True
-        kind = kind_of(self._pread_file(0, MAGIC) if head is None else head)
-        if kind is not None:
-            self._unpack(kind)
+    def _look(self, head: bytes | None = None) -> Unpacked | None:
+        """What is in the file if it is compressed; `head`: its first octets, if they were read."""
+        if not self._is_known:
+            self._is_known = True
+            kind = kind_of(self._pread_file(0, MAGIC) if head is None else head)
+            if kind is not None:
+                self._unpack(kind)
+        return self._unpacked
 
     def _unpack(self, kind: Kind) -> None:
         """Read what is in the file from now on, unless it only begins like a compressed one."""
@@ -333,18 +337,18 @@ class FileContent:
 
         `whole`: raises CORRUPT if there are fewer because the file is damaged.
         """
-        if self._unpacked is None:
+        unpacked = self._unpacked
+        if unpacked is None:
             data = self._pread_file(offset, length)
-            if not self._is_known:
-                self._look(data if offset == 0 and length >= MAGIC else None)
-            if self._unpacked is None:
+            unpacked = self._look(data if offset == 0 and length >= MAGIC else None)
+            if unpacked is None:
                 return data
         self._reach(offset + length)
-        trouble = self._unpacked.trouble
-        if whole and trouble is not None and offset + length >= self._unpacked.octets:
+        trouble = unpacked.trouble
+        if whole and trouble is not None and offset + length >= unpacked.octets:
             raise StorageError(*trouble)
         try:
-            return self._unpacked.pread(length, offset)
+            return unpacked.pread(length, offset)
         except OSError as error:
             raise _unreadable(error) from error
 

@@ -84,12 +84,17 @@ def header_lines(header: bytes) -> Iterator[str]:
 
 def leaf_text(read: Read, part: Part) -> Iterator[str]:
     """The text of one part without children, decoded in blocks."""
-    start, end = part.body
-    octets: Iterator[bytes] = (read(place, min(place + BLOCK, end)) for place in range(start, end, BLOCK))
+    octets = _blocks(read, *part.body)
     decoder = transfer_decoder(part.encoding)
     if decoder is not None:
         octets = decoder(octets)
     return text_blocks(octets, part.param(b"charset") or b"")
+
+
+def _blocks(read: Read, start: int, end: int) -> Iterator[bytes]:
+    """Octets start..end, each block read when it is asked for."""
+    for place in range(start, end, BLOCK):
+        yield read(place, min(place + BLOCK, end))
 
 
 def text_leaves(root: Part) -> Iterator[Part]:

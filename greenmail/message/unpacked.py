@@ -65,8 +65,8 @@ class Unpacked:
     def _take(self, stream: Stream) -> None:
         try:
             piece = stream.next()
-        except Damaged as error:
-            self._end(Reason.CORRUPT, f"The message is damaged on disk ({error}).")
+        except Damaged as damage:
+            self._end(Reason.CORRUPT, f"The message is damaged on disk ({damage}).")
             return
         except OSError as error:
             self._end(Reason.UNAVAILABLE, f"The message cannot be read: {error.strerror}.")

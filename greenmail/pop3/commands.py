@@ -135,7 +135,7 @@ def run_utf8(session: Session, argument: bytes) -> None:
 def run_lang(session: Session, argument: bytes) -> None:
     """RFC 6856 3.2: a language range, "*" for the one that is preferred here, or nothing for a list."""
     if not argument:
-        session.lines("Language listing follows", (f"{tag} {name}".encode() for tag, name in choice.NAMES.items()))
+        session.lines("Language listing follows", [f"{tag} {name}".encode() for tag, name in choice.NAMES.items()])
         return
     wanted = argument.decode("latin-1")
     tag = choice.chosen([wanted], session.services.preferred_language) if choice.is_range(wanted) else None
@@ -184,7 +184,7 @@ def run_uidl(session: Session, argument: bytes) -> None:
         if number % 256 == 0:
             session.services.runtime.breathe()
     _watch_ids(session, maildrop, ids.__getitem__)
-    session.lines(text, (f"{number} {unique_id}".encode("ascii") for number, unique_id in ids.items()))
+    session.lines(text, [f"{number} {unique_id}".encode("ascii") for number, unique_id in ids.items()])
 
 
 def _watch_ids(session: Session, maildrop: Maildrop, unique_id: Callable[[int], str]) -> None:

@@ -69,7 +69,7 @@ def run_auth(session: Session, argument: bytes) -> None:
     Outlook asks so, as a draft of RFC 1734 had it.
     """
     if not argument:
-        session.lines("Mechanisms follow", (name.encode() for name in offered(session)))
+        session.lines("Mechanisms follow", [name.encode() for name in offered(session)])
         return
     word, _, initial = argument.partition(b" ")
     mechanism = word.upper().decode("latin-1")

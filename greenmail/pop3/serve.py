@@ -49,8 +49,8 @@ def _arrive(session: Session, passage: Passage) -> None:
     session.language, session.utf8 = passage.language, passage.utf8
     try:
         enter(session, passage.user, passage.mechanism)
-    except Refused as error:
-        session.error(error.text, error.code)
+    except Refused as refusal:
+        session.error(refusal.text, refusal.code)
     except StorageError as error:
         session.error(error.text, REASON_CODES[error.reason])
     session.logging_out = session.maildrop is None
@@ -83,11 +83,11 @@ def _serve_one(session: Session) -> None:
             session.services.runtime.sleep(wait)
         execute(session, line)
         result = "ok"
-    except BadSyntax as error:
+    except BadSyntax as nonsense:
         bad = True
-        session.error(error.text, error.code)
-    except Refused as error:
-        session.error(error.text, error.code)
+        session.error(nonsense.text, nonsense.code)
+    except Refused as refusal:
+        session.error(refusal.text, refusal.code)
     except StorageError as error:
         if session.answering:
             log.error("answer cut short sid=%s user=%r text=%r", session.sid, _name(session), error.text)

@@ -5,7 +5,7 @@
 A session that ends in any other way than QUIT removes nothing: a lost connection, an autologout, a stop of the server.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -150,7 +150,7 @@ class Session:
         text = choice.translated(text, self.language)
         self.write(b"-ERR %b\r\n" % _line(f"[{code}] {text}" if code else text, self.language))
 
-    def lines(self, text: str, lines: Iterator[bytes]) -> None:
+    def lines(self, text: str, lines: Iterable[bytes]) -> None:
         """A multi-line response of short lines (without CRLF)."""
         self.pieces(text, _joined(lines))
 
@@ -206,8 +206,9 @@ def leave(session: Session) -> None:
                     session.logins.leave_seat(user)
 
 
-def _joined(lines: Iterator[bytes]) -> Iterator[bytes]:
-    while some := list(islice(lines, _LINES)):
+def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
+    source = iter(lines)
+    while some := list(islice(source, _LINES)):
         yield b"\r\n".join(some) + b"\r\n"
 
 

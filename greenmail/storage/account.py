@@ -359,7 +359,7 @@ class MaildirAccount:
 
     def _annotation_files(self) -> list[bytes]:
         """Where annotations may be that count."""
-        places = (self._place(name)[0] for name, _ in self._directories() if self._quota.counts(name))
+        places = [self._place(name)[0] for name, _ in self._directories() if self._quota.counts(name)]
         found = [self._data_of(place) + b"/" + FILE for place in places]
         return [*found, *self._worker.runtime.blocking(files_beside, self._files, self._places.data)]
 

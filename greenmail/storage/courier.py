@@ -178,7 +178,7 @@ def read_keywords(files: Files, directory: bytes) -> tuple[list[str], dict[bytes
             log.warning("courier-keyword path=%r name=%r", folder, name)
     found = {}
     for base, raw in messages.items():
-        texts = (name.decode("utf-8", "replace").casefold() for name in raw)
+        texts = [name.decode("utf-8", "replace").casefold() for name in raw]
         found[base] = frozenset(spelling[text] for text in texts if text in spelling)
     used = Counter(name for keywords in found.values() for name in keywords)
     order = list(spelling.values())
@@ -203,7 +203,7 @@ def import_mailbox(files: Files, directory: bytes, inbox: bool) -> Imported:
         log.warning("courier-database-damaged path=%r what=%r", directory, text)
     uids = dict(database.uids.items())
     next_uid = max(database.header.next_uid, database.highest + 1)
-    unknown = sorted(present - uids.keys(), key=name_order)
+    unknown = sorted(present.difference(uids), key=name_order)
     for base in unknown:
         if next_uid <= LARGEST_UID:
             uids[base] = next_uid

@@ -143,7 +143,7 @@ class Keywords:
 
         Locked if `write`; otherwise the names are known in memory only, until the next change of the file.
         """
-        missing = sorted({letter - FIRST_KEYWORD for letter in letters} - self._raw.keys())
+        missing = sorted({letter - FIRST_KEYWORD for letter in letters}.difference(self._raw))
         missing = [index for index in missing if 0 <= index < KEYWORD_LETTERS]
         if not missing:
             return False

@@ -81,10 +81,7 @@ class MaildirMailbox:
     @property
     def box(self) -> Box:
         """What is known of the mailbox. Whoever comes here without a `look` has to wait if it is parked."""
-        if self._box is None:
-            self._wake()
-            assert self._box is not None, "a mailbox that was woken is parked"
-        return self._box
+        return self._box if self._box is not None else self._wake()
 
     @property
     def table(self) -> Table:
@@ -421,13 +418,13 @@ class MaildirMailbox:
         self._keeper.changed(self)
         return True
 
-    def _wake(self) -> None:
-        """Raises GONE, and whatever keeps it from being opened."""
+    def _wake(self) -> Box:
+        """What is known of it from now on. Raises GONE, and whatever keeps it from being opened."""
         parked = self._parked
         assert parked is not None, "a mailbox without a box is parked"
         with parked.waking:
             if self._parked is not parked:  # another session was faster
-                return
+                return self.box
             began = time.monotonic()
             box = parked.wake()
             box.subscribe(self._subscribers.notify)
@@ -435,6 +432,7 @@ class MaildirMailbox:
             box.looked = began
         self._mirror()
         self._keeper.changed(self)
+        return box
 
     @property
     def is_gone(self) -> bool:

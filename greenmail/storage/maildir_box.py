@@ -159,8 +159,8 @@ class Box:
             self.check()
             try:
                 self.follow()
-            except OSError as error:
-                raise refusal(error, "The mailbox cannot be read") from error
+            except OSError as fault:
+                raise refusal(fault, "The mailbox cannot be read") from fault
             try:
                 yield
             except StorageError as error:
@@ -293,7 +293,7 @@ class Box:
     def keyword_names(self) -> tuple[str, ...]:
         """Every keyword, those with letters first."""
         if self._keyword_names is None:
-            lettered = (self.keywords.names[letter] for letter in sorted(self.keywords.names))
+            lettered = [self.keywords.names[letter] for letter in sorted(self.keywords.names)]
             self._keyword_names = (*lettered, *self.overflow.names)
         return self._keyword_names
 

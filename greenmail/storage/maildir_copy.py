@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from greenmail.errors import Reason, StorageError
+from greenmail.message.turn import turns
 from greenmail.storage.filesystem import refusal, refusing
 from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_box import Box
@@ -145,7 +146,7 @@ def _named(target: Box, originals: Sequence[Original]) -> _Links | None:
 
 def _links(target: Box, naming: Naming, originals: Sequence[Original]) -> _Links | None:
     links = _Links(originals, [], [], [], [])
-    for original in originals:
+    for original in turns(originals):
         item, size, octets = original.item, original.size, -1
         base = base_name(item.name)
         if target.uidlist.uid_of(base) is not None:
@@ -210,7 +211,7 @@ def _arrived(target: Box, links: _Links, made: Sequence[Made], uids: Sequence[in
     copied: list[Copied] = []
     numbers = iter(uids)
     weight = 0
-    for place, found in enumerate(made):
+    for place, found in enumerate(turns(made)):
         if found is None:
             continue
         uid, name, octets = next(numbers), links.names[place], links.wanted[place][2]
@@ -251,7 +252,7 @@ def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
     taken: set[bytes] = set()
     arrivals: list[Arrival] = []
     now = int(target.context.runtime.now())
-    for linked in found:
+    for linked in turns(found):
         assert linked.sizes is not None
         disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
         base, original = base_name(linked.original.item.name), linked.original

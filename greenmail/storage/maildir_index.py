@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
+from greenmail.message.turn import turn, turns
 from greenmail.storage.api import DELETED, SEEN, Flags, Row, Table
 from greenmail.storage.history import CHANGED_LIMIT, History, ranges
 from greenmail.storage.journal import Batch
@@ -148,7 +149,7 @@ class Index:
         new: Sequence[Sequence[Any]] = batch.get("new", [])
         for start in range(0, len(new), _SLICE):  # no other thread can run while a column is extended
             touched += self._take_new(new[start : start + _SLICE], sets, modseq)
-        for uid, name, is_new, flags in batch.get("set", ()):
+        for uid, name, is_new, flags in turns(batch.get("set", ())):
             row = self.table.row(uid)
             if row < 0:
                 continue
@@ -166,7 +167,7 @@ class Index:
             self.history.note_changed(touched, modseq)
         if "gone" in batch:
             self._remove(batch["gone"], modseq)
-        for uid, size, date in batch.get("fact", ()):
+        for uid, size, date in turns(batch.get("fact", ())):
             self.learn(uid, size, date)
         self._values(batch)
 
@@ -302,8 +303,11 @@ class Index:
         unseen = [SEEN not in flags for flags in table.flag_sets]
         deleted = [DELETED in flags for flags in table.flag_sets]
         self.unseen = sum(unseen[flags] for flags in table.flags)
+        turn()
         self.deleted = sum(deleted[flags] for flags in table.flags)
+        turn()
         self.octets = sum(size for size in table.sizes if size >= 0)
+        turn()
         self.unknown_sizes = sum(1 for size in table.sizes if size < 0)
 
     def compact_flags(self) -> None:

@@ -104,7 +104,7 @@ def with_letters(name: bytes, letters: Iterable[int]) -> bytes:
             written.append(system.pop(0))
         written.append(unknown)
     written += system
-    written += (letter for letter in _KEYWORDS if letter in wanted)
+    written += [letter for letter in _KEYWORDS if letter in wanted]
     return b"%b:2,%b%b" % (stem, bytes(written), tail)
 
 

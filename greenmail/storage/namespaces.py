@@ -298,7 +298,7 @@ class NamespacesAccount:
         for space in self.spaces:
             if space.subscriptions and not space.is_inbox and space.alias_for is None:
                 for mount in self._mounts(space):
-                    names = (mount.outside(name) for name in mount.account.subscriptions())
+                    names = [mount.outside(name) for name in mount.account.subscriptions()]
                     found.update(dict.fromkeys(name for name in names if name is not None))
         return list(found)
 

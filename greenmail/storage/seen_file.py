@@ -113,7 +113,7 @@ def _is_number(text: bytes) -> bool:
 
 def render(uidvalidity: int, seen: Iterable[Range]) -> bytes:
     """The file for these ranges."""
-    parts = (b"%d" % first if first == last else b"%d:%d" % (first, last) for first, last in seen)
+    parts = [b"%d" % first if first == last else b"%d:%d" % (first, last) for first, last in seen]
     return b"1 %d\n%b\n" % (uidvalidity, b",".join(parts))
 
 

@@ -46,7 +46,7 @@ class SpecialUse:
                 data = self._files.surely(self._files.read_file, self._path).decode("utf-8", "replace")
             except FileNotFoundError:
                 return []
-        lines = (line.partition(" ") for line in data.split("\n"))
+        lines = [line.partition(" ") for line in data.split("\n")]
         return [(attribute, name) for attribute, _, name in lines if attribute.startswith(("\\", "-\\")) and name]
 
     def add(self, name: str, attributes: Iterable[str]) -> None:

@@ -332,7 +332,7 @@ class Uidlist:
         found = sorted(records)
         for _, _, base in found:
             check_base(base)
-        self.uids = Records.of((uid, format_fields(parse_fields(raw)), base) for uid, raw, base in found)
+        self.uids = Records.of(map(_tidied, found))
         self.uidvalidity, self.next_uid, self.must_rewrite = uidvalidity, 1, True
         self._raise_next(max(next_uid, self.uids.highest + 1))
 
@@ -492,3 +492,8 @@ class Uidlist:
         self.uids = self.uids.with_others((uid, b"", base) for base, uid in uids.items())
         self._raise_next(max(uids.values(), default=0) + 1)
         self.must_rewrite = True
+
+
+def _tidied(record: tuple[int, bytes, bytes]) -> tuple[int, bytes, bytes]:
+    uid, raw, base = record
+    return uid, format_fields(parse_fields(raw)), base

@@ -78,7 +78,8 @@ class Records:
         return isinstance(base, bytes) and self.get(base) is not None
 
     def __iter__(self) -> Iterator[bytes]:
-        return (base for _, _, base in self.records())
+        for _, _, base in self.records():
+            yield base
 
     def __getitem__(self, base: bytes) -> int:
         uid = self.get(base)
@@ -104,11 +105,13 @@ class Records:
 
     def items(self) -> Iterator[tuple[bytes, int]]:
         """Base names and UIDs."""
-        return ((base, uid) for uid, _, base in self.records())
+        for uid, _, base in self.records():
+            yield base, uid
 
     def values(self) -> Iterator[int]:
         """The UIDs."""
-        return (uid for uid, _, _ in self.records())
+        for uid, _, _ in self.records():
+            yield uid
 
     # Records
 
@@ -210,7 +213,7 @@ class Records:
     def only(self, live: Collection[bytes]) -> "Records":
         """Those whose base names are in `live`."""
         if self._blocks:
-            return Records.of(record for record in self.records() if record[2] in live)
+            return Records.of(filter(lambda record: record[2] in live, self.records()))
         uids = {base: uid for base, uid in self._young.items() if base in live}
         if not self._fields:
             return Records.taking(uids, {})
@@ -345,7 +348,8 @@ def _record(line: bytes) -> Record:
 def _young_lines(uids: Mapping[bytes, int], fields: Mapping[int, bytes]) -> Iterator[bytes]:
     """In pieces of whole lines."""
     if fields:
-        yield from (line_of(uid, fields.get(uid, b""), base) for base, uid in uids.items())
+        for base, uid in uids.items():
+            yield line_of(uid, fields.get(uid, b""), base)
         return
     pairs = zip(uids.values(), uids, strict=True)
     while piece := b"".join(map(b"%d :%b\n".__mod__, islice(pairs, _SLICE))):

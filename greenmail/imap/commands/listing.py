@@ -208,7 +208,7 @@ def run_lsub(session: Session, query: ListQuery) -> Ok:
         session.breathe()
     if patterns.asks_levels:
         # "%" must show the level above a subscribed name that it does not match: RFC 3501 6.3.9.
-        levels = _ancestors(subscribed, scope.separator) - subscribed.keys()
+        levels = _ancestors(subscribed, scope.separator).difference(subscribed)
         for name in sorted(level for level in levels if matches(patterns, level)):
             session.out.write(render_entry(session, Entry(name, ("\\Noselect",)), b"LSUB", scope.separator))
     return Ok("LSUB completed")

@@ -220,7 +220,9 @@ def _at_once(function: Callable[..., bytes], *args: Any) -> bytes:
 
 def write_line(session: Session, line: bytes) -> None:
     """One line, however long."""
-    _write(session, (line[start : start + _PIECE] for start in range(0, len(line), _PIECE)))
+    for start in range(0, len(line), _PIECE):
+        session.out.write(line[start : start + _PIECE])
+        session.breathe()
 
 
 def _write(session: Session, pieces: Iterable[bytes]) -> None:

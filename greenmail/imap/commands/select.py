@@ -166,8 +166,10 @@ def _first_unseen(view: View) -> int:
     if len(table) > _MANY and not view.mailbox.counters().unseen:
         return 0
     seen = [SEEN in flags for flags in table.flag_sets]
-    unseen = (uid for uid, flags in zip(table.uids, table.flags, strict=True) if not seen[flags])
-    return next((seq for uid in unseen if (seq := view.seq(uid))), 0)
+    for uid, flags in zip(table.uids, table.flags, strict=True):
+        if not seen[flags] and (seq := view.seq(uid)):
+            return seq
+    return 0
 
 
 def _list_line(session: Session, view: View, given: str) -> bytes:

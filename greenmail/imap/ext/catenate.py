@@ -54,8 +54,8 @@ class Sources:
         try:
             url = imap_url(octets)
             mailbox = self._mailbox(url)
-        except BadSyntax as error:
-            raise _bad(octets, error.text) from None
+        except BadSyntax as nonsense:
+            raise _bad(octets, nonsense.text) from None
         except StorageError as error:
             if error.reason in _NOTHING_THERE:
                 raise _bad(octets, "the URL leads to no mailbox") from None

@@ -20,6 +20,7 @@ import logging
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Mapping, Sequence
+from itertools import filterfalse
 from typing import Any
 
 from greenmail.errors import BadSyntax, Refused, StorageError
@@ -84,7 +85,7 @@ class Context:
             return []
         doomed = set(gone)
         if len(gone) > _FEW:
-            self.members = array("I", (uid for uid in self.members if uid not in doomed))
+            self.members = array("I", filterfalse(doomed.__contains__, self.members))
         else:
             for uid in gone:
                 del self.members[bisect_left(self.members, uid)]

@@ -112,7 +112,7 @@ class _Expansion:
         if self._annotations is None:
             _, own = rights.metadata(self._session, "")
             self._annotations = {**own, **configured(self._session)}
-        values = (self._annotations.get(entry + name) for entry in _ENTRIES)
+        values = [self._annotations.get(entry + name) for entry in _ENTRIES]
         return next((value for value in values if value is not None), None)
 
 

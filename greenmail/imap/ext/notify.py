@@ -211,8 +211,8 @@ class Ears:
     # Mailboxes
 
     def _is_too_much(self) -> bool:
-        wanted = (name for name in self._table.with_bit(EXISTS) if self._is_to_be_watched(name))
-        return sum(1 for _ in wanted) > self._session.limits.max_notify_mailboxes
+        wanted = sum(1 for name in self._table.with_bit(EXISTS) if self._is_to_be_watched(name))
+        return wanted > self._session.limits.max_notify_mailboxes
 
     def _is_to_be_watched(self, name: str) -> bool:
         events = self._names.events(name)
