@@ -18,7 +18,8 @@ READS = frozenset({"stat", "lstat", "fstat", "pread", "listdir", "scandir", "flo
 # short: a write takes half, and the next one finds no space; an errno: the call fails with it.
 # stale, timeout: the answer of a file server got lost: the call is carried out, and then fails with ESTALE, ETIMEDOUT.
 LOST = {"stale": errno.ESTALE, "timeout": errno.ETIMEDOUT}
-KINDS = ("before", "after", "torn", "short", *LOST, *ERRNOS)
+# bug: in the place of the call a TypeError flies, as it does where a compiled module believes in the wrong type.
+KINDS = ("before", "after", "torn", "short", "bug", *LOST, *ERRNOS)
 NAMING = ("open", "rename", "link", "unlink", "mkdir", "rmdir")  # what may have changed names
 
 
@@ -56,6 +57,10 @@ class Faults:
     def _strike(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if self.kind in LOST:
             return self._lose_answer(name, function, args)
+        if self.kind == "bug":
+            if name == "close" or _is_of_lock(name, args):
+                return function(*args)
+            raise TypeError("of something else")
         code = ERRNOS.get(self.kind)
         if code is not None:
             if name == "close":  # the descriptor is gone, whatever close says
@@ -83,6 +88,11 @@ class Faults:
         if name == "open":
             os.close(made)
         raise OSError(LOST[self.kind], os.strerror(LOST[self.kind]))
+
+
+def _is_of_lock(name: str, args: tuple[Any, ...]) -> bool:
+    """Modules that take and release locks are not compiled."""
+    return name in ("flock", "pwrite", "link") or (isinstance(args[0], bytes) and args[0].endswith(b".lock"))
 
 
 def _descriptors() -> set[int]:

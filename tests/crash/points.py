@@ -160,6 +160,9 @@ class Trial:
                 self.answered = True
             except (StorageError, Stopped) as error:
                 self.error = error
+            except TypeError as error:
+                assert self.kind == "bug"
+                self.error = error
             self.faults.armed = False
             if self.faults.count < self.at:
                 return False
@@ -172,7 +175,8 @@ class Trial:
 
     def _case(self) -> Case:
         stage = self.stage
-        return Case(stage.operation, stage.before, stage.complete, self.answered, not self.faults.is_dead)
+        is_refused = not self.faults.is_dead and self.kind != "bug"  # which is as bad as a crash, and no worse
+        return Case(stage.operation, stage.before, stage.complete, self.answered, is_refused)
 
     def _judge_living(self, world: World) -> None:
         """After an error the same objects go on, and say what a server that starts now says."""
