@@ -186,11 +186,11 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
     """
     found: dict[bytes, list[bytes]] = {}
     if end - start <= SHORT:
+        if names.prefix:
+            return _with_prefix(names, data[start:end])
         wanted = names.wanted
         lines = _usual_lines(data[start:end])
         if lines is not None:
-            if prefix := names.prefix:
-                lines = [line for line in lines if line[: len(prefix)].lower() == prefix]
             for line in lines:
                 name, colon, value = line.partition(b":")
                 name = name.rstrip(b" \t").lower()
@@ -216,6 +216,26 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
             if len(values) < MAX_FIELDS:
                 values.append(unfold(_value(data, match.start(2), end)))
         start = stop
+    return found
+
+
+def _with_prefix(names: Names, header: bytes) -> dict[bytes, list[bytes]]:
+    """`collect` of a short header: only lines that begin with the prefix are looked at."""
+    found: dict[bytes, list[bytes]] = {}
+    prefix = names.prefix
+    low = header.lower()
+    line = b"\n" + prefix
+    at = 0 if low.startswith(prefix) else low.find(line) + 1
+    while at or low.startswith(prefix):
+        end = low.find(b"\n", at)
+        colon = low.find(b":", at, end if end >= 0 else len(low))
+        if colon >= 0 and (name := low[at:colon].rstrip(b" \t")) in names.wanted:
+            found.setdefault(name, []).append(unfold(_value(header, colon + 1, len(header))))
+        at = low.find(line, at) + 1
+        if not at:
+            break
+    for values in found.values():
+        del values[MAX_FIELDS:]
     return found
 
 

@@ -15,6 +15,7 @@ whose header has nothing behind it ends its header with that CRLF (`--b CRLF fie
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from greenmail.message.envelope import Envelope, envelope
@@ -120,10 +121,34 @@ _NEVER = 1 << 62
 _NO_PARAMS: Params = ()
 _NO_LANGUAGES: tuple[bytes, ...] = ()
 _BLOCK = 65536  # for counting lines
+_SHORT_TYPE = 64  # octets of a Content-Type that is remembered: others have a boundary or a name in them
 _PLAIN = (b"text", b"plain")
 _OCTETS = (b"application", b"octet-stream")
 _MESSAGES = (b"rfc822", b"global")  # RFC 9051 9, media-message
 _TYPE = re.compile(rb"([^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+)/([^\x00-\x20()<>@,;:\\\"/\[\]?=\x7f]+)\Z")
+
+
+def _read_type(text: bytes) -> tuple[tuple[bytes, bytes], Params, bytes]:
+    """Type, parameters and `_Node.kind` of a Content-Type."""
+    head, params = token_and_params(text)
+    match = _TYPE.match(head)
+    media = (match[1], match[2]) if match else _PLAIN
+    major = media[0].lower()
+    if major == b"multipart" or (major == b"message" and media[1].lower() in _MESSAGES):
+        return media, params, major
+    if major == b"text" and not any(name.lower() == b"charset" for name, _ in params):
+        params = (*params, (b"charset", b"us-ascii"))
+    return media, params, b""
+
+
+@lru_cache(maxsize=256)
+def _known_type(text: bytes) -> tuple[tuple[bytes, bytes], Params, bytes]:
+    """`_read_type`: most mail says the same few."""
+    return _read_type(text)
+
+
+_PLAIN_TYPE = _read_type(b"text/plain")
+_MESSAGE_TYPE = _read_type(b"message/rfc822")
 
 
 class _Scanner:
@@ -213,19 +238,11 @@ class _Scanner:
         """Content-Type with the defaults of RFC 2045 5.2 and RFC 2046 5.1.5."""
         text = node.first(b"content-type")
         if text is None:
-            node.media = (b"message", b"rfc822") if digest else _PLAIN
+            node.media, node.params, node.kind = _MESSAGE_TYPE if digest else _PLAIN_TYPE
         else:
-            head, node.params = token_and_params(text)
-            media = _TYPE.match(head)
-            node.media = (media[1], media[2]) if media else _PLAIN
-        major, minor = node.media[0].lower(), node.media[1].lower()
-        if major == b"multipart" or (major == b"message" and minor in _MESSAGES):
-            if len(self.open) < MAX_DEPTH:
-                node.kind = major
-            else:
-                node.media, node.params = _OCTETS, ()
-        elif major == b"text" and not any(name.lower() == b"charset" for name, _ in node.params):
-            node.params = (*node.params, (b"charset", b"us-ascii"))
+            node.media, node.params, node.kind = _known_type(text) if len(text) <= _SHORT_TYPE else _read_type(text)
+        if node.kind and len(self.open) >= MAX_DEPTH:
+            node.media, node.params, node.kind = _OCTETS, (), b""
 
     def _close_above(self, hit: _Delimiter) -> None:
         """End everything inside the multipart whose delimiter was found, there where it was found."""
