@@ -142,9 +142,17 @@ def parse(data: bytes) -> Parsed:
 
 
 def find(data: bytes, base: bytes) -> int | None:
-    """The UID of a base name in a file without damage: a name has no colon, so what follows one is a whole name."""
-    end = data.find(b":%b\n" % base)
-    return None if end < 0 else int(data[data.rfind(b"\n", 0, end) + 1 : end].partition(b" ")[0])
+    """The UID of a base name in a file of version 3 without damage, in whatever form `parse` takes its lines."""
+    needle = b" :" + base
+    place = data.find(needle, data.find(b"\n"))
+    while place >= 0:
+        behind = place + len(needle)
+        if data[behind : behind + 1] in (b"\n", b":", b"\r"):  # else it is the beginning of another name
+            line = RECORD.match(data, data.rfind(b"\n", 0, place) + 1)
+            if line is not None and line[3] == base:  # else it stands in a hint
+                return int(line[1])
+        place = data.find(needle, place + 1)
+    return None
 
 
 def _packed(pattern: re.Pattern[bytes], data: bytes, start: int) -> Records | None:

@@ -34,6 +34,27 @@ def test_a_list_that_rests_is_searched_and_not_read(tmp_path):
     assert uidlist.field(2, b"W") == b"9"
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"1 :a:2,S\n2 W9 :b,S=1:x :c\n3 :ab\n",  # what stands behind a name's colon is a hint
+        b"1 :a\r\n2 W9 :b,S=1\r\n3 :ab\r\n",
+        b"1 :a\n2 W9 Xa:b :b,S=1:c\n3 :ab:a\n",
+    ],
+)
+def test_a_list_in_every_form_that_is_read_is_searched(tmp_path, lines):
+    """A message that is not found would get a second UID."""
+    path = tmp_path / "dovecot-uidlist"
+    path.write_bytes(b"3 V7 N4 G0123456789abcdef0123456789abcdef :c\n" + lines)
+    names = (b"a", b"b,S=1", b"ab", b"b", b"c", b"x", b"2,S")
+    wanted = [read(path).uids.get(base) for base in names]
+    assert wanted == [1, 2, 3, None, None, None, None]
+    uidlist = read(path)
+    uidlist.rest()
+    assert uidlist.rests
+    assert [uidlist.uid_of(base) for base in names] == wanted
+
+
 def test_a_list_that_rests_and_is_replaced(tmp_path):
     """Also with as many octets, between the look and the search."""
     path = tmp_path / "dovecot-uidlist"
