@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from greenmail.storage import uidlist_format, uidlist_records
 from greenmail.storage.uidlist_format import (
     LARGEST_UID,
+    VERSION,
     Parsed,
     check_base,
+    find,
     format_fields,
     parse,
     parse_fields,
@@ -38,6 +40,8 @@ def check(data: bytes) -> None:
         parsed = parse(octets)
         records = _in_order(parsed)
         _written(records)
+        if not parsed.damage and parsed.header.version == VERSION:
+            _searched(octets, parsed)
         # Reading on is as reading at once: a line that was cut is one line and no other.
         cut = parse(octets[: len(octets) // 2])
         assert cut.lines <= parsed.lines + 1
@@ -52,6 +56,13 @@ def check(data: bytes) -> None:
     parse_header(data)
     with contextlib.suppress(ValueError):
         assert parse_fields(format_fields({data[:1]: data[1:20]})) == {data[:1]: data[1:20]}
+
+
+def _searched(octets: bytes, parsed: Parsed) -> None:
+    """Of a file that nobody has in memory: a name is found there as it is when all are read."""
+    for name in [*itertools.islice(parsed.uids, 8), b"2,S", b"x", b"a", b"V1", *octets.split(b":")[:8]]:
+        if name and not set(name) & set(b":/\r\n"):
+            assert find(octets, name) == parsed.uids.get(name), name
 
 
 def _in_order(parsed: Parsed) -> list[Record]:
