@@ -151,11 +151,25 @@ class _Verifier:
             log.error("bug pam-question of no configured service")
             os.close(descriptors[0])
             return
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # EAGAIN, ENOMEM: this login is told to come back, and the next one is tried again
+            self._not_asked(error, descriptors[0])
+            return
         if pid == 0:
             _answer(request, limit, descriptors[0], [self._line, self._control])
         os.close(descriptors[0])
         self._children.add(pid)
+
+    def _not_asked(self, error: OSError, descriptor: int) -> None:
+        reason = error.strerror or str(error)
+        log.error("pam-not-asked reason=%r", f"there is no process for it: {reason}")
+        try:
+            os.write(descriptor, json.dumps({"text": f"there is no process to ask PAM: {reason}"}).encode("utf-8"))
+        except OSError as lost:
+            log.debug("pam-answer-lost reason=%s", lost)
+        finally:
+            os.close(descriptor)
 
     def _reap(self) -> None:
         while self._children:

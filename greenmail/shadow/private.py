@@ -95,6 +95,8 @@ def _settings(config: Config) -> dict[str, Any]:
 
 def _passwd(config: Config, users: Sequence[str], password: str) -> str:
     """The lines of `users` in their passwd-files, with another password. Who is not there cannot log in."""
+    if not config.passwd_file:
+        raise Refused(_elsewhere(config))
     lines: dict[str, str] = {}
     for user in users:
         name = names.normalize(user, config.username_format, config.default_domain)
@@ -103,10 +105,18 @@ def _passwd(config: Config, users: Sequence[str], password: str) -> str:
     return "".join(f"{name}:{{PLAIN}}{password}:{rest}\n" for name, rest in lines.items())
 
 
+def _elsewhere(config: Config) -> str:
+    """Another database would have to be asked for passwords that nobody here has; a master user needs none of them."""
+    kinds = ", ".join(dict.fromkeys(table.type for table in config.auth)) or "no database"
+    return (
+        f"--start makes a server for users of a passwd-file, and here they are in {kinds}: start this configuration on"
+        " ports of its own, with a master-passwd-file, and give --ours imaps://localhost:PORT --ours-master NAME"
+        " --ours-master-password-file FILE in the place of --start"
+    )
+
+
 def _entries(path: str) -> dict[str, str]:
     """Name, and what stands behind the password."""
-    if not path:
-        raise Refused("--start needs the users of a passwd-file in the configuration")
     found: dict[str, str] = {}
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
