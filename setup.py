@@ -105,6 +105,7 @@ setup(
             "matplotlib>=3.8,<4",  # the plots of bench/ are tested
             "pytest-xdist>=3.5",
             "pytest-timeout>=2.3",
+            "coverage>=7.6,<8",  # docs/decisions/0026-atheris.md
             "hypothesis>=6.100",
             "scramp>=1.5,<2",
             "mkdocs-material>=9.5,<10",  # docs/decisions/0025-mkdocs-material.md

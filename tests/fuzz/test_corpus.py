@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.xdist_group("fuzz"), pytest.mark.interpreted]
 
 @pytest.fixture(scope="module")
 def reached() -> dict[str, Reached]:
-    pytest.importorskip("coverage", reason="coverage is not installed: pip install -e .[fuzz]")
+    pytest.importorskip("coverage", reason="coverage is not installed: pip install -e .[dev]")
     done = subprocess.run(
         [sys.executable, "-m", "fuzz.reach", "--json"],
         env={"PYTHONPATH": f"{TESTS}:{TESTS.parent}", "PATH": "/usr/bin:/bin"},
