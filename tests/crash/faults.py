@@ -18,8 +18,8 @@ READS = frozenset({"stat", "lstat", "fstat", "pread", "listdir", "scandir", "flo
 # short: a write takes half, and the next one finds no space; an errno: the call fails with it.
 # stale, timeout: the answer of a file server got lost: the call is carried out, and then fails with ESTALE, ETIMEDOUT.
 LOST = {"stale": errno.ESTALE, "timeout": errno.ETIMEDOUT}
-# bug: in the place of the call a TypeError flies, as it does where a compiled module believes in the wrong type.
-KINDS = ("before", "after", "torn", "short", "bug", *LOST, *ERRNOS)
+KINDS = ("before", "after", "torn", "short", *LOST, *ERRNOS)
+BUG = "bug"  # in the place of the call a TypeError flies, as it does where a compiled module believes in a wrong type
 NAMING = ("open", "rename", "link", "unlink", "mkdir", "rmdir")  # what may have changed names
 
 
@@ -57,7 +57,7 @@ class Faults:
     def _strike(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if self.kind in LOST:
             return self._lose_answer(name, function, args)
-        if self.kind == "bug":
+        if self.kind == BUG:
             if name == "close" or _is_of_lock(name, args):
                 return function(*args)
             raise TypeError("of something else")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from crash.faults import KINDS
+from crash.faults import BUG, KINDS
 from crash.image import DirectoryNode, scratch
 from crash.points import Stage, all_points, base_image, set_stage
 from crash.scene import DAILY, OPERATIONS, Operation
@@ -33,14 +33,14 @@ def stage_of(place: Path) -> Callable[[Operation], Stage]:
 
 
 _SLOW = ("stale", "timeout", "EDQUOT", "EIO", "EACCES", "EMFILE", "ENOENT")  # for whoever has the time
-_QUICK = [("append", "stale"), ("move", "stale"), ("create", "stale")]
+_QUICK = [("append", "stale"), ("move", "stale"), ("create", "stale"), ("expunge", BUG)]
 
 
 def _every() -> Iterator[object]:
     for operation in OPERATIONS:
-        for kind in KINDS:
+        for kind in (*KINDS, BUG) if operation.name in DAILY else KINDS:
             is_daily = operation.name in DAILY
-            is_long = operation.is_long or kind in _SLOW or (kind in ("short", "ENOSPC") and not is_daily)
+            is_long = operation.is_long or kind in (*_SLOW, BUG) or (kind in ("short", "ENOSPC") and not is_daily)
             marks = [] if is_daily else [pytest.mark.slow]
             if is_long and (operation.name, kind) not in _QUICK:
                 marks.append(pytest.mark.long)
