@@ -188,15 +188,15 @@ class Connections:
     def retire(self, seconds: float) -> None:
         """Have every session end when it is quiet, spread over `seconds`: all their clients will come back.
 
-        Quiet is who has neither sent nor received anything between two looks. Returns when nobody is left, or the time
-        is over.
+        Quiet is who has neither sent nor received anything between two looks, and waits for no answer. Returns when
+        nobody is left, or the time is over.
         """
         end, before = time.monotonic() + seconds, dict[Stream, tuple[int, int]]()
         pause = min(LOOKS, seconds / 4)
         while self._open and not self.draining and (left := end - time.monotonic()) > 0:
             gevent.sleep(pause)
             quiet = [stream for stream in self.streams() if before.get(stream) == (stream.received, stream.sent)]
-            before = {stream: (stream.received, stream.sent) for stream in self.streams()}
+            before = {one: (one.received, one.sent) for one in self.streams() if one.is_answered}
             for stream in quiet[: math.ceil(len(quiet) * pause / left)]:
                 stream.drain()
 

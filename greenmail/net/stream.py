@@ -285,6 +285,11 @@ class Stream:
         self._broken = None
         return True
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether something was sent after what the client has sent last."""
+        return self._answered
+
     def drain(self) -> None:
         """The worker is to end: say farewell at the next idle point, which may be now."""
         self._draining = True

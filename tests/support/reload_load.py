@@ -106,6 +106,7 @@ class Load:
             raise SentAway
         if not line.startswith(b"+"):
             raise Broken(f"answer to IDLE: {line!r}")
+        self.seen["idlers began"] += 1
         while not self.over:
             if not client.has_line(0.5):
                 continue
@@ -134,6 +135,7 @@ class Load:
                 client.end()
                 raise
             self.appended.append(subject)
+            self.seen["writers began"] += 1
             self.seen["answers"] += 1
             gevent.sleep(0.02)
         client.imap("LOGOUT", ends=True)
@@ -220,6 +222,11 @@ def main() -> None:
         for number in range(settings[f"{kind}s"]):
             group.spawn(load.forever, f"{kind}s", getattr(load, kind), number, pause)
             gevent.sleep(0.0005)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and not (
+        load.seen["idlers began"] >= settings["idlers"] and load.seen["writers began"] >= settings["writers"]
+    ):
+        gevent.sleep(0.05)
     print("ready", flush=True)
     while gevent.os.tp_read(0, 100):
         pass
