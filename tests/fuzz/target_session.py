@@ -24,7 +24,8 @@ logging.disable(logging.CRITICAL)
 
 CLIENT = 192  # octets of one piece, when they come in pieces
 FLOWS = (b"COMPRESS", b"IDLE", b"NOTIFY", b"STARTTLS", b"LOGIN", b"AUTHENTICATE")  # where the cuts may matter
-RANDOM = re.compile(rb"[0-9a-f]{24,}")  # names of mailboxes and tokens
+# Names of mailboxes and tokens; and what is told when somebody has looked, which depends on the clock.
+RANDOM = re.compile(rb"[0-9a-f]{24,}|\* OK \[PERMANENTFLAGS [^\r]*\r\n")
 SAYS_UTF8 = (b"ENABLE", b"LANGUAGE", b"UTF8")
 
 
