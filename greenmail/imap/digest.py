@@ -21,7 +21,7 @@ from greenmail.imap.session import Session
 from greenmail.message import collation
 from greenmail.message.collation import Comparator
 from greenmail.message.envelope import envelope
-from greenmail.message.headers import named
+from greenmail.message.headers import named, unfold
 from greenmail.message.preview import preview
 from greenmail.message.sort_keys import sent_record, sort_record
 from greenmail.message.structure import Part, scan
@@ -211,6 +211,16 @@ def headers_record(header: bytes) -> bytes:
 def header_of(record: bytes) -> bytes:
     """The header that has the fields of a HEADERS record and no others."""
     return b"".join(record.split(b"\0")[1:])
+
+
+def values_of(record: bytes, wanted: Set[bytes]) -> dict[bytes, list[bytes]]:
+    """`headers.values` of a HEADERS record that is not TOO_LONG; `wanted` are CACHED_FIELDS."""
+    pieces = record.split(b"\0")
+    found: dict[bytes, list[bytes]] = {name: [] for name in wanted}
+    for place, name in enumerate(pieces[0].split(b" "), 1):
+        if name in wanted:
+            found[name].append(unfold(pieces[place].partition(b":")[2]))
+    return found
 
 
 class Subset:

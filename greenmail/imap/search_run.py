@@ -14,7 +14,7 @@ from itertools import compress
 from greenmail import metrics
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
-from greenmail.imap.digest import BATCH, CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
+from greenmail.imap.digest import BATCH, CACHED_FIELDS, TOO_LONG, open_batches, ready, values_of
 from greenmail.imap.ext.filters import expanded
 from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.header_column import ENCODED, LEAST, OPEN, Column, asked, column
@@ -255,7 +255,7 @@ class Search:
             if record is None:
                 left.append(uid)
             else:
-                self.header_hits[uid] = match_header(header_of(record), self.header_needles, self.comparator)
+                self.header_hits[uid] = match_record(record, self.header_needles, self.comparator)
         for uid in left:
             del self.header_hits[uid]
         return sorted(left)
@@ -331,7 +331,7 @@ def match_records(
     wanted = [needle for needle in octets if needle is not None]
     if len(wanted) < len(octets):
         for record in records:
-            yield match_header(header_of(record), needles, comparator)
+            yield match_record(record, needles, comparator)
         return
     for record in records:
         low = record.lower()
@@ -344,12 +344,21 @@ def match_records(
             if b"=?" not in low and low.isascii():
                 yield NOTHING
                 continue
-        yield match_header(header_of(record), needles, comparator)
+        yield match_record(record, needles, comparator)
 
 
 def match_header(header: bytes, needles: Sequence[Needle], comparator: Comparator = DEFAULT) -> Hits:
     """The keys that match a header, or the part of it that a record holds."""
-    fields = values(header, {_field(needle.key) for needle in needles})
+    return _match_fields(values(header, {_field(needle.key) for needle in needles}), needles, comparator)
+
+
+def match_record(record: bytes, needles: Sequence[Needle], comparator: Comparator = DEFAULT) -> Hits:
+    """`match_header` of a HEADERS record, which is not TOO_LONG."""
+    return _match_fields(values_of(record, {_field(needle.key) for needle in needles}), needles, comparator)
+
+
+def _match_fields(fields: Mapping[bytes, Sequence[bytes]], needles: Sequence[Needle], comparator: Comparator) -> Hits:
+    """The keys that match these fields, by name."""
     texts: dict[bytes, list[str]] = {}
     found: list[Key] = []
     for needle in needles:

@@ -10,7 +10,8 @@ from greenmail.errors import StorageError
 from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
 from greenmail.imap.search_key import HeaderKey, Key, SentKey, TextKey
 from greenmail.message.collation import Comparator
-from greenmail.message.search import lacks, lacks_as_it_stands, look
+from greenmail.message.headers import split
+from greenmail.message.search import header_lines, lacks, lacks_as_it_stands, look
 from greenmail.message.structure import Part, scan
 from greenmail.storage.api import Content
 
@@ -69,8 +70,29 @@ class TextProbe:
         if self._plain is None:
             return False
         top = find_part(parts, ())
-        text = without_data(data, parts, top.header_end if top is not None and not self._with_header else 0)
-        return text is not None and lacks(text, encoded_texts(data, parts), self._plain)
+        end = top.header_end if top is not None else 0
+        header: bytes | None = data[:end] if self._with_header else b""
+        if header and b"=?" in header:
+            header = self._without_words(header)
+        text = without_data(data, parts, end) if header is not None else None
+        if header is None or text is None:
+            return False
+        return lacks(header + text, encoded_texts(data, parts), self._plain)
+
+    def _without_words(self, header: bytes) -> bytes | None:
+        """The fields without those that have encoded words, as most subjects that are not English; None: one of these
+        has one of the needles."""
+        left: list[bytes] = []
+        for field in split(header):
+            # What a Content-Type says of charsets is looked at by `lacks`.
+            if b"=?" not in field.raw or field.name.lower().startswith(b"content-"):
+                left.append(field.raw)
+                continue
+            for line in header_lines(field.raw):
+                text = self._comparator.fold(line)
+                if any(needle.text in text for needle in self._needles):
+                    return None
+        return b"".join(left)
 
 
 def probe_texts(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from greenmail.imap.digest import header_of, headers_record
 from greenmail.imap.parts import format_parts
 from greenmail.imap.search_key import HeaderKey, TextKey
-from greenmail.imap.search_run import match_header, match_records
+from greenmail.imap.search_run import match_header, match_record, match_records
 from greenmail.imap.text_probe import Needle, TextProbe, probe_texts, text_hits
 from greenmail.message.collation import INSTALLED, Comparator
 from greenmail.message.content import BytesContent
@@ -278,6 +278,8 @@ _PIECES = [
     b"Subject: ann lee\r\n",
     b"Subject: ann\r\n lee\r\n",
     b"Subject: =?utf-8?q?ann_lee?=\r\n",
+    b"Subject: =?utf-8?q?x?=\r\n",
+    b"Content-Type: text/plain; charset=utf-7; name==?utf-8?q?x?=\r\n",
     b"\r\n",
     b"ann",
     b" lee",
@@ -331,6 +333,7 @@ def test_records_of_headers_are_looked_at_as_headers_are(header: bytes, text: st
     fields = Header(header_of(record))
     for by in map(Comparator, INSTALLED):
         found = match_header(header_of(record), needles, by)
+        assert match_record(record, needles, by) == found
         assert list(match_records([record], needles, by)) == [found]
         for needle in needles:
             expected = any(needle.text in by.fold(decode_words(value)) for value in fields.all(needle.key.field))
