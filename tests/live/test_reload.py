@@ -32,6 +32,7 @@ def wait_until_logged(server: Server, text: str, times: int) -> None:
 def under_load(directory: Path, reloads: int, apart: float, grace: float, **load: float) -> dict[str, Any]:
     """What came of it; and the mails that writers were told of are there, and no others."""
     settings = {"max_connections_per_user": 100_000, "max_connections_per_address": 0, "stop_grace": grace}
+    settings |= {"max_waiting_logins": 100_000, "max_waiting_logins_per_address": 100_000}  # all from one address
     writers = int(load["writers"])
     with start(directory, f"{directory}/mail/%u", users(writers), allow_plain_text=True, **settings) as server:
         ports = {name: getattr(server, name) for name in ("imap", "imaps", "pop3", "pop3s")}
