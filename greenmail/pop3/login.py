@@ -1,5 +1,6 @@
 """USER and PASS, APOP (RFC 1939 7), AUTH (RFC 5034), and what a login needs before it is one."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable
@@ -163,16 +164,12 @@ def _open(session: Session) -> Maildrop:
         raise Refused("the server's settings are wrong, please tell its administrator", SYS_PERM) from None
     removal = Removal(services.pop3_deleted_flag, mark_seen=not services.pop3_no_flag_updates)
     mailbox = session.account.open("INBOX")
-    held = None
-    maildrop = None
-    try:
+    with contextlib.ExitStack() as given_back:  # unless all goes well
+        given_back.callback(mailbox.close)
         held = _lock(mailbox, services.runtime.sleep)
+        given_back.callback(held.release)
         maildrop = Maildrop(mailbox, held, removal, uidl, services.runtime.breathe)
-    finally:
-        if maildrop is None:
-            if held is not None:
-                held.release()
-            mailbox.close()
+        given_back.pop_all()
     return maildrop
 
 
