@@ -173,11 +173,8 @@ def _file(name: bytes) -> None:
 
 def _names(names: list[bytes]) -> None:
     """An order of names is one; ours always go up, whatever the host is called and the clock does."""
-    ordered = sorted(names, key=maildir_name.uid_order)
-    backwards = names[::-1]
-    assert sorted(backwards, key=maildir_name.uid_order) == ordered or len(
-        {maildir_name.base_name(name) for name in names}
-    ) < len(names)
+    keys = sorted(map(maildir_name.uid_order, names))
+    assert sorted(map(maildir_name.uid_order, names[::-1])) == keys
     ticks = iter([float(octet) for octet in names[0][:4]] + [7.0] * 4)
     unique = maildir_name.UniqueNames(names[-1].decode("utf-8", "surrogateescape"), lambda: next(ticks))
     made = [unique.next() for _ in range(4)]
