@@ -82,7 +82,11 @@ class Client:
         signature = hmac.digest(stored, f"{bare},{challenge.decode()},{without}".encode(), hash_name)
         proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
         if not self.knows:
-            proof = proof[:-1] + bytes([proof[-1] ^ (line[-1] or 1)]) if len(line) % 2 else proof[: len(line) - 1]
+            proof = (
+                proof[:-1] + bytes([proof[-1] ^ (line[-1] or 1)])
+                if len(line) % 2
+                else proof[: (len(line) - 1) % len(proof)]
+            )
         return f"{without},p={base64.b64encode(proof).decode()}".encode()
 
     def _parts(self) -> tuple[str, str]:
