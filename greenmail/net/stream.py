@@ -64,7 +64,7 @@ class Stream:
         self._gathered = 0
         self._line = b""  # how the line begins that was sent last
         self._line_ended = True
-        self._answered = True  # something was sent after the last octet that was received
+        self.is_answered = True  # something was sent after the last octet that was received
         self._draining = False
         self._broken: Disconnected | None = None
         self._heard_all = False  # the client has closed its half
@@ -126,7 +126,7 @@ class Stream:
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
         self._gathered = 0
-        self._answered = True
+        self.is_answered = True
         start = data.rfind(b"\n", 0, len(data) - 1) + 1
         if start or self._line_ended:
             self._line = data[start : start + 2]
@@ -147,7 +147,7 @@ class Stream:
                 if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT:
                     raise Disconnected("idle for too long")  # the engine may still say so
                 data = self._unpack_now()
-        self._answered = False
+        self.is_answered = False
         return data
 
     def start_tls(self) -> None:
@@ -284,11 +284,6 @@ class Stream:
             return False
         self._broken = None
         return True
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether something was sent after what the client has sent last."""
-        return self._answered
 
     def drain(self) -> None:
         """The worker is to end: say farewell at the next idle point, which may be now."""
@@ -468,7 +463,7 @@ class Stream:
 
         Half a command that came together with a whole one is not seen; it was not carried out, so nothing is lost.
         """
-        return self._answered and self._line not in (b"+ ", b"+\r", b"+\n")
+        return self.is_answered and self._line not in (b"+ ", b"+\r", b"+\n")
 
     def _say_farewell(self, idle: bool) -> None:
         if self._draining and idle and not self.carried:

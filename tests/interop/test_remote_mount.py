@@ -94,7 +94,7 @@ def test_what_is_done_below_the_mount_is_told_to_who_idles(pair: Pair) -> None:
 
 
 def test_what_was_written_through_the_mount_is_read_through_it(pair: Pair) -> None:
-    """A file system that knows files by their names only has no second name for one: what was written is seen at once."""
+    """At once, although such a file system knows files by their names, and has no second name for one."""
     with pair.ours() as ours:
         ours.ok("SELECT INBOX")
         for number in range(5):
