@@ -1,7 +1,7 @@
 """Values of labels that are known before anything is counted: `metrics`."""
 
 PROTOCOLS = ("imap", "pop3")
-POOLS = ("work", "password", "database", "text")
+POOLS = ("work", "password", "database", "text", "owners")
 LOGIN_RESULTS = ("ok", "failed", "refused", "unavailable")
 
 # Label values that are on the page from the start, as 0: rate() sees nothing of a counter that appears as 1.

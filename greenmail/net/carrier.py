@@ -8,9 +8,12 @@ One green thread uses a stream, so what waits for the other process's octets onl
 
 import logging
 import os
+import pwd
 import socket
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -30,14 +33,17 @@ log = logging.getLogger(__name__)
 AHEAD = 1 << 18  # octets of answers that wait for a client
 _UNAVAILABLE = "your mail cannot be reached for the moment, please try again later"
 _CODES = {"imap": "UNAVAILABLE", "pop3": "SYS/TEMP"}  # RFC 5530 3, RFC 3206 4
+_GROUP_TIMEOUT = 5.0  # seconds for getpwuid(3), which may ask others
 _LONG = 3600.0  # seconds; how long a session may be silent is the other process's business
 
 
 class OwnersCarrier:
     """`auth.passage.Carrier`."""
 
-    def __init__(self, register: RegisterClient) -> None:
+    def __init__(self, register: RegisterClient, run_within: Callable[..., Any]) -> None:
+        """`run_within`: `Pool.run_within`, for what the system has to be asked of a user."""
         self._register = register
+        self._run_within = run_within
         self._own = os.geteuid(), os.getegid()
 
     def must_carry(self, user: User) -> bool:
@@ -48,6 +54,7 @@ class OwnersCarrier:
     def carry(self, wire: Wire, passage: Passage) -> HandOver:
         """Have the parent pass one end of a socket on. Raises Refused."""
         assert isinstance(wire, Stream), "every connection of a worker is one"
+        passage = replace(passage, user=self._with_group(passage))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ends = {
             "peer": wire.peer, "peer_port": wire.peer_port, "local": wire.local, "local_port": wire.local_port,
@@ -59,9 +66,29 @@ class OwnersCarrier:
             theirs.close()
         if denied:
             ours.close()
-            log.error("not-carried sid=%s user=%r reason=%r", passage.sid, passage.user.name, denied)
-            raise Refused(_UNAVAILABLE, _CODES[passage.protocol])
+            raise _refused(passage, denied)
         return HandOver(lambda rest: Relay(wire, ours).run(rest))
+
+    def _with_group(self, passage: Passage) -> User:
+        """The user with the group of its uid where the user database says none: the parent asks nobody."""
+        user = passage.user
+        if user.uid is None or user.gid is not None:
+            return user
+        try:
+            return replace(user, gid=self._run_within(_GROUP_TIMEOUT, _group_of, user.uid))
+        except KeyError:
+            raise _refused(passage, f"uid {user.uid} has no gid here") from None
+        except TimeoutError as error:
+            raise _refused(passage, f"gid of uid {user.uid}: {error}") from None
+
+
+def _group_of(uid: int) -> int:
+    return pwd.getpwuid(uid).pw_gid
+
+
+def _refused(passage: Passage, reason: str) -> Refused:
+    log.error("not-carried sid=%s user=%r reason=%r", passage.sid, passage.user.name, reason)
+    return Refused(_UNAVAILABLE, _CODES[passage.protocol])
 
 
 class Relay:

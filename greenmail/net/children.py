@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import pwd
 import resource
 import signal
 from collections.abc import Iterable
@@ -50,11 +49,6 @@ def owners_identity(config: Config, uid: object, gid: object) -> tuple[Identity 
     """Of a process for mail of that uid, and else why there is none. Nobody is trusted about either number."""
     if not isinstance(uid, int) or isinstance(uid, bool) or not config.owner_lowest_uid <= uid < 0xFFFFFFFF:
         return None, f"uid {uid!r} is below owner-lowest-uid, or none"
-    if gid is None:
-        try:
-            gid = pwd.getpwuid(uid).pw_gid
-        except KeyError:
-            return None, f"uid {uid} has no gid here"
     if not isinstance(gid, int) or isinstance(gid, bool) or not 0 < gid < 0xFFFFFFFF:
         return None, f"gid {gid!r} is no group that mail can have"
     return Identity(uid, gid), ""

@@ -213,13 +213,18 @@ class _Worker:
             self._new_sid,
             self._traces,
             self._guard,
-            OwnersCarrier(self._register) if config.owner_processes and not self._plan.is_owner else None,
+            self._carrier(config),
         )
         return {
             "imap": imap_conn.handler(config, runtime, *shared, full_text, others),
             "pop3": pop3_conn.handler(config, runtime, *shared),
             "smtp": auth_socket.services(config, runtime, authenticator, self._register, self._guard, self._new_sid),
         }
+
+    def _carrier(self, config: Config) -> OwnersCarrier | None:
+        if not config.owner_processes or self._plan.is_owner:
+            return None
+        return OwnersCarrier(self._register, Pool("owners", 2, self._work.clock).run_within)
 
     def _database_means(self) -> databases.Means:
         """A pool for questions to others: whoever does not answer keeps no thread from comparing passwords."""

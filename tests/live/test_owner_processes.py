@@ -28,6 +28,8 @@ USERS = (
     "root:{PLAIN}secret:0:0::/root\n"
     "shared:{PLAIN}secret::::%H/shared\n"
     f"lost:{{PLAIN}}secret:54323:54323::%H/alice\n"
+    "groupless:{PLAIN}secret:54329:::%H/alice\n"  # nobody has this uid: the system knows no group of it
+    "system:{PLAIN}secret:2:::%H/system\n"
 )
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become other users")
 
@@ -163,6 +165,22 @@ def test_uids_below_the_lowest_cannot_log_in(homes: Homes, name: str) -> None:
         answer, _ = imap.command(f"LOGIN {name} secret")
         assert answer.startswith(b"NO [AUTHENTICATIONFAILED]")
     assert "OWNER" in homes.server.logged()
+
+
+def test_the_group_is_that_of_the_uid_where_none_is_said(homes: Homes) -> None:
+    """The process that may become anybody asks nobody: what looks that up may hang (NSS over the network)."""
+    with Imap(homes.server.imaps, tls=True, timeout=30) as imap:
+        answer, _ = imap.command("LOGIN groupless secret")
+        assert answer.startswith(b"NO [UNAVAILABLE]"), answer
+    assert "uid 54329 has no gid here" in homes.server.logged()
+    found = pwd.getpwuid(2)
+    with running(owner_lowest_uid=2, secure_networks=["127.0.0.0/8"]) as other:
+        (other.path / "system").mkdir(mode=0o700)
+        os.chown(other.path / "system", 2, found.pw_gid)
+        with other.imap("system") as imap:
+            imap.ok("CREATE Sent")
+        made = other.path / "system" / "Maildir"
+        assert (made.stat().st_uid, made.stat().st_gid) == (2, found.pw_gid)
 
 
 def test_a_home_of_somebody_else_is_not_opened(homes: Homes) -> None:
