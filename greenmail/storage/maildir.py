@@ -38,7 +38,7 @@ from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_measure import Fact, measure
 from greenmail.storage.maildir_octets import Make, make_many
 from greenmail.storage.maildir_save import MaildirUpload
-from greenmail.storage.maildir_scan import look
+from greenmail.storage.maildir_scan import look, read_records
 from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
 from greenmail.storage.parked import Keeper, Parked
 from greenmail.storage.quota import disk_sizes
@@ -325,12 +325,12 @@ class MaildirMailbox:
 
     def guids(self, uids: Sequence[int]) -> list[str]:
         """The uidlist's G of each message, or its base name."""
-        self._read_uidlist()
+        read_records(self.box)
         return maildir_lines.guids(self.box, uids)
 
     def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
         """By line or name; INTERNALDATE of a message whose line and name do not tell."""
-        self._read_uidlist()
+        read_records(self.box)
         found = save_dates.known(self.box, uids)
         if save_dates.UNKNOWN in found:
             untold = [uid for uid, when in zip(uids, found, strict=True) if when == save_dates.UNKNOWN]
@@ -342,15 +342,10 @@ class MaildirMailbox:
             ]
         return found
 
-    def _read_uidlist(self) -> None:
-        box = self.box
-        with box.green:
-            box.reread_uidlist(False)
-
     def maildrop(self) -> list[MaildropItem] | PlainItems:
         """Every message for POP3, in POP3 order."""
         self.look()
-        self._read_uidlist()
+        read_records(self.box)
         return maildir_lines.maildrop(self.box)
 
     def lock_maildrop(self) -> Held:

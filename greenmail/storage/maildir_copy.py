@@ -36,7 +36,7 @@ from greenmail.storage.maildir_link import (
 )
 from greenmail.storage.maildir_name import base_name, sizes_of, with_sizes
 from greenmail.storage.maildir_save import Arrival, Naming, admit, journal_arrivals
-from greenmail.storage.maildir_scan import freshen, look
+from greenmail.storage.maildir_scan import freshen, look, read_records
 from greenmail.storage.maildir_unlink import unlink_same
 from greenmail.storage.maildir_write import BATCH, batches, drop
 from greenmail.storage.quota import disk_sizes
@@ -68,8 +68,7 @@ def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> li
 
 
 def _originals(box: Box, uids: Sequence[int]) -> list[Original]:
-    with box.green:  # others of this worker may be at work on it in the pool
-        box.reread_uidlist(False)
+    read_records(box)
     originals: list[Original] = []
     for batch in batches(uids):
         originals += [original for uid in batch if (original := _original(box, uid)) is not None]

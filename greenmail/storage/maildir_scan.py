@@ -322,6 +322,24 @@ def restore_uidlist(box: Box) -> None:
     box.uidlist.guid = index.mailbox_id.encode("latin-1")
 
 
+def read_records(box: Box) -> None:
+    """Have in memory what the uidlist says now, so that it can be asked where nobody holds a lock."""
+    with box.green:  # others of this worker may be at work on it in the pool
+        for is_last in (False, True):
+            refreshed = box.reread_uidlist(False)
+            if not box.uidlist.rests:
+                return
+            if refreshed is Refreshed.MISSING:  # no look need notice that
+                restore_uidlist(box)
+                return
+            try:
+                box.offload(box.is_large, box.uidlist.wake)
+                return
+            except StorageError as error:
+                if is_last or error.reason is not Reason.IN_USE:
+                    raise
+
+
 def _meet(box: Box, scan: Scan) -> None:
     """`_compare` and `_classify` where nothing is known of any message: what is listed is to be numbered.
 

@@ -121,7 +121,7 @@ class Uidlist:
     def uids(self) -> Records:
         """Base name -> UID; replaced as a whole by REREAD and by some changes; do not change. Raises StorageError."""
         if self._records is None:
-            self._wake()
+            self.wake()
         assert self._records is not None, "it was read"
         return self._records
 
@@ -163,8 +163,8 @@ class Uidlist:
         """Whether the records are on disk alone."""
         return self._records is None
 
-    def _wake(self) -> None:
-        """Have the records in memory again."""
+    def wake(self) -> None:
+        """Have the records in memory again. No other thread may change the list meanwhile. Raises IN_USE."""
         data = self._resting()
         if data is None:
             self._seen = None  # the next refresh reads whatever is there

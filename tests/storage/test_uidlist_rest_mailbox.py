@@ -1,0 +1,110 @@
+"""A mailbox whose UID list rests (nobody had it open), and what happens to the file meanwhile."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.maildir_site import Site
+
+from greenmail.storage import maildir
+from greenmail.storage.account import MaildirAccount
+from greenmail.storage.maildir import MaildirMailbox
+
+
+class Watched(Site):
+    """`before_uidlist` is called before the list of INBOX is opened."""
+
+    before_uidlist: Callable[[], None] | None = None
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        if name == "open" and args[0] == os.fsencode(self.path / "dovecot-uidlist") and self.before_uidlist:
+            self.before_uidlist()
+        return super().call(name, function, *args)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Watched:
+    made = Watched(tmp_path / "Maildir")
+    made.worker()
+    return made
+
+
+def resting(site: Watched, monkeypatch: pytest.MonkeyPatch) -> tuple[MaildirAccount, MaildirMailbox]:
+    """A mailbox with two messages that was closed and opened again, and a mailbox to copy to."""
+    monkeypatch.setattr(maildir, "_MANY", 0)
+    for _ in range(2):
+        site.deliver()
+    owner = site.worker()
+    owner.create("Archive")
+    first = owner.open("INBOX")
+    first.look()
+    first.claim_recent()
+    site.age()
+    first.look()
+    first.close()
+    again = owner.open("INBOX")
+    assert isinstance(again, MaildirMailbox)
+    assert again is first
+    assert again.box.uidlist.rests
+    return owner, again
+
+
+ASKED: dict[str, Callable[[MaildirAccount, MaildirMailbox], Any]] = {
+    "pop3": lambda _, inbox: [item.uid for item in inbox.maildrop()],
+    "emailid": lambda _, inbox: len(inbox.guids([1, 2])),
+    "savedate": lambda _, inbox: len(inbox.save_dates([1, 2]) or ()),
+    "copy": lambda owner, inbox: inbox.copy([1, 2], owner.open("Archive")),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_list_that_was_removed_while_it_rested_is_no_refusal(
+    site: Watched, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Nothing in the directories of the messages tells of it, so no look would mend it."""
+    owner, inbox = resting(site, monkeypatch)
+    (site.path / "dovecot-uidlist").unlink()
+    inbox.look()
+    assert ASKED[asked](owner, inbox) in ([1, 2], 2, [(1, 1), (2, 2)])
+    site.deliver()
+    inbox.look()
+    assert list(inbox.table.uids) == [1, 2, 3]
+    assert list(site.worker().open("INBOX").table.uids) == [1, 2, 3]
+    assert (site.path / "dovecot-uidlist").read_bytes().count(b"\n") == 4
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_list_that_rests_is_read_while_nobody_numbers(
+    site: Watched, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """A line that another thread appends during the reading would be in the file, and not among the records."""
+    owner, inbox = resting(site, monkeypatch)
+    opened: list[bool] = []
+    # The locks of `direct` are those of threads.
+    site.before_uidlist = lambda: opened.append(inbox.box.green.locked())  # type: ignore[attr-defined]
+    ASKED[asked](owner, inbox)
+    assert opened
+    assert all(opened)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_list_that_is_replaced_while_it_is_asked_for_is_read_again(
+    site: Watched, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Right behind the stat that found it unchanged."""
+    owner, inbox = resting(site, monkeypatch)
+    path = site.path / "dovecot-uidlist"
+    times: list[int] = []
+
+    def replace() -> None:
+        if not times:
+            times.append(1)
+            other = path.with_name("other")
+            other.write_bytes(path.read_bytes())
+            other.rename(path)
+
+    site.before_uidlist = replace
+    assert ASKED[asked](owner, inbox) in ([1, 2], 2, [(1, 1), (2, 2)])
+    assert times
