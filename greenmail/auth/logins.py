@@ -229,6 +229,7 @@ class Logins:
             if toll is None:
                 log.info("login refused sid=%s rip=%s reason=WAITING", self._sid, peer)
                 metrics.refused(self._protocol, "waiting")
+                self._runtime.sleep(self._patience.auth_failure_delay)
                 return Failed(unavailable=True)
             if toll.is_banned:
                 log.info("login refused sid=%s rip=%s reason=BANNED", self._sid, peer)

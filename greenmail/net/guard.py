@@ -6,7 +6,9 @@ a right one, and is not answered: the parent tells all workers what holds from t
 
 Many connections are no way around it: of one address a worker checks one guess after another, and each pays what the
 one before it has cost. As long as none was wrong, FREE are checked at a time. The same name and password at the same
-time, as a phone sends that opens a connection for each folder, is one guess and waits for nobody.
+time, as a phone sends that opens a connection for each folder, is one guess and waits for nobody; but where no other
+would find a place it has none either, or whoever is refused at once would have tried a password against one that is
+being checked. Names take turns, and none has all places: who guesses at one does not keep out the others.
 """
 
 # mypy: allow-untyped-calls
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 FREE = 4  # guesses of an address at a time, before one was wrong
 LONGEST = 32  # guesses that wait for their turn
+OF_ONE_NAME = 24  # of them
 PATIENCE = 60.0  # seconds that one waits for it
 
 
@@ -74,7 +77,8 @@ class _Line:
     """The guesses of one network."""
 
     going_on: Counter[object] = field(default_factory=Counter)  # what tells one guess from another
-    waiting: deque[Any] = field(default_factory=deque)  # events
+    waiting: deque[tuple[str, Any]] = field(default_factory=deque)  # names, and events
+    last: str = ""  # the name that had its turn last
     called: int = 0  # who waited, has been woken, and does not run yet
 
 
@@ -107,7 +111,7 @@ class Guard:
         line = self._lines.setdefault(name, _Line())
         guess = self._digest(login, password) or object()
         try:
-            if not self._has_turn(line, guess, address):
+            if not self._has_turn(line, guess, login.casefold(), address):
                 yield None
                 return
             line.going_on[guess] += 1
@@ -121,18 +125,23 @@ class Guard:
             if not line.going_on and not line.waiting and not line.called and self._lines.get(name) is line:
                 del self._lines[name]
 
-    def _has_turn(self, line: _Line, guess: object, address: str) -> bool:
-        if guess in line.going_on or (not line.waiting and self._has_room(line, address)):
-            return True
-        if len(line.waiting) >= LONGEST:
+    def _has_turn(self, line: _Line, guess: object, login: str, address: str) -> bool:
+        alike = sum(name == login for name, _ in line.waiting)
+        if len(line.waiting) >= LONGEST or alike >= OF_ONE_NAME:
             return False
+        if guess in line.going_on:
+            return True
+        if not line.waiting and self._has_room(line, address):
+            line.last = login
+            return True
         called: Any = Event()
-        line.waiting.append(called)
+        place = login, called
+        line.waiting.append(place)
         try:
             has_turn = bool(called.wait(PATIENCE))
         finally:
-            if called in line.waiting:
-                line.waiting.remove(called)
+            if place in line.waiting:
+                line.waiting.remove(place)
             else:
                 line.called -= 1
         return has_turn
@@ -143,8 +152,11 @@ class Guard:
 
     def _call(self, line: _Line, address: str) -> None:
         while line.waiting and self._has_room(line, address):
+            place = next((one for one in line.waiting if one[0] != line.last), line.waiting[0])
+            line.waiting.remove(place)
+            line.last, called = place
             line.called += 1
-            line.waiting.popleft().set()
+            called.set()
 
     def told(self, message: Mapping[str, Any]) -> None:
         """By the parent."""

@@ -1,5 +1,6 @@
 """Guesses from one address at the same time: many connections are no way around the delay."""
 
+import itertools
 from collections import Counter
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ class House:
         self.checked = []  # passwords, in the order in which they were compared
         self.inside = self.most = 0
         self.slept = Counter()
+        self.delay = 0.0  # auth-failure-delay
 
     def hear(self, message):
         for told in self.gatekeeper.hear(message):
@@ -52,11 +54,12 @@ class House:
             gevent.sleep(seconds * SECOND)
 
         runtime = SimpleNamespace(now=lambda: 0.0, sleep=sleep)
-        logins = Logins("imap", "s", Remote(address, secure=True), runtime, None, Patience(99, 0.0), self.guard)
+        logins = Logins("imap", "s", Remote(address, secure=True), runtime, None, Patience(99, self.delay), self.guard)
         return logins.check(self, "PLAIN", Credentials(login, Secret(password)))
 
-    def at_once(self, passwords, address=HERE):
-        started = [gevent.spawn(self.guess, password, address) for password in passwords]
+    def at_once(self, passwords, address=HERE, logins=("alice",)):
+        names = itertools.cycle(logins)
+        started = [gevent.spawn(self.guess, password, address, next(names)) for password in passwords]
         gevent.joinall(started, timeout=20, raise_error=True)
         return [one.value for one in started]
 
@@ -110,8 +113,9 @@ def test_others_and_who_is_exempt_do_not_wait():
 
 def test_many_users_behind_one_address_come_in_one_after_the_other():
     house = House()
-    passwords = [b"right %d" % number for number in range(40)]
-    assert house.at_once(passwords[: guard.LONGEST]).count(User("alice")) == guard.LONGEST
+    passwords = [b"right %d" % number for number in range(guard.LONGEST)]
+    users = [f"user{number}" for number in range(guard.LONGEST)]
+    assert house.at_once(passwords, logins=users) == [User(name) for name in users]
     assert not house.slept[HERE] and house.most == guard.FREE
 
 
@@ -119,7 +123,7 @@ def test_a_line_has_an_end(monkeypatch, caplog):
     caplog.set_level("INFO")
     house = House()
     known(house, 1)
-    found = house.at_once([b"guess %d" % number for number in range(guard.LONGEST + 10)])
+    found = house.at_once([b"guess %d" % number for number in range(guard.LONGEST + 10)], logins=("alice", "bob"))
     assert found.count(Failed(unavailable=True)) == 9
     assert len(house.checked) == 1 + guard.LONGEST + 1
     assert "reason=WAITING" in caplog.text
@@ -167,3 +171,38 @@ def test_proofs_are_each_a_guess():
     house = House()
     house.at_once([b""] * 8)
     assert house.most == guard.FREE
+
+
+def test_who_is_refused_at_once_has_not_tried_the_password_that_is_being_checked():
+    """Or a whole dictionary could be tried, from behind one address, while somebody there comes in."""
+    house = House()
+    known(house, 4)
+    started = [gevent.spawn(house.guess, b"right")]
+    gevent.sleep(0)
+    started += [gevent.spawn(house.guess, b"guess %d" % number, HERE, f"u{number}") for number in range(guard.LONGEST)]
+    gevent.sleep(0)
+    before = len(house.checked)
+    assert [house.guess(word) for word in (b"wrong", b"right")] == [Failed(unavailable=True)] * 2
+    assert len(house.checked) == before
+    gevent.killall(started)
+
+
+def test_who_is_told_to_come_back_later_is_not_told_at_once():
+    house = House()
+    known(house, 1)
+    house.delay = 2.0
+    found = house.at_once([b"guess %d" % number for number in range(guard.OF_ONE_NAME + 3)])
+    assert found.count(Failed(unavailable=True)) == 2
+    waits = 2 + 4 + 8 + 15 * (guard.OF_ONE_NAME - 2)
+    assert house.slept[HERE] == waits + 2.0 * (guard.OF_ONE_NAME + 3)
+
+
+def test_who_guesses_at_one_name_does_not_keep_out_the_others_of_his_address():
+    house = House()
+    known(house, 1)
+    guesses = [gevent.spawn(house.guess, b"guess %d" % number) for number in range(guard.LONGEST + 10)]
+    gevent.sleep(0)
+    assert house.guess(b"right", login="bob") == User("bob")
+    assert house.checked[1:] == [b"guess 0", b"right"]
+    gevent.killall(guesses)
+    assert not house.guard._lines
