@@ -21,6 +21,7 @@ import json
 import logging
 import socket
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -171,7 +172,10 @@ class RegisterClient:
         result: Any = AsyncResult()
         self._waiting[number] = result.set
         try:
-            socket.send_fds(self._sock, [encode({"n": number, "op": "carry", **wanted})], [descriptor])
+            # Does not wait for room: another green thread may, and a socket takes one.
+            passed = socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [descriptor])
+            data = encode({"n": number, "op": "carry", **wanted})
+            self._sock.sendmsg([data], [passed], socket.MSG_DONTWAIT)
             answer: dict[str, Any] = result.get(timeout=CARRY_TIMEOUT)
         except (OSError, gevent.Timeout) as error:
             return str(error) or type(error).__name__

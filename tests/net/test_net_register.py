@@ -179,6 +179,24 @@ def test_what_the_parent_does_not_read_waits_and_comes_in_order():
     theirs.close()
 
 
+def test_a_session_is_not_passed_on_by_a_parent_that_does_not_read():
+    """Two who wait for room in one socket would be one too many: nothing would ever be said again."""
+    ours, theirs = gevent.socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client = RegisterClient(theirs)
+    for number in range(2000):
+        client.say({"n": number, "op": "logout"})
+    carried = gevent.spawn(client.carry, {"session": {}}, ours.fileno())
+    gevent.sleep(0.01)
+    client.say({"n": 2000, "op": "logout"})
+    with gevent.Timeout(10):
+        assert carried.get()
+        said = [decode(ours.recv(65536)) for _ in range(2001)]
+    assert [message["n"] for message in said] == list(range(2001))
+    assert not client._late
+    ours.close()
+    theirs.close()
+
+
 def test_a_denied_login_has_nothing_to_give_back(parent):
     assert enter(parent) is None
     assert enter(parent)
