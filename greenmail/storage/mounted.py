@@ -279,6 +279,7 @@ class MountedMailbox:
     ) -> list[tuple[int, int]]:
         if not isinstance(target, MountedMailbox):
             return bring(uids, target)
+        target._open()  # COPY from what is sealed changes nothing, but for the target
         if self.own is None and target.own is None:
             return bring(uids, target.inner)
         seen = {uid for uid in uids if (row := self.last_row(uid)) is not None and SEEN in row.flags}
