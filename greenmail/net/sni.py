@@ -9,10 +9,14 @@ the others, which count in the order of the settings.
 # mypy: allow-untyped-calls
 # (gevent has no type hints)
 
-from collections.abc import Sequence
+import logging
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenmail.net import tls
+
+log = logging.getLogger(__name__)
 
 
 class Chooser:
@@ -47,6 +51,8 @@ class Chooser:
     def serve(self, context: Any) -> None:
         """Have connections that begin with `context` choose."""
         context.sni_callback = self._chosen
+        if not isinstance(sys.unraisablehook, _Unreadable):
+            sys.unraisablehook = _Unreadable(sys.unraisablehook)
 
     def _chosen(self, sock: Any, name: str | None, context: Any) -> None:
         """In the handshake, which goes on with this certificate, whatever the context gets meanwhile."""
@@ -59,3 +65,20 @@ class Chooser:
 def _any_of(name: str) -> str:
     """The name with a `*` that has this one in it."""
     return f"*.{name.partition('.')[2]}"
+
+
+class _Unreadable:
+    """Names that are not ASCII, which RFC 6066 3 does not allow: `ssl` ends the handshake, and tells of it only here.
+
+    One line of the log, and not a traceback for whoever wants to fill a disk with them.
+    """
+
+    def __init__(self, others: Callable[[Any], object]) -> None:
+        self._others = others
+
+    def __call__(self, found: Any) -> None:
+        """See `sys.unraisablehook`."""
+        if isinstance(found.exc_value, UnicodeDecodeError) and isinstance(found.object, bytes):
+            log.info("tls-name-unreadable name=%r", found.object)
+        else:
+            self._others(found)

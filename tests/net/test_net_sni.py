@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import os
 import ssl
+import sys
 from types import SimpleNamespace
 
 import gevent
@@ -15,10 +16,12 @@ from cryptography.x509.oid import NameOID
 from gevent.ssl import SSLContext
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from support.client_pki import Authority
 
 from greenmail import metrics
 from greenmail.config import ConfigError, from_mapping
+from greenmail.errors import Disconnected
 from greenmail.net import tls
 from greenmail.net.children import Identity
 from greenmail.net.client_certificates import Identities
@@ -277,3 +280,27 @@ def test_a_listener_s_own_certificate_is_default_enough():
     listener = {"imaps": {"bind": ["[::]:993"], "protocol": "imap", "tls": {"implicit": True, **own}}}
     config = from_mapping({"server": {"listener": listener}, "certificates": [{"cert-path": "/c", "key-path": "/d"}]})
     assert config.certificate_paths() == [("/a", "/b"), ("/c", "/d")]
+
+
+def test_a_name_that_is_not_ascii_is_one_line_of_the_log(loop, directories, caplog, monkeypatch):
+    """RFC 6066 3. Not a traceback: anybody can send such names."""
+    caplog.set_level("INFO")
+    others = []
+    monkeypatch.setattr(sys, "unraisablehook", others.append)
+    site = site_of(from_mapping(settings(directories, "org", "com")))
+    client, stream = loop.pair()
+    server = gevent.spawn(stream.handshake, default_of(site))
+    hello = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+    hello.set_tlsext_host_name("bücher.example".encode())
+    hello.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        hello.do_handshake()
+    client.sendall(hello.bio_read(1 << 16))
+    with pytest.raises(Disconnected):
+        server.get(timeout=20)
+    assert not others
+    assert "tls-name-unreadable name=b'b\\xc3\\xbccher.example'" in caplog.text
+    assert common(shown(loop, site, "mail.example.com")) == "com"
+    elsewhere = SimpleNamespace(exc_value=ValueError(), object=None)
+    sys.unraisablehook(elsewhere)
+    assert others == [elsewhere]
