@@ -156,10 +156,10 @@ class Index:
             if is_new or self.in_new:
                 if uid in self.in_new:
                     self.new_names.pop(self.names[row], None)
-                self.names[row] = name.encode("latin-1")
+                self.names[row] = _octets(name)
                 self._place(row, bool(is_new))
             else:
-                self.names[row] = name.encode("latin-1")
+                self.names[row] = _octets(name)
             if flags >= 0:
                 self._flag(row, sets[flags], modseq)
                 touched.append(uid)
@@ -184,7 +184,7 @@ class Index:
         uids: list[int] = [entry[0] for entry in entries]
         if uids[0] <= (table.uids[-1] if table.uids else 0) or not all(map(operator.lt, uids, uids[1:])):
             for uid, name, is_new, flags, size, date in entries:
-                row = self._put(uid, name.encode("latin-1"), sets[flags], (size, date))
+                row = self._put(uid, _octets(name), sets[flags], (size, date))
                 self._flag(row, sets[flags], modseq)
                 self._place(row, bool(is_new))
             return uids
@@ -196,7 +196,8 @@ class Index:
         table.modseqs.extend([modseq] * len(uids))
         table.sizes.extend(sizes)
         table.dates.extend([entry[5] for entry in entries])
-        self.names.extend("/".join([entry[1] for entry in entries]).encode("latin-1").split(_SLASH))
+        names = "/".join([entry[1] for entry in entries]).encode("latin-1", "replace").split(_SLASH)
+        self.names.extend(names if len(names) == len(uids) else [_octets(entry[1]) for entry in entries])
         self.uidnext = max(self.uidnext, uids[-1] + 1)
         for number, count in Counter(flags_of_each).items():
             known = table.flag_sets[number]
@@ -375,12 +376,24 @@ _MAILBOX_ID = re.compile("[0-9a-fA-F]{32}")
 _COLUMNS = ("uids", "flags", "modseqs", "sizes", "dates")
 
 
+def _octets(name: str) -> bytes:
+    """A file name of a batch. Who shares a mailbox may have written it: what leads elsewhere is no name of a file."""
+    return name.encode("latin-1", "replace").replace(_SLASH, b"_")
+
+
+def _lead_elsewhere(names: list[bytes]) -> bool:
+    """Whether one of them is not the name of a file."""
+    return any(_SLASH in b"\0".join(names[start : start + _SLICE]) for start in range(0, len(names), _SLICE))
+
+
 def from_snapshot(snapshot: Snapshot) -> Index | None:
     """The index as it was saved; None if the snapshot lacks something."""
     meta, columns = snapshot.meta, snapshot.columns
     if not all(name in columns and len(columns[name]) == len(snapshot.files) for name in _COLUMNS):
         return None
     if not _MAILBOX_ID.fullmatch(meta["mailbox_id"]):  # who shares a mailbox wrote it, and others name files by it
+        return None
+    if _lead_elsewhere(snapshot.files):
         return None
     index = Index()
     table = index.table

@@ -1,0 +1,74 @@
+"""File names in the index files: who shares a mailbox can write there, and what he writes must not lead elsewhere."""
+
+from array import array
+from pathlib import Path
+
+import pytest
+from support.maildir_site import Site
+
+from greenmail.errors import StorageError
+from greenmail.storage.filesystem import Files, Ownership
+from greenmail.storage.journal import MAGIC, pack
+from greenmail.storage.maildir_index import Change, Index, from_snapshot
+from greenmail.storage.snapshot import Snapshot, read, write
+
+ELSEWHERE = "../../../secret"
+
+
+@pytest.mark.parametrize("first", [ELSEWHERE, "/etc/passwd", "a/", "/", "\u20ac"])
+def test_each_row_keeps_its_own_name(first: str) -> None:
+    """A name with a slash was two, and each message behind it had the file of another."""
+    index = Index()
+    rows = [[1, first, 0, 0, 1, 1], [2, "two", 0, 0, 1, 1], [3, "three", 1, 0, 1, 1]]
+    index.apply({"m": 1, "flags": [[]], "new": rows})
+    assert len(index.names) == 3
+    assert index.names[1:] == [b"two", b"three"]
+    index.apply({"m": 2, "flags": [[]], "new": [[1, first, 0, 0, 1, 1]], "set": [[2, first, 0, -1]]})
+    assert not any(b"/" in name for name in index.names)
+    assert index.where(3) == (b"three", True)
+
+
+def test_a_snapshot_with_such_a_name_counts_for_nothing() -> None:
+    index = Index()
+    index.mailbox_id = "0" * 32
+    change = Change()
+    for uid in (1, 2):
+        change.came(uid, b"name%d" % uid, False, frozenset())
+    index.apply(change.batch(1))
+    good = index.snapshot()
+    assert from_snapshot(good) is not None
+    assert from_snapshot(Snapshot(good.meta, good.columns, [b"name1", ELSEWHERE.encode()])) is None
+
+
+@pytest.mark.parametrize("part", ["journal", "snapshot"])
+def test_no_file_elsewhere_is_read_or_removed(site: Site, part: str) -> None:
+    secret = site.path.parent / "secret"
+    secret.write_bytes(b"Subject: secret\n\n")
+    for number in range(2):
+        site.deliver(name=f"170000000{number}.M1P1.mx:2,T", where="cur")
+    site.age()
+    first = site.inbox()
+    first.look()
+    first.close()
+    path = site.path / ("greenmail.log" if part == "journal" else "greenmail.index")
+    leads = "../../secret"
+    if part == "journal":
+        assert path.read_bytes().startswith(MAGIC)
+        with path.open("ab") as file:
+            file.write(pack({"set": [[1, leads, 0, -1]]}))
+    else:
+        saved = read(Files(), bytes(path))
+        assert saved is not None
+        saved.columns["uids"] = array("I", [1, 2])
+        saved.files[0] = leads.encode()
+        write(Files(), bytes(path), saved, Ownership(0o600, 0o700, None))
+    inbox = site.inbox()
+    inbox.look()
+    for uid in inbox.table.uids:
+        try:
+            assert b"secret" not in inbox.content(uid).read()
+        except StorageError:
+            continue
+    inbox.expunge([1], flagged=False)
+    assert secret.exists()
+    assert Path(site.path / "cur" / "1700000001.M1P1.mx:2,T").exists()
