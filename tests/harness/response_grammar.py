@@ -162,6 +162,7 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
         b"COPYUID": b" " + NZ + b" " + SET + b" " + SET,
         b"BADURL": rb" [ -\[^-~]+",  # RFC 4469 5
         b"URLMECH": b" INTERNAL",  # RFC 4467 9
+        b"BADEVENT": rb" \([A-Za-z]+(?: [A-Za-z]+)*\)",  # RFC 5465 8
         b"METADATA": rb" (?:LONGENTRIES [0-9]+|MAXSIZE [0-9]+|TOOMANY|NOPRIVATE)",
         b"CAPABILITY": rb"(?: " + ATOM + rb")+",
         b"UNDEFINED-FILTER": b" " + ATOM,
