@@ -315,11 +315,17 @@ def drop(box: Box, outcomes: Sequence[Outcome], weighs: bool = True, tidies: boo
 
 
 def _tidy(box: Box) -> None:
-    """Drop the lines of messages that are gone once they are many. Not before a listing was sure of all others."""
+    """Drop the lines of messages that are gone once they are many. Not before a listing was sure of all others.
+
+    A message that another server put into `cur/` and numbered in the tick of our own change shows in that alone.
+    """
     if not box.is_settled or not box.uidlist.should_rewrite(len(box.index.names)):
         return
-    live = {base_name(name) for name in box.index.names}
     try:
+        sync(box, full=True)
+        if not box.is_settled:
+            return
+        live = {base_name(name) for name in box.index.names}
         box.context.runtime.blocking(box.uidlist.rewrite, live)
         box.context.runtime.blocking(box.overflow.change, {}, live)
     except StorageError as error:  # it only costs room: the messages are gone, and the lines are stale

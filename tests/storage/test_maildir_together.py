@@ -315,3 +315,27 @@ def test_a_mailbox_that_goes_in_the_midst_of_a_change_is_gone(site: Site) -> Non
         put(box, "two", "\\Seen")
     assert moved.exists(), "nothing was renamed"
     assert refused.value.reason is Reason.GONE
+
+
+def test_the_line_of_a_message_that_hides_in_the_clocks_tick_stays(site: Site) -> None:
+    """Another server put it into `cur/` in the tick of our own change, so that the directory's time does not tell:
+    EXPUNGE that tidies the uidlist must not take its UID away. formats.md 7.3."""
+    for number in range(4):
+        site.deliver(name=f"170000000{number}.M1P1.mx:2,", where="cur")
+    inbox = site.inbox()
+    inbox.look()
+    site.age()
+    inbox.look()
+    inbox.store([1, 2, 3], change(ADD, "\\Deleted"))
+    cur = site.path / "cur"
+    before = cur.stat().st_mtime_ns
+    site.deliver(name="1700000009.M1P1.other:2,", where="cur")
+    os.utime(cur, ns=(before, before))
+    with (site.path / "dovecot-uidlist").open("ab") as file:
+        file.write(b"9 :1700000009.M1P1.other\n")
+    assert inbox.expunge(None) == [1, 2, 3]
+    assert (site.path / "dovecot-uidlist").read_bytes().count(b"\n") == 3
+    for mailbox in (inbox, site.inbox()):
+        site.age()
+        mailbox.look()
+        assert list(mailbox.table.uids) == [4, 9]
