@@ -88,8 +88,8 @@ def _client(part: str = "") -> Any:
     return importlib.import_module(f"prometheus_client.{part}" if part else "prometheus_client")
 
 
-def _allocate(directory: Path, kind: str, slot: str, uid: int = -1) -> None:
-    """Make a value file with all its blocks, for `uid` to write to, and for the directory's group to read.
+def _allocate(directory: Path, kind: str, slot: str) -> None:
+    """Make a value file with all its blocks, for us alone to open for writing, and for the directory's group to read.
 
     The files are mapped; writing to a hole of a full file system would end the process with SIGBUS.
     """
@@ -98,7 +98,7 @@ def _allocate(directory: Path, kind: str, slot: str, uid: int = -1) -> None:
     try:
         os.fchmod(descriptor, 0o640)  # whatever the umask is: the admin process reads it as another user
         if os.geteuid() == 0:
-            os.fchown(descriptor, uid, directory.stat().st_gid)  # no setgid directory: that takes CAP_FSETID
+            os.fchown(descriptor, -1, directory.stat().st_gid)  # no setgid directory: that takes CAP_FSETID
         if os.fstat(descriptor).st_size == 0:
             os.posix_fallocate(descriptor, 0, _SIZES[kind])
     except OSError:
@@ -198,15 +198,19 @@ def started() -> bool:
     return _board is not None
 
 
-def prepare(slot: str, uid: int) -> None:
-    """In the parent before a fork: make the files of `slot` for a child of this user. Raises OSError if it cannot."""
+def prepare(slot: str) -> None:
+    """In the parent before a fork: make the files of `slot`. Raises OSError if it cannot."""
     if _board is not None:
         for kind in _SIZES:
-            _allocate(Path(_board.directory), kind, slot, uid)
+            _allocate(Path(_board.directory), kind, slot)
 
 
 def use_slot(slot: str) -> None:
-    """In a child right after the fork: count into the files of `slot`, or nothing at all if they were not made."""
+    """In a child right after the fork: count into the files of `slot`, or nothing at all if they were not made.
+
+    Before it becomes another user: it keeps them open, and that user, who may have a shell here, cannot open them. The
+    parent reads them, and could be made to read without end.
+    """
     global _board  # as above
     if _board is None:
         return
@@ -215,7 +219,7 @@ def use_slot(slot: str) -> None:
         return
     _board.slot = slot
     _board.tallies.clear()
-    # Opens the files of the new slot now, while nothing can wait for us.
+    # Opens all files of the new slot now.
     _board.child("restarts", "worker").inc(0)
 
 

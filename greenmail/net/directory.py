@@ -34,7 +34,7 @@ def figures(config: Config) -> Iterator[str]:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.geteuid() == 0:
             os.chown(made, -1, gid, follow_symlinks=False)
-        os.chmod(made, 0o751)  # the processes of mail's owners come through, each to its own files
+        os.chmod(made, 0o750)
     except OSError as error:
         text = f"run-path: {run}: {error.strerror}; make it a directory that uid {os.geteuid()} may write to"
         raise CannotStart(text, EX_CONFIG) from None

@@ -133,9 +133,8 @@ class Family:
         now = time.monotonic()
         generation = self.generation if generation is None else generation
         unborn = Child(kind, slot, os.getpid(), ours, generation, now, now, identity=identity)
-        run_as = identity or site.identity
         try:
-            metrics.prepare(unborn.name, run_as.uid)
+            metrics.prepare(unborn.name)
         except OSError as error:
             log.error("figures-off process=%s reason=%r", unborn.name, error.strerror)
         gc.collect()
@@ -172,10 +171,10 @@ class Family:
         try:
             foreign = [*self.foreign, child.control, *(other.control for other in self.children.values())]
             identity = children.present() if child.kind is Kind.VERIFIER else child.identity or site.identity
+            metrics.use_slot(child.name)  # as long as this process is who made the files
             children.settle(child.name, identity, child.pid, [*foreign, *unwanted])
             for descriptor in self._came:  # of a session that is sent to this process in a moment
                 os.close(descriptor)
-            metrics.use_slot(child.name)
             if child.kind is Kind.ADMIN:
                 assert site.metrics_socket is not None
                 status = admin.run(site.metrics_socket, control, site.status_token)

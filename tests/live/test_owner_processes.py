@@ -101,6 +101,16 @@ def test_a_session_is_served_by_its_mails_owner(homes: Homes) -> None:
     assert b"UNAUTHENTICATE" not in imap.greeting
 
 
+def test_no_user_of_the_system_comes_near_the_figures(homes: Homes) -> None:
+    """The parent, root, adds up what is in them: whoever may write there can write what never ends."""
+    with homes.imap("alice") as imap:
+        imap.ok("NOOP")
+        (figures,) = (homes.path / "run").glob("figures-*")
+        assert figures.stat().st_mode & 0o007 == 0, "nor may others lock them"
+        assert len(list(figures.glob("*.db"))) > 4 * len(processes(homes.server)) - 4
+        assert owners_of(figures) == {0}
+
+
 def test_the_socket_of_a_session_is_in_its_process_once() -> None:
     """The first session of an owner is the reason for the fork: what came with it must not be inherited as well."""
     with running() as homes, homes.imap("alice"):

@@ -30,7 +30,7 @@ from greenmail import metrics
 figures = os.environ["FIGURES"]
 
 def child(slot, work):
-    metrics.prepare(slot, -1)
+    metrics.prepare(slot)
     pid = os.fork()
     if pid == 0:
         metrics.use_slot(slot)
@@ -232,7 +232,7 @@ shutil.rmtree(figures)
 assert metrics.fold("worker0")
 metrics.login("imap", "ok")
 try:
-    metrics.prepare("worker1", -1)
+    metrics.prepare("worker1")
 except OSError:
     pass
 else:
