@@ -66,7 +66,8 @@ def look(box: Box) -> None:
         except StorageError as error:
             if error.reason is Reason.NOT_FOUND:
                 box.check()  # GONE, if the mailbox went in the midst of the look
-            if not is_stale(error):
+            # Who takes no lock may find the uidlist replaced between two looks at it.
+            if not is_stale(error) and not (box.read_only and error.reason is Reason.IN_USE):
                 raise
             log.info("stale mailbox=%r error=%r", box.name, error.text)
     _look(box)

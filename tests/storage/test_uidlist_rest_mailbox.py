@@ -108,3 +108,24 @@ def test_a_list_that_is_replaced_while_it_is_asked_for_is_read_again(
     site.before_uidlist = replace
     assert ASKED[asked](owner, inbox) in ([1, 2], 2, [(1, 1), (2, 2)])
     assert times
+
+
+def test_a_mailbox_that_is_only_read_is_looked_at_again(site: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lock keeps others from replacing the list between the stat and the search for a new name."""
+    _, inbox = resting(site, monkeypatch)
+    inbox.box.read_only = True
+    path = site.path / "dovecot-uidlist"
+    times: list[int] = []
+
+    def replace() -> None:
+        if not times:
+            times.append(1)
+            other = path.with_name("other")
+            other.write_bytes(path.read_bytes() + b"7 :1700000008.M8P1.mx\n")
+            other.rename(path)
+
+    site.deliver(name="1700000008.M8P1.mx")
+    site.before_uidlist = replace
+    inbox.look()
+    assert times
+    assert list(inbox.table.uids) == [1, 2, 7]
