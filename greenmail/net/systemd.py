@@ -36,12 +36,14 @@ class Watchdog:
         wanted = os.environ.pop("WATCHDOG_USEC", "")
         # Half of the time after which systemd ends us, as it asks for.
         self.every = int(wanted) / 2e6 if mine and wanted.isdecimal() and int(wanted) else math.inf
-        self.next = math.inf if self.every == math.inf else 0.0
+        self.next = math.inf  # until the first: before that nobody is to be woken for it
+        self._is_first = self.every < math.inf
 
     def tend(self, now: float, is_well: bool) -> None:
         """Give one if it is time; who is not well lets it pass, and systemd start the service again."""
-        if now < self.next:
+        if now < self.next and not self._is_first:
             return
+        self._is_first = False
         self.next = now + self.every
         if is_well:
             notify("WATCHDOG=1")

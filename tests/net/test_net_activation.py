@@ -240,5 +240,12 @@ def test_how_often_a_sign_of_life_is_wanted(
         monkeypatch.delenv(name, raising=False)
     for name, text in environment.items():
         monkeypatch.setenv(name, text)
-    assert systemd.Watchdog().every == every
+    made = systemd.Watchdog()
+    assert made.every == every
+    assert made.next == math.inf, "nothing is due before the first, which comes when all is ready"
+    said: list[str] = []
+    monkeypatch.setattr(systemd, "notify", said.append)
+    for now in (7.0, 7.0 + 1.4, 7.0 + 1.5):
+        made.tend(now, is_well=True)
+    assert said == ([] if every == math.inf else ["WATCHDOG=1"] * 2)
     assert "WATCHDOG_USEC" not in os.environ, "no child is to think that it is meant"
