@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _SLICE = 4096
 _REWRITE_AT = 0.75  # share of the lines whose messages live
-_SEARCHES = 8  # for single names in a file that rests, before it is read as a whole
+_SEARCHES = 32  # for single names in a file that rests, before it is read as a whole: what that costs
 
 
 class Refreshed(Enum):
