@@ -315,21 +315,26 @@ def drop(box: Box, outcomes: Sequence[Outcome], weighs: bool = True, tidies: boo
 
 
 def _tidy(box: Box) -> None:
-    """Drop the lines of messages that are gone once they are many. Not before a listing was sure of all others.
-
-    A message that another server put into `cur/` and numbered in the tick of our own change shows in that alone.
-    """
+    """Drop the lines of messages that are gone once they are many. Not before a listing was sure of all others."""
     if not box.is_settled or not box.uidlist.should_rewrite(len(box.index.names)):
         return
     try:
-        sync(box, full=True)
-        if not box.is_settled:
+        live = _live(box)
+        if live is None:
             return
-        live = {base_name(name) for name in box.index.names}
         box.context.runtime.blocking(box.uidlist.rewrite, live)
         box.context.runtime.blocking(box.overflow.change, {}, live)
     except StorageError as error:  # it only costs room: the messages are gone, and the lines are stale
         log.warning("tidy mailbox=%r error=%r", box.name, error.text)
+
+
+def _live(box: Box) -> set[bytes] | None:
+    """The base names of what is there, listed anew; None if nobody can be sure.
+
+    A message that another server put into `cur/` and numbered in the tick of our own change shows in that alone.
+    """
+    sync(box, full=True)
+    return {base_name(name) for name in box.index.names} if box.is_settled else None
 
 
 # new/ to cur/
