@@ -364,6 +364,44 @@ def test_half_a_command_from_before_tls_is_no_command(site: Site, protocol: str)
     client.socket.close()
 
 
+@pytest.mark.parametrize("cut", ["CREATE cut", "APPEND Drafts {9+}\r\nSubject:", "APPEND Drafts {9+}\r\nSubj"])
+def test_a_command_that_tls_was_cut_in_is_none(site: Site, cut: str) -> None:
+    """Whoever can end the connection without TLS noticing cannot make a shorter command out of a long one."""
+    client = site.imap()
+    client.command("CREATE Drafts")  # which may be there
+    before = client.ok("STATUS Drafts (UIDNEXT)"), client.ok('LIST "" *')
+    ended(client, f"x {cut}".encode())
+    client = site.imap()
+    assert (client.ok("STATUS Drafts (UIDNEXT)"), client.ok('LIST "" *')) == before
+    client.close()
+
+
+def test_mail_stays_where_quit_was_cut_off(site: Site) -> None:
+    with site.imap() as imap:
+        imap.ok("APPEND INBOX", b"Subject: stays\r\n\r\n")
+    client = Pop3(site.server.pop3s, tls=True).login()
+    stat, last = client.command("STAT"), client.command("STAT").split()[1].decode()
+    assert client.command(f"DELE {last}").startswith(b"+OK")
+    ended(client, b"QUIT")
+    with Pop3(site.server.pop3s, tls=True).login() as client:
+        assert client.command("STAT") == stat
+        assert client.command(f"DELE {last}").startswith(b"+OK")
+        assert client.command("QUIT").startswith(b"+OK")
+    with Pop3(site.server.pop3s, tls=True).login() as client:
+        assert client.command("STAT") != stat
+
+
+def ended(client: Imap | Pop3, last: bytes) -> None:
+    """Send this, then end our half of TCP alone, and hear the rest."""
+    client.socket.sendall(last)
+    with socket.socket(fileno=os.dup(client.socket.fileno())) as plain:
+        plain.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(OSError):
+        client.file.read()
+    client.file.close()
+    client.socket.close()
+
+
 def secured(plain: socket.socket) -> socket.socket:
     return unverified().wrap_socket(plain)
 
