@@ -25,7 +25,7 @@ from greenmail.storage import journal, snapshot
 from greenmail.storage.cache import Cache, at_once, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import Batch, Journal
-from greenmail.storage.maildir_index import Change, Index, from_snapshot, is_large
+from greenmail.storage.maildir_index import NO_CHANGE, Change, Index, from_snapshot, is_large
 from greenmail.storage.presence import is_directory
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,12 @@ class IndexFiles:
             self.is_stale = found is None
             if found is None:  # removed: expunges stood there that others were told of, or will ask for
                 index.history.expunged_floor = max(index.modseq, int(time.time() * 1_000_000))
-            if found is not None and not self._start(found, saved.meta, index):
-                continue  # a fold came between reading the two files: look again
+            try:
+                if found is not None and not self._start(found, saved.meta, index):
+                    continue  # a fold came between reading the two files: look again
+            except NO_CHANGE as error:
+                log.warning("index-damaged path=%r a record is no change of a mailbox: %r", self.journal_path, error)
+                return None
             self._open_cache(index, saved)
             return index
         return None

@@ -28,6 +28,9 @@ from greenmail.storage.history import CHANGED_LIMIT, History, ranges
 from greenmail.storage.journal import Batch
 from greenmail.storage.snapshot import Snapshot
 
+# What `Index.apply` raises of a batch that is none. Whoever writes into the directory can write that, too.
+NO_CHANGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
+
 
 class Change:
     """Gathers one batch."""
@@ -174,7 +177,10 @@ class Index:
     def _values(self, batch: Batch) -> None:
         self.uidnext = max(self.uidnext, batch.get("next", 1))
         self.first_recent = max(self.first_recent, batch.get("recent", 1))
-        self.times = batch.get("times", self.times)
+        times = batch.get("times", self.times)
+        if not isinstance(times, list) or not all(isinstance(one, int) for one in times):
+            raise ValueError("times are numbers")
+        self.times = times
         if "letters" in batch:
             self.letters = {int(letter): name for letter, name in batch["letters"].items()}
 

@@ -72,3 +72,35 @@ def test_no_file_elsewhere_is_read_or_removed(site: Site, part: str) -> None:
     inbox.expunge([1], flagged=False)
     assert secret.exists()
     assert Path(site.path / "cur" / "1700000001.M1P1.mx:2,T").exists()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"new": [[1]]},
+        {"new": [["x", "name", 0, 0, 1, 1]], "flags": [[]]},
+        {"new": [[3, "name", 0, 7, 1, 1]]},
+        {"new": [[1 << 40, "name", 0, 0, 1, 1]], "flags": [[]]},
+        {"set": 7},
+        {"set": [[1, 2, 0, -1]]},
+        {"gone": "x"},
+        {"fact": [[1]]},
+        {"letters": []},
+        {"times": "x"},
+        {"m": "x"},
+    ],
+)
+def test_a_record_that_is_no_change_costs_nobody_his_mailbox(site: Site, record: dict[str, object]) -> None:
+    """Its checksum is right, so somebody wrote it so. The index is made anew."""
+    site.deliver(name="1700000000.M1P1.mx:2,S", where="cur")
+    site.age()
+    first = site.inbox()
+    first.look()
+    first.close()
+    with (site.path / "greenmail.log").open("ab") as file:
+        file.write(pack(record))
+    inbox = site.inbox()
+    inbox.look()
+    assert list(inbox.table.uids) == [1]
+    assert inbox.table.flags_of(0) == {"\\Seen"}
+    assert inbox.content(1).read()

@@ -287,7 +287,8 @@ def test_large_mailboxes_opened_in_turn(tmp_path: Path, mailboxes: int, messages
         assert store.mailboxes._weight <= limit
         shutil.rmtree(box)
     at_rest, in_use = 16384 + messages * 150, 16384 + messages * (150 + 270)  # the last was numbered, with its uidlist
-    assert len(warm(store)) == 1 + (limit - in_use) // at_rest
+    # Very long lists are packed, and take less.
+    assert 1 + (limit - in_use) // at_rest <= len(warm(store)) <= limit // at_rest
     assert resident() - before < limit + (64 << 20)
 
 
