@@ -214,6 +214,14 @@ def quotas(session: Session, given: str) -> list[Quota]:
     return [account.quota(root) for root in account.quota_roots(given)]
 
 
+def is_over_soft_quota(session: Session, name: str) -> bool:
+    """Whether a mailbox, which the client has just written to, counts in such a quota, and he may be told."""
+    account = account_of(session)
+    # Rights are looked at only where there is something to tell.
+    is_over = any(quota.is_soft and quota.is_exceeded for quota in map(account.quota, account.quota_roots(name)))
+    return is_over and any(quota.is_soft and quota.is_exceeded for quota in quotas(session, name))
+
+
 def set_quota(session: Session, root: str, limits: QuotaLimits) -> Quota:
     """SETQUOTA: `a` on the mailboxes of the quota root, for which INBOX stands. RFC 9208 6. The quota then."""
     existing(session, "INBOX", "a")

@@ -155,19 +155,13 @@ def _root_name(session: Session, quota: Quota) -> bytes:
     return serialize.astring(quota.root.encode("utf-8", "surrogateescape"), session.utf8)
 
 
-def _is_over(quota: Quota) -> bool:
-    return quota.is_soft and quota.is_exceeded
-
-
 def warn(session: Session, name: str) -> None:
     """Messages were put into a mailbox: say so if its soft quota is exceeded now. RFC 9208 4.3.1.
 
     One that is enforced refused them, unless they were only moved. What cannot be found out is not said.
     """
-    account = rights.account_of(session)
     try:
-        is_over = any(_is_over(account.quota(root)) for root in account.quota_roots(name))
-        is_over = is_over and any(map(_is_over, rights.quotas(session, name)))  # he may be told
+        is_over = rights.is_over_soft_quota(session, name)
     except StorageError as error:
         log.debug("quota sid=%s error=%r", session.sid, error.text)
         return
