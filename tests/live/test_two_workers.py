@@ -85,10 +85,10 @@ def soak(site: Site, seconds: float, sessions: int) -> None:
 
 
 def test_opposite_moves_between_two_mailboxes_lose_and_double_nothing(pair: Site) -> None:
-    soak(pair, 6, 8)
+    soak(pair, 12, 12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twenty_sessions_move_and_copy_for_a_minute(pair: Site) -> None:
     soak(pair, 60, 20)
 
