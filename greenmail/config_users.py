@@ -118,5 +118,5 @@ class UserSettings(Table):
         128, "Logins of a worker whose passwords wait to be compared; more are told to come back later."
     )
     max_waiting_logins_per_address: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
-        32, "Likewise, of one client's address."
+        32, "Likewise, of one client's address; and those of it that wait for their turn to be tried."
     )

@@ -31,8 +31,8 @@ from greenmail.auth.penalties import FORGOTTEN, LAST_TRIES, MOST, STEPS, BanRule
 log = logging.getLogger(__name__)
 
 FREE = 4  # guesses of an address at a time, before one was wrong
-LONGEST = 32  # guesses that wait for their turn
-OF_ONE_NAME = 24  # of them
+LONGEST = 32  # guesses that wait for their turn, where no setting says it
+OF_ONE_NAME = 24  # of so many; of more or fewer the same part
 PATIENCE = 60.0  # seconds that one waits for it
 
 
@@ -91,8 +91,11 @@ class Guard:
         exempt: Callable[[str], bool],
         secret: bytes,
         known: Iterable[Mapping[str, Any]] = (),
+        longest: int = LONGEST,
     ) -> None:
+        """`longest`: `max-waiting-logins-per-address`."""
         self._say = say
+        self._longest = longest
         self._exempt = exempt  # whether an address is never made to wait
         self._secret = secret[:64]
         self._tolls: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # seconds, until, banned until
@@ -127,7 +130,7 @@ class Guard:
 
     def _has_turn(self, line: _Line, guess: object, login: str, address: str) -> bool:
         alike = sum(name == login for name, _ in line.waiting)
-        if len(line.waiting) >= LONGEST or alike >= OF_ONE_NAME:
+        if len(line.waiting) >= self._longest or alike >= self._longest * OF_ONE_NAME / LONGEST:
             return False
         if guess in line.going_on:
             return True

@@ -246,8 +246,9 @@ class _Supervisor:
         """
         if (worker.leaving and not worker.retires) or self._stopping:
             return "the worker is about to end; the client may connect again"
-        is_old = self._old_site is not None and worker.generation != self._family.generation
-        site = self._old_site if is_old and self._old_site is not None else self._site
+        site, other = self._site, self._old_site
+        if other is not None and worker.generation != self._family.generation:
+            site, other = other, site
         config = site.config
         user = message["session"]["user"]
         identity, problem = owners_identity(config, user["uid"], user["gid"])
@@ -257,7 +258,6 @@ class _Supervisor:
         if child is None:
             if self._family.owners() >= config.owner_processes:
                 return f"all {config.owner_processes} processes are in use: raise owner-processes, or lower owner-idle"
-            other = self._site if is_old else self._old_site
             forked = self._family.fork(Kind.OWNER, site, other, identity, worker.generation)
             child = self._registered(forked)
             if child is None:

@@ -106,7 +106,9 @@ class _Worker:
         self._control = _green.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(plan.control.fileno()))
         plan.control.close()
         self._register = register.RegisterClient(self._control)
-        self._guard = guard.Guard(self._register.say, config.pays_no_penalty, plan.secret, plan.tolls)
+        self._guard = guard.Guard(
+            self._register.say, config.pays_no_penalty, plan.secret, plan.tolls, config.max_waiting_logins_per_address
+        )
         self._work = Work(config.worker_pool_size)
         self._watcher = Watcher(config.poll_interval)
         self._places = SharedPlaces(self._watcher)

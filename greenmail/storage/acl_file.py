@@ -72,9 +72,8 @@ class AclFiles:
         self._default = places.root if places.root != places.inbox or settings.owner == "" else b""
         self._known: dict[bytes, _Known] = {}
         self._octets = 0  # in those files, and a few for each
-        self._without: dict[
-            bytes, _Stamp
-        ] = {}  # directories in which there was no list; -1: a time that proves nothing
+        # Directories in which there was no list; -1: a time that proves nothing.
+        self._without: dict[bytes, _Stamp] = {}
 
     def read(self, directory: bytes) -> Acl:
         """The list of one mailbox as it is now; if there is none, what counts then."""

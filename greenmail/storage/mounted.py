@@ -102,7 +102,8 @@ class MountedMailbox:
         """Where \\Seen is the reader's own, something can always be changed; what cannot is refused by `inner`."""
         return self.sealed or (self.inner.read_only and self.own is None)
 
-    def _open(self) -> None:
+    def _must_change(self) -> None:
+        """Before a change. Raises READ_ONLY where it is sealed: RFC 4505 5."""
         if self.sealed:
             raise StorageError(Reason.READ_ONLY, "Nothing can be changed here by who has not said his name.")
 
@@ -125,7 +126,7 @@ class MountedMailbox:
 
     def claim_recent(self) -> int:
         """Take every \\Recent message for the caller."""
-        self._open()
+        self._must_change()
         first = self.inner.claim_recent()
         self._take_up()
         return first
@@ -185,7 +186,7 @@ class MountedMailbox:
 
     def store(self, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None) -> Stored:
         """Change flags; a private \\Seen goes to the reader's file, all else to the mailbox."""
-        self._open()
+        self._must_change()
         if self.own is None:
             return self.inner.store(uids, change, unchanged_since)
         self.inner.look()  # it is not asked for a private \\Seen alone, and may be gone
@@ -223,19 +224,19 @@ class MountedMailbox:
 
     def expunge(self, uids: Sequence[int] | None, flagged: bool = True) -> list[int]:
         """Remove what is \\Deleted on disk now, or all of `uids`."""
-        self._open()
+        self._must_change()
         gone = self.inner.expunge(uids, flagged)
         self._take_up()
         return gone
 
     def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
         """Begin a message."""
-        self._open()
+        self._must_change()
         return self.inner.upload(freed)
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
         """Make `uploads` messages; those with \\Seen are seen by the reader alone."""
-        self._open()
+        self._must_change()
         if self.own is None:
             return self.inner.save(uploads)
         seen = [bool(_seen_in(upload.flags)) for upload in uploads]
@@ -271,7 +272,7 @@ class MountedMailbox:
 
     def move(self, uids: Sequence[int], target: Mailbox) -> list[tuple[int, int]]:
         """Copy, then remove."""
-        self._open()
+        self._must_change()
         return self._transfer(uids, target, self.inner.move)
 
     def _transfer(
@@ -279,7 +280,7 @@ class MountedMailbox:
     ) -> list[tuple[int, int]]:
         if not isinstance(target, MountedMailbox):
             return bring(uids, target)
-        target._open()  # COPY from what is sealed changes nothing, but for the target
+        target._must_change()  # COPY from what is sealed changes nothing, but for the target
         if self.own is None and target.own is None:
             return bring(uids, target.inner)
         seen = {uid for uid in uids if (row := self.last_row(uid)) is not None and SEEN in row.flags}
@@ -292,7 +293,7 @@ class MountedMailbox:
 
     def touch(self) -> None:
         """The mailbox changed, though none of its messages."""
-        self._open()
+        self._must_change()
         self.inner.touch()
 
     def guids(self, uids: Sequence[int]) -> list[str]:

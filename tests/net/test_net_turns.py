@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from greenmail.auth.api import Denial, Denied, Secret, User
 from greenmail.auth.logins import Failed, Logins, Patience
@@ -206,3 +207,20 @@ def test_who_guesses_at_one_name_does_not_keep_out_the_others_of_his_address():
     assert house.checked[1:] == [b"guess 0", b"right"]
     gevent.killall(guesses)
     assert not house.guard._lines
+
+
+def test_how_many_wait_is_a_setting() -> None:
+    """`max-waiting-logins-per-address`: one more than these is told to come back."""
+    line = guard.Guard(lambda message: None, lambda address: False, b"key", longest=2)
+    refused, over, found = Event(), Event(), list[bool]()
+
+    def guess(number: int) -> None:
+        with line.turn(HERE, f"user{number}", b"guess %d" % number) as toll:
+            found.append(toll is not None)
+            (over.wait if toll is not None else refused.set)()
+
+    guesses = [gevent.spawn(guess, number) for number in range(guard.FREE + 3)]
+    assert refused.wait(5)
+    over.set()
+    gevent.joinall(guesses, timeout=5, raise_error=True)
+    assert found == [True] * guard.FREE + [False] + [True, True]
