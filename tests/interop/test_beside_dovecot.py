@@ -27,7 +27,7 @@ from support.beside import (
     not_its_own,
 )
 from support.interop_site import make_box
-from support.soak import Known, Worker, deliver_all_the_time, deliver_by_dovecot, fill, verify
+from support.soak import Known, Worker, at_work, deliver_all_the_time, deliver_by_dovecot, fill
 from support.wire_client import Imap, flat
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot")]
@@ -187,19 +187,7 @@ def test_check_43_soak(place: Path, seconds: float, layout: str) -> None:
             threading.Thread(target=deliver_all_the_time, args=(Deliverer(maildir, layout), known, until)),
             threading.Thread(target=deliver_by_dovecot, args=(pair.dovecot, known, until)),
         ]
-        for thread in delivering:
-            thread.start()
-        workers = [
-            Worker(f"{name}-{number}", connect, known, until)
-            for number in range(3)
-            for name, connect in (("greenmail", pair.ours), ("dovecot", pair.theirs))
-        ]
-        for thread in (*delivering, *(worker.thread for worker in workers)):
-            thread.join()
-        failures = [(worker.name, worker.failure) for worker in workers if worker.failure is not None]
-        assert not failures, (failures, pair.dovecot.logged()[-3000:], pair.greenmail.logged()[-3000:])
-        figures = verify(pair, known, workers)
-        pair.by_dovecot |= known.by_dovecot
+        figures = at_work(pair, known, until, delivering, ["greenmail", "dovecot"])
     print(
         json.dumps(
             {"seconds": seconds, "layout": layout, "operations": sum(known.counts.values()), **figures, "losses": 0}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from support.beside import BOXES, MESSAGE, Deliverer, Pair, both, directory_of, markers
 from support.interop_site import make_box
-from support.soak import Known, Worker, deliver_all_the_time, deliver_by_dovecot, fill, verify
+from support.soak import Known, at_work, deliver_all_the_time, deliver_by_dovecot, fill
 from support.wire_client import flat
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot")]
@@ -131,16 +131,5 @@ def test_soak_through_the_mount(place: Path, remembers: bool) -> None:
         delivering = [threading.Thread(target=deliver_all_the_time, args=(Deliverer(maildir), known, until))]
         if not remembers:
             delivering.append(threading.Thread(target=deliver_by_dovecot, args=(pair.dovecot, known, until)))
-        for thread in delivering:
-            thread.start()
-        changing = [("greenmail", pair.ours)] if remembers else [("greenmail", pair.ours), ("dovecot", pair.theirs)]
-        workers = [
-            Worker(f"{name}-{number}", connect, known, until) for number in range(3) for name, connect in changing
-        ]
-        for thread in (*delivering, *(worker.thread for worker in workers)):
-            thread.join()
-        failures = [(worker.name, worker.failure) for worker in workers if worker.failure is not None]
-        assert not failures, (failures, pair.dovecot.logged()[-3000:], pair.greenmail.logged()[-3000:])
-        figures = verify(pair, known, workers)
-        pair.by_dovecot |= known.by_dovecot
+        figures = at_work(pair, known, until, delivering, ["greenmail"] if remembers else ["greenmail", "dovecot"])
     print(json.dumps({"seconds": SECONDS, "operations": sum(known.counts.values()), **figures, "losses": 0}))

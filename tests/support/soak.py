@@ -230,6 +230,23 @@ def contents(client: Imap, box: str) -> Contents:
     return validity, flags, {uid: items["BODY[]"] for uid, items in found.items()}
 
 
+def at_work(
+    pair: Pair, known: Known, until: float, delivering: list[threading.Thread], changing: list[str]
+) -> dict[str, int]:
+    """Three clients of each server in `changing`, and these threads, until then; the figures of `verify`."""
+    connect = {"greenmail": pair.ours, "dovecot": pair.theirs}
+    for thread in delivering:
+        thread.start()
+    workers = [Worker(f"{name}-{number}", connect[name], known, until) for number in range(3) for name in changing]
+    for thread in (*delivering, *(worker.thread for worker in workers)):
+        thread.join()
+    failures = [(worker.name, worker.failure) for worker in workers if worker.failure is not None]
+    assert not failures, (failures, pair.dovecot.logged()[-3000:], pair.greenmail.logged()[-3000:])
+    figures = verify(pair, known, workers)
+    pair.by_dovecot |= known.by_dovecot
+    return figures
+
+
 def verify(pair: Pair, known: Known, workers: list[Worker]) -> dict[str, int]:
     """Everything of check 43; the figures."""
     assert not known.reused, known.reused[:10]
