@@ -20,7 +20,7 @@ from bench import corpus, curves, delivery, memory, mixed, plots, report, server
 from bench.measure import Figure, measure, sites_of
 from bench.rows import Row, Sizes, rows
 
-SERVERS = ("dovecot", "dovecot-perf", "greenmail")
+SERVERS = ("dovecot", "dovecot-perf", "greenmail", servers.INDEXED)
 _OTHERS = ("W13", "W13T", "W14", "W16")  # which are not rows of one server after the other
 
 
@@ -76,13 +76,16 @@ def main_rows(choice: argparse.Namespace, where: Path, head: dict[str, Any]) -> 
     figures = [Figure(row.number, row.case, row.goal, row.peer) for row in wanted]
     if not wanted:
         return []
-    names = [name for name in SERVERS if name != "dovecot-perf" or any(row.peer == name for row in wanted)]
+    names = [name for name in SERVERS if any(name in (row.peer, row.ours) for row in wanted)]
     with servers.running(names, where / "rows") as running:
         for site in running.values():
             if site.name != "dovecot-perf":
-                corpus.link(sizes.mixed, site.mail / "bench", sizes.messages)
                 corpus.link(sizes.mixed, site.mail / "bench" / ".Bench", sizes.messages)
+            if site.name in ("dovecot", "greenmail"):
+                corpus.link(sizes.mixed, site.mail / "bench", sizes.messages)
                 corpus.link(sizes.small, site.mail / "bench" / ".Large", sizes.large)
+            if site.name == servers.INDEXED:
+                site.fill_index()
         for number in range(choice.rounds):
             for row, figure in zip(wanted, figures, strict=True):
                 _try(row, figure, lambda row=row, figure=figure: measure(

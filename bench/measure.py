@@ -79,12 +79,12 @@ def measure(row: Row, sites: Sequence[Site], enough: float, figure: Figure) -> N
         if time.monotonic() - began > 12 * enough:
             break
     for name, (cpu, wall) in sums.items():
-        figure.add(name, cpu / runs, wall / runs)
+        figure.add("greenmail" if name == row.ours else name, cpu / runs, wall / runs)
 
 
 def sites_of(row: Row, running: dict[str, Site]) -> list[Site]:
     """The servers on which a row runs: its Dovecot, if there is one, and GreenMail."""
-    return [running[name] for name in (row.peer, "greenmail") if name in running]
+    return [running[name] for name in (row.peer, row.ours) if name in running]
 
 
 def geometric_mean(figures: Sequence[Figure]) -> float:

@@ -4,11 +4,13 @@ dovecot        Debian's defaults; only limits of processes and connections are r
 dovecot-perf   with shared login processes (`service_count = 0`) and imap processes that serve many sessions
 greenmail      one worker
 greenmail-all  as many workers as there are cores, the default
+greenmail-fts  one worker, with a full-text index
 """
 
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,7 @@ from bench.meter import Meter
 USERS = ("bench", *(f"u{number}" for number in range(10)), *(f"pop{number}" for number in range(60)))
 PASSWD = "".join(f"{user}:{{PLAIN}}secret\n" for user in USERS)
 _MANY = 20000
+INDEXED = "greenmail-fts"
 _DOVECOT = """
 mail_location = maildir:{mail}/%u
 mail_max_userip_connections = {many}
@@ -71,6 +74,7 @@ class Site:
     mail: Path  # one Maildir below it for each user
     log: Path
     metrics: int = 0
+    config: Path | None = None  # ours
     capabilities: bytes = b""
     folders: int = 0
     notes: dict[str, bytes] = field(default_factory=dict)  # what rows remember of this server
@@ -89,6 +93,11 @@ class Site:
     def remove(self, name: bytes) -> None:
         """Take a folder away."""
         shutil.rmtree(self.mail / "bench" / f".{name.decode()}", ignore_errors=True)
+
+    def fill_index(self) -> None:
+        """Fill the full-text index of user bench, by the administrator's command."""
+        greenmail = [sys.executable, "-m", "greenmail", "-c", str(self.config)]
+        subprocess.run([*greenmail, "index", "--fts", "--user", "bench"], check=True, capture_output=True)
 
     def learn(self) -> None:
         """Ask for the capabilities of a session that is logged in."""
@@ -165,11 +174,13 @@ def _greenmail(
     workers = (os.cpu_count() or 1) if name == "greenmail-all" else 1
     limits = {"max_connections": 2 * _MANY, "max_connections_per_user": _MANY, "log_level": "warn"}
     wanted = {"allow_plain_text": True, "run_path": str(run), **limits, **owner, **settings}
+    if name == INDEXED:
+        wanted["full_text_search"] = True
     try:
         with server.start(
             base / "greenmail", f"{mail}/%u", passwd, workers=workers, enter=meter.enter, **wanted
         ) as ours:
             meter.pid = ours.process.pid
-            yield Site(name, ours.imap, ours.imaps, ours.pop3, meter, mail, ours.log, ours.metrics)
+            yield Site(name, ours.imap, ours.imaps, ours.pop3, meter, mail, ours.log, ours.metrics, ours.config)
     finally:
         shutil.rmtree(run, ignore_errors=True)

@@ -58,7 +58,8 @@ GOALS = [
     ("W6", "first", 1.0), ("W6", "third", 0.3), ("W7", "one by one", 0.8), ("W7", "in one", 1.0), ("W8", "STORE", 0.8),
     ("W8", "single", 0.2), ("W9", "one by one", 0.6), ("W10", "COPY", 0.8), ("W10", "MOVE", 0.8),
     ("W10", "EXPUNGE", 1.0), ("W11", "UNSEEN, second", 0.3), ("W11", "FROM, first", 1.0), ("W11", "SINCE, second", 0.3),
-    ("W11", "BODY", 0.8), ("W11", "TEXT", 0.8), ("W12", "SORT REVERSE DATE, first", 1.0), ("W12", "second", 0.5),
+    ("W11", "BODY, ", 0.8), ("W11", "TEXT, ", 0.8), ("W11", "BODY with a full-text index", 0.05),
+    ("W11", "TEXT with a full-text index", 0.05), ("W12", "SORT REVERSE DATE, first", 1.0), ("W12", "second", 0.5),
     ("W15", "CHANGEDSINCE", 0.3), ("W15", "QRESYNC", 0.1), ("W17", "LIST, second", 0.5), ("W17", "RETR", 0.8),
 ]  # fmt: skip
 
