@@ -8,7 +8,7 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
-from harness import response_grammar
+from harness import response_grammar, response_messages, response_octets
 
 from greenmail.errors import BadSyntax, Refused
 from greenmail.imap import date_time, grammar, sequence_set, serialize
@@ -214,8 +214,8 @@ def _string(text: bytes, utf8: bool) -> None:
     for value in (octets, None):
         assert grammar.nstring(Cursor(serialize.nstring(value, utf8), utf8=utf8)) == value
     first, _, rest = octets.partition(b" ")
-    response_grammar.address_list(
-        response_grammar.Octets(
+    response_messages.address_list(
+        response_octets.Octets(
             serialize.address_list([serialize.address(first, None, rest, b"", utf8)] * (len(first) % 3)), utf8
         )
     )

@@ -5,7 +5,8 @@ What has a quick way and a general one is done both ways, and in pieces as well 
 
 from collections.abc import Iterator
 
-from harness.response_grammar import Octets, responses, string
+from harness.response_grammar import responses
+from harness.response_octets import Octets, string
 
 from greenmail.imap import digest, parts, render, text_probe
 from greenmail.imap.search_key import TextKey

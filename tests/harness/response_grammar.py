@@ -7,68 +7,31 @@ place. Rules are functions of their ABNF names.
 import re
 from collections.abc import Callable
 
-ATOM = rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+'
-ASTRING_ATOM = rb'[^\x00-\x20\x7f-\xff(){%*"\\]+'
-TAG = rb'[^\x00-\x20\x7f-\xff(){%*"\\+]+'
-QUOTED = rb'"(?:[^\x00\r\n"\\]|\\["\\])*"'
-NZ = rb"[1-9][0-9]*"
-SET = rb"(?:[1-9][0-9]*(?::[1-9][0-9]*)?)(?:,[1-9][0-9]*(?::[1-9][0-9]*)?)*"
-FLAG = rb"\\?" + ATOM
-TEXT = rb"[^\x00\r\n]*"
-DATE_TIME = rb'"[ 0-3][0-9]-(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)-[0-9]{4} [0-9:]{8} [+-][0-9]{4}"'
+from harness.response_messages import bodystructure, message_data
+from harness.response_octets import (
+    ASTRING_ATOM,
+    ATOM,
+    FLAG,
+    NZ,
+    QUOTED,
+    SET,
+    TAG,
+    TEXT,
+    Octets,
+    astring,
+    flag_list,
+    literal,
+    nstring,
+    number,
+    string,
+)
+
 LIST_FLAGS = {
     b"\\Noinferiors", b"\\Subscribed", b"\\Remote", b"\\HasChildren", b"\\HasNoChildren", b"\\NonExistent",
     b"\\Noselect", b"\\Marked", b"\\Unmarked", b"\\All", b"\\Archive", b"\\Drafts", b"\\Flagged", b"\\Junk",
     b"\\Sent", b"\\Trash", b"\\Inbox",
 }  # fmt: skip
 STATUS_ATTS = {b"MESSAGES", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"DELETED", b"SIZE", b"RECENT", b"HIGHESTMODSEQ"}
-NUMBER64 = (1 << 63) - 1
-
-
-class Wrong(AssertionError):
-    """The octets are no response."""
-
-
-class Octets:
-    """A place in what a server sent."""
-
-    def __init__(self, data: bytes, utf8: bool) -> None:
-        self.data = data
-        self.utf8 = utf8  # after ENABLE IMAP4rev2
-        self.at = 0
-
-    def wrong(self, rule: str) -> Wrong:
-        return Wrong(f"no {rule} at octet {self.at}: {self.data[max(0, self.at - 60) : self.at + 60]!r}")
-
-    def match(self, pattern: bytes, rule: str) -> bytes:
-        found = re.compile(pattern, re.DOTALL).match(self.data, self.at)
-        if found is None:
-            raise self.wrong(rule)
-        self.at = found.end()
-        return found.group()
-
-    def take(self, token: bytes) -> bool:
-        if not self.data.startswith(token, self.at):
-            return False
-        self.at += len(token)
-        return True
-
-    def expect(self, token: bytes) -> None:
-        if not self.take(token):
-            raise self.wrong(repr(token))
-
-    def next(self) -> bytes:
-        return self.data[self.at : self.at + 1]
-
-    def some(self, rule: Callable[["Octets"], object], least: int = 1) -> None:
-        """ "(" rule *(SP rule) ")" """
-        self.expect(b"(")
-        if least == 0 and self.take(b")"):
-            return
-        rule(self)
-        while self.take(b" "):
-            rule(self)
-        self.expect(b")")
 
 
 def responses(data: bytes, utf8: bool = False) -> None:
@@ -173,46 +136,6 @@ def resp_text_code(octets: Octets, code: bytes) -> None:
     }.get(name, rb"")
     if re.fullmatch(re.escape(name) + wanted, code) is None or re.fullmatch(ATOM, name) is None:
         raise octets.wrong(f"resp-text-code {code!r}")
-
-
-def literal(octets: Octets, head: bytes = rb"\{") -> bytes:
-    size = int(octets.match(head + rb"[0-9]+\}\r\n", "literal").strip(b"~{}\r\n"))
-    data = octets.data[octets.at : octets.at + size]
-    if len(data) < size:
-        raise octets.wrong("literal of this length")
-    octets.at += size
-    return data
-
-
-def string(octets: Octets) -> bytes:
-    if octets.next() == b"{":
-        data = literal(octets)
-        if b"\0" in data:
-            raise octets.wrong("literal without NUL")
-        return data
-    data = octets.match(QUOTED, "string")
-    if octets.utf8:
-        data.decode("utf-8")
-    elif not data.isascii():
-        raise octets.wrong("quoted string in US-ASCII")
-    return data
-
-
-def nstring(octets: Octets) -> None:
-    if not octets.take(b"NIL"):
-        string(octets)
-
-
-def astring(octets: Octets) -> None:
-    if octets.next() in (b'"', b"{"):
-        string(octets)
-    else:
-        octets.match(ASTRING_ATOM, "astring")
-
-
-def number(octets: Octets, largest: int = NUMBER64) -> None:
-    if int(octets.match(rb"[0-9]+", "number")) > largest:
-        raise octets.wrong("number of this size")
 
 
 def mailbox_list(octets: Octets) -> None:
@@ -346,10 +269,6 @@ def quota_root(octets: Octets) -> None:
         astring(octets)
 
 
-def flag_list(octets: Octets) -> None:
-    octets.match(rb"\((?:" + FLAG + rb"(?: " + FLAG + rb")*)?\)", "flag-list")
-
-
 def vanished(octets: Octets) -> None:
     """expunged-resp, RFC 7162 7."""
     octets.match(rb"(?:\(EARLIER\) )?" + SET, "expunged-resp")
@@ -443,185 +362,4 @@ DATA: dict[bytes, Callable[[Octets], None]] = {
     b"MYRIGHTS": my_rights,
     b"LANGUAGE": language,
     b"COMPARATOR": comparator,
-}
-
-
-def message_data(octets: Octets) -> None:
-    if not octets.take(b"EXPUNGE"):
-        octets.match(rb"(?:UID)?FETCH ", "message-data")  # RFC 9586 4
-        octets.some(msg_att)
-
-
-def msg_att(octets: Octets) -> None:
-    name = octets.match(rb"[A-Z0-9.]+", "msg-att")
-    if name in (b"BODY", b"BINARY", b"BINARY.SIZE") and octets.next() == b"[":
-        section(octets, name)
-        return
-    octets.expect(b" ")
-    if name not in ITEMS:
-        raise octets.wrong(f"msg-att, but {name!r}")
-    ITEMS[name](octets)
-
-
-def section(octets: Octets, name: bytes) -> None:
-    octets.expect(b"[")
-    octets.match(rb"(?:" + NZ + rb"(?:\." + NZ + rb")*)?", "section-part")
-    if name == b"BODY":
-        text = octets.match(rb"\.?(?:HEADER\.FIELDS(?:\.NOT)? |HEADER|TEXT|MIME)?", "section-text")
-        if text.endswith(b" "):
-            octets.some(astring)
-    octets.expect(b"]")
-    if name != b"BINARY.SIZE":
-        octets.match(rb"(?:<[0-9]+>)?", "origin")
-    octets.expect(b" ")
-    if name == b"BINARY.SIZE":
-        number(octets)
-    elif name == b"BINARY" and octets.next() == b"~":
-        literal(octets, rb"~\{")
-    else:
-        nstring(octets)
-
-
-def envelope(octets: Octets) -> None:
-    octets.expect(b"(")
-    for place in range(10):
-        if place:
-            octets.expect(b" ")
-        (address_list if 2 <= place <= 7 else nstring)(octets)
-    octets.expect(b")")
-
-
-def address_list(octets: Octets) -> None:
-    """ "(" 1*address ")" / nil"""
-    if octets.take(b"NIL"):
-        return
-    octets.expect(b"(")
-    while True:
-        octets.expect(b"(")
-        for end in (b" ", b" ", b" ", b")"):
-            nstring(octets)
-            octets.expect(end)
-        if octets.take(b")"):
-            return
-
-
-def body(octets: Octets) -> None:
-    _body(octets, extended=False)
-
-
-def bodystructure(octets: Octets) -> None:
-    _body(octets, extended=True)
-
-
-def _body(octets: Octets, extended: bool) -> None:
-    octets.expect(b"(")
-    if octets.next() == b"(":
-        while octets.next() == b"(":
-            _body(octets, extended)
-        octets.expect(b" ")
-        string(octets)
-        if extended:
-            octets.expect(b" ")
-            _params(octets)
-            _extension(octets)
-    else:
-        _single(octets, extended)
-    octets.expect(b")")
-
-
-def _single(octets: Octets, extended: bool) -> None:
-    kind = string(octets).lower()
-    octets.expect(b" ")
-    subtype = string(octets).lower()
-    octets.expect(b" ")
-    _params(octets)
-    for rule in (nstring, nstring, string, lambda one: number(one, 0xFFFFFFFF)):
-        octets.expect(b" ")
-        rule(octets)
-    if kind == b'"message"' and subtype in (b'"rfc822"', b'"global"'):
-        octets.expect(b" ")
-        envelope(octets)
-        octets.expect(b" ")
-        _body(octets, extended)
-    if kind == b'"text"' or (kind == b'"message"' and subtype in (b'"rfc822"', b'"global"')):
-        octets.expect(b" ")
-        number(octets)
-    if extended:
-        octets.expect(b" ")
-        nstring(octets)
-        _extension(octets)
-
-
-def _extension(octets: Octets) -> None:
-    """SP body-fld-dsp SP body-fld-lang SP body-fld-loc"""
-    octets.expect(b" ")
-    if not octets.take(b"NIL"):
-        octets.expect(b"(")
-        string(octets)
-        octets.expect(b" ")
-        _params(octets)
-        octets.expect(b")")
-    octets.expect(b" ")
-    if octets.next() == b"(":
-        octets.some(string)
-    else:
-        nstring(octets)
-    octets.expect(b" ")
-    nstring(octets)
-
-
-def _params(octets: Octets) -> None:
-    if octets.take(b"NIL"):
-        return
-    count = 0
-
-    def counted(one: Octets) -> None:
-        nonlocal count
-        count += 1
-        string(one)
-
-    octets.some(counted, least=2)
-    if count % 2:
-        raise octets.wrong("pairs")
-
-
-def modseq(octets: Octets) -> None:
-    octets.match(rb"\(" + NZ + rb"\)", "mod-sequence-value")
-
-
-def date_time(octets: Octets) -> None:
-    octets.match(DATE_TIME, "date-time")
-
-
-def uniqueid(octets: Octets) -> None:
-    octets.match(NZ, "uniqueid")
-
-
-def object_id(octets: Octets) -> None:
-    """ "(" objectid ")" / nil; objectid = 1*255(ALPHA / DIGIT / "_" / "-") — RFC 8474 7."""
-    octets.match(rb"NIL|\([A-Za-z0-9_-]{1,255}\)", "objectid")
-
-
-def save_date(octets: Octets) -> None:
-    """date-time / nil — RFC 8514 7."""
-    if not octets.take(b"NIL"):
-        date_time(octets)
-
-
-ITEMS: dict[bytes, Callable[[Octets], None]] = {
-    b"FLAGS": flag_list,
-    b"ENVELOPE": envelope,
-    b"INTERNALDATE": date_time,
-    b"RFC822.SIZE": number,
-    b"RFC822": nstring,
-    b"RFC822.HEADER": nstring,
-    b"RFC822.TEXT": nstring,
-    b"BODY": body,
-    b"BODYSTRUCTURE": bodystructure,
-    b"UID": uniqueid,
-    b"MODSEQ": modseq,
-    b"PREVIEW": nstring,
-    b"EMAILID": object_id,
-    b"THREADID": object_id,
-    b"SAVEDATE": save_date,
 }

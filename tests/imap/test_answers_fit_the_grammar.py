@@ -3,7 +3,8 @@
 import pytest
 from harness.engine import Engine, memory_backend
 from harness.green import Scheduler
-from harness.response_grammar import Wrong, responses
+from harness.response_grammar import responses
+from harness.response_octets import Wrong
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import unit_file, unit_sandbox
+from support import unit_file, unit_plan, unit_sandbox
 from support.pki import make_certificate
 from support.server import free_port, start
 from support.unit_sandbox import Machine, Service
@@ -320,7 +320,7 @@ FORBIDDEN: dict[str, list[tuple[str, Any]]] = {
 
 
 def probe(site: Site, lines: list[unit_file.Line], wanted: dict[str, Any]) -> dict[str, Any]:
-    plan = unit_sandbox.translate(lines)
+    plan = unit_plan.translate(lines)
     unit_sandbox.prepared(plan, site.machine)
     outside = [os.readlink("/proc/self/ns/mnt"), str(ctypes.CDLL(None).syscall(250, 0, -3, 0))]  # our own keyring
     words = [unit_sandbox.PYTHON, "-c", PROBE, json.dumps({text: text for text in wanted}), *outside]
@@ -336,7 +336,7 @@ def test_what_the_unit_forbids_is_forbidden(site: Site) -> None:
         os.chown(site.machine.root / name, VMAIL, VMAIL)
     wanted = {text: expected for each in FORBIDDEN.values() for text, expected in each}
     assert probe(site, unit_file.read(UNIT), wanted) == wanted
-    known = {line.name for line in unit_file.read(UNIT)} - unit_sandbox.NO_SANDBOX.keys()
+    known = {line.name for line in unit_file.read(UNIT)} - unit_plan.NO_SANDBOX.keys()
     assert set(FORBIDDEN) == known, "each line of the sandbox has something here that it forbids"
 
 
@@ -365,4 +365,4 @@ def test_without_the_line_it_goes(site: Site, names: tuple[str, ...]) -> None:
 )
 def test_a_line_that_is_not_known_is_an_error(text: str) -> None:
     with pytest.raises((AssertionError, ValueError)):
-        unit_sandbox.translate(unit_file.parse(text))
+        unit_plan.translate(unit_file.parse(text))

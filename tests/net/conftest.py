@@ -1,6 +1,9 @@
-"""What the tests of the shell share: a pair of a client's socket and our stream, on the loopback."""
+"""What the tests of the shell share: a pair of a client's socket and our stream, on the loopback; and whole servers."""
 
+import contextlib
+import os
 import ssl
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +14,7 @@ import gevent.socket
 import pytest
 from gevent.ssl import SSLContext
 from support.pki import make_certificate
+from support.server import Server, start
 
 from greenmail.net import tls
 from greenmail.net.shared import Shared
@@ -105,3 +109,20 @@ def watching(loop: Loop) -> Iterator[Callable[..., tuple[Any, SessionWatch]]]:
         watch.close()
     for watcher in watchers:
         watcher.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start a server with these settings; `serve(...)` gives it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(
+            start(tmp_path / "server", str(tmp_path / "mail" / "%u"), **settings)
+        )
+
+
+@pytest.fixture
+def serve_others() -> Iterator[Callable[..., Server]]:
+    """As `serve`, in a directory that other users than root may come to, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="greenmail-test-") as made, contextlib.ExitStack() as stack:
+        os.chmod(made, 0o755)
+        yield lambda **settings: stack.enter_context(start(Path(made, "server"), f"{made}/mail/%u", **settings))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import Runtime, direct
 from greenmail.storage.api import Mailbox
@@ -98,3 +100,26 @@ def shown(mailbox: Mailbox) -> dict[int, frozenset[str]]:
     mailbox.look()
     table = mailbox.table
     return {uid: table.flags_of(row) for row, uid in enumerate(table.uids)}
+
+
+def furnished(path: Path) -> Spool:
+    """Of bob, alice sees Work; of carol, INBOX; of the public mailboxes, News."""
+    found = Spool(path)
+    bob, carol = found.home("bob"), found.home("carol")
+    found.box(found.home("alice") / ".Work")
+    found.deliver(found.box(bob / ".Work", "user=alice lrwstipekxa\n"), 1, "S")
+    found.deliver(bob / ".Work", 2)
+    found.box(bob / ".Work.Deep", "user=alice lr\n")
+    found.box(bob / ".Secret")
+    found.box(carol, "user=alice lrs\n")
+    found.deliver(found.box(found.public / ".News", "anyone lrwstipe\n", shared=True), 1, "S")
+    found.deliver(found.public / ".News", 2)
+    found.box(found.public / ".Quiet")
+    return found
+
+
+def refusal(work: object) -> Reason:
+    """Why it was refused."""
+    with pytest.raises(StorageError) as caught:
+        work()  # type: ignore[operator]  # any callable
+    return caught.value.reason
