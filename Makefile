@@ -12,7 +12,7 @@ JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # The tests start hundreds of servers: each would compile all modules again where the shell forbids to keep byte code.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check check-compiled compiled wheel lint format types interop bench bench-compiled bench-quick fuzz properties crash soak scale docs rfc site clean
+.PHONY: run test check check-compiled compiled wheel lint format types pages interop bench bench-compiled bench-quick fuzz properties crash soak scale docs rfc site clean
 
 run: $(READY)
 	@$(PY) tools/demo.py demo
@@ -21,7 +21,7 @@ run: $(READY)
 test: $(READY)
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not long" $(PYTEST)
 
-check: $(READY) lint types
+check: $(READY) pages lint types
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup -m "not slow and not long and not interop" --ignore tests/live $(PYTEST)
 
 lint: $(READY)
@@ -34,6 +34,12 @@ format: $(READY)
 
 types: $(READY)
 	$(PY) -m mypy
+
+# A few seconds, so that nobody leaves it to `make test`: what `make docs` makes is what it would make now.
+PAGES := tests/imap/test_pages.py tests/cli/test_log.py tests/cli/test_manual.py tests/config/test_config_example.py
+
+pages: $(READY)
+	$(PY) -m pytest -n 0 -m generated $(PAGES)
 
 interop: $(READY)
 	$(PY) -m pytest -m interop -rs $(PYTEST)
@@ -73,11 +79,13 @@ site: $(READY)
 	@echo "build/site/index.html"
 
 docs rfc: $(READY)
+	@mkdir -p build
 	$(PY) tools/rfc_index.py docs/rfc-index.md
 	$(PY) tools/commands_page.py docs/imap.md
 	$(PY) tools/log_events.py docs/log-events.md
 	$(PY) tools/manual_page.py contrib/man/greenmail.1
 	$(PY) tools/compare_page.py docs/compare.md
+	$(PY) -m greenmail.config_doc > build/imap.yaml && cp build/imap.yaml conf/imap.yaml
 
 # The quick tests of what is compiled, against the installed wheel: -P keeps the checkout's own modules out.
 check-compiled: $(COMPILED_READY)

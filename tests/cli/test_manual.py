@@ -22,6 +22,7 @@ def tool() -> ModuleType:
     return module
 
 
+@pytest.mark.generated
 def test_the_manual_page_is_that_of_the_parser() -> None:
     made = tool().page()
     assert PAGE.read_text(encoding="utf-8") == made, "run `make docs`"

@@ -24,16 +24,19 @@ def tool(name: str) -> ModuleType:
 rfc_index, commands_page, compare_page = tool("rfc_index"), tool("commands_page"), tool("compare_page")
 
 
+@pytest.mark.generated
 def test_the_rfc_index_is_up_to_date() -> None:
     old = (ROOT / "docs" / "rfc-index.md").read_text()
     assert rfc_index.page(rfc_index.index()[0], {}, old) == old, "make docs"
 
 
+@pytest.mark.generated
 @pytest.mark.interpreted
 def test_the_commands_page_is_up_to_date() -> None:
     assert commands_page.page() == (ROOT / "docs" / "imap.md").read_text(), "make docs"
 
 
+@pytest.mark.generated
 @pytest.mark.interpreted
 def test_the_comparison_is_up_to_date() -> None:
     assert compare_page.page() == (ROOT / "docs" / "compare.md").read_text(), "make docs"
