@@ -4,6 +4,7 @@ Run as a program: `own_machine.run` calls it inside.
 """
 
 import contextlib
+import functools
 import imaplib
 import json
 import poplib
@@ -17,8 +18,10 @@ _LIST = re.compile(rb'\(([^)]*)\) ("[^"]*"|NIL) (.*)')
 _NOT_OF_USE = {"\\HasChildren", "\\HasNoChildren", "\\NoInferiors", "\\UnMarked", "\\Marked", "\\Subscribed"}
 
 
+@functools.cache
 def unverified() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    """Without the certificates of the system, which take long to read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

@@ -1,5 +1,6 @@
 """Small IMAP and POP3 clients that hide nothing: what the server sent is what a test gets."""
 
+import functools
 import re
 import socket
 import ssl
@@ -99,9 +100,10 @@ class Imap:
         self.close()
 
 
+@functools.cache
 def unverified() -> ssl.SSLContext:
-    """A client context for self-signed certificates."""
-    context = ssl.create_default_context()
+    """The one client context for self-signed certificates: without those of the system, which take long to read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
