@@ -28,7 +28,7 @@ import fcntl
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # to remove a directory that others still write to
 
+Data = bytes | Iterable[bytes]  # in one piece or in several
 Call = Callable[..., Any]  # call(name, function, *args): carry out function(*args), known as `name`
 
 
@@ -373,7 +374,7 @@ class Files:
         return b"".join(pieces)
 
     def replace_file(
-        self, path: bytes, data: bytes, owner: Ownership, temporary: bytes = b"", mtime: int | None = None
+        self, path: bytes, data: Data, owner: Ownership, temporary: bytes = b"", mtime: int | None = None
     ) -> os.stat_result:
         """Durably put a file with `data` in the place of `path`, new or not; the new file's stat.
 
@@ -389,7 +390,8 @@ class Files:
             descriptor = self.create_exclusive(temporary, owner)
         try:
             try:
-                self.write_all(descriptor, data)
+                for piece in [data] if isinstance(data, bytes) else data:
+                    self.write_all(descriptor, piece)
                 if mtime is not None:
                     self.set_mtime(descriptor, mtime * 1_000_000_000)
                 self.fsync(descriptor)

@@ -42,14 +42,18 @@ class History:
 
     def note_changed(self, uids: Sequence[int], modseq: int) -> None:
         """These messages are new, or their flags changed, at `modseq`."""
-        if len(uids) > CHANGED_LIMIT:  # the first contact with a large mailbox: the table's column tells it
-            self._changed_floor, self._changed = modseq, []
+        if len(uids) > CHANGED_LIMIT:
+            self.all_changed(modseq)
             return
         self._changed.extend((modseq, uid) for uid in uids)
         if len(self._changed) > CHANGED_LIMIT:
             keep = CHANGED_LIMIT // 2
             self._changed_floor = self._changed[-keep - 1][0]
             del self._changed[:-keep]
+
+    def all_changed(self, modseq: int) -> None:
+        """Very many messages are new or changed at `modseq`, or all are: the table's column tells it."""
+        self._changed_floor, self._changed = modseq, []
 
     def note_expunged(self, rows: Sequence[Row], gone: Sequence[Range], modseq: int) -> None:
         """The UIDs of `gone`, ascending, went away at `modseq`; `rows` is what is known of them."""

@@ -183,7 +183,7 @@ class IndexFiles:
         batch = change.batch(modseq)
         # Without a journal, as at the first contact, nobody follows one, and a snapshot has to be written anyhow.
         if is_large(change) or self._journal is None:
-            index.apply(batch)
+            index.apply(batch, change.arrived)
             self._has_lost = True
             self.fold(index)
             return

@@ -409,7 +409,7 @@ class Box:
         if change.is_empty:
             return
         if self.index_files is None or not keeps:
-            self.index.apply(change.batch(self.next_modseq()))
+            self.index.apply(change.batch(self.next_modseq()), change.arrived)
         else:
             self.index_files.record(self.index, change, self.next_modseq())
         if change.seen:

@@ -19,6 +19,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -32,10 +33,23 @@ from greenmail.storage.snapshot import Snapshot
 NO_CHANGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """All messages of a mailbox that had none, as columns; they belong to who is given them."""
+
+    first: int  # UID; the others follow without a gap
+    names: list[bytes]
+    flags: Sequence[Flags]
+    kinds: bytes | bytearray  # of each message the place of its flags in `flags`
+    sizes: "array[int]"
+    new: Sequence[int]  # rows in `new/`
+
+
 class Change:
     """Gathers one batch."""
 
     def __init__(self) -> None:
+        self.arrived: Arrived | None = None  # no part of the batch: such a change is never journalled
         self._sets: dict[Flags, int] = {}
         self._batch: Batch = {}
         self.seen = False  # whether a client can notice
@@ -63,6 +77,11 @@ class Change:
         places = [int(is_new) for _, is_new in files]
         rows = zip(uids, names, places, map(numbers.__getitem__, flags), sizes, repeat(-1), strict=False)
         self._batch.setdefault("new", []).extend(rows)
+
+    def began(self, arrived: Arrived) -> None:
+        """The mailbox had no messages, and these are all."""
+        self.seen = True
+        self.arrived = arrived
 
     def became(self, uid: int, name: bytes, is_new: bool, flags: Flags | None) -> None:
         """A message has another name or place, and other flags unless None."""
@@ -143,10 +162,12 @@ class Index:
         row = self.table.row(uid)
         return (self.names[row], uid in self.in_new) if row >= 0 else None
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, batch: Batch, arrived: Arrived | None = None) -> None:
         """Take up one change; the module's text says what a batch is."""
         modseq: int = batch.get("m", 0)
         self.modseq = max(self.modseq, modseq)
+        if arrived is not None:
+            self._begin(arrived, modseq)
         sets = [self.table.intern(frozenset(flags)) for flags in batch.get("flags", ())]
         touched: list[int] = []
         new: Sequence[Sequence[Any]] = batch.get("new", [])
@@ -217,6 +238,31 @@ class Index:
                 self._place(row, True)
             row += 1
         return uids
+
+    def _begin(self, arrived: Arrived, modseq: int) -> None:
+        """All messages, where there were none."""
+        table, count = self.table, len(arrived.names)
+        numbers = [table.intern(flags) for flags in arrived.flags]
+        for start in range(0, count, _SLICE):
+            kinds = arrived.kinds[start : start + _SLICE]
+            sizes = arrived.sizes[start : start + _SLICE]
+            table.uids.extend(range(arrived.first + start, arrived.first + start + len(kinds)))
+            table.flags.extend(map(numbers.__getitem__, kinds))
+            table.sizes.extend(sizes)
+            unknown = sizes.count(-1)
+            self.unknown_sizes += unknown
+            self.octets += sum(sizes) + unknown
+        table.modseqs.extend(array("Q", [modseq]) * count)
+        table.dates.extend(array("q", [-1]) * count)
+        self.names += arrived.names
+        for number, flags in enumerate(arrived.flags):
+            messages = arrived.kinds.count(number)
+            self.unseen += messages * (SEEN not in flags)
+            self.deleted += messages * (DELETED in flags)
+        for row in arrived.new:
+            self._place(row, True)
+        self.uidnext = max(self.uidnext, arrived.first + count)
+        self.history.all_changed(modseq)
 
     def _put(self, uid: int, name: bytes, flags: int, facts: tuple[int, int]) -> int:
         """Add a row, or take up what may be new of one that is there; its place."""
@@ -436,4 +482,4 @@ def _between(rows: Sequence[int], count: int) -> list[tuple[int, int]]:
 
 def is_large(change: Change) -> bool:
     """Whether a change is better folded into a snapshot than journalled."""
-    return change.length > CHANGED_LIMIT // 2
+    return change.length > CHANGED_LIMIT // 2 or change.arrived is not None

@@ -8,7 +8,8 @@ import logging
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_data import write_uidnext
-from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_first import First
+from greenmail.storage.maildir_index import Arrived, Change
 from greenmail.storage.maildir_name import base_name, letters_of, sizes_of
 from greenmail.storage.maildir_slices import SLICE, in_uid_order
 from greenmail.storage.maildir_twins import Scan, only_files
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 def describe(box: Box, scan: Scan, change: Change) -> None:
     """Number what is new, and say in `change` what happened."""
+    if scan.first is not None:
+        _describe_first(box, scan.first, scan, change)
+        return
     infos: set[bytes] = set()  # there are few kinds of them
     for files in (scan.came.values(), scan.unknown.values(), scan.renamed.values()):
         infos.update([name.partition(b":")[2] for name, is_new in files if not is_new])
@@ -38,6 +42,35 @@ def describe(box: Box, scan: Scan, change: Change) -> None:
         change.value("next", box.uidlist.next_uid)
     if not box.index.times and box.index.first_recent == 1 and not len(box.index.table):
         change.value("recent", _first_recent(numbered, fresh, box))
+
+
+def _describe_first(box: Box, first: First, scan: Scan, change: Change) -> None:
+    """The same where nothing was known of any message."""
+    if not first.names:
+        return
+    letters = {letter for kind in first.kinds for letter in letters_of(b":" + kind[:-1])}
+    if box.keywords.name_letters(letters, write=True):
+        box.forget_meanings()
+    try:
+        uid = box.uidlist.found(first.bases)
+        write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
+    except StorageError as error:
+        _without_room(box, len(first.bases), error, scan)
+        return
+    flags = [box.flags_of(b":" + kind[:-1], False) for kind in first.kinds]
+    change.began(Arrived(uid, first.names, flags, first.infos, first.sizes, first.new))
+    change.value("next", box.uidlist.next_uid)
+    if box.index.first_recent == 1:
+        change.value("recent", uid)
+
+
+def _without_room(box: Box, messages: int, error: StorageError, scan: Scan) -> None:
+    """Raises the error, if it is another."""
+    if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):
+        raise error
+    # What is known can still be read, flagged and expunged; that makes room.
+    log.warning("number mailbox=%r messages=%d error=%r", box.name, messages, error.text)
+    scan.is_whole = False
 
 
 def _tell(
@@ -81,11 +114,7 @@ def _number(box: Box, scan: Scan) -> dict[int, tuple[bytes, bool]]:
         uids = box.uidlist.assign(bases, first_seen(box, scan.unknown))
         write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
     except StorageError as error:
-        if error.reason not in (Reason.NO_SPACE, Reason.OVER_QUOTA):
-            raise
-        # What is known can still be read, flagged and expunged; that makes room.
-        log.warning("number mailbox=%r messages=%d error=%r", box.name, len(bases), error.text)
-        scan.is_whole = False
+        _without_room(box, len(bases), error, scan)
         return {}
     return dict(zip(uids, map(scan.unknown.__getitem__, bases), strict=True))
 

@@ -18,10 +18,11 @@ from greenmail.runtime import sparing_collections
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, is_stale, refusing, sync_names
 from greenmail.storage.maildir_box import HOT_NS, LARGE, Box
+from greenmail.storage.maildir_first import columns
 from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, is_message, only_messages
 from greenmail.storage.maildir_number import describe
-from greenmail.storage.maildir_slices import SLICE, base_names, set_of
+from greenmail.storage.maildir_slices import SLICE, base_names, let_go, set_of
 from greenmail.storage.maildir_twins import Scan, give_base, part_twins
 from greenmail.storage.mounts import TICK_NS
 from greenmail.storage.presence import found_at, is_directory
@@ -202,7 +203,7 @@ def _sync(box: Box, full: bool, verify: bool, founds: bool = False) -> None:
             list_cur = scan.has_cur
             _confirm(box, scan)
             # Numbering ends in an fsync.
-            box.offload(is_large or bool(scan.unknown), describe, box, scan, change)
+            box.offload(is_large or scan.has_unknown, describe, box, scan, change)
     if founds and box.uidlist.must_rewrite:  # there was nothing to be numbered, or no room for it: then it is refused
         box.uidlist.rewrite()
     _reinterpret(box, change)
@@ -212,7 +213,7 @@ def _sync(box: Box, full: bool, verify: bool, founds: bool = False) -> None:
 
 def _survey(box: Box, scan: Scan, list_cur: bool) -> Scan:
     """List, compare, and say of each file what it is."""
-    if list_cur and not (box.index.times or box.index.names or box.uidlist.uids or box.unwritten or scan.strays):
+    if list_cur and not (box.index.times or box.index.names or box.uidlist.has_records or box.unwritten or scan.strays):
         scan.has_cur = True
         _meet(box, scan)
         return scan
@@ -346,24 +347,34 @@ def _meet(box: Box, scan: Scan) -> None:
 
     One pass over each directory tells names and kinds.
     """
-    others: set[bytes] = set()
-    listed: list[tuple[Names, bool]] = []
-    for path, is_new in ((box.new_path, True), (box.cur_path, False)):
+    others: list[bytes] = []
+    listed: list[Names] = []
+    for path in (box.new_path, box.cur_path):
         try:
             plain, more = box.files.surely(box.files.kinds, path)
         except FileNotFoundError:
-            continue
-        others.update(more)
-        names = _messages([*plain, *more])
-        listed.append((names, is_new))
-        for start in range(0, len(names), SLICE):
-            some = names[start : start + SLICE]
+            plain, more = [], []
+        others += only_messages(more)
+        plain += more
+        listed.append(plain)
+    if not (others or box.read_only or box.overflow.names):
+        scan.first = columns(*listed)
+        if scan.first is not None:
+            for names in listed:
+                let_go(names)
+            return
+    scan.others = frozenset(others)
+    for names, is_new in zip(listed, (True, False), strict=True):
+        messages = _messages(names)
+        scan.extra += [(name, is_new) for name in messages]
+        for start in range(0, len(messages), SLICE):
+            some = messages[start : start + SLICE]
             scan.unknown.update(zip(base_names(some), zip(some, repeat(is_new)), strict=False))
-    if b"" not in scan.unknown and len(scan.unknown) == sum(len(names) for names, _ in listed):
-        scan.others = frozenset(others)
+    if b"" not in scan.unknown and len(scan.unknown) == len(scan.extra):
+        scan.extra = []
         return
     scan.unknown.clear()  # two files for one message, or a name without a base
-    scan.extra = [(name, is_new) for names, is_new in listed for name in names]
+    scan.others = None
     _classify(box, scan)
 
 

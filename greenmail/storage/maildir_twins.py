@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass, field
 
 from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_first import First
 from greenmail.storage.maildir_name import base_name, sizes_of
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,17 @@ class Scan:
     lost: dict[bytes, int] = field(default_factory=dict)  # strays that the uidlist does not know: base name -> UID
     came: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # numbered before, without a row
     unknown: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)  # base name -> file to be numbered
+    first: First | None = None  # all there is, to be numbered, where nothing was known
     renamed: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
     others: frozenset[bytes] | None = None  # listed names of what may be no file; None: nobody knows of any
     has_cur: bool = False  # `cur/` was listed
     is_whole: bool = True  # everything that was listed is taken up
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether something is to be numbered."""
+        return bool(self.unknown) or (self.first is not None and bool(self.first.names))
 
 
 def give_base(box: Box, scan: Scan, name: bytes, is_new: bool) -> None:

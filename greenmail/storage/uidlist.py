@@ -11,24 +11,24 @@ import logging
 import os
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.uidlist_file import Seen
 from greenmail.storage.uidlist_format import (
     LARGEST_UID,
-    RECORD,
     VERSION,
-    ascending,
     check_base,
     check_bases,
     find,
     format_fields,
     parse,
+    parse_appended,
     parse_fields,
+    tidied,
 )
-from greenmail.storage.uidlist_records import Records, lines_of
+from greenmail.storage.uidlist_records import YOUNG, Records, lines_of
 
 log = logging.getLogger(__name__)
 
@@ -44,23 +44,6 @@ class Refreshed(Enum):
     APPENDED = "only new lines behind the old ones: see `Uidlist.appended`"
     REREAD = "another file: everything may be different"
     MISSING = "no such file; what was known before is still known"
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The file as it was when it was last read or written."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> "_Seen":
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-    def same_file(self, other: "_Seen") -> bool:
-        return (self.device, self.inode) == (other.device, other.inode)
 
 
 def new_guid() -> bytes:
@@ -100,7 +83,7 @@ class Uidlist:
         """`path` of the file, which need not exist; nothing is read."""
         self._files = files
         self._path = path
-        self._seen: _Seen | None = None
+        self._seen: Seen | None = None
         self._offset = 0  # behind the last line read
         self._last_line = b""
         self._lines = 0
@@ -145,18 +128,13 @@ class Uidlist:
     def _resting(self) -> bytes | None:
         """What is known of the file, read again; None if that is not there any more."""
         with refusing("cannot read the UID list"):
-            try:
-                descriptor = self._files.open(self._path, os.O_RDONLY)
-            except FileNotFoundError:
-                return None
-            try:
-                found = _Seen.of(self._files.fstat(descriptor))
-                if self._seen is None or not self._seen.same_file(found) or found.size < self._offset:
-                    return None
-                data = self._files.read_from(descriptor, 0)[: self._offset]
-            finally:
-                self._files.close_quietly(descriptor)
-        return data if data.endswith(self._last_line) else None
+            seen = self._seen
+            return seen.read(self._files, self._path, self._offset, self._last_line) if seen is not None else None
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there is any, also where they are on disk alone."""
+        return bool(self._highest if self._records is None else self._records)
 
     @property
     def rests(self) -> bool:
@@ -212,14 +190,14 @@ class Uidlist:
             self._files.close_quietly(descriptor)
 
     def _take_up(self, descriptor: int, locked: bool) -> Refreshed:
-        seen, found = self._seen, _Seen.of(self._files.fstat(descriptor))
+        seen, found = self._seen, Seen.of(self._files.fstat(descriptor))
         may_have_grown = seen is not None and seen.same_file(found) and seen.size <= found.size
         if seen and may_have_grown and self._read_on(descriptor, seen, found):
             return Refreshed.APPENDED if self.appended else Refreshed.UNCHANGED
         self._read_all(self._files.read_from(descriptor, 0), found, locked)
         return Refreshed.REREAD
 
-    def _read_on(self, descriptor: int, seen: _Seen, found: _Seen) -> bool:
+    def _read_on(self, descriptor: int, seen: Seen, found: Seen) -> bool:
         """Take up lines that were appended; False if it cannot be told that this is all that happened.
 
         An inode number may be used again for another file: so the last line known must stand where it stood.
@@ -235,21 +213,17 @@ class Uidlist:
         end = data.rfind(b"\n") + 1
         if end < len(data) or (end == 0 and found.mtime_ns != seen.mtime_ns):
             return False
-        rows = RECORD.findall(data)
-        uids = [int(row[0]) for row in rows]
-        if (
-            len(rows) != data.count(b"\n")
-            or not ascending([self._highest if self._records is None else self._records.highest, *uids])
-            or (uids and uids[-1] > LARGEST_UID)
-        ):
+        records = parse_appended(data, self._highest if self._records is None else self._records.highest)
+        if records is None or self._has_any([base for _, _, base in records], descriptor):
             return False
-        fresh = dict(zip((row[2] for row in rows), uids, strict=True))
-        if len(fresh) != len(rows) or self._has_any(fresh, descriptor):
-            return False
-        self._add(list(fresh), uids, {base: raw[:-1] for _, raw, base in rows if raw})
-        self.appended = list(zip(uids, fresh, strict=True))
-        self._took(found, data, len(rows))
-        self._raise_next(uids[-1] + 1 if uids else 1)
+        self.appended = [(uid, base) for uid, _, base in records]
+        self._add(
+            [base for _, base in self.appended],
+            [uid for uid, _ in self.appended],
+            {base: raw for _, raw, base in records if raw},
+        )
+        self._took(found, data, len(records))
+        self._raise_next(records[-1][0] + 1 if records else 1)
         return True
 
     def _has_any(self, bases: Collection[bytes], descriptor: int) -> bool:
@@ -269,7 +243,7 @@ class Uidlist:
         elif uids:
             self._highest = uids[-1]
 
-    def _took(self, found: _Seen, data: bytes, lines: int) -> None:
+    def _took(self, found: Seen, data: bytes, lines: int) -> None:
         """`data`, whole lines behind the offset, is known now."""
         self._seen = found
         self._offset += len(data)
@@ -277,7 +251,7 @@ class Uidlist:
         if data:
             self._last_line = data[data.rfind(b"\n", 0, -1) + 1 :]
 
-    def _read_all(self, data: bytes, found: _Seen, locked: bool) -> None:
+    def _read_all(self, data: bytes, found: Seen, locked: bool) -> None:
         whole = data if locked else data[: data.rfind(b"\n") + 1]
         parsed = parse(whole)
         header = parsed.header
@@ -332,7 +306,7 @@ class Uidlist:
         found = sorted(records)
         for _, _, base in found:
             check_base(base)
-        self.uids = Records.of(map(_tidied, found))
+        self.uids = Records.of(map(tidied, found))
         self.uidvalidity, self.next_uid, self.must_rewrite = uidvalidity, 1, True
         self._raise_next(max(next_uid, self.uids.highest + 1))
 
@@ -345,23 +319,45 @@ class Uidlist:
         self._merge_foreign()
         if not self.uidvalidity or len(set(bases)) != len(bases):
             raise ValueError("assign needs a UIDVALIDITY, and every name once")
-        first = self.next_uid
-        if first + len(bases) - 1 > LARGEST_UID:
-            raise StorageError(Reason.LIMIT, "this mailbox has no UIDs left; the administrator must renumber it")
         for at in range(0, len(bases), _SLICE):
             check_bases(bases[at : at + _SLICE])
+        first = self._claim(len(bases))
         uids = list(range(first, first + len(bases)))
         if not bases:
             return uids
-        # Whatever happens now, these UIDs may have been seen by somebody.
-        self._raise_next(first + len(bases))
         is_empty = self._records is not None and not self._records
         is_known = not is_empty and any(self.uid_of(base) is not None for base in bases)
-        if self.must_rewrite or is_known or not self._append(lines_of(bases, first, fields), len(bases)):
+        if self.must_rewrite or is_known or not self._append(b"".join(lines_of(bases, first, fields)), len(bases)):
             self._assign_by_rewrite(bases, uids, fields)
         else:
             self._add(bases, uids, fields)
         return uids
+
+    def found(self, bases: Sequence[bytes]) -> int:
+        """Locked: `assign` where there is no record yet; the first UID. Very many rest as soon as they are written.
+
+        `bases` are all different, and fit for a line.
+        """
+        self._merge_foreign()
+        if self.has_records:
+            return self.assign(bases)[0]
+        first = self._claim(len(bases))
+        self._write(lines_of(bases, first, {}), len(bases))
+        if len(bases) > YOUNG:
+            self._begin_rest(first + len(bases) - 1)
+        else:
+            self.uids = Records()
+            self.uids.extend(bases, range(first, first + len(bases)), {})
+        return first
+
+    def _claim(self, count: int) -> int:
+        """The first of so many UIDs, which nobody has; raises LIMIT. Whatever happens now, they may have been seen."""
+        first = self.next_uid
+        if first + count - 1 > LARGEST_UID:
+            raise StorageError(Reason.LIMIT, "this mailbox has no UIDs left; the administrator must renumber it")
+        if count:
+            self._raise_next(first + count)
+        return first
 
     def _assign_by_rewrite(self, bases: Sequence[bytes], uids: list[int], fields: Mapping[bytes, bytes]) -> None:
         before, self.uids = self.uids, self.uids.copy()
@@ -383,7 +379,7 @@ class Uidlist:
                 return False
             try:
                 # Somebody wrote without the lock: merge by a rewrite, which reads it first.
-                if _Seen.of(self._files.fstat(descriptor)) != self._seen or self._offset != self._seen.size:
+                if Seen.of(self._files.fstat(descriptor)) != self._seen or self._offset != self._seen.size:
                     self.must_rewrite = True
                     return False
                 try:
@@ -392,7 +388,7 @@ class Uidlist:
                 except OSError:
                     self._take_back(descriptor)
                     raise
-                self._took(_Seen.of(self._files.fstat(descriptor)), data, lines)
+                self._took(Seen.of(self._files.fstat(descriptor)), data, lines)
             finally:
                 self._files.close(descriptor)
         return True
@@ -418,22 +414,28 @@ class Uidlist:
             raise ValueError("rewrite needs a UIDVALIDITY")
         self._merge_foreign()
         records = self.uids if live is None else self.uids.only(live)
+        self._write(records.lines(), len(records))
+        self.uids = records
+
+    def _write(self, lines: Iterable[bytes], count: int) -> None:
+        """A new file of so many records; `lines`: whole lines of them, in pieces."""
         self.guid = self.guid or new_guid()
         head = b"3 V%d N%d G%b" % (self.uidvalidity, self.next_uid, self.guid)
-        data = b"".join([b" ".join([head, *self._others]), b"\n", *records.lines()])
+        pieces = [b" ".join([head, *self._others]) + b"\n", *lines]
         with refusing("cannot write the UID list"):
             owner = ownership(self._files.stat(os.path.dirname(self._path)))
-            made = self._files.replace_file(self._path, data, owner)
-        self.uids = records
+            made = self._files.replace_file(self._path, pieces, owner)
         self._version, self.must_rewrite = VERSION, False
         self._offset, self._last_line, self._lines = 0, b"", 0
-        self._took(_Seen.of(made), data, len(records))
+        for piece in pieces[-1:]:
+            self._took(Seen.of(made), piece, count)
+        self._offset = made.st_size
 
     def _merge_foreign(self) -> None:
         """Records that somebody wrote since the refresh, against the rules, are not lost by our rewrite."""
         with refusing("cannot read the UID list"):
             try:
-                if self._seen is None or _Seen.of(self._files.stat(self._path)) == self._seen:
+                if self._seen is None or Seen.of(self._files.stat(self._path)) == self._seen:
                     return
                 parsed = parse(self._files.read_file(self._path))
             except FileNotFoundError:
@@ -474,8 +476,12 @@ class Uidlist:
         self._absent.clear()
         if self._records is None or self.must_rewrite or self._seen is None or self._offset != self._seen.size:
             return
-        self._highest = self._records.highest
-        self._records, self.appended = None, []
+        self._begin_rest(self._records.highest)
+
+    def _begin_rest(self, highest: int) -> None:
+        self._searches = 0
+        self._absent.clear()
+        self._highest, self._records, self.appended = highest, None, []
 
     def memory(self) -> int:
         """Octets that the records take up."""
@@ -492,8 +498,3 @@ class Uidlist:
         self.uids = self.uids.with_others((uid, b"", base) for base, uid in uids.items())
         self._raise_next(max(uids.values(), default=0) + 1)
         self.must_rewrite = True
-
-
-def _tidied(record: tuple[int, bytes, bytes]) -> tuple[int, bytes, bytes]:
-    uid, raw, base = record
-    return uid, format_fields(parse_fields(raw)), base

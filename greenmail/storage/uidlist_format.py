@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from greenmail.storage.uidlist_records import YOUNG, Records
+from greenmail.storage.uidlist_records import YOUNG, Record, Records
 
 LARGEST_UID = (1 << 32) - 2  # so that UIDNEXT is still a uint32
 VERSION = 3  # the one we write
@@ -139,6 +139,23 @@ def parse(data: bytes) -> Parsed:
     if claimed <= max(highest, header.next_uid) + _TRUSTED_GAP:
         highest = max(highest, claimed)
     return Parsed(header, Records.taking(uid_of, fields), highest, lines, tuple(damage))
+
+
+def parse_appended(data: bytes, highest: int) -> list[Record] | None:
+    """Whole lines that stand behind others, of which `highest` is the last UID; None if anything is wrong with them."""
+    rows = RECORD.findall(data)
+    uids = [int(digits) for digits, _, _ in rows]
+    if len(rows) != data.count(b"\n") or not ascending([highest, *uids]) or (uids and uids[-1] > LARGEST_UID):
+        return None
+    if len({base for _, _, base in rows}) != len(rows):
+        return None
+    return [(uid, raw[:-1], base) for uid, (_, raw, base) in zip(uids, rows, strict=True)]
+
+
+def tidied(record: Record) -> Record:
+    """The same, its fields spelled as we do. ValueError for what cannot stand in a line."""
+    uid, raw, base = record
+    return uid, format_fields(parse_fields(raw)), base
 
 
 def find(data: bytes, base: bytes) -> int | None:

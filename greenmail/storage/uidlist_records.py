@@ -16,6 +16,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
+from typing import Any
 
 YOUNG = 65_536
 BLOCK = 64
@@ -125,7 +126,8 @@ class Records:
 
     def lines(self) -> Iterator[bytes]:
         """The file without its header, in pieces of whole lines."""
-        yield from self._blocks
+        for start in range(0, len(self._blocks), BLOCK):
+            yield b"".join(self._blocks[start : start + BLOCK])
         yield from _young_lines(self._young, self._fields)
 
     def missing(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
@@ -329,13 +331,22 @@ def line_of(uid: int, raw: bytes, base: bytes) -> bytes:
     return b"%d %b :%b\n" % (uid, raw, base) if raw else b"%d :%b\n" % (uid, base)
 
 
-def lines_of(bases: Sequence[bytes], first: int, fields: Mapping[bytes, bytes]) -> bytes:
-    """Records numbered from `first`; `fields`: base name -> raw fields."""
-    pieces: list[bytes] = []
+def lines_of(bases: Sequence[bytes], first: int, fields: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    """Records numbered from `first`, in pieces of whole lines; `fields`: base name -> raw fields."""
     for at in range(0, len(bases), _SLICE):  # no other thread can run while a piece is made
-        some = enumerate(bases[at : at + _SLICE], first + at)
-        pieces.append(b"".join([line_of(uid, fields.get(base, b""), base) for uid, base in some]))
-    return b"".join(pieces)
+        some = bases[at : at + _SLICE]
+        if fields:
+            yield b"".join([line_of(uid, fields.get(base, b""), base) for uid, base in enumerate(some, first + at)])
+        else:
+            yield _plain_lines(range(first + at, first + at + len(some)), some)
+
+
+def _plain_lines(uids: Sequence[int], bases: Sequence[bytes]) -> bytes:
+    """Records without fields, by one template."""
+    flat: list[Any] = [0] * (2 * len(bases))
+    flat[::2] = uids
+    flat[1::2] = bases
+    return b"%d :%b\n" * len(bases) % tuple(flat)
 
 
 def _record(line: bytes) -> Record:
@@ -347,10 +358,11 @@ def _record(line: bytes) -> Record:
 
 def _young_lines(uids: Mapping[bytes, int], fields: Mapping[int, bytes]) -> Iterator[bytes]:
     """In pieces of whole lines."""
-    if fields:
-        for base, uid in uids.items():
-            yield line_of(uid, fields.get(uid, b""), base)
-        return
-    pairs = zip(uids.values(), uids, strict=True)
-    while piece := b"".join(map(b"%d :%b\n".__mod__, islice(pairs, _SLICE))):
-        yield piece
+    numbers, bases = iter(uids.values()), iter(uids)
+    while some := list(islice(bases, _SLICE)):
+        several = list(islice(numbers, _SLICE))
+        if fields:
+            lines = zip(several, some, strict=True)
+            yield b"".join([line_of(uid, fields.get(uid, b""), base) for uid, base in lines])
+        else:
+            yield _plain_lines(several, some)

@@ -1,0 +1,136 @@
+"""The first look at a mailbox of which nothing is known: columns, not messages. `formats.md` 1.1, 1.10, 2.
+
+Such a mailbox may have a million messages, and all that is done for each of them keeps somebody waiting. So what
+`maildir_scan` does message by message is done here for a slice of them at once, by what is C in Python already, where
+everything is as it usually is:
+
+    each entry is a file; in `cur/` its name has one colon, in `new/` none; no base name comes twice, and none is empty
+    each begins with ten digits and a dot, which have the order of their octets
+    there are at most `_KINDS` different infos, and no keywords without letters
+
+If anything is not, `columns` says None, and the other way is taken; both give the same (`tests/storage/test_first.py`).
+No step takes a millisecond, as long as it is: threads take turns between them.
+"""
+
+import operator
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+
+from greenmail.storage.maildir_name import sizes_of, uid_order
+from greenmail.storage.maildir_slices import SLICE, in_octet_order
+
+_KINDS = 255  # infos; the number of one fits into an octet
+_HEAD = 11  # ten digits and a dot
+_DIGITS = bytes(ord("0") if 48 <= octet < 58 else octet for octet in range(256))
+_SIZE = re.compile(rb",W=([0-9]{1,18}):")
+
+
+@dataclass(slots=True)
+class First:
+    """All messages of a mailbox in the order of their UIDs: parallel columns."""
+
+    names: list[bytes] = field(default_factory=list)  # of files
+    bases: list[bytes] = field(default_factory=list)  # their base names
+    kinds: dict[bytes, int] = field(default_factory=dict)  # info, without its colon and with LF -> its number
+    infos: bytearray = field(default_factory=bytearray)  # those numbers
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))  # as names tell them, or -1
+    new: list[int] = field(default_factory=list)  # rows in `new/`
+
+
+def columns(new: Sequence[bytes], cur: Sequence[bytes]) -> First | None:
+    """What the files of `new/` and `cur/` are, in the order of `formats.md` 1.10; None where that takes a closer look.
+
+    `new` and `cur`: names in any order, those of no messages among them.
+    """
+    # A message in `new/` has no info. Until all are in order it gets one that no file of `cur/` has, an empty one.
+    marked = [name + b":" for name in new]
+    names = in_octet_order([*cur, *marked] if marked else cur)
+    # No name has a slash, which follows the dot: so what begins with a dot stands together.
+    del names[bisect_left(names, b".") : bisect_left(names, b"/")]
+    first = First(names)
+    together: list[int] = []  # rows with the same second as the next one
+    last = b""
+    for start in range(0, len(names), SLICE):
+        some = names[start : start + SLICE]
+        found = _apart(first, some)
+        if found is None:
+            return None
+        before = [last, *found]
+        heads = [base[:_HEAD] for base in before]
+        if not (all(map(operator.lt, before, found)) and _are_seconds(heads[1:])):
+            return None
+        together.extend(compress(range(start - 1, len(names)), map(operator.eq, heads, heads[1:])))
+        last = found[-1]
+        first.bases += found
+    _by_number(first, together)
+    return first if _unmark(first, len(marked)) else None
+
+
+def _apart(first: First, names: list[bytes]) -> list[bytes] | None:
+    """Base names of `names`, whose infos and sizes are taken down; None if they are not as usual."""
+    text = b"\n:".join(names) + b"\n"
+    parts = text.split(b":")
+    bases, infos = parts[::2], parts[1::2]
+    kinds = set(infos)
+    # As many line ends as names, one in each info: so each second part is an info, and each other one a base name.
+    if (
+        len(parts) != 2 * len(names)
+        or text.count(b"\n") != len(names)
+        or b"\r" in text
+        or not all(kind.endswith(b"\n") for kind in kinds)
+    ):
+        return None
+    for kind in kinds.difference(first.kinds):
+        first.kinds[kind] = len(first.kinds)
+    if len(first.kinds) > _KINDS:
+        return None
+    first.infos.extend(map(first.kinds.__getitem__, infos))
+    first.sizes.extend(_sizes(text, bases))
+    return bases
+
+
+def _sizes(text: bytes, bases: list[bytes]) -> Sequence[int]:
+    """Of each name in `text`, -1 if it tells none."""
+    told = text.count(b",W=")
+    if not told:
+        return [-1] * len(bases)
+    found = _SIZE.findall(text)
+    if told == len(found) == len(bases):  # one in each, as no name can have two at its end
+        return list(map(int, found))
+    sizes = [sizes_of(base).with_crlf for base in bases]
+    return [-1 if size is None else size for size in sizes]
+
+
+def _are_seconds(heads: list[bytes]) -> bool:
+    return b"".join(heads).translate(_DIGITS) == b"0000000000." * len(heads)
+
+
+def _by_number(first: First, together: list[int]) -> None:
+    """Put what stands in the order of octets, but has the same second, in its own order."""
+    place = 0
+    while place < len(together):
+        start = end = together[place]
+        while place < len(together) and together[place] == end:
+            place, end = place + 1, end + 1
+        rows = slice(start, end + 1)
+        keys = list(map(uid_order, first.bases[rows]))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        first.names[rows] = map(first.names[rows].__getitem__, order)
+        first.bases[rows] = map(first.bases[rows].__getitem__, order)
+        first.infos[rows] = bytes(map(first.infos[rows].__getitem__, order))
+        first.sizes[rows] = array("q", map(first.sizes[rows].__getitem__, order))
+
+
+def _unmark(first: First, marked: int) -> bool:
+    """Give the messages in `new/` their names; False if there are others that look so."""
+    number = first.kinds.get(b"\n", -1)
+    row = first.infos.find(number) if number >= 0 else -1
+    while row >= 0:
+        first.new.append(row)
+        first.names[row] = first.bases[row]
+        row = first.infos.find(number, row + 1)
+    return len(first.new) == marked
