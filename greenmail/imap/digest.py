@@ -2,43 +2,28 @@
 
 `ready` is the one way to it: what is cached is taken from the cache, the rest is computed in the pool, a batch of
 messages at a time, and cached. The pool gets open messages and gives plain octets; it never sees a mailbox.
-
-CacheKind.HEADERS holds the header fields that clients list and search, so that any of them are picked without looking
-at octets: their names in lower case with a space between them, the fields as they stand in the message, and the empty
-line that ends the header or nothing if it ends without one; a NUL stands between them all. A record that is `-` alone
-says that they are too long to be kept, or have a NUL in them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
-from operator import itemgetter
 
 from greenmail.errors import Reason, Refused, StorageError
 from greenmail.imap import render
+from greenmail.imap.header_record import Recorder
 from greenmail.imap.parts import format_parts
 from greenmail.imap.serialize import string
 from greenmail.imap.session import Session
 from greenmail.message import collation
 from greenmail.message.collation import Comparator
 from greenmail.message.envelope import envelope
-from greenmail.message.headers import named, unfold
 from greenmail.message.preview import preview
 from greenmail.message.sort_keys import sent_record, sort_record
 from greenmail.message.structure import Part, scan
-from greenmail.storage.api import CacheKind, Content, Mailbox
+from greenmail.storage.api import CacheKind, Content, Facts, Mailbox
 
 HEADERS_AT_ONCE = 256  # of messages of which nothing else is wanted
 BATCH = 32  # messages opened and handed to the pool at once
-MAX_HEADERS = 16384  # octets of one HEADERS record
-MAX_ORDERS = 1000  # of names that are remembered at once
-TOO_LONG = b"-"
-
-# What Thunderbird, Apple Mail, Roundcube and mutt ask for in their lists, and what SEARCH has keys for.
-CACHED_FIELDS = frozenset(
-    b"date subject from sender reply-to to cc bcc in-reply-to message-id references newsgroups content-type "
-    b"content-transfer-encoding mime-version list-id list-post list-unsubscribe priority x-priority importance "
-    b"x-mailer user-agent delivered-to".split()
-)
+NO_FACTS: Facts = (False, False)
 
 # Which comparator the keys of a SORT record are made with.
 SORTED_BY = {
@@ -59,18 +44,18 @@ def ready(
     uids: Sequence[int],
     kinds: frozenset[CacheKind],
     trouble: Trouble,
-    sizes: bool = False,
+    facts: Facts = NO_FACTS,
 ) -> Columns:
     """What each of `uids` (ascending) has of `kinds`: all of it, or only what is cached if the message is gone.
 
-    `sizes`: those of messages that are read for it are wanted as well. May take long: it breathes between batches.
+    `facts`: those of messages that are read for it are wanted as well. May take long: it breathes between batches.
     """
     columns = {kind: mailbox.cached_many(uids, kind) for kind in kinds}
     if not any(None in column for column in columns.values()):
         return columns
     missing = [place for place, row in enumerate(zip(*columns.values(), strict=True)) if None in row]
     places = {uids[place]: place for place in missing}
-    _of_usual(session, mailbox, places, columns, sizes)
+    _of_usual(session, mailbox, places, columns, facts)
     for batch in open_batches(session, mailbox, list(places), trouble):
         made = session.blocking(digests, [content for _, content in batch], kinds)
         fresh: list[tuple[int, Digest]] = []
@@ -85,7 +70,7 @@ def ready(
     return columns
 
 
-def _of_usual(session: Session, mailbox: Mailbox, places: dict[int, int], columns: Columns, sizes: bool) -> None:
+def _of_usual(session: Session, mailbox: Mailbox, places: dict[int, int], columns: Columns, facts: Facts) -> None:
     """Fill in what can be read of the messages `places` without opening each, and leave the others there."""
     order = _made_with(columns.keys())
     make = _maker(order)
@@ -94,13 +79,13 @@ def _of_usual(session: Session, mailbox: Mailbox, places: dict[int, int], column
     at_once = BATCH if whole else HEADERS_AT_ONCE
     for start in range(0, len(uids), at_once):
         some = uids[start : start + at_once]
-        found: list[list[bytes] | None] = mailbox.make_many(some, whole, sizes, lambda place, octets: make(octets))
+        found: list[list[bytes] | None] = mailbox.make_many(some, whole, facts, make)
         there = [uid for uid, made in zip(some, found, strict=True) if made is not None]
         rows = [made for made in found if made is not None]
-        for kind, made in zip(order, zip(*rows, strict=True), strict=True) if rows else ():
+        for kind, values in zip(order, zip(*rows, strict=True), strict=True) if rows else ():
             column = columns.get(kind)
             if column is not None:
-                for uid, data in zip(there, made, strict=True):
+                for uid, data in zip(there, values, strict=True):
                     column[places[uid]] = data
         _keep_columns(mailbox, there, order, rows)
         for uid in there:
@@ -172,7 +157,7 @@ def digests(contents: Sequence[Content], kinds: frozenset[CacheKind]) -> list[Di
         except StorageError as error:
             made.append(error)
         else:
-            made.append(dict(zip(order, make(octets), strict=True)))
+            made.append(dict(zip(order, make(0, octets), strict=True)))
     return made
 
 
@@ -184,83 +169,30 @@ def _made_with(kinds: Set[CacheKind]) -> tuple[CacheKind, ...]:
     return tuple(sorted(kinds if kinds <= _OF_HEADER else kinds | _FOR_NOTHING))
 
 
-def _maker(order: Sequence[CacheKind]) -> Callable[[bytes], list[bytes]]:
-    """What makes these of a message; of its header, where that says it all."""
-    by_header = [_BY_HEADER[kind] for kind in order if kind in _BY_HEADER]
-    if len(by_header) == len(order):
-        return lambda header: [make(header) for make in by_header]
+def _maker(order: Sequence[CacheKind]) -> Callable[[int, bytes], list[bytes]]:
+    """What makes these of a message; of its header, where that says it all. Which of many it is does not matter."""
+    by_header = dict(_BY_HEADER)
+    by_header[CacheKind.HEADERS] = Recorder().record
+    ways = [by_header[kind] for kind in order if kind in by_header]
+    if len(ways) == len(order):
+        only = ways[0]
+        return lambda _, header: [only(header)] if len(ways) == 1 else [make(header) for make in ways]
 
-    def of_message(data: bytes) -> list[bytes]:
+    def of_message(_: int, data: bytes) -> list[bytes]:
         root = scan(data)
-        header = data[: root.header[1]] if by_header else b""
-        return [_BY_HEADER[kind](header) if kind in _BY_HEADER else _BY_SCAN[kind](data, root) for kind in order]
+        header = data[: root.header[1]] if ways else b""
+        return [by_header[kind](header) if kind in by_header else _BY_SCAN[kind](data, root) for kind in order]
 
     return of_message
-
-
-def headers_record(header: bytes) -> bytes:
-    """The HEADERS record of a message with this header."""
-    fields = named(header, CACHED_FIELDS)
-    names = b" ".join([name for name, _ in fields])
-    record = b"\0".join([names, *[raw for _, raw in fields], b"\r\n" if ends_with_empty_line(header) else b""])
-    if len(record) > MAX_HEADERS or record.count(b"\0") != len(fields) + 1:
-        return TOO_LONG
-    return record
-
-
-def header_of(record: bytes) -> bytes:
-    """The header that has the fields of a HEADERS record and no others."""
-    return b"".join(record.split(b"\0")[1:])
-
-
-def values_of(record: bytes, wanted: Set[bytes]) -> dict[bytes, list[bytes]]:
-    """`headers.values` of a HEADERS record that is not TOO_LONG; `wanted` are CACHED_FIELDS."""
-    pieces = record.split(b"\0")
-    found: dict[bytes, list[bytes]] = {name: [] for name in wanted}
-    for place, name in enumerate(pieces[0].split(b" "), 1):
-        if name in wanted:
-            found[name].append(unfold(pieces[place].partition(b":")[2]))
-    return found
-
-
-class Subset:
-    """HEADER.FIELDS of HEADERS records: which fields those are is worked out once for each order of names."""
-
-    __slots__ = ("_pickers", "_wanted")
-
-    def __init__(self, names: Iterable[bytes]) -> None:
-        """`names` in any case, all of them CACHED_FIELDS."""
-        self._wanted = frozenset(name.lower() for name in names)
-        self._pickers: dict[bytes, Callable[[list[bytes]], Iterable[bytes]]] = {}
-
-    def of(self, record: bytes) -> bytes:
-        """The fields, and the empty line if the message has one: RFC 9051 6.4.5.1."""
-        pieces = record.split(b"\0")
-        picker = self._pickers.get(pieces[0])
-        if picker is None:
-            picker = self._learn(pieces[0])
-        return b"".join(picker(pieces))
-
-    def _learn(self, names: bytes) -> Callable[[list[bytes]], Iterable[bytes]]:
-        places = [place for place, name in enumerate(names.split(b" "), 1) if name in self._wanted]
-        if len(self._pickers) > MAX_ORDERS:
-            self._pickers.clear()
-        picker = self._pickers[names] = itemgetter(*places, -1) if places else itemgetter(slice(-1, None))
-        return picker
-
-
-def ends_with_empty_line(header: bytes) -> bool:
-    """False for a message that has neither body nor empty line, RFC 9051 6.4.5.1."""
-    return header == b"\r\n" or header.endswith(b"\r\n\r\n")
 
 
 def _preview(data: bytes, root: Part) -> bytes:
     return string(preview(lambda start, end: data[start:end], root).encode("utf-8", "replace"))
 
 
+# Of a header whose lines end with CRLF; or with LF, if there is no CR in it.
 _BY_HEADER: dict[CacheKind, Callable[[bytes], bytes]] = {
     CacheKind.ENVELOPE: lambda header: render.envelope(envelope(header, 0, len(header))),
-    CacheKind.HEADERS: headers_record,
     CacheKind.SENT: sent_record,
     **{kind: partial(sort_record, comparator=comparator) for kind, comparator in SORTED_BY.items()},
 }
@@ -270,5 +202,5 @@ _BY_SCAN: dict[CacheKind, Callable[[bytes, Part], bytes]] = {
     CacheKind.PARTS: lambda data, root: format_parts(root),
     CacheKind.PREVIEW: _preview,
 }
-_OF_HEADER = frozenset(_BY_HEADER)  # these need no body
+_OF_HEADER = frozenset({*_BY_HEADER, CacheKind.HEADERS})  # these need no body
 _FOR_NOTHING = frozenset({CacheKind.BODYSTRUCTURE, CacheKind.PARTS})

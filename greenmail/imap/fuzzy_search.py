@@ -8,7 +8,8 @@ NOT, which would leave out too much.
 from collections.abc import Sequence
 
 from greenmail.errors import BadSyntax, StorageError
-from greenmail.imap.digest import CACHED_FIELDS, TOO_LONG, header_of, open_batches, ready
+from greenmail.imap.digest import open_batches, ready
+from greenmail.imap.header_record import CACHED_FIELDS, TOO_LONG, header_of
 from greenmail.imap.message_set import selected
 from greenmail.imap.search_key import AndKey, FuzzyKey, HeaderKey, Key, NotKey, OrKey, TextKey
 from greenmail.imap.session import Session

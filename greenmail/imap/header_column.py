@@ -3,8 +3,8 @@
     column = count *end *kind text
 
 `count` is the number of records, each `end` the octet of `text` behind one of them (32 bits each), and each `kind` one
-octet that says what can be told of it here. `text` has the records (`imap.digest`) one after the other, in lower case
-and without line ends, so that a folded field is one line.
+octet that says what can be told of it here. `text` has the records (see `header_record`) one after the other, in lower
+case and without line ends, so that a folded field is one line.
 
 Where a record is US-ASCII and has no encoded words, a text is found in a field if it stands behind the colon of one of
 that name; a text that is not US-ASCII is in none of these. Everything else is looked at by its record.
@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from greenmail.imap.digest import TOO_LONG
+from greenmail.imap.header_record import TOO_LONG
 
 LEAST = 16  # records that are worth putting together
 PLAIN = 0  # US-ASCII

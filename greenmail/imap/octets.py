@@ -8,17 +8,8 @@ scan of the message has found (CacheKind.PARTS), or from the octets themselves i
 from collections.abc import Iterator
 
 from greenmail.errors import Disconnected, Reason, StorageError
-from greenmail.imap.digest import (
-    CACHED_FIELDS,
-    TOO_LONG,
-    Digest,
-    Subset,
-    Trouble,
-    digests,
-    ends_with_empty_line,
-    keep,
-    open_message,
-)
+from greenmail.imap.digest import Digest, Trouble, digests, keep, open_message
+from greenmail.imap.header_record import CACHED_FIELDS, TOO_LONG, Subset, ends_with_empty_line
 from greenmail.imap.parts import Place, find_part
 from greenmail.imap.section import Partial, Section, SectionText
 from greenmail.imap.session import Session

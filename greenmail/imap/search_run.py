@@ -14,10 +14,11 @@ from itertools import compress
 from greenmail import metrics
 from greenmail.errors import Refused, StorageError
 from greenmail.imap.columns import any_flag_sets, known_rows, live_rows
-from greenmail.imap.digest import BATCH, CACHED_FIELDS, TOO_LONG, open_batches, ready, values_of
+from greenmail.imap.digest import BATCH, NO_FACTS, open_batches, ready
 from greenmail.imap.ext.filters import expanded
 from greenmail.imap.fuzzy_search import Fuzzy
 from greenmail.imap.header_column import ENCODED, LEAST, OPEN, Column, asked, column
+from greenmail.imap.header_record import CACHED_FIELDS, TOO_LONG, values_of
 from greenmail.imap.message_set import message_ranges, selected
 from greenmail.imap.results import Results
 from greenmail.imap.search_key import (
@@ -269,7 +270,7 @@ class Search:
         for start in range(0, len(todo), BATCH):
             some = todo[start : start + BATCH]
             parts = mailbox.cached_many(some, CacheKind.PARTS)
-            found = mailbox.make_many(some, True, False, lambda place, data: probe.of(data, parts[place]))  # noqa: B023
+            found = mailbox.make_many(some, True, NO_FACTS, lambda place, data: probe.of(data, parts[place]))  # noqa: B023
             self._take_texts(some, found)
             left = [uid for uid, made in zip(some, found, strict=True) if made is None]
             session.processed(len(some) - len(left))

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from greenmail.imap.digest import SORTED_BY, TOO_LONG, header_of, keep, ready
+from greenmail.imap.digest import SORTED_BY, keep, ready
+from greenmail.imap.header_record import TOO_LONG, header_of
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
 from greenmail.message.collation import Comparator

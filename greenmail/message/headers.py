@@ -144,6 +144,15 @@ def _usual_lines(header: bytes) -> list[bytes] | None:
     return header.replace(b"\r\n ", b"\0 ").replace(b"\r\n\t", b"\0\t").split(b"\r\n")
 
 
+def lines_of_lf(header: bytes) -> list[bytes] | None:
+    """The same of a short header in which LF alone ends a line, as most files have it; None where it is not such."""
+    if b"\r" in header or _FOLDED in header or len(header) > SHORT:
+        return None
+    if header.startswith(b"\n") or 0 <= header.find(b"\n\n") < len(header) - 2:
+        return None
+    return header.replace(b"\n ", b"\0 ").replace(b"\n\t", b"\0\t").split(b"\n")
+
+
 def values(header: bytes, names: Set[bytes]) -> dict[bytes, list[bytes]]:
     """Lower-case name to the values of all fields of that name, as `Header` has them."""
     if len(header) > SHORT or not all(map(_PLAIN_NAME.fullmatch, names)):
@@ -189,7 +198,8 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
         if names.prefix:
             return _with_prefix(names, data[start:end])
         wanted = names.wanted
-        lines = _usual_lines(data[start:end])
+        header = data[start:end]
+        lines = _usual_lines(header) if b"\r" in header else lines_of_lf(header)
         if lines is not None:
             for line in lines:
                 name, colon, value = line.partition(b":")

@@ -35,6 +35,7 @@ DRAFT = "\\Draft"
 SYSTEM_FLAGS = (ANSWERED, FLAGGED, DELETED, SEEN, DRAFT)  # RFC 9051 2.3.2, in the order we list them
 
 Flags = frozenset[str]  # canonical spelling: SYSTEM_FLAGS as above, keywords as the mailbox first heard them
+Facts = tuple[bool, bool]  # whether sizes are asked for, and dates
 
 
 class Table:
@@ -275,10 +276,11 @@ class Mailbox(Protocol):
     def content(self, uid: int) -> Content:
         """Raises EXPUNGED if the message is gone (made sure of, `formats.md` 1.9)."""
 
-    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Callable[[int, bytes], Any]) -> list[Any]:
-        """What `make` gives for the place of each in `uids` and its `Content.read()`, or else `Content.header()`.
+    def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Callable[[int, bytes], Any]) -> list[Any]:
+        """What `make` gives for the place of each in `uids` and its `Content.read()`, or else `Content.header()`; a
+        header without a CR in its file has LF for each CRLF.
 
-        In the pool; None where `content` has to be asked. `sizes`: those that come with it become known.
+        In the pool; None where `content` has to be asked. `facts`: those that come with it become known.
         """
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:

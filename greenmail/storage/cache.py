@@ -26,6 +26,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice
+from operator import lt
 from typing import Any
 
 from greenmail.storage.api import CacheKind
@@ -80,15 +81,6 @@ def _record(uid: int, kind: int, data: bytes) -> bytes:
     return _RECORD.pack(uid, kind, len(data), _crc(uid, kind, data)) + data
 
 
-def _pieces(values: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
-    """What the records of these values consist of, one after the other."""
-    pieces: list[bytes] = []
-    for uid, kind, data in values:
-        head = _CRC_OF.pack(uid, kind, len(data))
-        pieces += (head, _CRC.pack(zlib.crc32(data, zlib.crc32(head))), data)
-    return pieces
-
-
 class _Places:
     """Where the records of one kind are: `keys` ascends, and what comes in another order waits in `loose`."""
 
@@ -111,6 +103,17 @@ class _Places:
         if len(self.loose) > max(_FEW, len(self.keys) >> 8):
             self.keys, self.places, self.checked = self.merged()
             self.loose = {}
+
+    def add_many(self, keys: Sequence[int], places: Sequence[int]) -> None:
+        """Several of them; nearly always new ones, that come in order."""
+        is_behind = not self.keys or not keys or keys[0] > self.keys[-1]
+        if is_behind and all(map(lt, keys, islice(keys, 1, None))):
+            self.keys.extend(keys)
+            self.places.extend(places)
+            self.checked.extend(b"\1" * len(keys))
+            return
+        for key, place in zip(keys, places, strict=True):
+            self.add(key, place)
 
     def merged(self) -> tuple["array[int]", "array[int]", bytearray]:
         """The columns with what is loose in its place: whole runs are copied, so it is no long step."""
@@ -292,20 +295,29 @@ class Cache:
             self._open()
         if self._fd < 0:
             self._create()
-        wanted = [(uid, int(kind), data) for uid, kind, data in values if len(data) <= MAX_DATA]
-        octets = b"".join(_pieces(wanted))
-        self._files.write_all(self._fd, octets)
-        end = os.lseek(self._fd, 0, os.SEEK_CUR)
-        place = end - len(octets)
-        if place == self._scanned:  # nobody else wrote since we looked
-            self._scanned = end
-        before, known = -1, None
-        for uid, kind, data in wanted:
-            if known is None or kind != before:
-                before, known = kind, self._of_kind(kind)
+        pieces: list[bytes] = []
+        fresh: dict[int, tuple[list[int], list[int]]] = {}  # by kind: keys, and places behind the end of the file
+        number, keys, places = -1, list[int](), list[int]()
+        at = 0
+        for uid, kind, data in values:
             length = len(data)
-            known.add(kind << _KIND_SHIFT | uid, place << _PLACE_SHIFT | length)
-            place += _HEAD + length
+            if length > MAX_DATA:
+                continue
+            if kind != number:
+                number = int(kind)
+                keys, places = fresh.setdefault(number, ([], []))
+            head = _CRC_OF.pack(uid, number, length)
+            pieces += (head, _CRC.pack(zlib.crc32(data, zlib.crc32(head))), data)
+            keys.append(number << _KIND_SHIFT | uid)
+            places.append(at << _PLACE_SHIFT | length)
+            at += _HEAD + length
+        self._files.write_all(self._fd, b"".join(pieces))
+        end = os.lseek(self._fd, 0, os.SEEK_CUR)
+        start = end - at
+        if start == self._scanned:  # nobody else wrote since we looked
+            self._scanned = end
+        for number, (keys, places) in fresh.items():
+            self._of_kind(number).add_many(keys, [(start << _PLACE_SHIFT) + place for place in places])
 
     def _of_kind(self, kind: int) -> _Places:
         known = self._kinds.get(kind)

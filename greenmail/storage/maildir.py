@@ -21,6 +21,7 @@ from greenmail.storage.api import (
     Changes,
     Content,
     Counters,
+    Facts,
     FlagChange,
     Held,
     Mailbox,
@@ -200,10 +201,10 @@ class MaildirMailbox:
         self._learn(facts)
         return content
 
-    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Make) -> list[Any]:
+    def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Make) -> list[Any]:
         """Of those that can be had quickly."""
-        made, facts = make_many(self.box, uids, whole, sizes, make)
-        self._learn(facts)
+        made, known = make_many(self.box, uids, whole, facts, make)
+        self._learn(known)
         return made
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from greenmail.message.compressed import kind_of
 from greenmail.message.content import BLOCK, bare_line_feeds, to_crlf
-from greenmail.storage.api import Table
+from greenmail.storage.api import Facts, Table
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_measure import Fact
@@ -31,20 +31,21 @@ Make = Callable[[int, bytes], Any]  # of the place among those that were asked f
 _Wanted = tuple[bytes, int, int | None, bool, bool]
 
 
-def make_many(box: Box, uids: Sequence[int], whole: bool, sizes: bool, make: Make) -> tuple[list[Any], list[Fact]]:
+def make_many(box: Box, uids: Sequence[int], whole: bool, facts: Facts, make: Make) -> tuple[list[Any], list[Fact]]:
     """What `make` gives for each of `uids`, None where it is not that easy, and what came to be known of them.
 
     Each message is given back before the next one is read: it is still in the processor's cache when it is looked at,
     and there is never more than one of them in memory.
     """
-    wanted = _wanted(box, uids, sizes)
+    wanted = _wanted(box, uids, facts)
     work = _of_whole if whole else _of_headers
-    made, known = box.offload(whole or sizes or len(uids) > _FEW, work, box.files, wanted, make)
+    made, known = box.offload(whole or facts[0] or len(uids) > _FEW, work, box.files, wanted, make)
     return made, [(uids[place], size, date) for place, size, date in known]
 
 
-def _wanted(box: Box, uids: Sequence[int], sizes: bool) -> list[_Wanted | None]:
+def _wanted(box: Box, uids: Sequence[int], facts: Facts) -> list[_Wanted | None]:
     table, names, in_new = box.index.table, box.index.names, box.index.in_new
+    sizes, dates = facts
     found: list[_Wanted | None] = []
     for uid, row in zip(uids, _rows(table, uids), strict=True):
         if row < 0:
@@ -53,7 +54,7 @@ def _wanted(box: Box, uids: Sequence[int], sizes: bool) -> list[_Wanted | None]:
         name, size = names[row], table.sizes[row]
         claimed = disk_size_of(base_name(name)) if b",S=" in name else None
         path = (box.new_path if uid in in_new else box.cur_path) + name
-        found.append((path, size, claimed, sizes and size < 0, table.dates[row] < 0))
+        found.append((path, size, claimed, sizes and size < 0, dates and table.dates[row] < 0))
     return found
 
 
@@ -74,29 +75,35 @@ def _of_whole(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> tup
     made: list[Any] = [None] * len(wanted)
     facts: list[Fact] = []
     for place, one in enumerate(wanted):
-        if one is None:
+        found = _whole(files, one) if one is not None else None
+        if found is None:
             continue
-        path, known, claimed, wants_size, wants_date = one
-        try:
-            descriptor = files.open(path, _READ)
-            try:
-                found = files.fstat(descriptor)
-                disk = found.st_size
-                # If it is not as told the size is counted anew, which is more than is done here.
-                if disk > LARGEST or not _is_as_told(known, claimed, disk):
-                    continue
-                octets = files.pread(descriptor, disk, 0)
-            finally:
-                files.close(descriptor)
-        except OSError:
-            continue  # who opens it in full says why
-        if len(octets) != disk or kind_of(octets) is not None:
-            continue
-        octets = to_crlf(octets)
-        if wants_size or wants_date:
-            facts.append((place, len(octets) if wants_size else -1, int(found.st_mtime) if wants_date else -1))
+        octets, size, date = found
+        if date >= 0 or size >= 0:
+            facts.append((place, size, date))
         made[place] = make(place, octets)
     return made, facts
+
+
+def _whole(files: Files, one: _Wanted) -> tuple[bytes, int, int] | None:
+    """The octets of a message with CRLF line ends; size and date, -1 where they are not wanted."""
+    path, known, claimed, wants_size, wants_date = one
+    try:
+        descriptor = files.open(path, _READ)
+        try:
+            found = files.fstat(descriptor)
+            disk = found.st_size
+            # If it is not as told the size is counted anew, which is more than is done here.
+            is_usual = disk <= LARGEST and _is_as_told(known, claimed, disk)
+            octets = files.pread(descriptor, disk, 0) if is_usual else b""
+        finally:
+            files.close(descriptor)
+    except OSError:
+        return None  # who opens it in full says why
+    if not is_usual or len(octets) != disk or kind_of(octets) is not None:
+        return None
+    octets = to_crlf(octets)
+    return octets, len(octets) if wants_size else -1, int(found.st_mtime) if wants_date else -1
 
 
 def _of_headers(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> tuple[list[Any], list[Fact]]:
@@ -104,36 +111,43 @@ def _of_headers(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> t
     made: list[Any] = [None] * len(wanted)
     facts: list[Fact] = []
     for place, one in enumerate(wanted):
-        if one is None:
+        found = _header(files, one) if one is not None else None
+        if found is None:
             continue
-        path, known, claimed, wants_size, wants_date = one
-        date = size = -1
+        header, size, date = found
+        if date >= 0 or size >= 0:
+            facts.append((place, size, date))
+        made[place] = make(place, header)
+    return made, facts
+
+
+def _header(files: Files, one: _Wanted) -> tuple[bytes, int, int] | None:
+    """The header of a message as `header_of_file` has it; size and date, -1 where they are not wanted."""
+    path, known, claimed, wants_size, wants_date = one
+    size = date = -1
+    try:
+        descriptor = files.open(path, _READ)
         try:
-            descriptor = files.open(path, _READ)
-            try:
-                length = FIRST
-                if wants_date or wants_size or known >= 0:
-                    found = files.fstat(descriptor)
-                    if not _is_as_told(known, claimed, found.st_size):
-                        continue
-                    date = int(found.st_mtime) if wants_date else -1
-                    length = min(BLOCK, found.st_size) if wants_size else FIRST
+            length, disk = FIRST, -1
+            if wants_date or wants_size or known >= 0:
+                found = files.fstat(descriptor)
+                disk = found.st_size
+                date = int(found.st_mtime) if wants_date else -1
+                length = min(BLOCK, disk) if wants_size else FIRST
+            header: bytes | None = None
+            if disk < 0 or _is_as_told(known, claimed, disk):
                 block = files.pread(descriptor, length, 0)
                 header = header_of_file(block)
                 if header is None and len(block) == FIRST:
                     block += files.pread(descriptor, MORE, FIRST)
                     header = header_of_file(block)
-                if header is None:
-                    continue
-                size = _size_from(files, descriptor, block, found.st_size) if wants_size else -1
-            finally:
-                files.close(descriptor)
-        except OSError:
-            continue  # who opens it in full says why
-        if date >= 0 or size >= 0:
-            facts.append((place, size, date))
-        made[place] = make(place, header)
-    return made, facts
+                if header is not None and wants_size:
+                    size = _size_from(files, descriptor, block, disk)
+        finally:
+            files.close(descriptor)
+    except OSError:
+        return None  # who opens it in full says why
+    return None if header is None else (header, size, date)
 
 
 def _size_from(files: Files, descriptor: int, block: bytes, whole: int) -> int:
@@ -151,14 +165,17 @@ def _size_from(files: Files, descriptor: int, block: bytes, whole: int) -> int:
 
 
 def header_of_file(beginning: bytes) -> bytes | None:
-    """`FileContent.header` of a plain file that begins so; None if it is compressed, or the header ends further on."""
+    """`FileContent.header` of a plain file that begins so; None if it is compressed, or the header ends further on.
+
+    One without a CR, as nearly all are, is given as it stands.
+    """
     if kind_of(beginning) is not None:
         return None
     if beginning.startswith((b"\n", b"\r\n")):
         return b"\r\n"
     end = beginning.find(b"\n\n") + 2
-    if end > 1 and beginning.find(b"\r", 0, end) < 0:  # nearly always
-        return beginning[:end].replace(b"\n", b"\r\n")
+    if end > 1 and beginning.find(b"\r", 0, end) < 0:
+        return beginning[:end]
     other = beginning.find(b"\n\r\n", 0, end if end > 1 else len(beginning)) + 3
     if other > 2:
         end = other

@@ -14,6 +14,7 @@ from greenmail.storage.api import (
     Changes,
     Content,
     Counters,
+    Facts,
     FlagChange,
     Flags,
     Held,
@@ -148,7 +149,7 @@ class MemoryMailbox:
             raise StorageError(Reason.EXPUNGED, "The message is gone.")
         return BytesContent(data)
 
-    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Callable[[int, bytes], Any]) -> list[Any]:
+    def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Callable[[int, bytes], Any]) -> list[Any]:
         known = [BytesContent(self._data[uid]) if uid in self._data else None for uid in uids]
         return [
             None if one is None else make(place, one.read() if whole else one.header())

@@ -19,6 +19,7 @@ from greenmail.storage.api import (
     Changes,
     Content,
     Counters,
+    Facts,
     FlagAction,
     FlagChange,
     Flags,
@@ -162,9 +163,9 @@ class MountedMailbox:
         """The message's octets."""
         return self.inner.content(uid)
 
-    def make_many(self, uids: Sequence[int], whole: bool, sizes: bool, make: Callable[[int, bytes], Any]) -> list[Any]:
+    def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Callable[[int, bytes], Any]) -> list[Any]:
         """Of those that can be had quickly."""
-        return self.inner.make_many(uids, whole, sizes, make)
+        return self.inner.make_many(uids, whole, facts, make)
 
     def cached(self, uid: int, kind: CacheKind) -> bytes | None:
         """What was kept."""

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenmail.imap.digest import TOO_LONG, header_of, headers_record
 from greenmail.imap.header_column import ENCODED, OPEN, PLAIN, Column, asked, column
+from greenmail.imap.header_record import TOO_LONG, header_of, headers_record
 from greenmail.imap.search_key import HeaderKey
 from greenmail.imap.search_run import match_header
 from greenmail.imap.text_probe import Needle

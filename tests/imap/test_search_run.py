@@ -15,7 +15,7 @@ from harness.wire import MemoryWire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenmail.imap.digest import header_of, headers_record
+from greenmail.imap.header_record import header_of, headers_record
 from greenmail.imap.parts import format_parts
 from greenmail.imap.search_key import HeaderKey, TextKey
 from greenmail.imap.search_run import match_header, match_record, match_records

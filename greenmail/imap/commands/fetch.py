@@ -15,7 +15,7 @@ from greenmail.imap.binary import add_binary, add_binary_size
 from greenmail.imap.columns import known_rows, numbers_of, one_row, turned
 from greenmail.imap.command import SELECTED, Command, Feature
 from greenmail.imap.cursor import Cursor
-from greenmail.imap.digest import TOO_LONG, Columns, Subset, ready
+from greenmail.imap.digest import Columns, ready
 from greenmail.imap.ext import messagelimit
 from greenmail.imap.ext.condstore import MODSEQ
 from greenmail.imap.fetch_att import (
@@ -37,6 +37,7 @@ from greenmail.imap.fetch_att import (
     parse_body,
     parse_body_peek,
 )
+from greenmail.imap.header_record import TOO_LONG, Subset
 from greenmail.imap.message_set import message_run, named_among, selected
 from greenmail.imap.news import tells_modseq
 from greenmail.imap.octets import Answer, Message, add_section, from_records, wanted_kinds
@@ -209,7 +210,8 @@ class _Fetch:
         seen = self._see(chunk) if self.sees else frozenset()
         columns: Columns = {}
         if self.kinds:
-            columns = ready(self.session, self.mailbox, chunk, self.kinds, self.trouble.append, sizes=self.needs_size)
+            facts = (self.needs_size, self.needs_date)
+            columns = ready(self.session, self.mailbox, chunk, self.kinds, self.trouble.append, facts)
         if self.needs_size or self.needs_date:  # behind `ready`: what is opened there need not be opened here
             self.mailbox.fill(chunk, sizes=self.needs_size, dates=self.needs_date)
         # Nobody else runs from here until the columns are made.
