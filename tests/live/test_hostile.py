@@ -22,7 +22,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     maildir = tmp_path / "alice" / "Maildir"
     make_box(maildir)
     with greenmail.start(
-        tmp_path / "run", str(tmp_path / "%u" / "Maildir"), max_connections_per_user=1000, timeout_write=5
+        tmp_path / "run", str(tmp_path / "%u" / "Maildir"), fresh=True, max_connections_per_user=1000, timeout_write=5
     ) as server:
         yield Site(server, maildir, tmp_path)
 

@@ -63,7 +63,7 @@ def descriptors(pid):
 
 
 def test_the_parent_has_one_thread_and_the_workers_have_what_they_need(serve):
-    server = ready(serve())
+    server = ready(serve(fresh=True))
     assert len(os.listdir(f"/proc/{server.process.pid}/task")) == 1
     for pid in workers(server):
         status = Path(f"/proc/{pid}/status").read_text()
@@ -92,7 +92,7 @@ def test_figures_work_under_a_narrow_umask_and_workers_cannot_make_files_beside_
 
 @ROOT_ONLY
 def test_workers_drop_their_privileges_and_keep_no_group(serve_others):
-    server = ready(serve_others(user="nobody"))
+    server = ready(serve_others(user="nobody", fresh=True))
     for pid in workers(server):
         status = dict(
             row.split(":\t", 1) for row in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in row
@@ -148,7 +148,7 @@ def test_a_killed_worker_comes_back_and_its_counters_stay(serve):
 
 
 def test_a_killed_parent_leaves_no_process_behind(serve):
-    server = ready(serve(stop_grace=1))
+    server = ready(serve(stop_grace=1, fresh=True))
     client = Client(server.imap)
     pids = children(server.process.pid)
     assert len(pids) == 3

@@ -145,7 +145,7 @@ def presented(server):
 
 @pytest.mark.slow
 def test_a_hundred_reloads_leave_no_file_more_and_lose_no_count(serve):
-    server = ready(serve(workers=1, stop_grace=1))
+    server = ready(serve(workers=1, stop_grace=1, fresh=True))
     Client(server.imap).close()
     counted = value(server, 'greenmail_connections_total{protocol="imap",tls="no"}')
     files = None

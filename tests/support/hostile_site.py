@@ -27,6 +27,7 @@ def hostile_site(here: Path) -> Iterator[Site]:
         str(here / "mail" / "%u" / "Maildir"),
         f"alice:{{PLAIN}}secret\nbob:{{PLAIN}}{RIGHT}\ncarol:{{PLAIN}}secret\n",
         workers=1,
+        fresh=True,
         timeout_handshake=HANDSHAKE,
         timeout_anonymous=ANONYMOUS,
         auth_failure_delay=0.01,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.forked import Forked, fork
 from support.pki import make_certificate
 
 _PORTS = range(20000, 32000)  # below those that the kernel gives to clients
@@ -40,7 +41,7 @@ class Server:
     """A running GreenMail; users and their Maildirs are those of `start`."""
 
     directory: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     imap: int
     imaps: int
     pop3: int
@@ -71,7 +72,7 @@ class Server:
             raise
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes] | Forked, log: Path, seconds: float = 30) -> None:
     """Return when something accepts on `port`; fail with the log if the process ends first."""
     deadline = time.monotonic() + seconds
     while True:
@@ -82,7 +83,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, second
         time.sleep(0.05)
 
 
-def wait_until_healthy(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> None:
+def wait_until_healthy(port: int, process: subprocess.Popen[bytes] | Forked, log: Path, seconds: float = 30) -> None:
     """Return when /healthz says that workers answer clients."""
     wait_for_port(port, process, log, seconds)
     deadline = time.monotonic() + seconds
@@ -105,11 +106,13 @@ def start(
     passwd: str = "alice:{PLAIN}secret\n",
     workers: int = 2,
     enter: Callable[[], None] | None = None,
+    fresh: bool = False,
     **settings: Any,
 ) -> Iterator[Server]:
     """Serve `mail_path` to the users of `passwd`, lines of a passwd-file. In names of settings `_` stands for `-`.
 
-    `enter` runs in the new process before it becomes the server.
+    `enter` runs in the new process before it becomes the server. A `fresh` one is not forked from one that has the
+    server's modules already (`support.forked`): for tests of the process itself, and of how much memory it takes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     cert, key = make_certificate(directory)
@@ -135,7 +138,8 @@ def start(
     config.write_text(json.dumps(wanted), encoding="utf-8")  # JSON is YAML
     log = directory / "log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(
+        forked = None if fresh or enter is not None else fork(["-c", str(config)], sink)
+        process = forked or subprocess.Popen(
             [sys.executable, "-m", "greenmail", "-c", str(config)],
             stdout=sink,
             stderr=subprocess.STDOUT,
