@@ -32,7 +32,6 @@ UNFIT = {
     "message/turn": "to enter its functions is where threads take turns",
     "storage/locks": "a TypeError while a lock is given back would leave it there",
     "storage/maildir_link": "its exception is an OSError",
-    "storage/maildir_octets": "mypyc has no `continue` out of `try ... finally`",
     "storage/maildir_scan": "long loops in the pool",
     "storage/memory": "tests put faults into the place of its parts",
     "storage/memory_mailbox": "as storage/memory",

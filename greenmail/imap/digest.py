@@ -17,7 +17,7 @@ from greenmail.message import collation
 from greenmail.message.collation import Comparator
 from greenmail.message.envelope import envelope
 from greenmail.message.preview import preview
-from greenmail.message.sort_keys import sent_record, sort_record
+from greenmail.message.sort_keys import sent_record, sort_record, thread_record
 from greenmail.message.structure import Part, scan
 from greenmail.storage.api import CacheKind, Content, Facts, Mailbox
 
@@ -194,6 +194,7 @@ def _preview(data: bytes, root: Part) -> bytes:
 _BY_HEADER: dict[CacheKind, Callable[[bytes], bytes]] = {
     CacheKind.ENVELOPE: lambda header: render.envelope(envelope(header, 0, len(header))),
     CacheKind.SENT: sent_record,
+    CacheKind.THREAD: thread_record,
     **{kind: partial(sort_record, comparator=comparator) for kind, comparator in SORTED_BY.items()},
 }
 _BY_SCAN: dict[CacheKind, Callable[[bytes, Part], bytes]] = {

@@ -12,6 +12,8 @@ SLICE = 4096
 FEW = 1024  # where more than some octet codes are run for each
 RUNS = 10  # slices of FEW that are put together at one go: most of it is done, and a comparison is all that it takes
 
+_MERGED = 512  # that are put together, at 3 us each, before others get their turn
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,7 @@ def in_order(
     merged: list[T] = []
     for item in heapq.merge(*pieces, key=key, reverse=reverse):
         merged.append(item)
-        if not len(merged) % SLICE:
+        if not len(merged) % _MERGED:
             breathe()
     return merged
 

@@ -7,7 +7,7 @@ from greenmail.imap.header_record import TOO_LONG, header_of
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
 from greenmail.message.collation import Comparator
-from greenmail.message.sort_keys import Place, field, sent_record, sort_record
+from greenmail.message.sort_keys import Place, field, sent_record, sort_record, thread_record
 from greenmail.storage.api import CacheKind, Mailbox
 
 _BLOCK = 1024  # messages looked at before others get their turn
@@ -41,6 +41,16 @@ def sent_slices(session: Session, mailbox: Mailbox, uids: Sequence[int]) -> Iter
             found += _dates(session, mailbox, some[start : start + _BLOCK])
             session.breathe()
         yield found
+
+
+def thread_slices(
+    session: Session, mailbox: Mailbox, uids: Sequence[int], comparator: Comparator
+) -> Iterator[list[bytes | None]]:
+    """As `record_slices`, with what `thread_keys` needs and perhaps nothing else."""
+    kind = _KINDS[comparator.name]
+    if kind is not CacheKind.SORT or not uids or mailbox.cached(uids[-1], kind) is not None:
+        return _slices(session, mailbox, uids, kind)
+    return _slices(session, mailbox, uids, CacheKind.THREAD)
 
 
 def _dates(session: Session, mailbox: Mailbox, block: Sequence[int]) -> list[bytes | None]:
@@ -86,4 +96,6 @@ def _made(headers: list[bytes], kind: CacheKind) -> list[bytes]:
     """Runs in the pool."""
     if kind is CacheKind.SENT:
         return [sent_record(header_of(record)) for record in headers]
+    if kind is CacheKind.THREAD:
+        return [thread_record(header_of(record)) for record in headers]
     return [sort_record(header_of(record), SORTED_BY[kind]) for record in headers]

@@ -6,13 +6,13 @@ them. The steps of REFERENCES have the numbers of the RFC. Nothing here recurses
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.imap.ancestry import NOBODY, Ancestry
 from greenmail.imap.slices import in_order
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What a message is threaded by."""
 
     sent: int  # seconds since 1970, RFC 5256 2.2

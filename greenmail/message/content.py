@@ -21,9 +21,11 @@ import os
 import re
 from array import array
 from bisect import bisect_right
+from io import BytesIO
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.compressed import MAGIC, Kind, kind_of, reads_like_text
+from greenmail.message.turn import turn
 from greenmail.message.unpacked import INLINE, Key, Unpacked, Unpacking
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 BLOCK = 65536  # octets of file that are read at once
 FIRST = 8192  # most headers fit into this
 SMALL = 1 << 17  # a file up to here is read at once
+STEP = 1 << 20  # octets that are looked through before others get their turn
 _CRLF_AFTER_OTHER = re.compile(rb"(?<!\r)\r\n")
 _HEADER_END = re.compile(rb"\n\r?\n")
 _DIRECT = Unpacking()
@@ -372,21 +375,21 @@ class FileContent:
         if number < 0:
             return b""
         points = self.checkpoints
-        skip = start - points.starts[number]
-        wanted = None if end is None else end - points.starts[number]
-        pieces: list[bytes] = []
-        have = 0
-        while wanted is None or have < wanted:
+        place = points.starts[number]
+        # It grows, and gives what it has: to join the pieces of a large message would be one long step.
+        gathered = BytesIO()
+        while end is None or place < end:
             block = self._pread(number * BLOCK, BLOCK)
             if not points.complete and number == len(points.starts) - 1:
                 points.add(block)
                 self._correct()
-            pieces.append(to_crlf(block, bool(points.after_cr[number])))
-            have += len(pieces[-1])
+            piece = to_crlf(block, bool(points.after_cr[number]))
+            gathered.write(piece[max(start - place, 0) : None if end is None else end - place])
+            place += len(piece)
             number += 1
             if len(block) < BLOCK or number >= len(points.starts):
                 break
-        return b"".join(pieces)[skip:wanted]
+        return gathered.getvalue()
 
     def _block_of(self, start: int) -> int:
         """The number of the block that octet `start` is in; -1 if the message ends before it."""
@@ -464,10 +467,14 @@ class ToDisk:
 
 def bare_line_feeds(data: bytes, after_cr: bool = False) -> int:
     """The number of LFs that no CR stands before; `after_cr`: a CR stands before `data`."""
-    shared = 1 if after_cr and data.startswith(b"\n") else 0
-    if b"\r" not in data:  # one octet is found much faster than two
-        return data.count(b"\n") - shared
-    return data.count(b"\n") - data.count(b"\r\n") - shared
+    found = -1 if after_cr and data.startswith(b"\n") else 0
+    for start in range(0, len(data), STEP):
+        end = start + STEP
+        found += data.count(b"\n", start, end)
+        if data.find(b"\r", max(start - 1, 0), end) >= 0:  # one octet is found much faster than two
+            found -= data.count(b"\r\n", max(start - 1, 0), end)
+        turn()
+    return found
 
 
 def to_crlf(data: bytes, after_cr: bool = False) -> bytes:

@@ -202,10 +202,10 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
         lines = _usual_lines(header) if b"\r" in header else lines_of_lf(header)
         if lines is not None:
             for line in lines:
-                name, colon, value = line.partition(b":")
-                name = name.rstrip(b" \t").lower()
-                if name in wanted and colon:
-                    value = value.replace(_FOLDED, b"").strip(b" \t\r\n")
+                colon = line.find(b":")
+                name = line[: max(colon, 0)].rstrip(b" \t").lower()
+                if name in wanted:
+                    value = line[colon + 1 :].replace(_FOLDED, b"").strip(b" \t\r\n")
                     if name in found:
                         found[name].append(value)
                     else:

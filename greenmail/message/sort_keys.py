@@ -8,8 +8,8 @@ A string longer than LONGEST octets is ordered by its beginning, and of a messag
 """
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from greenmail.message.collation import DEFAULT, FAILED, Comparator
 from greenmail.message.decode import converted_words, sent_seconds, words_octets
@@ -21,6 +21,8 @@ LONGEST = 1000  # octets of one key
 MOST = 1000  # references of a message
 
 _FIELDS = finder(b"Date", b"Subject", b"From", b"To", b"Cc", b"Message-ID", b"In-Reply-To", b"References")
+_THREAD_FIELDS = finder(b"Date", b"Subject", b"Message-ID", b"In-Reply-To", b"References")
+_NOBODY = [b""] * 5
 _ID = re.compile(rb"<\s*+(\"(?:[^\"\\]|\\.)*+\"|[^\s<>@\"]++)\s*+@\s*+([^\s<>@]++)\s*+>", re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -40,8 +42,7 @@ class Place(IntEnum):
     REFERENCES = 9
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadKeys:
+class ThreadKeys(NamedTuple):
     """What threads are made of."""
 
     date: int | None
@@ -54,24 +55,31 @@ class ThreadKeys:
 def sort_record(header: bytes, comparator: Comparator = DEFAULT) -> bytes:
     """The record of a message with this header."""
     found = collect(_FIELDS, header, 0, len(header))
-    sent = sent_seconds(found[b"date"][0]) if found.get(b"date") else None
-    sender, to, cc = (addresses(found.get(name, ())) for name in (b"from", b"to", b"cc"))
-    subject, is_reply = _subject(found[b"subject"][0], comparator) if found.get(b"subject") else (b"", False)
-    ids = message_ids(b" ".join(found.get(b"message-id", ())))
-    fields = [
-        b"" if sent is None else b"%d" % sent,
+    sender, to = addresses(found.get(b"from", ())), addresses(found.get(b"to", ()))
+    people = [
         _mailbox(sender, comparator),
         _mailbox(to, comparator),
-        _mailbox(cc, comparator),
+        _mailbox(addresses(found.get(b"cc", ())), comparator),
         _display(sender, comparator),
         _display(to, comparator),
-        subject,
-        b"1" if is_reply else b"",
-        ids[0] if ids else b"",
     ]
+    return _record(found, people, comparator)
+
+
+def thread_record(header: bytes) -> bytes:
+    """The record of the default comparator without what nothing but SORT wants, FROM to DISPLAY_TO, which are empty."""
+    return _record(collect(_THREAD_FIELDS, header, 0, len(header)), _NOBODY, DEFAULT)
+
+
+def _record(found: dict[bytes, list[bytes]], people: list[bytes], comparator: Comparator) -> bytes:
+    dates, subjects = found.get(b"date"), found.get(b"subject")
+    sent = sent_seconds(dates[0]) if dates else None
+    subject, is_reply = _subject(subjects[0], comparator) if subjects else (b"", False)
+    ids = message_ids(b" ".join(found.get(b"message-id", ())))
+    fields = [*people, subject, b"1" if is_reply else b"", ids[0] if ids else b""]
     short = [field.replace(b"\0", b"")[:LONGEST] for field in fields]
-    references = _references(found)[-MOST:]
-    return b"\0".join([*short, b" ".join(reference.replace(b"\0", b"") for reference in references)])
+    references = b" ".join(_references(found)[-MOST:]).replace(b"\0", b"")
+    return b"\0".join([b"" if sent is None else b"%d" % sent, *short, references])
 
 
 def sent_record(header: bytes) -> bytes:
@@ -86,15 +94,20 @@ def field(record: bytes, place: Place) -> bytes:
     return record.split(b"\0", place + 1)[place]
 
 
+def has_date(record: bytes) -> bool:
+    """Whether the field DATE of a record, which is its first, is not empty."""
+    return not record.startswith(b"\0")
+
+
 def thread_keys(record: bytes) -> ThreadKeys:
     """What threads are made of, out of a record."""
     fields = record.split(b"\0")
     return ThreadKeys(
-        date=int(fields[Place.DATE]) if fields[Place.DATE] else None,
-        subject=fields[Place.SUBJECT],
-        is_reply=bool(fields[Place.IS_REPLY]),
-        message_id=fields[Place.MESSAGE_ID],
-        references=tuple(fields[Place.REFERENCES].split()),
+        int(fields[Place.DATE]) if fields[Place.DATE] else None,
+        fields[Place.SUBJECT],
+        bool(fields[Place.IS_REPLY]),
+        fields[Place.MESSAGE_ID],
+        tuple(fields[Place.REFERENCES].split()),
     )
 
 

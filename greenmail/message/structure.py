@@ -203,6 +203,7 @@ class _Scanner:
             if found >= 0:
                 return found
             place += WINDOW
+            turn()
         return _NEVER
 
     def _line_end(self, place: int) -> int:
@@ -300,6 +301,7 @@ class _Scanner:
             for place in range(0, len(self.data) + _BLOCK, _BLOCK):
                 counts.append(total)
                 total += self.data.count(b"\n", place, place + _BLOCK)
+                turn()
         first, last = -(-start // _BLOCK), end // _BLOCK
         inner = counts[last] - counts[first]
         return self.data.count(b"\n", start, first * _BLOCK) + inner + self.data.count(b"\n", last * _BLOCK, end)

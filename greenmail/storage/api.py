@@ -159,6 +159,7 @@ class CacheKind(IntEnum):
     SORT_ASCII = 10  # with those of i;ascii-casemap
     SORT_OCTET = 11  # with those of i;octet
     SENT = 12  # the sent date alone
+    THREAD = 13  # what of SORT threads are made of
 
 
 class Content(Protocol):

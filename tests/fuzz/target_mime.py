@@ -26,7 +26,7 @@ PLAIN = frozenset(name.lower() for name in NAMES)
 NEEDLES = (b"a", b"re", b"x y", b"boundary", b"=", b"?")
 KINDS = frozenset((
     CacheKind.ENVELOPE, CacheKind.BODY, CacheKind.BODYSTRUCTURE, CacheKind.PARTS, CacheKind.HEADERS, CacheKind.PREVIEW,
-    CacheKind.SENT, *digest.SORTED_BY,
+    CacheKind.SENT, CacheKind.THREAD, *digest.SORTED_BY,
 ))  # fmt: skip
 COMPARATORS = tuple(map(Comparator, INSTALLED))
 LARGE = 280_000  # octets of a message that is made large
@@ -144,6 +144,7 @@ def _digest(message: bytes, root: Part) -> None:
     if b"\r" not in in_file:  # headers are read as they stand in files
         make = digest._maker([kind for kind in sorted(KINDS) if kind in digest._OF_HEADER])
         assert make(0, in_file) == make(0, header)
+    assert sort_keys.thread_keys(whole[CacheKind.THREAD]) == sort_keys.thread_keys(whole[CacheKind.SORT])
     assert whole[CacheKind.SENT] == sort_keys.field(whole[CacheKind.SORT], sort_keys.Place.DATE)
     record = whole[CacheKind.HEADERS]
     if record != header_record.TOO_LONG:
@@ -152,6 +153,7 @@ def _digest(message: bytes, root: Part) -> None:
         assert headers.select(kept, fields) == headers.select(header, fields)
         assert sort_keys.sort_record(kept) == whole[CacheKind.SORT]
         assert sort_keys.sent_record(kept) == whole[CacheKind.SENT]
+        assert sort_keys.thread_record(kept) == whole[CacheKind.THREAD]
         end = b"\r\n" if header_record.ends_with_empty_line(header) else b""
         for names in ([b"Subject"], [b"FROM", b"to", b"Subject"], [b"List-Id"]):
             assert header_record.Subset(names).of(record) == headers.select(header, names)[:-2] + end

@@ -4,14 +4,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greenmail.imap import header_record
-from greenmail.imap.digest import _maker, digests
+from greenmail.imap.digest import SORTED_BY, _maker, digests
 from greenmail.imap.header_record import CACHED_FIELDS, TOO_LONG, Recorder, Subset, header_of, headers_record
 from greenmail.message.content import BytesContent, to_crlf
 from greenmail.message.headers import select
 from greenmail.storage.api import CacheKind
 
 KINDS = frozenset(
-    {CacheKind.HEADERS, CacheKind.ENVELOPE, CacheKind.SENT, CacheKind.SORT, CacheKind.SORT_ASCII, CacheKind.SORT_OCTET}
+    {CacheKind.HEADERS, CacheKind.ENVELOPE, CacheKind.SENT, CacheKind.THREAD, *SORTED_BY},
 )
 LINES = [
     b"Subject: one", b"subject : two", b"SUBJECT:=?utf-8?q?=C3=BC?=", b"From: a@b, \"c, d\" <e@f>", b"To:", b" folded",

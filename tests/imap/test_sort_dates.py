@@ -1,4 +1,4 @@
-"""SORT by date alone: wherever the date comes from, the order is the same."""
+"""SORT by date alone, and THREAD: wherever the date comes from, the order is the same."""
 
 from pathlib import Path
 
@@ -26,6 +26,7 @@ BEFORE = {
     "header fields": b"SEARCH FROM x",
     "header fields of some": b"FETCH 1,3,5 BODY.PEEK[HEADER.FIELDS (Date)]",
     "dates of some": b"SORT (DATE) UTF-8 2:3,7",
+    "threads of some": b"THREAD REFS UTF-8 1:3",
 }
 
 
@@ -40,3 +41,6 @@ def test_the_order_does_not_depend_on_what_was_kept(tmp_path: Path, store: str, 
     for criteria, order in ((b"DATE", ORDER), (b"REVERSE DATE", ORDER[::-1])):
         answer = engine.talk(wire, b"c SORT (%b) UTF-8 ALL\r\n" % criteria)
         assert b"* SORT %b\r\n" % b" ".join(b"%d" % number for number in order) in answer, answer
+    # Nothing refers to anything: threads are sorted by date, which is that of arrival where there is none.
+    answer = engine.talk(wire, b"d THREAD REFERENCES UTF-8 ALL\r\n")
+    assert b"* THREAD %b\r\n" % b"".join(b"(%d)" % number for number in ORDER) in answer, answer

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from greenmail.errors import StorageError
 from greenmail.message import content
-from greenmail.message.content import BytesContent, Checkpoints, FileContent, ToDisk, to_crlf
+from greenmail.message.content import STEP, BytesContent, Checkpoints, FileContent, ToDisk, bare_line_feeds, to_crlf
 from greenmail.message.measured import crlf_size, sizes
 
 
@@ -190,3 +191,26 @@ def test_to_disk_does_not_depend_on_the_pieces_and_loses_nothing(parts: list[byt
     assert b"".join([*(cut.feed(part) for part in parts), cut.end()]) == at_once
     assert (cut.disk_size, cut.crlf_size) == (len(at_once), len(as_sent(at_once)))
     assert as_sent(at_once) == as_sent(data)
+
+
+@pytest.mark.parametrize("around", [b"\r\n", b"\n", b"\r", b"\n\r\n", b"\r\r\n", b"\n\n"])
+@pytest.mark.parametrize("before", [3, 2, 1, 0])
+def test_line_ends_are_counted_where_two_steps_meet(around: bytes, before: int) -> None:
+    data = b"x" * (STEP - before) + around + b"\nyz\r\n"
+    assert bare_line_feeds(data) == len(re.findall(rb"(?<!\r)\n", data))
+    assert bare_line_feeds(b"\n" + data, after_cr=True) == len(re.findall(rb"(?<!\r)\n", data))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_large_message_is_read_in_any_slices(end: bytes) -> None:
+    data = (b"x" * 70 + end) * 5000 + b"mixed\n" + b"\r\nend\r"
+    whole = to_crlf(data)
+    for slices in (
+        [(0, None)],
+        [(10, 200_001), (200_001, 200_001), (0, 5), (200_000, None)],
+        [(70_000, 70_100), (0, None)],
+    ):
+        with file_of(data) as fd:
+            content = FileContent(fd)
+            assert [content.read(*one) for one in slices] == [whole[slice(*one)] for one in slices]
+            content.close()

@@ -6,7 +6,7 @@ thread-data     = "THREAD" [SP 1*thread-list]
 How threads are made is in `imap.threads`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from greenmail.imap import grammar, threads
@@ -23,8 +23,8 @@ from greenmail.imap.search_key import Key
 from greenmail.imap.search_run import Search, check_charset
 from greenmail.imap.session import Session
 from greenmail.imap.slices import SLICE, free, slices
-from greenmail.imap.sort_records import record_slices
-from greenmail.message.sort_keys import thread_keys
+from greenmail.imap.sort_records import thread_slices
+from greenmail.message.sort_keys import has_date, thread_keys
 from greenmail.runtime import sparing_collections
 
 
@@ -74,26 +74,30 @@ def _found(session: Session, uids: Sequence[int], uid: bool) -> tuple[list[threa
     messages: list[threads.Message] = []
     numbers: list[int] = []
     is_whole = True
-    columns = record_slices(session, view.mailbox, uids, session.comparator)
+    columns = thread_slices(session, view.mailbox, uids, session.comparator)
     for some, records in zip(slices(uids), columns, strict=True):
-        arrived = in_turns(view.mailbox, some, dates_of, session.breathe)
+        undated = [one for one, record in zip(some, records, strict=True) if record and not has_date(record)]
+        arrived = dict(zip(undated, in_turns(view.mailbox, undated, dates_of, session.breathe), strict=True))
         known = some if uid else numbers_of(view, some)
-        is_whole = is_whole and None not in records and -1 not in arrived
-        made = session.blocking(_messages, records, arrived)
+        is_whole = is_whole and None not in records and -1 not in arrived.values()
+        made = session.blocking(_messages, some, records, arrived)
         messages += [message for message in made if message is not None]
         numbers += [number for number, message in zip(known, made, strict=True) if message is not None]
     return messages, numbers, is_whole
 
 
-def _messages(records: Sequence[bytes | None], arrived: Sequence[int]) -> list[threads.Message | None]:
+def _messages(
+    uids: Sequence[int], records: Sequence[bytes | None], arrived: Mapping[int, int]
+) -> list[threads.Message | None]:
     """Runs in the pool: what each message is threaded by; None for one that is gone."""
-    return [_message(record, when) if record else None for record, when in zip(records, arrived, strict=True)]
+    return [_message(record, uid, arrived) if record else None for uid, record in zip(uids, records, strict=True)]
 
 
-def _message(record: bytes, arrived: int) -> threads.Message:
-    keys = thread_keys(record)
-    sent = arrived if keys.date is None else keys.date  # RFC 5256 2.2
-    return threads.Message(sent, keys.subject, keys.is_reply, keys.message_id, keys.references)
+def _message(record: bytes, uid: int, arrived: Mapping[int, int]) -> threads.Message:
+    sent, subject, is_reply, message_id, references = thread_keys(record)
+    if sent is None:
+        sent = arrived[uid]  # RFC 5256 2.2
+    return threads.Message(sent, subject, is_reply, message_id, references)
 
 
 def _thread(algorithm: str, messages: list[threads.Message], numbers: Sequence[int]) -> bytes:
