@@ -20,7 +20,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot")]
+pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("compressed-mail")]
 
 ZLIB = """
 mail_plugins = zlib

@@ -11,7 +11,7 @@ import pytest
 from support import dovecot, trees
 from support import server as greenmail
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot")]
+pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("shadow")]
 
 
 def shadow(old: dovecot.Dovecot, new: greenmail.Server, *arguments: str) -> tuple[int, Any]:

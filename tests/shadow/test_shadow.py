@@ -27,7 +27,7 @@ from greenmail.cli.account import people
 from greenmail.shadow import command, verbs
 from greenmail.shadow.kinds import KINDS
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot")]
+pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("shadow")]
 
 Run = Callable[..., tuple[int, Any]]
 
