@@ -178,6 +178,7 @@ def _report(clients: list[StrictClient]) -> str:
     return "\n".join(line for client in clients for line in [f"--- {client.name}", *client.answers])
 
 
+@pytest.mark.timeout(600)  # one long computation
 def test_interleavings_by_seed(pytestconfig: pytest.Config) -> None:
     seed = pytestconfig.getoption("--interleaving-seed")
     seeds = [seed] if seed is not None else range(pytestconfig.getoption("--interleavings"))
