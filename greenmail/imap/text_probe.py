@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenmail.errors import StorageError
-from greenmail.imap.parts import encoded_texts, find_part, format_parts, without_data
+from greenmail.imap.parts import encoded_texts, format_parts, without_data
 from greenmail.imap.search_key import HeaderKey, Key, SentKey, TextKey
 from greenmail.message.collation import Comparator
-from greenmail.message.headers import split
-from greenmail.message.search import header_lines, lacks, lacks_as_it_stands, look
+from greenmail.message.content import header_end
+from greenmail.message.headers import FOLDED, lines_of_crlf, split
+from greenmail.message.search import BLOCK, header_lines, lacks, lacks_as_it_stands, look
 from greenmail.message.structure import Part, scan
 from greenmail.storage.api import Content
 
@@ -57,7 +58,7 @@ class TextProbe:
         """The keys that a message matches, and its PARTS if they had to be found out; `parts`: if they are known."""
         root = scanned = None
         if parts is None:
-            if self._plain is not None and lacks_as_it_stands(data, self._plain):
+            if len(data) <= BLOCK and self._lacks(data, None):
                 return NOTHING, None
             root = scan(data)
             parts = scanned = format_parts(root)
@@ -65,34 +66,38 @@ class TextProbe:
             return NOTHING, scanned
         return text_hits(data, root or scan(data), self._needles, self._comparator), scanned
 
-    def _lacks(self, data: bytes, parts: bytes) -> bool:
+    def _lacks(self, data: bytes, parts: bytes | None) -> bool:
         """Whether it can be said without much ado that the message has none of the needles."""
         if self._plain is None:
             return False
-        top = find_part(parts, ())
-        end = top.header_end if top is not None else 0
-        header: bytes | None = data[:end] if self._with_header else b""
-        if header and b"=?" in header:
-            header = self._without_words(header)
-        text = without_data(data, parts, end) if header is not None else None
-        if header is None or text is None:
+        end = header_end(data)
+        header = data if end < 0 else data[:end]
+        looked: bytes | None = header if self._with_header else b""
+        if looked and b"=?" in looked:
+            looked = self._without_words(looked)
+        if looked is None:
             return False
-        return lacks(header + text, encoded_texts(data, parts), self._plain)
+        if parts is None:
+            return lacks_as_it_stands(header, looked, data[len(header) :], self._plain)
+        text = without_data(data, parts, len(header))
+        return text is not None and lacks(header, looked + text, encoded_texts(data, parts), self._plain)
 
     def _without_words(self, header: bytes) -> bytes | None:
         """The fields without those that have encoded words, as most subjects that are not English; None: one of these
         has one of the needles."""
+        lines = lines_of_crlf(header)
+        fields = [line.replace(FOLDED, b"\r\n") for line in lines] if lines else [one.raw for one in split(header)]
         left: list[bytes] = []
-        for field in split(header):
+        for field in fields:
             # What a Content-Type says of charsets is looked at by `lacks`.
-            if b"=?" not in field.raw or field.name.lower().startswith(b"content-"):
-                left.append(field.raw)
+            if b"=?" not in field or field[:8].lower() == b"content-":
+                left.append(field)
                 continue
-            for line in header_lines(field.raw):
+            for line in header_lines(field):
                 text = self._comparator.fold(line)
                 if any(needle.text in text for needle in self._needles):
                     return None
-        return b"".join(left)
+        return (b"\r\n" if lines else b"").join(left)
 
 
 def probe_texts(

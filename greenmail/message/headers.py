@@ -20,7 +20,7 @@ Params = tuple[tuple[bytes, bytes], ...]
 # One field, or a line that is none; the matches of a whole header follow each other without a gap.
 _FIELD = re.compile(rb"(([!-9;-~]++)[ \t]*+:[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+)|[^\n]++\n?|\n")
 _EMPTY_LINE = re.compile(rb"(?:\A|\n)\r?\n")
-_FOLDED = b"\0"  # stands for a line end within a field, while headers without a NUL are taken apart
+FOLDED = b"\0"  # stands for a line end within a field, while headers without a NUL are taken apart
 _PLAIN_NAME = re.compile(rb"[!-9;-~]+")
 _LINE_END = re.compile(rb"\r?\n")
 _SPACE = re.compile(rb"[ \t\r\n]+")
@@ -110,7 +110,7 @@ def named(header: bytes, wanted: Set[bytes]) -> list[tuple[bytes, bytes]]:
     if len(header) > SHORT:
         fields = _by_blocks(header, wanted, exclude=False)
         return [(raw.partition(b":")[0].rstrip(b" \t").lower(), raw) for raw in fields]
-    lines = _usual_lines(header)
+    lines = lines_of_crlf(header)
     if lines is None:
         return _named_among_any(header, wanted)
     found: list[tuple[bytes, bytes]] = []
@@ -118,7 +118,7 @@ def named(header: bytes, wanted: Set[bytes]) -> list[tuple[bytes, bytes]]:
         name, colon, _ = line.partition(b":")
         name = name.rstrip(b" \t").lower()
         if name in wanted and colon:
-            found.append((name, line.replace(_FOLDED, b"\r\n") + b"\r\n"))
+            found.append((name, line.replace(FOLDED, b"\r\n") + b"\r\n"))
     return found
 
 
@@ -131,13 +131,13 @@ def _named_among_any(header: bytes, wanted: Set[bytes]) -> list[tuple[bytes, byt
     return found
 
 
-def _usual_lines(header: bytes) -> list[bytes] | None:
-    """The lines, each with those that continue it, and _FOLDED for the line ends between these.
+def lines_of_crlf(header: bytes) -> list[bytes] | None:
+    """The lines, each with those that continue it, and FOLDED for the line ends between these.
 
     None where a line ends otherwise than with CRLF, a NUL stands in it, or something behind the empty line. A line
     that is no field has no name that a field could have.
     """
-    if _FOLDED in header or header.count(b"\n") != header.count(b"\r\n"):
+    if FOLDED in header or header.count(b"\n") != header.count(b"\r\n"):
         return None
     if header.startswith(b"\r\n") or 0 <= header.find(b"\r\n\r\n") < len(header) - 4:
         return None
@@ -146,7 +146,7 @@ def _usual_lines(header: bytes) -> list[bytes] | None:
 
 def lines_of_lf(header: bytes) -> list[bytes] | None:
     """The same of a short header in which LF alone ends a line, as most files have it; None where it is not such."""
-    if b"\r" in header or _FOLDED in header or len(header) > SHORT:
+    if b"\r" in header or FOLDED in header or len(header) > SHORT:
         return None
     if header.startswith(b"\n") or 0 <= header.find(b"\n\n") < len(header) - 2:
         return None
@@ -199,13 +199,13 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
             return _with_prefix(names, data[start:end])
         wanted = names.wanted
         header = data[start:end]
-        lines = _usual_lines(header) if b"\r" in header else lines_of_lf(header)
+        lines = lines_of_crlf(header) if b"\r" in header else lines_of_lf(header)
         if lines is not None:
             for line in lines:
                 colon = line.find(b":")
                 name = line[: max(colon, 0)].rstrip(b" \t").lower()
                 if name in wanted:
-                    value = line[colon + 1 :].replace(_FOLDED, b"").strip(b" \t\r\n")
+                    value = line[colon + 1 :].replace(FOLDED, b"").strip(b" \t\r\n")
                     if name in found:
                         found[name].append(value)
                     else:

@@ -295,8 +295,16 @@ _PIECES = [
     b"Content-Type: text/plain; charset=iso-8859-1\r\n",
     b"Content-Transfer-Encoding: base64\r\n",
     b"Content-Transfer-Encoding: quoted-printable\r\n",
+    b"Content-Type: text/plain; charset=utf-7\r\n\r\n+AGEAbgBu-",
+    b"Content-Transfer-Encoding: quoted-printable\r\n\r\na=6En =\r\nlee",
+    b"--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nan=\r\n--b\r\n\r\nn lee=",
+    b"Content-Transfer-Encoding: 7bit\r\n",
     b"YW5u\r\n",
     b"=61nn",
+    b"=\r\n",
+    b"an= \t\r\nn",
+    b"=6",
+    b" \r\n",
     b"+AGEAbgBu-",
     b"\xef\xbd\x81nn",
     b"\xff",
@@ -321,6 +329,18 @@ def test_what_is_said_without_reading_a_message_as_text_is_right(mail: bytes, te
             assert made[1] in (None, format_parts(scan(content.read())))
             parts = made[1] or format_parts(scan(content.read()))
             assert probe_texts([content], [parts], probe) == [(expected, None)]
+
+
+@pytest.mark.parametrize(
+    "charset, text",
+    [(b"utf-7", b"+AGEAbgBu-"), (b"hz", b"~{0!~}ann"), (b"x-unknown", b"ann"), (b"cp037", "ann".encode("cp037"))],
+)
+def test_a_charset_in_the_header_of_the_message_counts_for_its_body(charset: bytes, text: bytes) -> None:
+    """Also where octets of US-ASCII are not what they look like, and the header is not searched."""
+    mail = b"Content-Type: text/plain; charset=%b\r\n\r\n%b\r\n" % (charset, text)
+    key = TextKey(b"ann", header=False)
+    probe = TextProbe([Needle(key, "ann")], Comparator(INSTALLED[0]))
+    assert probe.of(mail, None)[0] == probe.of(mail, format_parts(scan(mail)))[0] == {key}
 
 
 @given(

@@ -204,12 +204,12 @@ def test_usual_headers_are_taken_apart_as_all_others_are(parts: list[bytes]) -> 
     wanted = {b"to", b"content-x"}
     assert headers.named(header, wanted) == headers._named_among_any(header, wanted)
     usual = [collect(finder(name, prefix=prefix), header, 0, len(header)) for name, prefix in _FINDERS]
-    lines = headers._usual_lines
-    headers._usual_lines = lambda header: None
+    lines = headers.lines_of_crlf
+    headers.lines_of_crlf = lambda header: None
     try:
         assert usual == [collect(finder(name), header, 0, len(header)) for name, _ in _FINDERS]
     finally:
-        headers._usual_lines = lines
+        headers.lines_of_crlf = lines
 
 
 _FINDERS = [(b"To", b""), (b"Content-X", b"content-"), (b"Content-X", b"")]
