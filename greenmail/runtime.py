@@ -43,11 +43,26 @@ class Wake(Enum):
     TIMEOUT = "nothing happened"
 
 
+class Dormant(Exception):
+    """Nothing has happened for a while where a session can be left, and taken up again: `Wire.may_sleep`.
+
+    It passes through the engine to the shell, which gives up the green thread, and calls the engine anew when there is
+    something to do, or after `seconds`. No error: that nothing happens is what ten thousand clients in IDLE want.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class Watch(Protocol):
     """A registration for news of one mailbox (inotify, other green threads), or of none."""
 
     def wait(self, timeout: float) -> Wake:
-        """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting."""
+        """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting.
+
+        May raise Dormant if `Wire.may_sleep`; news that come from then on are those of the next `wait`.
+        """
 
     def close(self) -> None:
         """End the registration."""
@@ -81,6 +96,7 @@ class Wire(Protocol):
     local_port: int
     trusted: bool  # in `secure-networks`, or `allow-plain-text`: counts as TLS for passwords
     timeout: float  # seconds that `receive` waits for the client
+    may_sleep: bool  # the engine can be called anew where it waits now: `receive` and `Watch.wait` may raise Dormant
 
     @property
     def secure(self) -> bool:
@@ -95,7 +111,7 @@ class Wire(Protocol):
     def receive(self) -> bytes:
         """The next octets from the client, at most 64 KiB, after a flush.
 
-        Raises Disconnected at the end of the stream, or when `timeout` is over.
+        Raises Disconnected at the end of the stream, or when `timeout` is over; Dormant if `may_sleep`.
         """
 
     def start_tls(self) -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import struct
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +45,7 @@ class Transcript:
     __slots__ = ("_steps", "began", "commands", "computed", "last", "running", "seconds", "slowest", "told", "user")
 
     def __init__(self) -> None:
-        self._steps: deque[bytes] = deque(maxlen=MOST)
+        self._steps: list[bytes] = []  # a deque has room for 64 from its beginning
         self.running = ""  # the name of the command that is carried out
         self.last = ""  # of the one before that
         self.began = 0.0  # when that, or the last one, began; seconds since 1970
@@ -75,6 +74,8 @@ class Transcript:
         self.last, self.running = self.running or "(unknown)", ""
         received, sent = octets
         head = _HEAD.pack(self.began, seconds, computed, min(received, _HUGE), min(sent, _HUGE))
+        if len(self._steps) == MOST:
+            del self._steps[0]
         self._steps.append(head + text)
 
     def idle(self, now: float) -> float:

@@ -18,9 +18,10 @@ from greenmail.imap.commands.login import enter
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.news import highestmodseq, leave_gone, report
 from greenmail.imap.response import NONEXISTENT, REASON_CODES, SERVERBUG, UIDREQUIRED, Completion, Ok
-from greenmail.imap.session import Session
+from greenmail.imap.session import Session, Unfinished
 from greenmail.imap.trace import answered, listen, step, trace_answer, trace_command
 from greenmail.language import choice
+from greenmail.runtime import Dormant
 
 log = logging.getLogger(__name__)
 
@@ -49,34 +50,59 @@ class _Answer:
         return b"%b %b %b%b\r\n" % (session.tag, self.word.encode(), code, serialize.text(text, utf8))
 
 
-def serve(session: Session, passage: Passage | None = None) -> None:
-    """Talk to one client until one of the two has enough. The caller closes the connection, whatever happens here.
+class Serving:
+    """The talk with one client, until one of the two has enough."""
 
-    `passage`: the login was another process's, and is to be answered.
-    """
-    clock = session.services.runtime.now
-    inbox = _Inbox(session)
-    session.reader = framing.Reader(inbox.receive, session.out.status, session.limits, session.services.literal_minus)
-    started, reason = clock(), "logout"
+    def __init__(self, session: Session, passage: Passage | None = None) -> None:
+        """`passage`: the login was another process's, and is to be answered."""
+        self._session = session
+        self._passage = passage
+        self._inbox = _Inbox(session)
+        self._started = session.services.runtime.now()
+        self._is_greeted = False
+        session.reader = framing.Reader(
+            self._inbox.receive, session.out.status, session.limits, session.services.literal_minus
+        )
+
+    def go_on(self) -> float | None:
+        """Talk; None: it is over, and the caller closes the connection, whatever happened here.
+
+        Else nothing has happened for a while (`runtime.Dormant`): to be called again when there is something to do, or
+        after so many seconds.
+        """
+        session, inbox = self._session, self._inbox
+        seconds: float | None = None
+        reason = "logout"
+        try:
+            if not self._is_greeted:
+                self._is_greeted = True
+                _greet(session, self._passage)
+            while not session.logging_out:
+                if session.unfinished is None:
+                    inbox.begin()
+                    inbox.rest()
+                if not session.logging_out:
+                    _next(session)
+            session.wire.flush()
+        except Dormant as nothing:
+            seconds, inbox.was_left = nothing.seconds, True
+        except Disconnected as end:
+            reason = _farewell(session, inbox, end)
+        except HandOver as passing:
+            reason = _pass_on(session, passing)
+        finally:
+            if seconds is None:
+                _leave(session, inbox, session.services.runtime.now() - self._started, reason)
+        return seconds
+
+
+def _greet(session: Session, passage: Passage | None) -> None:
     log.debug("connect sid=%s rip=%s", session.sid, session.wire.peer)
-    try:
-        if passage is not None:
-            session.is_hosted = True
-            _arrive(session, passage)
-        else:
-            session.out.write(b"* OK [CAPABILITY %b] GreenMail ready\r\n" % registry.capabilities(session))
-        while not session.logging_out:
-            inbox.begin()
-            inbox.rest()
-            if not session.logging_out:
-                _next(session)
-        session.wire.flush()
-    except Disconnected as end:
-        reason = _farewell(session, inbox, end)
-    except HandOver as passing:
-        reason = _pass_on(session, passing)
-    finally:
-        _leave(session, inbox, clock() - started, reason)
+    if passage is not None:
+        session.is_hosted = True
+        _arrive(session, passage)
+    else:
+        session.out.write(b"* OK [CAPABILITY %b] GreenMail ready\r\n" % registry.capabilities(session))
 
 
 def _arrive(session: Session, passage: Passage) -> None:
@@ -110,12 +136,19 @@ class _Inbox:
         self._session = session
         self._clock = session.services.runtime.now
         self._deadline = 0.0
+        self._since = 0.0  # when the wait for the present command began; 0: part of it is here
+        self.was_left = False  # while it waited
         self.octets = 0
         self.timed_out = False
 
     def begin(self) -> None:
         """A command may come now. Before login all of it must be there in time, or a client could drip for ever."""
-        self._deadline = self._clock() + self._session.limits.timeout_anonymous
+        session, now = self._session, self._clock()
+        self._deadline = now + session.limits.timeout_anonymous
+        if not self.was_left:
+            self._since = now
+        self.was_left = False
+        session.wire.may_sleep = session.account is not None and not session.reader.buffered
 
     def rest(self) -> None:
         """Tell one who has used NOTIFY what happens until the next command comes: RFC 5465 3.1."""
@@ -123,8 +156,8 @@ class _Inbox:
         if session.listening is None or session.reader.buffered:
             return
         try:
-            has_input = session.listening.rest(session.limits.timeout_authenticated)
-        except Disconnected:
+            has_input = session.listening.rest(self._left(self._clock()))
+        except (Disconnected, Dormant):
             raise
         except Exception:
             log.exception("bug sid=%s user=%r while nothing was asked", session.sid, _name(session))
@@ -135,11 +168,15 @@ class _Inbox:
             self.timed_out = True
             raise Disconnected("idle for too long")
 
+    def _left(self, now: float) -> float:
+        """Seconds that one who is logged in may still be silent."""
+        return self._session.limits.timeout_authenticated - (now - self._since if self._since else 0.0)
+
     def receive(self) -> bytes:
-        wire, limits = self._session.wire, self._session.limits
+        wire = self._session.wire
         now = self._clock()
         anonymous = self._session.account is None
-        wire.timeout = self._deadline - now if anonymous else limits.timeout_authenticated
+        wire.timeout = self._deadline - now if anonymous else self._left(now)
         if wire.timeout <= 0:  # also one whose octets are always there
             self.timed_out = True
             raise Disconnected("idle for too long")
@@ -149,14 +186,18 @@ class _Inbox:
             self.timed_out = self._clock() - now >= 0.99 * wire.timeout  # clocks differ a little
             raise
         self.octets += len(data)
+        self._since, wire.may_sleep = 0.0, False
         return data
 
 
 def _next(session: Session) -> None:
-    """Read one command and answer it."""
+    """Read one command and answer it; or go on with one that was left while it waited."""
+    if session.unfinished is not None:
+        execute(session, session.unfinished.frame)
+        return
     try:
         frame = session.reader.next_frame(lambda text, size, synchronizing: _begin_literal(session, text, size))
-    except Disconnected:
+    except (Disconnected, Dormant):
         raise
     except Exception:
         # Somewhere in a literal: nobody knows where the next command begins.
@@ -199,6 +240,9 @@ def execute(session: Session, frame: framing.Frame) -> None:
     """Answer one complete command."""
     started, used = time.perf_counter(), session.services.runtime.used()
     session.tag, name, shown, sent = b"*", "", b"(unknown)", session.out.octets
+    unfinished, session.unfinished = session.unfinished, None
+    if unfinished is not None:
+        started, used, sent = unfinished.started, used - unfinished.used, unfinished.sent
     if session.services.traces.users or session.out.tap is not None:
         listen(session)
     try:
@@ -210,11 +254,13 @@ def execute(session: Session, frame: framing.Frame) -> None:
         command, uid = _command(cur)
         name = command.name
         shown = step(name, frame.text, len(session.tag) + 1)
-        session.transcript.begin(name)
-        if session.out.tap is not None:
-            session.out.tap.client(session.tag + b" " + shown)
+        if unfinished is None:
+            session.transcript.begin(name)
+            if session.out.tap is not None:
+                session.out.tap.client(session.tag + b" " + shown)
         _check_state(session, command)
-        trace_command(session, command, cur)
+        if unfinished is None:
+            trace_command(session, command, cur)
         if session.uid_only:
             _check_uid_only(command.uses_seqs and not uid)
         argument = command.parse(cur, uid)
@@ -223,6 +269,9 @@ def execute(session: Session, frame: framing.Frame) -> None:
         answer = _run(session, command, uid, argument, cur)
     except (BadSyntax, Refused, StorageError) as error:
         answer = _refusal(error)
+    except Dormant:
+        session.unfinished = Unfinished(frame, started, session.services.runtime.used() - used, sent)
+        raise
     except (Disconnected, HandOver):
         raise
     except Exception:
@@ -296,7 +345,7 @@ def _run(session: Session, command: Command, uid: bool, argument: object, cur: C
     """Look, run, tell the news."""
     cur.end()
     view = session.view
-    is_there = not command.looks or view is None or _is_there(session, command)
+    is_there = not command.looks or view is None or session.idling is not None or _is_there(session, command)
     if not is_there and (session.logging_out or State.AUTHENTICATED not in command.states):
         return _Answer("NO", NONEXISTENT.encode(), "the selected mailbox is gone")
     completion: Completion | None = None

@@ -96,6 +96,23 @@ class Services:
     others: Others | None = None
 
 
+class Idling(Protocol):
+    """An IDLE that is carried out: its watch, and its times."""
+
+    def close(self) -> None:
+        """It is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A command that was left while it waited (`runtime.Dormant`): it is carried out again, and goes on."""
+
+    frame: Any  # framing.Frame
+    started: float  # by the clock of `execute`
+    used: float  # seconds of work for it up to then
+    sent: int  # octets to the client before it
+
+
 _STATUS = re.compile(rb"(\* (?:OK|NO|BAD|BYE) (?:\[[^\r\n]*?\] )?)([^\r\n]*)\r\n")
 
 
@@ -154,6 +171,8 @@ class Session:
         self.enabled: set[str] = set()  # upper case: "IMAP4REV2", "CONDSTORE", ...
         self.saved: list[int] | None = None  # SEARCHRES: UIDs of "$", RFC 5182 2.1
         self.tag = b""  # of the command that is running: `execute` sets it, ESEARCH repeats it
+        self.unfinished: Unfinished | None = None  # a command that was left while it waited
+        self.idling: Idling | None = None  # where it was, if it is IDLE
         self.bad_commands = 0
         self.afterwards: Callable[[], None] | None = None  # to be done behind the tagged response: STARTTLS
         self.listening: Listening | None = None  # NOTIFY was used: RFC 5465 3.1
@@ -209,6 +228,9 @@ class Session:
             self.deselect()
         finally:
             self.stop_listening()
+            idling, self.idling, self.unfinished = self.idling, None, None
+            if idling is not None:
+                idling.close()
             if user is not None:
                 self.transcript.user = user.name
             self.user = self.account = None

@@ -8,6 +8,7 @@ nothing behind a flush is unpacked before somebody asks for it.
 """
 
 import zlib
+from collections.abc import Callable
 
 from greenmail.errors import Disconnected
 
@@ -38,6 +39,14 @@ class Deflate:
     def flush(self) -> bytes:
         """What was held back: the client can read everything then."""
         return self._to_client.flush(zlib.Z_SYNC_FLUSH)
+
+    def whole(self, data: bytes, breathe: Callable[[], None]) -> bytes:
+        """`data` as it is to be sent, all of it, and flushed."""
+        pieces = []
+        for start in range(0, len(data), MOST):
+            pieces.append(self.pack(memoryview(data)[start : start + MOST]))
+            breathe()
+        return b"".join((*pieces, self.flush()))
 
     def feed(self, data: bytes) -> None:
         """Octets from the client."""

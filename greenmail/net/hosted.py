@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenmail.auth.passage import Passage
+from greenmail.net.addresses import plain_address
 from greenmail.net.shared import Shared
-from greenmail.net.stream import Stream, plain_address
+from greenmail.net.stream import Stream
 
 log = logging.getLogger(__name__)
 

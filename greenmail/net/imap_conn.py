@@ -8,7 +8,7 @@ from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Patience, Register
 from greenmail.auth.passage import Carrier, Passage
 from greenmail.config import Config
-from greenmail.imap.execute import serve
+from greenmail.imap.execute import Serving
 from greenmail.imap.ext.filters import wrong
 from greenmail.imap.session import Limits, Others, Services, Session
 from greenmail.net.stream import Stream
@@ -65,8 +65,11 @@ def handler(
     carrier: Carrier | None,
     full_text: FullText | None = None,
     others: Others | None = None,
-) -> Callable[..., None]:
-    """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere."""
+) -> Callable[..., Callable[[], float | None]]:
+    """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere.
+
+    What it gives is to be called until it gives None: `Serving.go_on`.
+    """
     for name, text in config.shared_filters.items():
         if problem := wrong(text):
             log.error("shared-filters name=%r criteria=%r: nobody can use it: %s", name, text, problem)
@@ -98,8 +101,8 @@ def handler(
         traces=traces,
     )
 
-    def run(stream: Stream, passage: Passage | None = None) -> None:
+    def begin(stream: Stream, passage: Passage | None = None) -> Callable[[], float | None]:
         stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
-        serve(stream.session, passage)
+        return Serving(stream.session, passage).go_on
 
-    return run
+    return begin

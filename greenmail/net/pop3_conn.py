@@ -42,8 +42,11 @@ def handler(
     traces: Traces,
     guard: Guard,
     carrier: Carrier | None,
-) -> Callable[..., None]:
-    """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere."""
+) -> Callable[..., Callable[[], float | None]]:
+    """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere.
+
+    What it gives is to be called once: a POP3 session never sleeps.
+    """
     services = Services(
         runtime=runtime,
         authenticator=authenticator,
@@ -62,8 +65,8 @@ def handler(
         pop3_deleted_flag=config.pop3_deleted_flag if config.pop3_delete == "flag" else "",
     )
 
-    def run(stream: Stream, passage: Passage | None = None) -> None:
-        stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
-        serve(stream.session, passage)
+    def begin(stream: Stream, passage: Passage | None = None) -> Callable[[], float | None]:
+        session = stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
+        return lambda: serve(session, passage)
 
-    return run
+    return begin

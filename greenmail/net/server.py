@@ -24,8 +24,9 @@ from gevent.server import StreamServer
 from greenmail import metrics
 from greenmail.auth.penalties import network
 from greenmail.errors import Disconnected
+from greenmail.net.addresses import plain_address
 from greenmail.net.shared import Shared
-from greenmail.net.stream import Stream, plain_address
+from greenmail.net.stream import Stream
 from greenmail.net.work import Clock
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,11 @@ ACCEPT_PAUSE = 0.5  # seconds without accepting when there are no descriptors le
 MOST_REFUSALS = 32  # clients that are told at the same time that there are too many; more are just closed
 LOOKS = 0.5  # seconds between two looks for connections that are quiet, in a worker that retires
 _LOG_EVERY = 10.0  # seconds between two lines about the same limit
+
+
+Talk = Callable[[], float | None]
+"""A session of an engine: to be called, and again when there is something to do, or after as many seconds as it gives;
+until it gives None. May raise Disconnected."""
 
 
 class Board:
@@ -60,7 +66,7 @@ class Service:
     implicit_tls: bool
     is_proxied: bool  # each connection begins with a header of the PROXY protocol
     shared: Shared
-    serve: Callable[[Stream], None]  # an engine; may raise Disconnected
+    begin: Callable[[Stream], Talk]  # an engine; may raise Disconnected
     full: bytes  # what a client is told when there are too many connections
 
 
@@ -121,43 +127,33 @@ class Connections:
         metrics.connection_opened(protocol, service.implicit_tls)
         if self.draining:
             stream.drain()
+        _Life(self, stream, self._counted_out).live(lambda: self._begin(service, stream))
 
-        def serve(stream: Stream) -> None:
-            _begin(service, stream)
-            self._serve(service, stream)
-
-        try:
-            self._live(stream, serve)
-        finally:
-            self._board.put(self._slot, len(self._open))
-            metrics.connection_closed(protocol, *stream.unreported())
-
-    def _live(self, stream: Stream, serve: Callable[[Stream], None]) -> None:
-        try:
-            serve(stream)
-        except Disconnected as gone:
-            log.debug("disconnected protocol=%s rip=%s reason=%r", stream.protocol, stream.peer, gone.text)
-        except Exception:
-            log.exception("bug protocol=%s rip=%s", stream.protocol, stream.peer)
-        finally:
-            stream.close()
-            self._open.discard(stream)
-            self.closed(stream)
-            stream.session = None  # which refers to the stream
-            if self.draining and not self._open:
-                self.none_left.set()
-
-    def _serve(self, service: Service, stream: Stream) -> None:
+    def _begin(self, service: Service, stream: Stream) -> Talk | None:
+        """The engine's part; None: the client has been told that there is none for him."""
+        _prepare(service, stream)
         crowd = self._crowds.join(stream.peer)
         if crowd is None:
             metrics.refused(stream.protocol, "address")
             self._tell_limit("address-limit", stream.protocol, stream.peer)
             stream.farewell(service.full)
-            return
-        try:
-            service.serve(stream)
-        finally:
-            self._crowds.leave(crowd)
+            return None
+        stream.crowd = crowd
+        return service.begin(stream)
+
+    def ended(self, stream: Stream) -> None:
+        """A connection is over."""
+        self._crowds.leave(stream.crowd)
+        stream.close()
+        self._open.discard(stream)
+        self.closed(stream)
+        stream.session = None  # which refers to the stream
+        if self.draining and not self._open:
+            self.none_left.set()
+
+    def _counted_out(self, stream: Stream) -> None:
+        self._board.put(self._slot, len(self._open))
+        metrics.connection_closed(stream.protocol, *stream.unreported())
 
     def _tell_limit(self, event: str, protocol: str, peer: str) -> None:
         """In the log, but not for each client of many."""
@@ -166,12 +162,12 @@ class Connections:
             self._told[event] = now
             log.warning("%s protocol=%s rip=%s", event, protocol, peer)
 
-    def host(self, stream: Stream, serve: Callable[[Stream], None]) -> None:
+    def host(self, stream: Stream, begin: Callable[[Stream], Talk]) -> None:
         """A session that another process has accepted, and counts."""
         self._open.add(stream)
         if self.draining:
             stream.drain()
-        self._live(stream, serve)
+        _Life(self, stream, _nothing).live(lambda: begin(stream))
 
     def streams(self) -> list[Stream]:
         """Those that are open now, and whose sessions are here."""
@@ -216,7 +212,7 @@ class Connections:
         self._refusing += 1
         stream = Stream(sock, address, service.shared)
         try:
-            _begin(service, stream)
+            _prepare(service, stream)
             stream.farewell(service.full)
         except Disconnected as gone:
             log.debug("refusal-lost rip=%s reason=%r", stream.peer, gone.text)
@@ -225,7 +221,48 @@ class Connections:
             self._refusing -= 1
 
 
-def _begin(service: Service, stream: Stream) -> None:
+class _Life:
+    """A connection from its first octet to its last; while it sleeps no green thread is with it (`sleep`)."""
+
+    __slots__ = ("_connections", "_ended", "_stream", "_talk")
+
+    def __init__(self, connections: Connections, stream: Stream, ended: Callable[[Stream], None]) -> None:
+        """`ended` is told at last."""
+        self._connections, self._stream, self._ended = connections, stream, ended
+        self._talk: Talk | None = None
+
+    def live(self, begin: Callable[[], Talk | None] | None = None) -> None:
+        """Begin, or go on; on a green thread."""
+        stream, seconds = self._stream, None
+        try:
+            if begin is not None:
+                self._talk = begin()
+            seconds = self._talk() if self._talk is not None else None
+        except Disconnected as gone:
+            log.debug("disconnected protocol=%s rip=%s reason=%r", stream.protocol, stream.peer, gone.text)
+        except Exception:
+            log.exception("bug protocol=%s rip=%s", stream.protocol, stream.peer)
+        finally:
+            if seconds is None:
+                self._end()
+        if seconds is not None:
+            stream.sleep(seconds, self._wake)
+
+    def _wake(self) -> None:
+        gevent.spawn_raw(self._go_on)
+
+    def _go_on(self) -> None:
+        self._stream.awake()
+        self.live()
+
+    def _end(self) -> None:
+        try:
+            self._connections.ended(self._stream)
+        finally:
+            self._ended(self._stream)
+
+
+def _prepare(service: Service, stream: Stream) -> None:
     """What comes before the protocol's own first octet."""
     if service.is_proxied:
         stream.learn_origin()

@@ -28,4 +28,5 @@ class Shared:
     farewell: bytes  # sent when the worker ends, at the next idle point; may be empty
     compressed: "set[Stream]"  # of the whole worker
     max_compressed: int
+    quiet: float  # seconds without anything after which a session that can be taken up again sleeps (`sleep`)
     users: Callable[[Any, str], tuple[str, ...] | None]  # whom a TLS socket's certificate is for; None: it must go

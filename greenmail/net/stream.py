@@ -8,12 +8,11 @@ One green thread uses a stream; only `interrupt` and `drain` may be called by ot
 # mypy: allow-untyped-calls
 # (gevent has no type hints)
 
-import ipaddress
 import logging
-import os
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 from gevent import get_hub
@@ -22,9 +21,11 @@ from gevent.hub import Waiter
 from greenmail import metrics
 from greenmail.errors import Disconnected
 from greenmail.net import closing, proxy, tls
+from greenmail.net.addresses import plain_address
 from greenmail.net.deflate import Deflate
 from greenmail.net.shared import Shared
-from greenmail.runtime import Places, Wake, Watch
+from greenmail.net.sleep import Sleep
+from greenmail.runtime import Dormant, Places, Wake, Watch
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +40,21 @@ _READ = 1
 _WRITE = 2
 
 
-def plain_address(text: str) -> str:
-    """An IP address as logs and settings spell it: IPv4 in an IPv6 socket loses its prefix, a zone stays."""
-    if not text.startswith("::ffff:"):
-        return text
-    mapped = ipaddress.IPv6Address(text).ipv4_mapped
-    return text if mapped is None else str(mapped)
+def _nothing() -> None:
+    return None
 
 
 class Stream:
     """A `runtime.Wire`; also what the connection loops, the watch and the server need."""
+
+    # A dictionary of so many would take 1.2 KB more.
+    __slots__ = (
+        *("_ahead", "_audible", "_broken", "_chunks", "_deflate", "_dismissal", "_draining", "_gathered", "_heard_all"),
+        *("_ios", "_is_check", "_is_tls", "_line", "_line_ended", "_loop", "_plain", "_reported", "_shared", "_sleep"),
+        *("_sock", "_stirred", "_waiter", "carried", "certified", "end_point", "exporter"),
+        *("is_answered", "local", "local_port", "may_sleep", "peer", "peer_port", "protocol", "received", "sent"),
+        *("session", "since", "timeout", "tls_cipher", "tls_version", "trusted", "crowd", "woken"),
+    )
 
     def __init__(self, sock: Any, address: tuple[Any, ...], shared: Shared) -> None:
         sock.settimeout(0.0)
@@ -58,6 +64,10 @@ class Stream:
         self._loop = get_hub().loop
         self._ios = {_READ: self._loop.io(sock.fileno(), _READ)}
         self._waiter: Any = None
+        self._sleep: Sleep | None = None
+        self.woken: Callable[[], None] = _nothing  # told when it is `awake`
+        self._stirred = time.monotonic()  # when something happened last
+        self.may_sleep = False
         self._deflate: Deflate | None = None
         self._ahead = b""  # octets that were received while waiting for news
         self._chunks: list[bytes] = []
@@ -78,6 +88,7 @@ class Stream:
         self.timeout = 60.0
         self.since = time.time()
         self.session: Any = None  # of the engine that serves it
+        self.crowd = ""  # `server.Crowds`
         self._dismissal: tuple[bytes, str] | None = None
         self.protocol = shared.protocol
         self.received = 0
@@ -144,10 +155,11 @@ class Stream:
             end = time.monotonic() + self.timeout
             while not data:
                 self._say_farewell(self._at_rest())
-                if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT:
+                if self._await(end, self.may_sleep) is Wake.TIMEOUT:
                     raise Disconnected("idle for too long")  # the engine may still say so
                 data = self._unpack_now()
         self.is_answered = False
+        self._stirred = time.monotonic()
         return data
 
     def start_tls(self) -> None:
@@ -205,8 +217,8 @@ class Stream:
             self._sock = self._plain = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
             end_point = tls.end_point(context)  # now: the connection keeps this certificate, the context may not
             self._sock.settimeout(0.0)
-            while (want := self._try_handshake()) is not None:
-                if self._wait(want, end - time.monotonic()) is Wake.TIMEOUT:
+            while (wants_input := tls.wants_input(self._sock)) is not None:
+                if self._wait(_READ if wants_input else _WRITE, end - time.monotonic()) is Wake.TIMEOUT:
                     raise self._no_tls("timeout", "TLS handshake took too long")
         except OSError as error:
             closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
@@ -256,10 +268,11 @@ class Stream:
         self._reported = self.received, self.sent
         return found
 
-    def rest(self, seconds: float) -> Wake:
+    def rest(self, seconds: float, may_sleep: bool = False) -> Wake:
         """Wait for input (INPUT, also at the end of the stream), for `interrupt` (CHANGED), or until time is over.
 
-        Decrypts what arrives: a record without data, say a new session ticket, is not input.
+        Decrypts what arrives: a record without data, say a new session ticket, is not input. May raise Dormant if
+        `may_sleep`.
         """
         self.flush()
         end = time.monotonic() + seconds
@@ -268,15 +281,38 @@ class Stream:
             self._ahead = self._unpack_now()
             if self._ahead:
                 break
-            wake = self._wait(_READ, end - time.monotonic())
+            wake = self._await(end, may_sleep)
             if wake is Wake.TIMEOUT or (wake is Wake.CHANGED and not (self._draining and not self.carried)):
                 return wake
         return Wake.INPUT
 
-    def interrupt(self) -> None:
-        """End a `rest`, now; does nothing else. May be called by any green thread."""
+    def _await(self, end: float, may_sleep: bool) -> Wake:
+        """`_wait` for input until `end`; raises Dormant if nothing has happened for a while before that."""
+        now = time.monotonic()
+        latest = min(end, max(now, self._stirred + self._shared.quiet)) if may_sleep else end
+        wake = self._wait(_READ, latest - now)
+        if wake is Wake.TIMEOUT and latest < end:
+            raise Dormant(end - latest)
+        return wake
+
+    def sleep(self, seconds: float, wake: Callable[[], None]) -> None:
+        """Have `wake` called on the loop where a `rest` would have ended. Nobody uses the stream until `awake`."""
+        self._sleep = Sleep(self._loop, self._ios[_READ], seconds, wake)
+
+    def awake(self) -> None:
+        """A green thread has it again."""
+        self._shared.clock.resumed()
+        self._sleep = None
+        woken, self.woken = self.woken, _nothing
+        woken()
+
+    def interrupt(self, delay: float = 0.0) -> None:
+        """End a `rest`, now, or a `sleep` after so many seconds; no more. May be called by any green thread."""
+        self._stirred = time.monotonic()
         if self._waiter is not None:
             self._loop.run_callback(self._waiter.switch, Wake.CHANGED)
+        elif self._sleep is not None:
+            self._sleep.sooner(delay)
 
     def may_listen(self) -> bool:
         """Whether the client has only said its last: then it can be written to again, and may take what is coming."""
@@ -306,7 +342,7 @@ class Stream:
             return
         try:
             words = b"".join((*self._chunks, data))
-            self._sock.send(self._packed(words) if self._deflate else words)
+            self._sock.send(self._deflate.whole(words, self._shared.clock.breathe) if self._deflate else words)
         except OSError as error:
             log.debug("farewell-lost peer=%s reason=%s", self.peer, error)
 
@@ -315,9 +351,12 @@ class Stream:
         self._chunks = []
         self._shared.compressed.discard(self)
         try:
-            self._end_tls()
+            if self._is_tls:
+                closing.end_tls(self._sock)
             self._sock.shutdown(socket.SHUT_WR)
-            self._linger()
+            if self._audible:
+                end = time.monotonic() + LINGER
+                closing.linger(self._sock, lambda: self._wait(_READ, end - time.monotonic()) is not Wake.TIMEOUT)
         except (OSError, Disconnected) as error:
             log.debug("close peer=%s reason=%s", self.peer, error)
         for io in self._ios.values():
@@ -394,17 +433,9 @@ class Stream:
             data = deflate.unpack()
         return data
 
-    def _packed(self, data: bytes) -> bytes:
-        assert self._deflate is not None
-        pieces = []
-        for start in range(0, len(data), GATHER):
-            pieces.append(self._deflate.pack(memoryview(data)[start : start + GATHER]))
-            self._shared.clock.breathe()
-        return b"".join((*pieces, self._deflate.flush()))
-
     def _send(self, data: bytes) -> None:
         if self._deflate is not None:
-            data = self._packed(data)
+            data = self._deflate.whole(data, self._shared.clock.breathe)
         size = SLICE_TLS if self.tls_version else SLICE
         view = memoryview(data)
         position = 0
@@ -439,15 +470,6 @@ class Stream:
                 # Nothing can follow, not even a farewell: half a response is on its way.
                 raise self._lost("client does not read", audible=False)
 
-    def _try_handshake(self) -> int | None:
-        try:
-            self._sock.do_handshake()
-        except ssl.SSLWantReadError:
-            return _READ
-        except ssl.SSLWantWriteError:
-            return _WRITE
-        return None
-
     def _throw_away(self) -> None:
         thrown = len(self._ahead)
         self._ahead = b""
@@ -472,26 +494,3 @@ class Stream:
             if words:
                 self.farewell(words)
             raise gone
-
-    def _end_tls(self) -> None:
-        """Say close_notify, without waiting for the client's."""
-        if not self._is_tls:
-            return
-        try:
-            self._sock.unwrap()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except ValueError:  # no TLS any more
-            return
-
-    def _linger(self) -> None:
-        """Read what the client still sends: closing with unread input would reset what we sent last.
-
-        From the descriptor, because nothing may come through TLS any more after its end was said.
-        """
-        if not self._audible:
-            return
-        end = time.monotonic() + LINGER
-        for _ in range(8):
-            if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT or not os.read(self._sock.fileno(), RECEIVE):
-                return

@@ -143,6 +143,17 @@ def load(into: Any, certificates: int, key: int) -> None:
     into.greenmail_names = frozenset[str]() if certificate is None else names_in(certificate)
 
 
+def wants_input(sock: Any) -> bool | None:
+    """Go on with the handshake of a socket that does not wait; whether it waits for input, or for room; None: done."""
+    try:
+        sock.do_handshake()
+    except ssl.SSLWantReadError:
+        return True
+    except ssl.SSLWantWriteError:
+        return False
+    return None
+
+
 def end_point(context: Any) -> bytes:
     """`tls-server-end-point` of connections that begin now with this context; empty if there is none."""
     found: bytes = getattr(context, "greenmail_end_point", b"")

@@ -14,6 +14,7 @@ and what is watched every SLOW_LOOK.
 
 import errno
 import logging
+import math
 import os
 import random
 import stat
@@ -27,7 +28,7 @@ from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEv
 
 from greenmail import metrics
 from greenmail.net.stream import Stream
-from greenmail.runtime import Wake
+from greenmail.runtime import Dormant, Wake
 from greenmail.storage.mounts import NO_EVENTS, Mount, mount_at
 
 log = logging.getLogger(__name__)
@@ -309,15 +310,27 @@ class SessionWatch:
                 self._changed(0.0)
 
     def wait(self, timeout: float) -> Wake:
-        """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting."""
+        """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting.
+
+        Who sleeps (Dormant) goes on waiting, as far as the mailbox is concerned.
+        """
         mailbox = self._mailbox
         if mailbox is None:
             return self._wait(timeout)
         mailbox.resting(True)
+        is_asleep = False
         try:
             return self._wait(timeout)
+        except Dormant:
+            is_asleep = True
+            self._stream.woken = self._rests_no_more
+            raise
         finally:
-            mailbox.resting(False)
+            if not is_asleep:
+                mailbox.resting(False)
+
+    def _rests_no_more(self) -> None:
+        self._mailbox.resting(False)
 
     def _wait(self, timeout: float) -> Wake:
         end = time.monotonic() + timeout
@@ -328,7 +341,8 @@ class SessionWatch:
             now = time.monotonic()
             look_at = self._look_at if self._places is None else min(self._look_at, self._places.look_at)
             due = min(look_at, unsure_until, end if self._ripe is None else self._ripe)
-            wake = self._stream.rest(min(due, end) - now)
+            is_quiet = self._ripe is None and unsure_until == math.inf
+            wake = self._stream.rest(min(due, end) - now, is_quiet and self._stream.may_sleep)
             if wake is Wake.INPUT:
                 return wake
             now = time.monotonic()
@@ -366,7 +380,7 @@ class SessionWatch:
     def _changed(self, delay: float) -> None:
         if self._ripe is None:
             self._ripe = time.monotonic() + delay
-            self._stream.interrupt()
+            self._stream.interrupt(delay)
 
     def _next_look(self) -> float:
         """When to look without news; jittered, so that ten thousand sessions do not look at once."""

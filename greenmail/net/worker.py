@@ -66,6 +66,7 @@ _green: Any = gevent.socket  # whose names are made at run time
 ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
 EMPTY = 0.2  # seconds between two words to the parent that nobody is here, when it has retired
 PARK_EVERY = 0.5  # seconds between looks for mailboxes that can be parked
+QUIET = 2.0  # seconds without anything after which a session sleeps
 REPORT_EVERY = 5.0  # seconds between figures of connections that stay open
 RETIRE = 2 / 3  # of `stop-grace`, which sessions have to come to an end by themselves when a new worker takes over
 GIVE_UP = 2.0  # seconds behind `stop-grace` after which the kernel ends a worker that does not
@@ -262,6 +263,7 @@ class _Worker:
             farewell=_CONNECTIONS[protocol].BYE_END,
             compressed=self._compressed,
             max_compressed=config.max_compressed,
+            quiet=QUIET,
             users=self._identities.users,
         )
 

@@ -23,6 +23,7 @@ has all rights, and nobody else any. A change leaves every other line as it is, 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import ALL_RIGHTS, LETTERS, AclAction, AclEntry, Rights
@@ -118,6 +119,12 @@ class Line:
     named: tuple[str, ...] = ()  # rights that only others know
 
 
+@lru_cache(maxsize=1000)
+def _same(rights: Rights) -> Rights:
+    """One object for equal sets: ten thousand sessions that wait for mail have the same few."""
+    return rights
+
+
 class Acl:
     """The lines of one file, or of none. Never changed: `changed` and `removed` give a new one."""
 
@@ -139,7 +146,7 @@ class Acl:
     def my_rights(self, viewer: Viewer) -> Rights:
         """What this one may do."""
         if self._asked is None or self._asked[0] is not viewer:
-            self._asked = (viewer, self._found(viewer))
+            self._asked = (viewer, _same(self._found(viewer)))
         return self._asked[1]
 
     def _found(self, viewer: Viewer) -> Rights:

@@ -16,7 +16,7 @@ from harness.wire import MemoryWire
 from greenmail.auth.api import Attempt, User
 from greenmail.auth.passage import HandOver, Passage
 from greenmail.errors import Refused
-from greenmail.imap.execute import serve
+from greenmail.imap.execute import Serving
 from greenmail.imap.session import Session
 from greenmail.runtime import Wire
 
@@ -125,7 +125,7 @@ def _arrived(engine: Engine, scheduler: Scheduler, nobody: bool) -> MemoryWire:
     engine.sessions.append(session)
 
     def life() -> None:
-        serve(session, passage)
+        Serving(session, passage).go_on()
         wire.closed = True
 
     scheduler.spawn(life)
@@ -137,7 +137,7 @@ def _carried_on(engine: Engine, scheduler: Scheduler, carrier: Carrying, old: Me
     wire = MemoryWire(scheduler)
     session = Session(wire, engine.services, "s8")
     engine.sessions.append(session)
-    scheduler.spawn(lambda: serve(session, carrier.passages[0]))
+    scheduler.spawn(lambda: Serving(session, carrier.passages[0]).go_on())
     wire.feed(carrier.rest)
     wire.hang_up()
     scheduler.run()

@@ -15,7 +15,7 @@ from greenmail.auth.anonymous import ANONYMOUS
 from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.logins import Patience
 from greenmail.fulltext.service import FullTextService, Means
-from greenmail.imap.execute import serve
+from greenmail.imap.execute import Serving
 from greenmail.imap.session import Limits, Services, Session
 from greenmail.storage.api import Account, FlagAction, FlagChange
 from greenmail.storage.memory import MemoryStore
@@ -212,7 +212,9 @@ def serving(session: Session, wire: MemoryWire) -> Callable[[], None]:
     """The life of one connection: the shell's part is to close it at the end."""
 
     def life() -> None:
-        serve(session)
+        serving = Serving(session)
+        while (seconds := serving.go_on()) is not None:
+            wire.sleep(seconds)
         if not wire.refuses_writes:
             wire.flush()
         wire.closed = True

@@ -7,7 +7,7 @@ from harness.green import Scheduler
 
 from greenmail.errors import Disconnected
 from greenmail.net.deflate import Deflate
-from greenmail.runtime import Wake
+from greenmail.runtime import Dormant, Wake
 
 
 class MemoryWire:
@@ -19,6 +19,9 @@ class MemoryWire:
         self.local, self.local_port = "192.0.2.1", 143
         self.trusted = False
         self.timeout = 60.0
+        self.may_sleep = False
+        self.naps = 0  # waits in which the session was left
+        self._waits = 0
         self.secure = secure
         self.can_start_tls = not secure
         self.end_point = b""
@@ -80,10 +83,27 @@ class MemoryWire:
             self._consumed = False
             self._scheduler.epoch += 1
 
+    def nap(self, seconds: float, is_due: Callable[[], bool]) -> None:
+        """Every second time that a session can be left where it has to wait, it is, however short the wait."""
+        if self.may_sleep and seconds > 0 and not self.has_input and not is_due():
+            self._waits += 1
+            if self._waits % 2 == 0:
+                self.naps += 1
+                self._is_due = is_due
+                raise Dormant(seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """The shell's part: wait until the session is to be called again."""
+        clock = self._scheduler.clock
+        end, is_due = clock.now() + seconds, self._is_due
+        self._scheduler.wait(lambda: self.has_input or is_due() or clock.now() >= end)
+
     def receive(self) -> bytes:
         self.flush()
         self.rest()
         clock = self._scheduler.clock
+        if self._deflate is None:
+            self.nap(self.timeout, lambda: False)
         deadline = clock.now() + self.timeout
         while True:
             if self._deflate is not None and (data := self._deflate.unpack()):
@@ -186,6 +206,7 @@ class MemoryWatch:
         self._wire.flush()
         self._wire.rest()
         clock = self._scheduler.clock
+        self._wire.nap(timeout, lambda: self._news)
         deadline = clock.now() + timeout
         self._scheduler.wait(lambda: self._wire.has_input or self._news or clock.now() >= deadline)
         if self._wire.has_input:

@@ -38,24 +38,34 @@ class Loop:
 
     def pair(self, **changes: Any) -> tuple[Any, Stream]:
         """(the client's gevent socket, the server's stream)."""
+        client, accepted, address = self.connected()
+        stream = Stream(accepted, address, replace(self.shared, **changes))
+        self.opened.append(stream)
+        return client, stream
+
+    def connected(self) -> tuple[Any, Any, Any]:
+        """The two ends of a connection, and the client's address."""
         with gevent.socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(1)
             client = gevent.socket.create_connection(listener.getsockname())
             accepted, address = listener.accept()
         client.settimeout(20)
-        stream = Stream(accepted, address, replace(self.shared, **changes))
-        self.opened += [client, stream]
-        return client, stream
+        self.opened.append(client)
+        return client, accepted, address
 
     def secure(self, client: Any, stream: Stream) -> Any:
         """Shake hands on both sides; the client's TLS socket."""
         server = gevent.spawn(stream.handshake, self.context)
-        trusting = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trusting.load_verify_locations(str(self.cert))
-        wrapped = trusting.wrap_socket(client, server_hostname="localhost")
+        wrapped = self.trusting().wrap_socket(client, server_hostname="localhost")
         server.get(timeout=20)
         return wrapped
+
+    def trusting(self) -> Any:
+        """A client's context."""
+        trusting = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.load_verify_locations(str(self.cert))
+        return trusting
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +91,7 @@ def loop(pki: tuple[Path, Path]) -> Iterator[Loop]:
         farewell=b"* BYE the end\r\n",
         compressed=set(),
         max_compressed=10,
+        quiet=60.0,
         users=lambda sock, peer: (),
     )
     made = Loop(cert, context, shared)

@@ -13,7 +13,8 @@ from support.pki import make_certificate
 
 from greenmail.errors import Disconnected
 from greenmail.net import tls
-from greenmail.net.stream import GATHER, plain_address
+from greenmail.net.addresses import plain_address
+from greenmail.net.stream import GATHER
 from greenmail.runtime import Wake
 
 

@@ -10,7 +10,7 @@ from greenmail.imap.news import report
 from greenmail.imap.response import Completion, No, Ok
 from greenmail.imap.session import Session
 from greenmail.imap.view import View
-from greenmail.runtime import Wake, Watch
+from greenmail.runtime import Dormant, Wake, Watch
 
 _LEAST_KEEPALIVE = 0.8  # of `idle-keepalive`: or all clients that connected at once would be written to at once
 
@@ -20,25 +20,39 @@ def parse_idle(cur: Cursor, uid: bool) -> None:
 
 
 def run_idle(session: Session, argument: None) -> Completion:
-    """Tell news as they come, EXPUNGE included, until DONE. The watch begins before the first look: none is missed."""
-    watching = _Watching(session)
-    watching.watch()
-    metrics.idle(1)
+    """Tell news as they come, EXPUNGE included, until DONE. The watch begins before the first look: none is missed.
+
+    Carried out again after it was left while it waited, it goes on there.
+    """
+    idling, session.idling = session.idling, None
+    is_new = not isinstance(idling, _Idling)
+    if not isinstance(idling, _Idling):
+        idling = _Idling(session)
     try:
-        session.out.write(b"+ idling\r\n")
-        return _until_done(session, watching)
+        if is_new:
+            session.out.write(b"+ idling\r\n")
+        return _until_done(session, idling, is_new)
+    except Dormant:
+        session.idling = idling
+        raise
     finally:
-        metrics.idle(-1)
-        watching.close()
+        if session.idling is None:
+            idling.close()
 
 
-class _Watching:
-    """The watch of what is selected, which may go in the midst of IDLE."""
+class _Idling:
+    """The watch of what is selected, which may go in the midst of IDLE; and when this is to end."""
+
+    __slots__ = ("_session", "_view", "_watch", "end", "keepalive")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._view: View | None = None
         self._watch: Watch | None = None
+        self.end = session.services.runtime.now() + session.limits.timeout_idle
+        self.keepalive = _next_keepalive(session)
+        self.watch()
+        metrics.idle(1)
 
     def watch(self) -> Watch:
         """That of now. RFC 5465 4: with NOTIFY the same is told in IDLE."""
@@ -46,40 +60,55 @@ class _Watching:
         if session.listening is not None:
             return session.listening.watch()
         if self._watch is None or self._view is not session.view:
-            self.close()
+            self._end_watch()
             self._view = session.view
             self._watch = session.wire.watch(session.view.mailbox if session.view is not None else None)
         return self._watch
 
+    def wait(self) -> Wake:
+        """Until there is something to do. Raises Dormant, too."""
+        seconds = max(0.0, min(self.end, self.keepalive) - self._session.services.runtime.now())
+        wire, watch = self._session.wire, self.watch()
+        wire.may_sleep = True
+        wake = watch.wait(seconds)
+        wire.may_sleep = False
+        return wake
+
     def close(self) -> None:
+        """It is over."""
+        metrics.idle(-1)
+        self._end_watch()
+
+    def _end_watch(self) -> None:
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
 
 
-def _until_done(session: Session, watching: _Watching) -> Completion:
-    now, limits = session.services.runtime.now, session.limits
-    end = now() + limits.timeout_idle
-    keepalive = _next_keepalive(session)
+def _until_done(session: Session, idling: _Idling, looks: bool) -> Completion:
+    """`looks`: the client may not know yet what there is; else it was told, and IDLE waits."""
+    now = session.services.runtime.now
     while True:
-        report(session, may_expunge=True)
-        if session.listening is not None and not session.logging_out:
-            session.listening.tell()
-        if session.logging_out:
-            return No("IDLE ended: the mailbox is gone")
+        if looks:
+            report(session, may_expunge=True)
+            if session.listening is not None and not session.logging_out:
+                session.listening.tell()
+            if session.logging_out:
+                return No("IDLE ended: the mailbox is gone")
+        looks = True
         line = b""
-        watch, seconds = watching.watch(), max(0.0, min(end, keepalive) - now())
-        if session.reader.buffered or watch.wait(seconds) is Wake.INPUT:
+        idling.watch()
+        if session.reader.buffered or idling.wait() is Wake.INPUT:
             line = session.reader.read_line()
         if line:
             break
-        if now() >= end:
+        if now() >= idling.end:
             session.logging_out = True
             session.out.status(b"* BYE Autologout: IDLE for too long.\r\n")
             return No("IDLE ended: nothing was heard from you for too long")
-        if now() >= keepalive:
+        if now() >= idling.keepalive:
             session.out.status(b"* OK Still here\r\n")
-            keepalive = _next_keepalive(session)
+            idling.keepalive = _next_keepalive(session)
     if line.upper() != b"DONE":
         raise BadSyntax("expected DONE")
     return Ok("IDLE completed")

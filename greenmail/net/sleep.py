@@ -1,0 +1,44 @@
+"""The sleep of a connection: nobody waits for it but the event loop.
+
+A green thread that waits takes 11 KB: two pages of Python's stack, the C stack, its frames. So where a client has been
+silent for a while, and the engine can be called anew (`runtime.Dormant`), the thread ends, and another one begins when
+there is something to do. Clients in IDLE sleep nearly always.
+"""
+
+# mypy: allow-untyped-calls
+# (gevent has no type hints)
+
+from collections.abc import Callable
+from typing import Any
+
+LONGEST = 86400.0  # seconds
+
+
+class Sleep:
+    """Until the socket is ready, time is over, or `sooner` was called; then `wake` is called, once, on the loop."""
+
+    __slots__ = ("_io", "_loop", "_timer", "_wake")
+
+    def __init__(self, loop: Any, io: Any, seconds: float, wake: Callable[[], None]) -> None:
+        """`io`: the watcher of the socket's input."""
+        self._loop, self._io, self._wake = loop, io, wake
+        self._timer: Any = None
+        io.start(self._over)
+        self.sooner(seconds)
+
+    def sooner(self, seconds: float) -> None:
+        """Let it end in so many seconds at the latest; what was said before does not count any more."""
+        self._stop()
+        self._timer = self._loop.timer(min(max(seconds, 0.0), LONGEST))
+        self._timer.start(self._over)
+
+    def _stop(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    def _over(self) -> None:
+        self._io.stop()
+        self._stop()
+        self._wake()

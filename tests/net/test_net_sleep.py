@@ -1,0 +1,252 @@
+"""Sessions that sleep: no green thread is with them, and the client cannot tell."""
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gevent
+import pytest
+from harness.engine import PASSWORD, USER, Engine, memory_backend
+from harness.green import Scheduler
+
+from greenmail.errors import Disconnected
+from greenmail.imap.execute import Serving
+from greenmail.imap.session import Session
+from greenmail.net.server import Board, Connections, Crowds, Service
+from greenmail.net.stream import Stream
+from greenmail.net.watch import SessionWatch, Watcher
+from greenmail.net.watch_places import SessionPlaces, SharedPlaces
+from greenmail.runtime import direct
+
+SELECTED = f"a LOGIN {USER} {PASSWORD}\r\nb SELECT INBOX\r\n".encode()
+NOTIFY = b"c NOTIFY SET (selected (MessageNew MessageExpunge))\r\n"
+
+
+@dataclass
+class House:
+    """A worker's connections, with mail in memory; sessions sleep at once."""
+
+    loop: Any
+    engine: Engine
+    watcher: Watcher
+    connections: Connections
+    naps: int = 0
+    is_asleep: bool = False
+
+    def arrive(self) -> Any:
+        """A client."""
+        client, accepted, address = self.loop.connected()
+        means: dict[str, Any] = {"watch": self._watch, "places": self._places}
+        shared = replace(self.loop.shared, quiet=0.0, trusts=lambda address: True, **means)
+        service = Service("imap", False, False, shared, self._begin, b"* BYE full\r\n")
+        gevent.spawn(self.connections.run, service, accepted, address)
+        return client
+
+    def _watch(self, stream: Stream, mailbox: Any, places: Any) -> SessionWatch:
+        return SessionWatch(stream, self.watcher, mailbox, places)
+
+    def _places(self) -> SessionPlaces:
+        return SessionPlaces(SharedPlaces(self.watcher))
+
+    def _begin(self, stream: Stream) -> Callable[[], float | None]:
+        stream.session = Session(stream, self.engine.services, "s")
+        serving = Serving(stream.session)
+
+        def go_on() -> float | None:
+            self.is_asleep = False
+            seconds = serving.go_on()
+            self.is_asleep = seconds is not None
+            self.naps += self.is_asleep
+            return seconds
+
+        return go_on
+
+    def slept(self) -> None:
+        """Return when the session sleeps."""
+        until(lambda: self.is_asleep)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Let others run until it is so."""
+    with gevent.Timeout(10):
+        while not is_so():
+            gevent.sleep(0.001)
+
+
+def heard(client: Any, end: bytes) -> bytes:
+    """What the server says, up to and with `end`."""
+    found = b""
+    while end not in found:
+        data = client.recv(4096)
+        assert data, found
+        found += data
+    return found
+
+
+@pytest.fixture
+def house(loop: Any) -> Iterator[House]:
+    engine = Engine(scheduler := Scheduler(), memory_backend(scheduler))
+    engine.services = replace(engine.services, runtime=direct())
+    watcher = Watcher(60.0)
+    connections = Connections(Board(), 0, 100, Crowds(0, lambda address: False))
+    yield House(loop, engine, watcher, connections)
+    connections.drain()
+    connections.none_left.wait(20)
+    watcher.close()
+
+
+@pytest.mark.parametrize("more", [b"d IDLE\r\n", NOTIFY, NOTIFY + b"d IDLE\r\n"])
+def test_news_wake_a_session(house: House, more: bytes) -> None:
+    client = house.arrive()
+    client.sendall(SELECTED + more)
+    heard(client, b"+ idling" if b"IDLE" in more else b"c OK")
+    for number in (1, 2):
+        house.slept()
+        house.engine.fill("INBOX", 1)
+        assert b"* %d EXISTS\r\n" % number in heard(client, b"EXISTS\r\n")
+
+
+@pytest.mark.parametrize("pieces", [(b"DONE\r\n",), (b"DONE\r\ne NOOP\r\n",), (b"DO", b"NE\r\n"), (b"d", b"one\n")])
+def test_done_wakes_a_session(house: House, pieces: tuple[bytes, ...]) -> None:
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    for piece in pieces:
+        client.sendall(piece)
+        gevent.sleep(0.01)
+    assert b"d OK IDLE completed" in heard(client, b"e OK" if b"NOOP" in pieces[0] else b"completed\r\n")
+
+
+def test_a_session_that_waits_for_the_next_command_sleeps(house: House) -> None:
+    client = house.arrive()
+    client.sendall(SELECTED)
+    for number in itertools.islice(itertools.count(), 3):
+        house.slept()
+        client.sendall(b"\r\nn%d NOOP\r\n" % number)
+        heard(client, b"n%d OK" % number)
+    assert house.naps >= 3
+
+
+def test_nobody_sleeps_before_the_login_or_in_the_midst_of_a_command(house: House) -> None:
+    client = house.arrive()
+    heard(client, b"ready\r\n")
+    for piece in (b"x ", b"NOOP\r\ny AUTHENTICATE PLAIN\r\n", b"AGFsaWNlAHNlY3JldA==\r\nz APPEND INBOX {3}\r\n"):
+        client.sendall(piece)
+        gevent.sleep(0.01)
+    assert b"y OK" in heard(client, b"+ OK\r\n")
+    before = house.naps
+    client.sendall(b"ab")
+    gevent.sleep(0.01)
+    assert house.naps == before
+    client.sendall(b"c\r\n")
+    assert b"z OK" in heard(client, b"z OK")
+
+
+def test_a_session_that_sleeps_is_told_that_the_worker_ends(house: House) -> None:
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    house.connections.drain()
+    heard(client, b"* BYE the end\r\n")
+    assert client.recv(10) == b""
+    until(lambda: not len(house.connections))
+    assert not house.engine.seats.entries, "the seat was not given back"
+
+
+def test_a_client_that_goes_while_its_session_sleeps(house: House) -> None:
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    client.close()
+    until(lambda: not len(house.connections))
+    assert not house.engine.seats.entries, "the seat was not given back"
+
+
+@pytest.mark.parametrize("command, limit", [(b"", "timeout_authenticated"), (NOTIFY, "timeout_authenticated"),
+                                            (b"d IDLE\r\n", "timeout_idle")])  # fmt: skip
+def test_a_sleep_ends_with_the_patience(house: House, command: bytes, limit: str) -> None:
+    """News do not make it begin anew: only what the client says."""
+    services = house.engine.services
+    house.engine.services = replace(services, limits=replace(services.limits, **{limit: 0.6}))
+    client = house.arrive()
+    client.sendall(SELECTED + command)
+    house.slept()
+    for _ in range(3):
+        house.engine.fill("INBOX", 1)
+        gevent.sleep(0.1)
+    with gevent.Timeout(5):
+        assert b"Autologout" in heard(client, b"Autologout")
+    until(lambda: not len(house.connections))
+
+
+def test_signs_of_life_go_on(house: House) -> None:
+    services = house.engine.services
+    house.engine.services = replace(services, limits=replace(services.limits, idle_keepalive=0.03))
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    for _ in range(5):
+        heard(client, b"* OK Still here\r\n")
+    assert house.naps >= 3
+
+
+def test_sleep_over_tls_and_behind_compression(house: House) -> None:
+    client = house.arrive()
+    heard(client, b"ready\r\n")
+    client.sendall(b"s STARTTLS\r\n")
+    heard(client, b"s OK")
+    client = house.loop.trusting().wrap_socket(client, server_hostname="localhost")
+    client.sendall(SELECTED + b"c COMPRESS DEFLATE\r\n")
+    heard(client, b"c OK")
+    pack, unpack = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+
+    def said(end: bytes) -> bytes:
+        found = b""
+        while end not in found:
+            found += unpack.decompress(client.recv(4096))
+        return found
+
+    client.sendall(pack.compress(b"d IDLE\r\n") + pack.flush(zlib.Z_SYNC_FLUSH))
+    said(b"+ idling")
+    house.slept()
+    house.engine.fill("INBOX", 1)
+    said(b"* 1 EXISTS\r\n")
+    house.slept()
+    client.sendall(pack.compress(b"DONE\r\n") + pack.flush(zlib.Z_SYNC_FLUSH))
+    said(b"d OK")
+
+
+def test_a_mailbox_rests_while_its_sessions_sleep(house: House) -> None:
+    """And no longer: a session that works must not find its mailbox given up."""
+    client = house.arrive()
+    mailbox = house.engine.backend.outside.open("INBOX")
+    rested: list[bool] = []
+    mailbox.resting = rested.append
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    assert sum(1 if one else -1 for one in rested) == 1
+    client.sendall(b"DONE\r\n")
+    heard(client, b"d OK")
+    assert sum(1 if one else -1 for one in rested) == 0
+
+
+def test_what_ends_in_an_engine_ends_the_connection(house: House) -> None:
+    """Whatever it raises, also behind a sleep."""
+    calls: list[float | None] = [0.001, None]
+
+    def go_on() -> float | None:
+        answer = calls.pop(0)
+        if answer is None:
+            raise Disconnected("gone")
+        return answer
+
+    house._begin = lambda stream: go_on  # type: ignore[method-assign] # an engine of this test
+    client = house.arrive()
+    assert client.recv(10) == b""
+    until(lambda: not len(house.connections))
+    assert not calls
