@@ -51,9 +51,10 @@ class Checkpoints:
         self.complete = False
         self.size = 0  # octets in all, once complete
 
-    def add(self, block: bytes) -> None:
-        """Take up the file's next block; one shorter than BLOCK is its last."""
-        octets = len(block) + bare_line_feeds(block, bool(self.after_cr[-1]))
+    def add(self, block: bytes, octets: int = -1) -> None:
+        """Take up the file's next block; one shorter than BLOCK is its last. `octets`: how many it has, if known."""
+        if octets < 0:
+            octets = len(block) + bare_line_feeds(block, bool(self.after_cr[-1]))
         if len(block) < BLOCK:
             self.complete = True
             self.size = self.starts[-1] + octets
@@ -100,8 +101,8 @@ class FileContent:
     """
 
     __slots__ = (
-        "_all_crlf", "_claims", "_disk", "_fd", "_is_known", "_is_settled", "_key", "_left", "_points", "_unpacked",
-        "_unpacking", "_whole", "size",
+        "_all_crlf", "_claims", "_disk", "_fd", "_is_known", "_is_settled", "_key", "_last", "_left", "_points",
+        "_unpacked", "_unpacking", "_whole", "size",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +122,7 @@ class FileContent:
         self._points = checkpoints if checkpoints is not None and checkpoints.complete else None
         self._is_known = self._points is not None  # whether it is compressed: callers keep checkpoints of plain files
         self._whole: bytes | None = None  # all octets of a small file, once they were asked for
+        self._last = -1, b""  # number and octets of the block that was read last
         self._left = b""  # what can be had of a small compressed file that is damaged
         self.size = -1
         is_open = False
@@ -234,6 +236,7 @@ class FileContent:
                 unpacked.checkpoints = self.checkpoints
                 self._unpacking.kept.keep(self._key, unpacked)
         self._whole = None
+        self._last = -1, b""
 
     def _read_small(self, end: int | None) -> None:
         """All of a small file, or of what is in it; of a damaged one if `end` is before the damage."""
@@ -324,6 +327,7 @@ class FileContent:
             log.warning("wrong-size file=%r claimed=%d real=%d", self._unpacking.label, self._disk, unpacked.octets)
             self._disk = unpacked.octets
             self._points = None
+            self._last = -1, b""
             self.size = self._count()
             self._all_crlf = self.size == self._disk
 
@@ -379,17 +383,26 @@ class FileContent:
         # It grows, and gives what it has: to join the pieces of a large message would be one long step.
         gathered = BytesIO()
         while end is None or place < end:
-            block = self._pread(number * BLOCK, BLOCK)
-            if not points.complete and number == len(points.starts) - 1:
-                points.add(block)
-                self._correct()
-            piece = to_crlf(block, bool(points.after_cr[number]))
+            piece = self._block(number)
             gathered.write(piece[max(start - place, 0) : None if end is None else end - place])
             place += len(piece)
             number += 1
-            if len(block) < BLOCK or number >= len(points.starts):
+            if number >= len(points.starts):
                 break
         return gathered.getvalue()
+
+    def _block(self, number: int) -> bytes:
+        """A block of the file as octets. The last one is kept: the next slice begins in it, where this one ended."""
+        if number == self._last[0]:
+            return self._last[1]
+        points = self.checkpoints
+        block = self._pread(number * BLOCK, BLOCK)
+        piece = to_crlf(block, bool(points.after_cr[number]))
+        if not points.complete and number == len(points.starts) - 1:
+            points.add(block, len(piece))
+            self._correct()
+        self._last = number, piece
+        return piece
 
     def _block_of(self, start: int) -> int:
         """The number of the block that octet `start` is in; -1 if the message ends before it."""

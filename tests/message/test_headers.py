@@ -204,12 +204,12 @@ def test_usual_headers_are_taken_apart_as_all_others_are(parts: list[bytes]) -> 
     wanted = {b"to", b"content-x"}
     assert headers.named(header, wanted) == headers._named_among_any(header, wanted)
     usual = [collect(finder(name, prefix=prefix), header, 0, len(header)) for name, prefix in _FINDERS]
-    lines = headers.lines_of_crlf
-    headers.lines_of_crlf = lambda header: None
+    usual_ways = headers.lines_of_crlf, headers.lines_of_lf
+    headers.lines_of_crlf = headers.lines_of_lf = lambda header: None
     try:
         assert usual == [collect(finder(name), header, 0, len(header)) for name, _ in _FINDERS]
     finally:
-        headers.lines_of_crlf = lines
+        headers.lines_of_crlf, headers.lines_of_lf = usual_ways
 
 
 _FINDERS = [(b"To", b""), (b"Content-X", b"content-"), (b"Content-X", b"")]
