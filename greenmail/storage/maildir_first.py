@@ -26,6 +26,8 @@ from greenmail.storage.maildir_slices import SLICE, in_octet_order
 _KINDS = 255  # infos; the number of one fits into an octet
 _HEAD = 11  # ten digits and a dot
 _DIGITS = bytes(ord("0") if 48 <= octet < 58 else octet for octet in range(256))
+_SECONDS = b"\n:0000000000."
+_EVEN = _SECONDS + b"M000000P"
 _SIZE = re.compile(rb",W=([0-9]{1,18}):")
 
 
@@ -39,6 +41,7 @@ class First:
     infos: bytearray = field(default_factory=bytearray)  # those numbers
     sizes: "array[int]" = field(default_factory=lambda: array("q"))  # as names tell them, or -1
     new: list[int] = field(default_factory=list)  # rows in `new/`
+    is_even: bool = True  # numbers of the same length follow the seconds, so that octets have their order, too
 
 
 def columns(new: Sequence[bytes], cur: Sequence[bytes]) -> First | None:
@@ -48,25 +51,19 @@ def columns(new: Sequence[bytes], cur: Sequence[bytes]) -> First | None:
     """
     # A message in `new/` has no info. Until all are in order it gets one that no file of `cur/` has, an empty one.
     marked = [name + b":" for name in new]
-    names = in_octet_order([*cur, *marked] if marked else cur)
+    names = in_octet_order(cur, marked)
     # No name has a slash, which follows the dot: so what begins with a dot stands together.
     del names[bisect_left(names, b".") : bisect_left(names, b"/")]
     first = First(names)
-    together: list[int] = []  # rows with the same second as the next one
     last = b""
     for start in range(0, len(names), SLICE):
-        some = names[start : start + SLICE]
-        found = _apart(first, some)
-        if found is None:
+        found = _apart(first, names[start : start + SLICE])
+        if found is None or not all(map(operator.lt, [last, *found], found)):
             return None
-        before = [last, *found]
-        heads = [base[:_HEAD] for base in before]
-        if not (all(map(operator.lt, before, found)) and _are_seconds(heads[1:])):
-            return None
-        together.extend(compress(range(start - 1, len(names)), map(operator.eq, heads, heads[1:])))
         last = found[-1]
         first.bases += found
-    _by_number(first, together)
+    if not first.is_even:
+        _by_number(first)
     return first if _unmark(first, len(marked)) else None
 
 
@@ -84,45 +81,52 @@ def _apart(first: First, names: list[bytes]) -> list[bytes] | None:
         or not all(kind.endswith(b"\n") for kind in kinds)
     ):
         return None
+    shape = (b"\n:" + text).translate(_DIGITS)
+    if shape.count(_SECONDS) != len(names):
+        return None
+    first.is_even = first.is_even and shape.count(_EVEN) == len(names)
     for kind in kinds.difference(first.kinds):
         first.kinds[kind] = len(first.kinds)
     if len(first.kinds) > _KINDS:
         return None
     first.infos.extend(map(first.kinds.__getitem__, infos))
-    first.sizes.extend(_sizes(text, bases))
+    first.sizes += _sizes(text, bases)
     return bases
 
 
-def _sizes(text: bytes, bases: list[bytes]) -> Sequence[int]:
+def _sizes(text: bytes, bases: list[bytes]) -> "array[int]":
     """Of each name in `text`, -1 if it tells none."""
     told = text.count(b",W=")
     if not told:
-        return [-1] * len(bases)
+        return array("q", [-1]) * len(bases)
     found = _SIZE.findall(text)
     if told == len(found) == len(bases):  # one in each, as no name can have two at its end
-        return list(map(int, found))
+        return array("q", map(int, found))
     sizes = [sizes_of(base).with_crlf for base in bases]
-    return [-1 if size is None else size for size in sizes]
+    return array("q", [-1 if size is None else size for size in sizes])
 
 
-def _are_seconds(heads: list[bytes]) -> bool:
-    return b"".join(heads).translate(_DIGITS) == b"0000000000." * len(heads)
-
-
-def _by_number(first: First, together: list[int]) -> None:
+def _by_number(first: First) -> None:
     """Put what stands in the order of octets, but has the same second, in its own order."""
-    place = 0
-    while place < len(together):
-        start = end = together[place]
-        while place < len(together) and together[place] == end:
-            place, end = place + 1, end + 1
-        rows = slice(start, end + 1)
-        keys = list(map(uid_order, first.bases[rows]))
-        order = sorted(range(len(keys)), key=keys.__getitem__)
-        first.names[rows] = map(first.names[rows].__getitem__, order)
-        first.bases[rows] = map(first.bases[rows].__getitem__, order)
-        first.infos[rows] = bytes(map(first.infos[rows].__getitem__, order))
-        first.sizes[rows] = array("q", map(first.sizes[rows].__getitem__, order))
+    end = 0  # of the last run
+    for start in range(0, len(first.bases), SLICE):
+        heads = [base[:_HEAD] for base in first.bases[start : start + SLICE + 1]]
+        for place in compress(range(start, start + SLICE), map(operator.eq, heads, heads[1:])):
+            if place < end:
+                continue
+            end, head = place + 2, first.bases[place][:_HEAD]
+            while end < len(first.bases) and first.bases[end].startswith(head):
+                end += 1
+            _reorder(first, slice(place, end))
+
+
+def _reorder(first: First, rows: slice) -> None:
+    keys = list(map(uid_order, first.bases[rows]))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    first.names[rows] = map(first.names[rows].__getitem__, order)
+    first.bases[rows] = map(first.bases[rows].__getitem__, order)
+    first.infos[rows] = bytes(map(first.infos[rows].__getitem__, order))
+    first.sizes[rows] = array("q", map(first.sizes[rows].__getitem__, order))
 
 
 def _unmark(first: First, marked: int) -> bool:

@@ -39,7 +39,7 @@ class Arrived:
 
     first: int  # UID; the others follow without a gap
     names: list[bytes]
-    flags: Sequence[Flags]
+    flags: Sequence[Flags]  # at most 255, and the table has none yet
     kinds: bytes | bytearray  # of each message the place of its flags in `flags`
     sizes: "array[int]"
     new: Sequence[int]  # rows in `new/`
@@ -242,19 +242,19 @@ class Index:
     def _begin(self, arrived: Arrived, modseq: int) -> None:
         """All messages, where there were none."""
         table, count = self.table, len(arrived.names)
-        numbers = [table.intern(flags) for flags in arrived.flags]
+        numbers = bytes(table.intern(flags) for flags in arrived.flags).ljust(256)
         for start in range(0, count, _SLICE):
             kinds = arrived.kinds[start : start + _SLICE]
             sizes = arrived.sizes[start : start + _SLICE]
             table.uids.extend(range(arrived.first + start, arrived.first + start + len(kinds)))
-            table.flags.extend(map(numbers.__getitem__, kinds))
+            table.flags.extend(kinds.translate(numbers))
             table.sizes.extend(sizes)
+            table.modseqs.extend(array("Q", [modseq]) * len(kinds))
+            table.dates.extend(array("q", [-1]) * len(kinds))
             unknown = sizes.count(-1)
             self.unknown_sizes += unknown
             self.octets += sum(sizes) + unknown
-        table.modseqs.extend(array("Q", [modseq]) * count)
-        table.dates.extend(array("q", [-1]) * count)
-        self.names += arrived.names
+        self.names = arrived.names
         for number, flags in enumerate(arrived.flags):
             messages = arrived.kinds.count(number)
             self.unseen += messages * (SEEN not in flags)

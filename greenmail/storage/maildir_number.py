@@ -11,7 +11,7 @@ from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_first import First
 from greenmail.storage.maildir_index import Arrived, Change
 from greenmail.storage.maildir_name import base_name, letters_of, sizes_of
-from greenmail.storage.maildir_slices import SLICE, in_uid_order
+from greenmail.storage.maildir_slices import SLICE, in_uid_order, let_go
 from greenmail.storage.maildir_twins import Scan, only_files
 from greenmail.storage.save_dates import first_seen
 
@@ -57,6 +57,8 @@ def _describe_first(box: Box, first: First, scan: Scan, change: Change) -> None:
     except StorageError as error:
         _without_room(box, len(first.bases), error, scan)
         return
+    finally:
+        let_go(first.bases)
     flags = [box.flags_of(b":" + kind[:-1], False) for kind in first.kinds]
     change.began(Arrived(uid, first.names, flags, first.infos, first.sizes, first.new))
     change.value("next", box.uidlist.next_uid)

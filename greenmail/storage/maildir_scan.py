@@ -357,7 +357,7 @@ def _meet(box: Box, scan: Scan) -> None:
         others += only_messages(more)
         plain += more
         listed.append(plain)
-    if not (others or box.read_only or box.overflow.names):
+    if not (others or box.read_only or box.overflow.names or len(box.index.table.flag_sets) > 1):
         scan.first = columns(*listed)
         if scan.first is not None:
             for names in listed:

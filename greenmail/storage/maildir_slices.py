@@ -29,12 +29,14 @@ def set_of(names: Sequence[bytes]) -> set[bytes]:
     return found
 
 
-def in_octet_order(names: Sequence[bytes]) -> list[bytes]:
-    """`sorted(names)`: runs are sorted, each is cut where the others are, and what belongs together is sorted again."""
-    runs = [sorted(names[start : start + SLICE]) for start in range(0, len(names), SLICE)]
+def in_octet_order(*lists: Sequence[bytes]) -> list[bytes]:
+    """All of them, sorted: runs are, each is cut where the others are, and what belongs together is sorted again."""
+    runs = [sorted(names[start : start + SLICE]) for names in lists for start in range(0, len(names), SLICE)]
     if len(runs) < 2:
         return runs[0] if runs else []
-    sample = sorted(name for run in runs for name in run[:: max(1, SLICE // _CUTS)])
+    step = max(1, SLICE // _CUTS)
+    # Runs are alike, as directories are in no order: so each is looked at elsewhere.
+    sample = sorted(name for number, run in enumerate(runs) for name in run[number * step // len(runs) :: step])
     places = [0] * len(runs)
     found: list[bytes] = []
     for bound in sample[_CUTS::_CUTS]:

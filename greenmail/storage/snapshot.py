@@ -18,12 +18,14 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from greenmail.storage.filesystem import Files, Ownership
 
 MAGIC = b"GMSNAP01"
 _NAMES = 8192  # that are joined at once
+_NUMBERS = 1 << 16  # of a column, that are written at once
 _SPLIT = 1 << 19  # octets that are taken apart at once
 _SIZE = struct.Struct("<I")
 
@@ -40,24 +42,30 @@ class Snapshot:
 def _parts(snapshot: Snapshot) -> Iterator[bytes]:
     """The octets of the file, in pieces: no other thread can run while a piece is made."""
     count = len(snapshot.files)
+    names = [b"\0".join(snapshot.files[start : start + _NAMES]) for start in range(0, count, _NAMES)]
     header = json.dumps(
         {
             "order": sys.byteorder,
             "meta": snapshot.meta,
             "columns": [[name, column.typecode, len(column)] for name, column in snapshot.columns.items()],
-            "names": sum(map(len, snapshot.files)) + max(0, count - 1),
+            "names": sum(map(len, names)) + max(0, len(names) - 1),
             "files": count,
         },
         separators=(",", ":"),
     ).encode()
+    columns = (
+        column[start : start + _NUMBERS].tobytes()
+        for column in snapshot.columns.values()
+        for start in range(0, len(column), _NUMBERS)
+    )
     crc = 0
-    for part in (MAGIC, _SIZE.pack(len(header)), header, *(column.tobytes() for column in snapshot.columns.values())):
+    for part in chain((MAGIC, _SIZE.pack(len(header)), header), columns):
         crc = zlib.crc32(part, crc)
         yield part
-    for start in range(0, count, _NAMES):
-        part = (b"\0" if start else b"") + b"\0".join(snapshot.files[start : start + _NAMES])
-        crc = zlib.crc32(part, crc)
-        yield part
+    for number, piece in enumerate(names):
+        for part in (b"\0", piece) if number else (piece,):
+            crc = zlib.crc32(part, crc)
+            yield part
     yield _SIZE.pack(crc)
 
 

@@ -28,12 +28,13 @@ from greenmail.storage.uidlist_format import (
     parse_fields,
     tidied,
 )
-from greenmail.storage.uidlist_records import YOUNG, Records, lines_of
+from greenmail.storage.uidlist_records import Records, lines_of
 
 log = logging.getLogger(__name__)
 
 _SLICE = 4096
 _REWRITE_AT = 0.75  # share of the lines whose messages live
+_LONG = 4096  # records that rest at once
 _SEARCHES = 32  # for single names in a file that rests, before it is read as a whole: what that costs
 
 
@@ -127,8 +128,8 @@ class Uidlist:
 
     def _resting(self) -> bytes | None:
         """What is known of the file, read again; None if that is not there any more."""
+        seen = self._seen
         with refusing("cannot read the UID list"):
-            seen = self._seen
             return seen.read(self._files, self._path, self._offset, self._last_line) if seen is not None else None
 
     @property
@@ -334,7 +335,7 @@ class Uidlist:
         return uids
 
     def found(self, bases: Sequence[bytes]) -> int:
-        """Locked: `assign` where there is no record yet; the first UID. Very many rest as soon as they are written.
+        """Locked: `assign` where there is no record yet; the first UID. Many rest as soon as they are written.
 
         `bases` are all different, and fit for a line.
         """
@@ -343,7 +344,7 @@ class Uidlist:
             return self.assign(bases)[0]
         first = self._claim(len(bases))
         self._write(lines_of(bases, first, {}), len(bases))
-        if len(bases) > YOUNG:
+        if len(bases) > _LONG:
             self._begin_rest(first + len(bases) - 1)
         else:
             self.uids = Records()
@@ -472,11 +473,9 @@ class Uidlist:
 
     def rest(self) -> None:
         """Give back the memory of the records. Not if something is to be written, nor if the file needs mending."""
-        self._searches = 0
-        self._absent.clear()
-        if self._records is None or self.must_rewrite or self._seen is None or self._offset != self._seen.size:
-            return
-        self._begin_rest(self._records.highest)
+        highest = self._highest if self._records is None else self._records.highest
+        if not (self.must_rewrite or self._seen is None or self._offset != self._seen.size):
+            self._begin_rest(highest)
 
     def _begin_rest(self, highest: int) -> None:
         self._searches = 0

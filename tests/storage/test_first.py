@@ -155,8 +155,8 @@ def test_a_mailbox_is_the_same_whichever_way_it_was_met(new: list[bytes], cur: l
         assert seen[0] == seen[1]
 
 
-def test_a_very_long_list_rests_as_soon_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uidlist, "YOUNG", 3)
+def test_a_long_list_rests_as_soon_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uidlist, "_LONG", 3)
     site = Site(tmp_path / "Maildir")
     site.worker().close()
     names = [site.deliver(name=f"170000000{number}.a:2,S", where="cur") for number in range(4)]
