@@ -50,7 +50,7 @@ from greenmail.imap.session import Session
 from greenmail.imap.view import RECENT
 from greenmail.storage.api import SEEN, CacheKind, FlagAction, FlagChange, Flags
 
-CHUNK = 256  # messages whose columns are answered at once
+CHUNK = 1024  # messages whose columns are answered at once, in half a millisecond
 RENDERED_CHUNK = 128  # messages that are made ready at once: a BODYSTRUCTURE may have a megabyte
 SEEN_CHUNK = 64  # messages that are marked \\Seen before they are sent: the client may go away
 FEW = 4096  # messages that are looked up one by one in a set
@@ -401,11 +401,14 @@ def _template(item: Item) -> bytes:
 
 def _flags_column(session: Session, rows: Rows) -> Iterable[bytes]:
     """Each distinct set of flags is rendered once a chunk; \\Recent is the session's, RFC 3501 2.3.2."""
-    rendered: dict[Flags, bytes] = {flags: flag_list(flags) for flags in set(rows.flags)}
+    known = set(rows.flags)
+    rendered: dict[Flags, bytes] = {flags: flag_list(flags) for flags in known}
     recent = session.view.recent if session.view is not None else set()
     if not recent or recent.isdisjoint(rows.uids):
         return map(rendered.__getitem__, rows.flags)
-    with_recent: dict[Flags, bytes] = {flags: flag_list(flags | {RECENT}) for flags in rendered}
+    with_recent: dict[Flags, bytes] = {flags: flag_list(flags | {RECENT}) for flags in known}
+    if recent.issuperset(rows.uids):  # nobody has opened the mailbox before
+        return map(with_recent.__getitem__, rows.flags)
     return [
         with_recent[flags] if uid in recent else rendered[flags]
         for uid, flags in zip(rows.uids, rows.flags, strict=True)
