@@ -22,6 +22,8 @@ _ENCODED_TEXT = re.compile(rb"\n\S+ t \d+ \d+ (\d+) (\d+) \d+ (base64|quoted-pri
 
 _NO_TEXT = re.compile(rb"\n\S+ l (\d+) (\d+) \d+ (\d+) ")
 
+_USUAL_ENCODINGS = frozenset((b"7bit", b"8bit", b"base64", b"quoted-printable", b"binary"))
+
 ROOT = b"0"
 
 
@@ -53,7 +55,10 @@ class Place:
 def format_parts(root: Part) -> bytes:
     """All lines for the tree of a whole message."""
     lines = [_line(ROOT, root, b"m", root.body[0])]
-    lines.extend(_line(path, part, _kind(part), _text_start(part)) for path, part in numbered(root))
+    if root.children or root.message is not None:
+        lines += [_line(path, part, _kind(part), _text_start(part)) for path, part in numbered(root)]
+    else:  # as most messages
+        lines.append(_line(b"1", root, _kind(root), root.body[0]))
     return b"".join(lines)
 
 
@@ -129,7 +134,10 @@ def _text_start(part: Part) -> int:
 
 
 def _line(path: bytes, part: Part, kind: bytes, text_start: int) -> bytes:
-    encoding = part.encoding.strip().lower()
+    encoding = part.encoding
+    if encoding not in _USUAL_ENCODINGS:
+        encoding = encoding.strip().lower()
+        encoding = encoding if _TOKEN.fullmatch(encoding) else b"?"
     return b"\n%b %b %d %d %d %d %d %b" % (
         path,
         kind,
@@ -138,5 +146,5 @@ def _line(path: bytes, part: Part, kind: bytes, text_start: int) -> bytes:
         part.body[0],
         part.body[1],
         text_start,
-        encoding if _TOKEN.fullmatch(encoding) else b"?",
+        encoding,
     )

@@ -5,6 +5,7 @@ which is right before and after ENABLE. Whatever a message holds, what comes out
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from greenmail.imap.serialize import address, address_list, nstring, parenthesized, string
 from greenmail.message.envelope import Addresses, Envelope
@@ -12,6 +13,10 @@ from greenmail.message.headers import Params
 from greenmail.message.structure import Part
 
 _MAX_NUMBER = 0xFFFFFFFF
+_SHORT = 80  # octets of a type with its parameter that are remembered
+_USUAL_ENCODINGS = {
+    encoding: string(encoding) for encoding in (b"7bit", b"8bit", b"base64", b"quoted-printable", b"binary")
+}
 
 
 def envelope(value: Envelope) -> bytes:
@@ -53,12 +58,10 @@ def _multipart(part: Part, extended: bool) -> list[bytes]:
 def _single(part: Part, extended: bool) -> list[bytes]:
     """body-type-1part = (body-type-basic / body-type-msg / body-type-text) [SP body-ext-1part]"""
     pieces = [
-        string(part.type),
-        string(part.subtype),
-        _params(part.params),
+        (_known_media if _is_short(part) else _media)(part.type, part.subtype, part.params),
         nstring(part.content_id),
         nstring(part.description),
-        string(part.encoding),
+        _USUAL_ENCODINGS.get(part.encoding) or string(part.encoding),
         _number(part.octets),
     ]
     if part.message is not None and part.envelope is not None:
@@ -66,8 +69,30 @@ def _single(part: Part, extended: bool) -> list[bytes]:
     elif part.is_text:
         pieces.append(b"%d" % part.lines)
     if extended:
-        pieces += [nstring(part.md5), _disposition(part), _languages(part.languages), nstring(part.location)]
+        if part.md5 is None and part.disposition is None and not part.languages and part.location is None:
+            pieces.append(b"NIL NIL NIL NIL")  # most parts
+        else:
+            pieces += [nstring(part.md5), _disposition(part), _languages(part.languages), nstring(part.location)]
     return pieces
+
+
+def _is_short(part: Part) -> bool:
+    """Whether a type is worth remembering: with one parameter at most, which is the charset of most texts."""
+    octets = len(part.type) + len(part.subtype)
+    for name, value in part.params:
+        octets += len(name) + len(value)
+    return octets <= _SHORT and len(part.params) <= 1
+
+
+def _media(major: bytes, minor: bytes, params: Params) -> bytes:
+    """media-basic or media-text, and body-fld-param."""
+    return b"%b %b %b" % (string(major), string(minor), _params(params))
+
+
+@lru_cache(maxsize=256)
+def _known_media(major: bytes, minor: bytes, params: Params) -> bytes:
+    """`_media`: most mail says the same few."""
+    return _media(major, minor, params)
 
 
 def _number(value: int) -> bytes:

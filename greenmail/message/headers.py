@@ -240,7 +240,11 @@ def _with_prefix(names: Names, header: bytes) -> dict[bytes, list[bytes]]:
         end = low.find(b"\n", at)
         colon = low.find(b":", at, end if end >= 0 else len(low))
         if colon >= 0 and (name := low[at:colon].rstrip(b" \t")) in names.wanted:
-            found.setdefault(name, []).append(unfold(_value(header, colon + 1, len(header))))
+            if end >= 0 and low[end + 1 : end + 2] not in (b" ", b"\t"):
+                value = header[colon + 1 : end].strip(b" \t\r\n")
+            else:
+                value = unfold(_value(header, colon + 1, len(header)))
+            found.setdefault(name, []).append(value)
         at = low.find(line, at) + 1
         if not at:
             break
