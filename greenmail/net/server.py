@@ -307,5 +307,8 @@ class Acceptor(StreamServer):
         """gevent's own would wait for a silent client for ever and print a traceback for garbage."""
         self._connections.run(self._service, client_socket, address)
 
+    def do_close(self, client_socket: Any, *address: Any) -> None:
+        """gevent's own closes it when the green thread ends: but then it may only sleep. `Stream.close` does it."""
+
     def _plain(self, client_socket: Any, address: Any) -> None:
         self._connections.run(self._service, client_socket, address)

@@ -1,5 +1,6 @@
 """Sessions that sleep: no green thread is with them, and the client cannot tell."""
 
+import contextlib
 import itertools
 import zlib
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gevent
+import gevent.socket
 import pytest
 from harness.engine import PASSWORD, USER, Engine, memory_backend
 from harness.green import Scheduler
@@ -14,7 +16,7 @@ from harness.green import Scheduler
 from greenmail.errors import Disconnected
 from greenmail.imap.execute import Serving
 from greenmail.imap.session import Session
-from greenmail.net.server import Board, Connections, Crowds, Service
+from greenmail.net.server import Acceptor, Board, Connections, Crowds, Service
 from greenmail.net.stream import Stream
 from greenmail.net.watch import SessionWatch, Watcher
 from greenmail.net.watch_places import SessionPlaces, SharedPlaces
@@ -38,11 +40,26 @@ class House:
     def arrive(self) -> Any:
         """A client."""
         client, accepted, address = self.loop.connected()
+        gevent.spawn(self.connections.run, self._service(), accepted, address)
+        return client
+
+    def _service(self) -> Service:
         means: dict[str, Any] = {"watch": self._watch, "places": self._places}
         shared = replace(self.loop.shared, quiet=0.0, trusts=lambda address: True, **means)
-        service = Service("imap", False, False, shared, self._begin, b"* BYE full\r\n")
-        gevent.spawn(self.connections.run, service, accepted, address)
-        return client
+        return Service("imap", False, False, shared, self._begin, b"* BYE full\r\n")
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[int]:
+        """A port at which clients are taken in as in a worker."""
+        with gevent.socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            acceptor = Acceptor(listener, self._service(), self.connections)
+            acceptor.start()
+            try:
+                yield listener.getsockname()[1]
+            finally:
+                acceptor.stop()
 
     def _watch(self, stream: Stream, mailbox: Any, places: Any) -> SessionWatch:
         return SessionWatch(stream, self.watcher, mailbox, places)
@@ -128,6 +145,16 @@ def test_a_session_that_waits_for_the_next_command_sleeps(house: House) -> None:
         client.sendall(b"\r\nn%d NOOP\r\n" % number)
         heard(client, b"n%d OK" % number)
     assert house.naps >= 3
+
+
+def test_who_came_through_a_listener_is_there_when_he_wakes(house: House) -> None:
+    """gevent closes the socket of a connection whose green thread has ended."""
+    with house.listening() as port, gevent.socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(SELECTED)
+        for number in range(2):
+            house.slept()
+            client.sendall(b"n%d NOOP\r\n" % number)
+            heard(client, b"n%d OK" % number)
 
 
 def test_nobody_sleeps_before_the_login_or_in_the_midst_of_a_command(house: House) -> None:
