@@ -1,36 +1,19 @@
-"""What FETCH and SEARCH keep of a message so that its file need not be read again, and how it is made.
+"""What FETCH and SEARCH keep of a message so that its file need not be read again, and when it is made.
 
 `ready` is the one way to it: what is cached is taken from the cache, the rest is computed in the pool, a batch of
 messages at a time, and cached. The pool gets open messages and gives plain octets; it never sees a mailbox.
 """
 
-from collections.abc import Callable, Iterator, Sequence, Set
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 
 from greenmail.errors import Reason, Refused, StorageError
-from greenmail.imap import render
-from greenmail.imap.header_record import Recorder
-from greenmail.imap.parts import format_parts
-from greenmail.imap.serialize import string
+from greenmail.imap.made import Maker
 from greenmail.imap.session import Session
-from greenmail.message import collation
-from greenmail.message.collation import Comparator
-from greenmail.message.envelope import envelope
-from greenmail.message.preview import preview
-from greenmail.message.sort_keys import sent_record, sort_record, thread_record
-from greenmail.message.structure import Part, scan
 from greenmail.storage.api import CacheKind, Content, Facts, Mailbox
 
 HEADERS_AT_ONCE = 256  # of messages of which nothing else is wanted
 BATCH = 32  # messages opened and handed to the pool at once
 NO_FACTS: Facts = (False, False)
-
-# Which comparator the keys of a SORT record are made with.
-SORTED_BY = {
-    CacheKind.SORT: collation.DEFAULT,
-    CacheKind.SORT_ASCII: Comparator(collation.ASCII_CASEMAP),
-    CacheKind.SORT_OCTET: Comparator(collation.OCTET),
-}
 
 Digest = dict[CacheKind, bytes]
 Columns = dict[CacheKind, list[bytes | None]]  # for each of some messages what it has of a kind; None: it is gone
@@ -72,14 +55,13 @@ def ready(
 
 def _of_usual(session: Session, mailbox: Mailbox, places: dict[int, int], columns: Columns, facts: Facts) -> None:
     """Fill in what can be read of the messages `places` without opening each, and leave the others there."""
-    order = _made_with(columns.keys())
-    make = _maker(order)
-    whole = not _OF_HEADER.issuperset(order)
+    maker = Maker(columns.keys())
+    order = maker.order
     uids = list(places)
-    at_once = BATCH if whole else HEADERS_AT_ONCE
+    at_once = BATCH if maker.whole else HEADERS_AT_ONCE
     for start in range(0, len(uids), at_once):
         some = uids[start : start + at_once]
-        found: list[list[bytes] | None] = mailbox.make_many(some, whole, facts, make)
+        found: list[list[bytes] | None] = mailbox.make_many(some, maker.whole, facts, maker.make)
         there = [uid for uid, made in zip(some, found, strict=True) if made is not None]
         rows = [made for made in found if made is not None]
         for kind, values in zip(order, zip(*rows, strict=True), strict=True) if rows else ():
@@ -147,61 +129,13 @@ def open_message(mailbox: Mailbox, uid: int, trouble: Trouble) -> Content | None
 
 def digests(contents: Sequence[Content], kinds: frozenset[CacheKind]) -> list[Digest | StorageError]:
     """Runs in the pool: what each message has of `kinds`, and with a scan what comes for nothing with it."""
-    order = _made_with(kinds)
-    make = _maker(order)
-    whole = not _OF_HEADER.issuperset(order)
+    maker = Maker(kinds)
     made: list[Digest | StorageError] = []
     for content in contents:
         try:
-            octets = content.read() if whole else content.header()
+            octets = content.read() if maker.whole else content.header()
         except StorageError as error:
             made.append(error)
         else:
-            made.append(dict(zip(order, make(0, octets), strict=True)))
+            made.append(dict(zip(maker.order, maker.make(0, octets), strict=True)))
     return made
-
-
-def _made_with(kinds: Set[CacheKind]) -> tuple[CacheKind, ...]:
-    """What is made where `kinds` are wanted.
-
-    The scan is what costs: whoever asks for a structure will ask for parts, and the other way round.
-    """
-    return tuple(sorted(kinds if kinds <= _OF_HEADER else kinds | _FOR_NOTHING))
-
-
-def _maker(order: Sequence[CacheKind]) -> Callable[[int, bytes], list[bytes]]:
-    """What makes these of a message; of its header, where that says it all. Which of many it is does not matter."""
-    by_header = dict(_BY_HEADER)
-    by_header[CacheKind.HEADERS] = Recorder().record
-    ways = [by_header[kind] for kind in order if kind in by_header]
-    if len(ways) == len(order):
-        only = ways[0]
-        return lambda _, header: [only(header)] if len(ways) == 1 else [make(header) for make in ways]
-
-    def of_message(_: int, data: bytes) -> list[bytes]:
-        root = scan(data)
-        header = data[: root.header[1]] if ways else b""
-        return [by_header[kind](header) if kind in by_header else _BY_SCAN[kind](data, root) for kind in order]
-
-    return of_message
-
-
-def _preview(data: bytes, root: Part) -> bytes:
-    return string(preview(lambda start, end: data[start:end], root).encode("utf-8", "replace"))
-
-
-# Of a header whose lines end with CRLF; or with LF, if there is no CR in it.
-_BY_HEADER: dict[CacheKind, Callable[[bytes], bytes]] = {
-    CacheKind.ENVELOPE: lambda header: render.envelope(envelope(header, 0, len(header))),
-    CacheKind.SENT: sent_record,
-    CacheKind.THREAD: thread_record,
-    **{kind: partial(sort_record, comparator=comparator) for kind, comparator in SORTED_BY.items()},
-}
-_BY_SCAN: dict[CacheKind, Callable[[bytes, Part], bytes]] = {
-    CacheKind.BODY: lambda data, root: render.body(root, extended=False),
-    CacheKind.BODYSTRUCTURE: lambda data, root: render.body(root, extended=True),
-    CacheKind.PARTS: lambda data, root: format_parts(root),
-    CacheKind.PREVIEW: _preview,
-}
-_OF_HEADER = frozenset({*_BY_HEADER, CacheKind.HEADERS})  # these need no body
-_FOR_NOTHING = frozenset({CacheKind.BODYSTRUCTURE, CacheKind.PARTS})

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from greenmail.imap.digest import SORTED_BY, keep, ready
+from greenmail.imap.digest import keep, ready
 from greenmail.imap.header_record import TOO_LONG, header_of
+from greenmail.imap.made import SORTED_BY
 from greenmail.imap.session import Session
 from greenmail.imap.slices import slices
 from greenmail.message.collation import Comparator

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.compressed import kind_of
-from greenmail.message.content import ToDisk
+from greenmail.message.to_disk import ToDisk
 from greenmail.storage.api import FlagAction, FlagChange, Flags
 from greenmail.storage.filesystem import Files, is_there, refusal, refusing
 from greenmail.storage.maildir_box import Box

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from greenmail.errors import StorageError
 from greenmail.message import lz4
 from greenmail.message.compressed import zstd
-from greenmail.message.content import BytesContent, FileContent, ToDisk, header_end, to_crlf
+from greenmail.message.content import BytesContent, FileContent, header_end, to_crlf
 from greenmail.message.measured import measured, sizes
+from greenmail.message.to_disk import ToDisk
 from greenmail.message.unpacked import Kept, Unpacking
 from greenmail.storage.maildir_octets import header_of_file
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from harness.response_grammar import responses
 from harness.response_octets import Octets, string
 
-from greenmail.imap import digest, header_record, parts, render, text_probe
+from greenmail.imap import digest, header_record, made, parts, render, text_probe
 from greenmail.imap.search_key import TextKey
 from greenmail.imap.serialize import string as written
 from greenmail.message import decode, envelope, headers, search, sort_keys, structure, unbinary
@@ -26,7 +26,7 @@ PLAIN = frozenset(name.lower() for name in NAMES)
 NEEDLES = (b"a", b"re", b"x y", b"boundary", b"=", b"?")
 KINDS = frozenset((
     CacheKind.ENVELOPE, CacheKind.BODY, CacheKind.BODYSTRUCTURE, CacheKind.PARTS, CacheKind.HEADERS, CacheKind.PREVIEW,
-    CacheKind.SENT, CacheKind.THREAD, *digest.SORTED_BY,
+    CacheKind.SENT, CacheKind.THREAD, *made.SORTED_BY,
 ))  # fmt: skip
 COMPARATORS = tuple(map(Comparator, INSTALLED))
 LARGE = 280_000  # octets of a message that is made large
@@ -144,8 +144,8 @@ def _digest(message: bytes, root: Part) -> None:
     header = message[: root.header[1]]
     in_file = header.replace(b"\r\n", b"\n")
     if b"\r" not in in_file:  # headers are read as they stand in files
-        make = digest._maker([kind for kind in sorted(KINDS) if kind in digest._OF_HEADER])
-        assert make(0, in_file) == make(0, header)
+        maker = made.Maker(KINDS & made.OF_HEADER)
+        assert maker.make(0, in_file) == maker.make(0, header)
     assert sort_keys.thread_keys(whole[CacheKind.THREAD]) == sort_keys.thread_keys(whole[CacheKind.SORT])
     assert whole[CacheKind.SENT] == sort_keys.field(whole[CacheKind.SORT], sort_keys.Place.DATE)
     record = whole[CacheKind.HEADERS]

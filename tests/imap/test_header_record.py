@@ -4,8 +4,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greenmail.imap import header_record
-from greenmail.imap.digest import SORTED_BY, _maker, digests
+from greenmail.imap.digest import digests
 from greenmail.imap.header_record import CACHED_FIELDS, TOO_LONG, Recorder, Subset, header_of, headers_record
+from greenmail.imap.made import SORTED_BY, Maker
 from greenmail.message.content import BytesContent, to_crlf
 from greenmail.message.headers import select
 from greenmail.storage.api import CacheKind
@@ -39,10 +40,9 @@ def test_everything_made_of_a_header_is_the_same_however_lines_end(octets: bytes
     in_file = header.replace(b"\r\n", b"\n")
     if b"\r" in in_file:
         return
-    order = sorted(KINDS)
-    make = _maker(order)
-    assert make(0, in_file) == make(0, header)
-    assert dict(zip(order, make(0, in_file), strict=True)) == digests([BytesContent(octets)], KINDS)[0]
+    maker = Maker(KINDS)
+    assert maker.make(0, in_file) == maker.make(0, header)
+    assert dict(zip(maker.order, maker.make(0, in_file), strict=True)) == digests([BytesContent(octets)], KINDS)[0]
 
 
 @given(headers, st.sets(st.sampled_from(sorted(CACHED_FIELDS)), min_size=1, max_size=4))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from greenmail.errors import StorageError
 from greenmail.message import content
-from greenmail.message.content import STEP, BytesContent, Checkpoints, FileContent, ToDisk, bare_line_feeds, to_crlf
+from greenmail.message.content import STEP, BytesContent, Checkpoints, FileContent, bare_line_feeds, to_crlf
 from greenmail.message.measured import crlf_size, sizes
+from greenmail.message.to_disk import ToDisk
 
 
 @contextmanager

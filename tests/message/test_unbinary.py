@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenmail.message.content import ToDisk
 from greenmail.message.decode import transfer_decode
 from greenmail.message.structure import scan
+from greenmail.message.to_disk import ToDisk
 from greenmail.message.unbinary import Unfit, as_text
 
 BINARY = b"Content-Transfer-Encoding: binary\r\n"
