@@ -9,8 +9,9 @@ from greenmail.storage.filesystem import Files, ownership
 from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.index_place import index_directory
 from greenmail.storage.keywords import OverflowKeywords
+from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_data import read_uidnext
-from greenmail.storage.maildir_index import Change, from_snapshot
+from greenmail.storage.maildir_index import from_snapshot
 from greenmail.storage.maildir_name import UniqueNames
 from greenmail.storage.snapshot import read
 from greenmail.storage.uidlist import Uidlist

@@ -26,7 +26,7 @@ from greenmail.storage.filesystem import refusing
 from greenmail.storage.folder_names import Layout
 from greenmail.storage.locks import MailboxLock
 from greenmail.storage.maildir import MaildirMailbox
-from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.uidlist import Uidlist
 

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from greenmail.storage.answers import Answers
 from greenmail.storage.maildrop_items import MaildropItem as MaildropItem
@@ -63,6 +63,14 @@ class Table:
         """The row of `uid`, or -1."""
         row = bisect_left(self.uids, uid)
         return row if row < len(self.uids) and self.uids[row] == uid else -1
+
+    def rows(self, uids: Sequence[int]) -> Sequence[int]:
+        """`row` of each; a range, and no look-up for each, where they are neighbours in the table."""
+        first = self.row(uids[0]) if uids else -1
+        last = first + len(uids)
+        if first >= 0 and self.row(uids[-1]) == last - 1 and self.uids[first:last] == array("I", uids):
+            return range(first, last)
+        return [self.row(uid) for uid in uids]
 
     def intern(self, flags: Flags) -> int:
         """The index of `flags` in `flag_sets`, which grows if the set is new."""
@@ -115,8 +123,7 @@ class Changes:
     expunged: list[int] | None  # UIDs that went away, ascending; None: too long ago, compare all UIDs
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The last known row of one message, also of one that was expunged lately."""
 
     uid: int

@@ -37,6 +37,9 @@ from typing import Any
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.lost_answers import STALE_ATTEMPTS, again, is_gone, is_linked, is_made, is_renamed
 from greenmail.storage.mounts import Samples
+from greenmail.storage.system_calls import Entry as Entry
+from greenmail.storage.system_calls import fresh_stat, kinds, rename_new, scan, utime
+from greenmail.storage.system_calls import is_there as is_there
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +56,6 @@ class Ownership:
     file_mode: int
     directory_mode: int
     gid: int | None  # None: the group that the kernel gives is right
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One name of a directory."""
-
-    name: bytes
-    is_directory: bool  # itself, not through a symbolic link
-    is_symlink: bool
 
 
 def ownership(directory: os.stat_result) -> Ownership:
@@ -208,6 +202,14 @@ class Files:
             is_done = partial(is_renamed, self.lstat, source, target, made)
             again(error, is_done, self._call, "rename", os.rename, source, target)
 
+    def rename_new(self, source: bytes, target: bytes) -> None:
+        """As `rename`, where nothing has the name `target`: FileExistsError if something has, and nothing is done."""
+        try:
+            self._call("rename", rename_new, source, target)
+        except OSError as error:
+            is_done = partial(is_renamed, self.lstat, source, target, None)
+            again(error, is_done, self._call, "rename", rename_new, source, target)
+
     def rename_first(self, source: bytes, target: bytes) -> None:
         """As `rename`, where several do the same and only one may be told that he did it; perhaps none is."""
         self._named("rename", os.rename, source, target)
@@ -241,7 +243,7 @@ class Files:
 
     def set_mtime(self, path: bytes | int, mtime_ns: int) -> None:
         """Set both times of a file, given by path or descriptor."""
-        self._call("utime", _utime, path, mtime_ns)
+        self._call("utime", utime, path, mtime_ns)
 
     def touch(self, path: bytes | int) -> None:
         """Set both times of a file to now."""
@@ -259,7 +261,7 @@ class Files:
 
         Elsewhere than on a local disk a stat may be half a minute old: opening the directory asks the server.
         """
-        found: os.stat_result = self._named("glance", _fresh_stat if is_remote else os.stat, path)
+        found: os.stat_result = self._named("glance", fresh_stat if is_remote else os.stat, path)
         return found
 
     def glance_at(self, descriptor: int) -> os.stat_result:
@@ -281,12 +283,12 @@ class Files:
 
     def scan(self, path: bytes) -> list[Entry]:
         """The entries of a directory with their kinds, in no order."""
-        entries: list[Entry] = self._named("scandir", _scan, path)
+        entries: list[Entry] = self._named("scandir", scan, path)
         return entries
 
     def kinds(self, path: bytes) -> tuple[list[bytes], list[bytes]]:
         """Names of files, and of what is a directory, a link or anything else; without a call for each."""
-        found: tuple[list[bytes], list[bytes]] = self._named("scandir", _kinds, path)
+        found: tuple[list[bytes], list[bytes]] = self._named("scandir", kinds, path)
         return found
 
     def surely(self, look: Callable[[bytes], Any], path: bytes) -> Any:
@@ -459,14 +461,6 @@ def sync_names(files: Files, path: bytes) -> None:
         log.warning("sync path=%r error=%s", path, error)
 
 
-def _fresh_stat(path: bytes) -> os.stat_result:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def is_stale(cause: BaseException | None) -> bool:
     """Whether this, or what it was made of, is ESTALE."""
     while cause is not None:
@@ -474,26 +468,3 @@ def is_stale(cause: BaseException | None) -> bool:
             return True
         cause = cause.__cause__
     return False
-
-
-def is_there(path: bytes) -> bool:
-    """`os.path.lexists` at half its cost: what is not there, as it should be, is no exception."""
-    return os.access(path, os.F_OK, follow_symlinks=False)
-
-
-def _utime(path: bytes | int, mtime_ns: int) -> None:
-    os.utime(path, ns=(mtime_ns, mtime_ns))
-
-
-def _kinds(path: bytes) -> tuple[list[bytes], list[bytes]]:
-    plain: list[bytes] = []
-    others: list[bytes] = []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            (plain if entry.is_file(follow_symlinks=False) else others).append(entry.name)
-    return plain, others
-
-
-def _scan(path: bytes) -> list[Entry]:
-    with os.scandir(path) as entries:
-        return [Entry(entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink()) for entry in entries]

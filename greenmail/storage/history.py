@@ -7,15 +7,16 @@ expunges it cannot: a question from before `expunged_floor` has no answer, and t
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import compress
+from itertools import compress, repeat
 
-from greenmail.storage.api import Changes, Row, Table
+from greenmail.storage.api import Changes, Flags, Row, Table
 
 EXPUNGED_LIMIT = 10_000  # ranges of UIDs
 CHANGED_LIMIT = 20_000
 ROWS_LIMIT = 10_000
 
 Range = tuple[int, int]  # first and last UID
+Values = tuple[int, Flags, int, int, int]  # of a `Row`
 
 
 def ranges(uids: Iterable[int]) -> list[Range]:
@@ -38,14 +39,14 @@ class History:
         self._spans: list[Range] | None = None  # the same UIDs, ascending; None: to be made
         self._changed_floor = floor
         self._changed: list[tuple[int, int]] = []  # mod-sequence (ascending), UID
-        self._rows: OrderedDict[int, Row] = OrderedDict()
+        self._rows: OrderedDict[int, Values] = OrderedDict()
 
     def note_changed(self, uids: Sequence[int], modseq: int) -> None:
         """These messages are new, or their flags changed, at `modseq`."""
         if len(uids) > CHANGED_LIMIT:
             self.all_changed(modseq)
             return
-        self._changed.extend((modseq, uid) for uid in uids)
+        self._changed.extend(zip(repeat(modseq), uids, strict=False))
         if len(self._changed) > CHANGED_LIMIT:
             keep = CHANGED_LIMIT // 2
             self._changed_floor = self._changed[-keep - 1][0]
@@ -55,7 +56,7 @@ class History:
         """Very many messages are new or changed at `modseq`, or all are: the table's column tells it."""
         self._changed_floor, self._changed = modseq, []
 
-    def note_expunged(self, rows: Sequence[Row], gone: Sequence[Range], modseq: int) -> None:
+    def note_expunged(self, rows: Iterable[Values], gone: Sequence[Range], modseq: int) -> None:
         """The UIDs of `gone`, ascending, went away at `modseq`; `rows` is what is known of them."""
         self._spans = None
         self.expunged.extend((modseq, first, last) for first, last in gone)
@@ -63,8 +64,7 @@ class History:
         if surplus > 0:
             self.expunged_floor = max(self.expunged_floor, self.expunged[surplus - 1][0])
             del self.expunged[:surplus]
-        for row in rows:
-            self._rows[row.uid] = row
+        self._rows.update((row[0], row) for row in rows)
         while len(self._rows) > ROWS_LIMIT:
             self._rows.popitem(last=False)
 
@@ -79,7 +79,8 @@ class History:
 
     def row(self, uid: int) -> Row | None:
         """What is remembered of an expunged message."""
-        return self._rows.get(uid)
+        values = self._rows.get(uid)
+        return None if values is None else Row(*values)
 
     def changes(self, since: int, table: Table) -> Changes:
         """What happened after `since`. Costs what happened, or one pass over the table for a distant past."""

@@ -25,7 +25,8 @@ from greenmail.storage import journal, snapshot
 from greenmail.storage.cache import Cache, at_once, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import Batch, Journal
-from greenmail.storage.maildir_index import NO_CHANGE, Change, Index, from_snapshot, is_large
+from greenmail.storage.maildir_change import Change, is_large
+from greenmail.storage.maildir_index import NO_CHANGE, Index, from_snapshot
 from greenmail.storage.presence import is_directory
 
 log = logging.getLogger(__name__)

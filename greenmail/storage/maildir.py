@@ -13,7 +13,15 @@ from typing import Any
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.measured import measured
-from greenmail.storage import maildir_copy, maildir_find, maildir_lines, maildir_save, maildir_write, save_dates
+from greenmail.storage import (
+    maildir_copy,
+    maildir_find,
+    maildir_flags,
+    maildir_lines,
+    maildir_save,
+    maildir_write,
+    save_dates,
+)
 from greenmail.storage.answers import Answers
 from greenmail.storage.api import (
     DELETED,
@@ -34,8 +42,8 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.locks import Waiting, lock_session
 from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_content import Contents
-from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_measure import Fact, measure
 from greenmail.storage.maildir_octets import Make, make_many
 from greenmail.storage.maildir_save import MaildirUpload
@@ -262,7 +270,7 @@ class MaildirMailbox:
         """Change flags."""
         self._writable()
         try:
-            return maildir_write.store(self.box, uids, change, unchanged_since)
+            return maildir_flags.store(self.box, uids, change, unchanged_since)
         finally:
             self._mirror()
 

@@ -23,7 +23,8 @@ from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.keywords import OVERFLOW_LIMIT, Keywords, OverflowKeywords
 from greenmail.storage.lock_rules import LockRules
 from greenmail.storage.locks import MailboxLock, Owner, Waiting
-from greenmail.storage.maildir_index import Change, Index
+from greenmail.storage.maildir_change import Change
+from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import FLAG_OF_LETTER, UniqueNames, letters_of
 from greenmail.storage.mounts import COARSE_NS, DirectoryTimes, mount_of, step
 from greenmail.storage.quota import Maildirsize

@@ -20,9 +20,10 @@ from greenmail.message.turn import turns
 from greenmail.storage.filesystem import refusal, refusing
 from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_find import Item
-from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_flags import BATCH, batches
 from greenmail.storage.maildir_link import (
     Linked,
     Made,
@@ -38,7 +39,7 @@ from greenmail.storage.maildir_name import base_name, sizes_of, with_sizes
 from greenmail.storage.maildir_save import Arrival, Naming, admit, journal_arrivals
 from greenmail.storage.maildir_scan import freshen, look, read_records
 from greenmail.storage.maildir_unlink import unlink_same
-from greenmail.storage.maildir_write import BATCH, batches, drop
+from greenmail.storage.maildir_write import drop
 from greenmail.storage.quota import disk_sizes
 from greenmail.storage.save_dates import field
 from greenmail.storage.uidlist_format import format_fields
@@ -341,9 +342,10 @@ def _remove_moved(box: Box, sources: Mapping[int, Identity], removed: set[int], 
             if (where := box.index.where(uid)) is not None
         ]
         directory, is_remote = box.place.directory, box.times.is_remote
-        outcomes = box.context.runtime.blocking(unlink_same, box.files, directory, items, is_remote)
-        removed.update(outcome.uid for outcome in outcomes if outcome.done or outcome.is_unsure)
-        drop(box, outcomes, tidies=tidies)
+        weighs = box.weighs()
+        unlinked = box.context.runtime.blocking(unlink_same, box.files, directory, items, weighs, is_remote)
+        removed.update(outcome.uid for outcome in unlinked.others if outcome.done or outcome.is_unsure)
+        drop(box, unlinked, weighs, tidies)
 
 
 def _undo(target: Box, copies: Mapping[int, Identity], failed: StorageError | None) -> None:

@@ -18,117 +18,19 @@ import re
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import repeat
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from greenmail.message.turn import turn, turns
 from greenmail.storage.api import DELETED, SEEN, Flags, Row, Table
-from greenmail.storage.history import CHANGED_LIMIT, History, ranges
+from greenmail.storage.history import History
 from greenmail.storage.journal import Batch
+from greenmail.storage.maildir_change import Arrived
 from greenmail.storage.snapshot import Snapshot
 
 # What `Index.apply` raises of a batch that is none. Whoever writes into the directory can write that, too.
 NO_CHANGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """All messages of a mailbox that had none, as columns; they belong to who is given them."""
-
-    first: int  # UID; the others follow without a gap
-    names: list[bytes]
-    flags: Sequence[Flags]  # at most 255, and the table has none yet
-    kinds: bytes | bytearray  # of each message the place of its flags in `flags`
-    sizes: "array[int]"
-    new: Sequence[int]  # rows in `new/`
-
-
-class Change:
-    """Gathers one batch."""
-
-    def __init__(self) -> None:
-        self.arrived: Arrived | None = None  # no part of the batch: such a change is never journalled
-        self._sets: dict[Flags, int] = {}
-        self._batch: Batch = {}
-        self.seen = False  # whether a client can notice
-
-    def _flags(self, flags: Flags) -> int:
-        return self._sets.setdefault(flags, len(self._sets))
-
-    def _add(self, key: str, entry: Any) -> None:
-        self._batch.setdefault(key, []).append(entry)
-
-    def came(self, uid: int, name: bytes, is_new: bool, flags: Flags, facts: tuple[int, int] = (-1, -1)) -> None:
-        """A message appeared; `facts`: size and date, -1 if not known."""
-        self.seen = True
-        self._add("new", [uid, name.decode("latin-1"), int(is_new), self._flags(flags), *facts])
-
-    def came_all(
-        self, uids: Sequence[int], files: Sequence[tuple[bytes, bool]], flags: Sequence[Flags], sizes: Sequence[int]
-    ) -> None:
-        """`came` of messages whose dates are not known; `files`: names, and whether in `new/`."""
-        if not uids:
-            return
-        self.seen = True
-        numbers = {some: self._flags(some) for some in dict.fromkeys(flags)}
-        names = _SLASH.join([name for name, _ in files]).decode("latin-1").split("/")  # no name has a slash
-        places = [int(is_new) for _, is_new in files]
-        rows = zip(uids, names, places, map(numbers.__getitem__, flags), sizes, repeat(-1), strict=False)
-        self._batch.setdefault("new", []).extend(rows)
-
-    def began(self, arrived: Arrived) -> None:
-        """The mailbox had no messages, and these are all."""
-        self.seen = True
-        self.arrived = arrived
-
-    def became(self, uid: int, name: bytes, is_new: bool, flags: Flags | None) -> None:
-        """A message has another name or place, and other flags unless None."""
-        self.seen = self.seen or flags is not None
-        self._add("set", [uid, name.decode("latin-1"), int(is_new), -1 if flags is None else self._flags(flags)])
-
-    def went(self, uids: Iterable[int]) -> None:
-        """Messages, ascending, are gone."""
-        for first, last in ranges(uids):
-            self.seen = True
-            self._add("gone", [first, last])
-
-    def facts(self, facts: Iterable[tuple[int, int, int]]) -> None:
-        """UID, size, date."""
-        for fact in facts:
-            self._add("fact", list(fact))
-
-    def value(self, key: str, value: Any) -> None:
-        """`next`, `recent`, `times` or `letters`."""
-        self._batch[key] = value
-
-    def touched(self) -> None:
-        """Nothing of its messages changed, but the mailbox did."""
-        self.seen = True
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._batch and not self.seen
-
-    @property
-    def only_touches(self) -> bool:
-        """Whether nothing in the Maildir tells of it."""
-        return self.seen and not self._batch.keys() & {"new", "set", "gone"}
-
-    @property
-    def length(self) -> int:
-        """Messages named in it."""
-        return sum(len(self._batch.get(key, ())) for key in ("new", "set", "gone", "fact"))
-
-    def batch(self, modseq: int) -> Batch:
-        """The batch; `modseq` counts only if a client can notice."""
-        made = dict(self._batch)
-        if self._sets:
-            made["flags"] = [sorted(flags) for flags in self._sets]
-        if self.seen:
-            made["m"] = modseq
-        return made
 
 
 class Index:
@@ -173,7 +75,27 @@ class Index:
         new: Sequence[Sequence[Any]] = batch.get("new", [])
         for start in range(0, len(new), _SLICE):  # no other thread can run while a column is extended
             touched += self._take_new(new[start : start + _SLICE], sets, modseq)
-        for uid, name, is_new, flags in turns(batch.get("set", ())):
+        known: Sequence[Sequence[Any]] = batch.get("set", [])
+        for start in range(0, len(known), _SLICE):
+            touched += self._take_set(known[start : start + _SLICE], sets, modseq)
+        if touched:
+            self.history.note_changed(touched, modseq)
+        if "gone" in batch:
+            self._remove(batch["gone"], modseq)
+        for uid, size, date in turns(batch.get("fact", ())):
+            self.learn(uid, size, date)
+        self._values(batch)
+
+    def _take_set(self, entries: Sequence[Sequence[Any]], sets: list[int], modseq: int) -> list[int]:
+        """Messages with another name, place or flags; the UIDs of those with other flags."""
+        uids = [entry[0] for entry in entries]
+        rows = self.table.rows(uids)
+        is_plain = isinstance(rows, range) and not self.in_new
+        if is_plain and all(flags >= 0 and not is_new for _, _, is_new, flags in entries):
+            self._take_neighbours(rows, [entry[1] for entry in entries], [sets[entry[3]] for entry in entries], modseq)
+            return uids
+        touched: list[int] = []
+        for uid, name, is_new, flags in turns(entries):
             row = self.table.row(uid)
             if row < 0:
                 continue
@@ -187,13 +109,21 @@ class Index:
             if flags >= 0:
                 self._flag(row, sets[flags], modseq)
                 touched.append(uid)
-        if touched:
-            self.history.note_changed(touched, modseq)
-        if "gone" in batch:
-            self._remove(batch["gone"], modseq)
-        for uid, size, date in turns(batch.get("fact", ())):
-            self.learn(uid, size, date)
-        self._values(batch)
+        return touched
+
+    def _take_neighbours(self, rows: Sequence[int], texts: list[str], numbers: list[int], modseq: int) -> None:
+        """Other names and flags of messages in `cur/`, as columns."""
+        table = self.table
+        here = slice(rows[0], rows[-1] + 1)
+        names = _all_octets(texts)
+        for (old, new), count in Counter(zip(table.flags[here], numbers, strict=True)).items():
+            before, after = table.flag_sets[old], table.flag_sets[new]
+            self.unseen += count * ((SEEN not in after) - (SEEN not in before))
+            self.deleted += count * ((DELETED in after) - (DELETED in before))
+        self.names[here] = names
+        table.flags[here] = array(table.flags.typecode, numbers)
+        latest = [max(modseq, known) for known in table.modseqs[here]]
+        table.modseqs[here] = array(table.modseqs.typecode, latest)
 
     def _values(self, batch: Batch) -> None:
         self.uidnext = max(self.uidnext, batch.get("next", 1))
@@ -223,8 +153,7 @@ class Index:
         table.modseqs.extend([modseq] * len(uids))
         table.sizes.extend(sizes)
         table.dates.extend([entry[5] for entry in entries])
-        names = "/".join([entry[1] for entry in entries]).encode("latin-1", "replace").split(_SLASH)
-        self.names.extend(names if len(names) == len(uids) else [_octets(entry[1]) for entry in entries])
+        self.names.extend(_all_octets([entry[1] for entry in entries]))
         self.uidnext = max(self.uidnext, uids[-1] + 1)
         for number, count in Counter(flags_of_each).items():
             known = table.flag_sets[number]
@@ -328,22 +257,47 @@ class Index:
             self.table.dates[row] = date
 
     def _remove(self, gone: Sequence[Sequence[int]], modseq: int) -> None:
-        rows: list[int] = []
+        table = self.table
+        spans: list[tuple[int, int]] = []  # of rows, ascending
         for first, last in gone:
-            rows.extend(range(bisect_left(self.table.uids, first), bisect_left(self.table.uids, last + 1)))
-        self.history.note_expunged([self.row_of(row) for row in rows], [(first, last) for first, last in gone], modseq)
-        for row in rows:
-            self._count(row, -1)
-            if self.table.uids[row] in self.in_new:
-                self.in_new.remove(self.table.uids[row])
-                self.new_names.pop(self.names[row], None)
-        kept = _between(rows, len(self.names))
+            start, end = bisect_left(table.uids, first), bisect_left(table.uids, last + 1)
+            start = max(start, spans[-1][1]) if spans else start
+            if start < end:
+                spans.append((start, end))
+        rows = chain.from_iterable(self._values_of(start, end) for start, end in spans)
+        self.history.note_expunged(rows, [(first, last) for first, last in gone], modseq)
+        for start, end in spans:
+            self._discount(start, end)
+        kept = _between(spans, len(self.names))
         for column in self._columns():
             fresh: array[int] = array(column.typecode)
             for start, end in kept:
                 fresh.extend(column[start:end])
             column[:] = fresh
-        self.names[:] = [name for start, end in kept for name in self.names[start:end]]
+        names: list[bytes] = []
+        for start, end in kept:
+            names += self.names[start:end]
+        self.names[:] = names
+
+    def _values_of(self, start: int, end: int) -> Iterator[tuple[int, Flags, int, int, int]]:
+        """Rows as values."""
+        here, table = slice(start, end), self.table
+        flags = map(table.flag_sets.__getitem__, table.flags[here])
+        return zip(table.uids[here], flags, table.modseqs[here], table.sizes[here], table.dates[here], strict=True)
+
+    def _discount(self, start: int, end: int) -> None:
+        """These rows go."""
+        table = self.table
+        for number, count in Counter(table.flags[start:end]).items():
+            known = table.flag_sets[number]
+            self.unseen -= count * (SEEN not in known)
+            self.deleted -= count * (DELETED in known)
+        counted = [size for size in table.sizes[start:end] if size >= 0]
+        self.octets -= sum(counted)
+        self.unknown_sizes -= end - start - len(counted)
+        for uid in self.in_new.intersection(table.uids[start:end]) if self.in_new else ():
+            self.in_new.remove(uid)
+            self.new_names.pop(self.names[table.row(uid)], None)
 
     def _columns(self) -> tuple["array[int]", ...]:
         table = self.table
@@ -433,6 +387,12 @@ def _octets(name: str) -> bytes:
     return name.encode("latin-1", "replace").replace(_SLASH, b"_")
 
 
+def _all_octets(names: list[str]) -> list[bytes]:
+    """`_octets` of each of some."""
+    found = "/".join(names).encode("latin-1", "replace").split(_SLASH)
+    return found if len(found) == len(names) else [_octets(name) for name in names]
+
+
 def _lead_elsewhere(names: list[bytes]) -> bool:
     """Whether one of them is not the name of a file."""
     return any(_SLASH in b"\0".join(names[start : start + _SLICE]) for start in range(0, len(names), _SLICE))
@@ -467,19 +427,8 @@ def from_snapshot(snapshot: Snapshot) -> Index | None:
     return index
 
 
-def _between(rows: Sequence[int], count: int) -> list[tuple[int, int]]:
-    """What of `count` rows stays when `rows`, ascending, go: slices."""
-    kept: list[tuple[int, int]] = []
-    start = 0
-    for row in rows:
-        if row > start:
-            kept.append((start, row))
-        start = row + 1
-    if start < count:
-        kept.append((start, count))
-    return kept
-
-
-def is_large(change: Change) -> bool:
-    """Whether a change is better folded into a snapshot than journalled."""
-    return change.length > CHANGED_LIMIT // 2 or change.arrived is not None
+def _between(spans: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    """What of `count` rows stays when those of `spans`, ascending, go."""
+    starts = [0, *(end for _, end in spans)]
+    ends = [*(start for start, _ in spans), count]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]

@@ -21,8 +21,8 @@ from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.lost_answers import Identity
 from greenmail.storage.maildir_find import Finder, Item, find_file
+from greenmail.storage.maildir_flags import BATCH
 from greenmail.storage.maildir_name import Sizes, base_name, sizes_of
-from greenmail.storage.maildir_write import BATCH
 
 _RETRIES = 10
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}

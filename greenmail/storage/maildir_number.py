@@ -7,9 +7,9 @@ import logging
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_change import Arrived, Change
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_first import First
-from greenmail.storage.maildir_index import Arrived, Change
 from greenmail.storage.maildir_name import base_name, letters_of, sizes_of
 from greenmail.storage.maildir_slices import SLICE, in_uid_order, let_go
 from greenmail.storage.maildir_twins import Scan, only_files

@@ -18,11 +18,11 @@ from greenmail.message.to_disk import ToDisk
 from greenmail.storage.api import FlagAction, FlagChange, Flags
 from greenmail.storage.filesystem import Files, is_there, refusal, refusing
 from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_data import write_uidnext
-from greenmail.storage.maildir_index import Change
+from greenmail.storage.maildir_flags import translate
 from greenmail.storage.maildir_name import Sizes, with_letters, with_sizes
 from greenmail.storage.maildir_scan import freshen
-from greenmail.storage.maildir_write import translate
 from greenmail.storage.save_dates import named
 
 log = logging.getLogger(__name__)

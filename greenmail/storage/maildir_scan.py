@@ -18,8 +18,8 @@ from greenmail.runtime import sparing_collections
 from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, is_stale, refusing, sync_names
 from greenmail.storage.maildir_box import HOT_NS, LARGE, Box
+from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_first import columns
-from greenmail.storage.maildir_index import Change
 from greenmail.storage.maildir_name import base_name, is_message, only_messages
 from greenmail.storage.maildir_number import describe
 from greenmail.storage.maildir_slices import SLICE, base_names, let_go, set_of

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.maildir_site import ADD, Site, change, flags, put
 
 from greenmail.storage.api import DELETED, FLAGGED, SEEN
-from greenmail.storage.maildir_index import Change, Index
+from greenmail.storage.maildir_change import Change
+from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import base_name, is_message, only_messages, uid_order
 from greenmail.storage.maildir_slices import base_names, in_uid_order
 from greenmail.storage.uidlist_format import check_base, check_bases

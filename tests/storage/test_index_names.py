@@ -9,7 +9,8 @@ from support.maildir_site import Site
 from greenmail.errors import StorageError
 from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import MAGIC, pack
-from greenmail.storage.maildir_index import Change, Index, from_snapshot
+from greenmail.storage.maildir_change import Change
+from greenmail.storage.maildir_index import Index, from_snapshot
 from greenmail.storage.snapshot import Snapshot, read, write
 
 ELSEWHERE = "../../../secret"

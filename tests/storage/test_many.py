@@ -18,7 +18,8 @@ from greenmail.storage import maildir, maildir_slices
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.api import FlagAction, FlagChange
 from greenmail.storage.maildir import MaildirMailbox
-from greenmail.storage.maildir_index import Change, Index
+from greenmail.storage.maildir_change import Change
+from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import uid_order
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_slices import in_uid_order, set_of

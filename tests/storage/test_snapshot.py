@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenmail.storage.filesystem import Files, Ownership
-from greenmail.storage.maildir_index import Change, Index, from_snapshot
+from greenmail.storage.maildir_change import Change
+from greenmail.storage.maildir_index import Index, from_snapshot
 from greenmail.storage.snapshot import MAGIC, Snapshot, pack, read, unpack, write
 
 OWNER = Ownership(0o640, 0o750, None)
