@@ -85,7 +85,7 @@ class Serving:
                     _next(session)
             session.wire.flush()
         except Dormant as nothing:
-            seconds, inbox.was_left = nothing.seconds, True
+            seconds, inbox.was_left = nothing.seconds, session.unfinished is None
         except Disconnected as end:
             reason = _farewell(session, inbox, end)
         except HandOver as passing:
@@ -137,7 +137,7 @@ class _Inbox:
         self._clock = session.services.runtime.now
         self._deadline = 0.0
         self._since = 0.0  # when the wait for the present command began; 0: part of it is here
-        self.was_left = False  # while it waited
+        self.was_left = False  # while it waited for a command
         self.octets = 0
         self.timed_out = False
 

@@ -17,17 +17,23 @@ LONGEST = 86400.0  # seconds
 class Sleep:
     """Until the socket is ready, time is over, or `sooner` was called; then `wake` is called, once, on the loop."""
 
-    __slots__ = ("_io", "_loop", "_timer", "_wake")
+    __slots__ = ("_io", "_is_over", "_loop", "_timer", "_wake")
 
     def __init__(self, loop: Any, io: Any, seconds: float, wake: Callable[[], None]) -> None:
         """`io`: the watcher of the socket's input."""
         self._loop, self._io, self._wake = loop, io, wake
         self._timer: Any = None
+        self._is_over = False
         io.start(self._over)
         self.sooner(seconds)
 
     def sooner(self, seconds: float) -> None:
-        """Let it end in so many seconds at the latest; what was said before does not count any more."""
+        """Let it end in so many seconds at the latest; what was said before does not count any more.
+
+        Does nothing if it is over: who is being woken looks for himself.
+        """
+        if self._is_over:
+            return
         self._stop()
         self._timer = self._loop.timer(min(max(seconds, 0.0), LONGEST))
         self._timer.start(self._over)
@@ -39,6 +45,9 @@ class Sleep:
             timer.close()
 
     def _over(self) -> None:
+        if self._is_over:  # the socket and the timer in one turn of the loop
+            return
+        self._is_over = True
         self._io.stop()
         self._stop()
         self._wake()

@@ -288,10 +288,12 @@ class Stream:
 
     def _await(self, end: float, may_sleep: bool) -> Wake:
         """`_wait` for input until `end`; raises Dormant if nothing has happened for a while before that."""
-        now = time.monotonic()
-        latest = min(end, max(now, self._stirred + self._shared.quiet)) if may_sleep else end
+        now, stirred = time.monotonic(), self._stirred
+        latest = min(end, max(now, stirred + self._shared.quiet)) if may_sleep else end
         wake = self._wait(_READ, latest - now)
         if wake is Wake.TIMEOUT and latest < end:
+            if self._stirred != stirred:  # `interrupt` came in the turn of the loop in which the time was over
+                return Wake.CHANGED
             raise Dormant(end - latest)
         return wake
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from greenmail.net.server import Acceptor, Board, Connections, Crowds, Service
 from greenmail.net.stream import Stream
 from greenmail.net.watch import SessionWatch, Watcher
 from greenmail.net.watch_places import SessionPlaces, SharedPlaces
-from greenmail.runtime import direct
+from greenmail.runtime import Wake, direct
 
 SELECTED = f"a LOGIN {USER} {PASSWORD}\r\nb SELECT INBOX\r\n".encode()
 NOTIFY = b"c NOTIFY SET (selected (MessageNew MessageExpunge))\r\n"
@@ -209,6 +210,48 @@ def test_a_sleep_ends_with_the_patience(house: House, command: bytes, limit: str
     with gevent.Timeout(5):
         assert b"Autologout" in heard(client, b"Autologout")
     until(lambda: not len(house.connections))
+
+
+def test_patience_begins_anew_behind_an_idle_that_slept(house: House) -> None:
+    services = house.engine.services
+    house.engine.services = replace(services, limits=replace(services.limits, timeout_authenticated=0.3))
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    client.sendall(b"DONE\r\n")
+    with gevent.Timeout(5):
+        assert b"Autologout" in heard(client, b"Autologout")
+    until(lambda: not len(house.connections))
+
+
+def test_a_session_is_woken_once_whatever_comes_together(house: House) -> None:
+    """Two green threads with one connection would take each other's octets."""
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    (stream,) = house.connections.streams()
+    awakenings = []
+    stream.woken, rested = lambda: awakenings.append(rested()), stream.woken
+    assert stream._sleep is not None
+    stream._sleep._over()
+    stream.interrupt(0.0)  # news, in the same turn of the loop
+    until(lambda: bool(awakenings))
+    gevent.sleep(0.01)
+    assert len(awakenings) == 1 and house.naps == 2
+    client.sendall(b"DONE\r\n")
+    assert b"d OK" in heard(client, b"completed\r\n")
+
+
+def test_news_that_come_as_a_session_falls_asleep_are_not_lost(loop: Any) -> None:
+    """They are told in the turn of the loop in which the time of quiet is over."""
+    _, stream = loop.pair(quiet=0.02)
+    news = stream._loop.timer(0.01)
+    news.start(stream.interrupt)
+    stream._loop.run_callback(time.sleep, 0.05)  # a turn that takes so long: both timers end with it
+    assert stream.rest(5.0, may_sleep=True) is Wake.CHANGED
+    news.close()
 
 
 def test_signs_of_life_go_on(house: House) -> None:
