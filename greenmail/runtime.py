@@ -43,16 +43,23 @@ class Wake(Enum):
     TIMEOUT = "nothing happened"
 
 
+Sign = Callable[[], tuple[bytes, float] | None]  # see `Dormant`
+
+
 class Dormant(Exception):
     """Nothing has happened for a while where a session can be left, and taken up again: `Wire.may_sleep`.
 
     It passes through the engine to the shell, which gives up the green thread, and calls the engine anew when there is
     something to do, or after `seconds`. No error: that nothing happens is what ten thousand clients in IDLE want.
+
+    `sign` may be asked when the time is over: what is to be sent then, and after how many seconds more the engine is to
+    be called, if that was all there was to do. It neither waits nor raises.
     """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+        self.sign: Sign = _nothing
 
 
 class Watch(Protocol):
@@ -63,6 +70,9 @@ class Watch(Protocol):
 
         May raise Dormant if `Wire.may_sleep`; news that come from then on are those of the next `wait`.
         """
+
+    def looks_in(self) -> float:
+        """Seconds until `wait` says CHANGED although there is no news."""
 
     def close(self) -> None:
         """End the registration."""

@@ -64,14 +64,13 @@ class Serving:
             self._inbox.receive, session.out.status, session.limits, session.services.literal_minus
         )
 
-    def go_on(self) -> float | None:
+    def go_on(self) -> Dormant | None:
         """Talk; None: it is over, and the caller closes the connection, whatever happened here.
 
-        Else nothing has happened for a while (`runtime.Dormant`): to be called again when there is something to do, or
-        after so many seconds.
+        Else nothing has happened for a while: to be called again when there is something to do.
         """
         session, inbox = self._session, self._inbox
-        seconds: float | None = None
+        dormant: Dormant | None = None
         reason = "logout"
         try:
             if not self._is_greeted:
@@ -85,15 +84,15 @@ class Serving:
                     _next(session)
             session.wire.flush()
         except Dormant as nothing:
-            seconds, inbox.was_left = nothing.seconds, session.unfinished is None
+            dormant, inbox.was_left = nothing.with_traceback(None), session.unfinished is None
         except Disconnected as end:
             reason = _farewell(session, inbox, end)
         except HandOver as passing:
             reason = _pass_on(session, passing)
         finally:
-            if seconds is None:
+            if dormant is None:
                 _leave(session, inbox, session.services.runtime.now() - self._started, reason)
-        return seconds
+        return dormant
 
 
 def _greet(session: Session, passage: Passage | None) -> None:

@@ -21,12 +21,9 @@ class Hosted(Stream):
     """A session's octets, as a worker carries them; its client and TLS are that worker's."""
 
     def __init__(self, sock: socket.socket, ends: Mapping[str, Any], shared: Shared) -> None:
-        self._ends = ends
         super().__init__(sock, (ends["peer"], ends["peer_port"]), shared)
+        self.local, self.local_port = plain_address(str(ends["local"])), int(ends["local_port"])
         self.tls_version, self.tls_cipher = str(ends["tls_version"]), str(ends["tls_cipher"])
-
-    def _local_name(self) -> tuple[Any, ...]:
-        return plain_address(str(self._ends["local"])), int(self._ends["local_port"])
 
     def unreported(self) -> tuple[int, int]:
         """Nothing: octets are counted where the client is."""

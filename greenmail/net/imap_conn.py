@@ -11,6 +11,7 @@ from greenmail.config import Config
 from greenmail.imap.execute import Serving
 from greenmail.imap.ext.filters import wrong
 from greenmail.imap.session import Limits, Others, Services, Session
+from greenmail.net.server import Talk
 from greenmail.net.stream import Stream
 from greenmail.runtime import Runtime
 from greenmail.storage.api import Account
@@ -65,7 +66,7 @@ def handler(
     carrier: Carrier | None,
     full_text: FullText | None = None,
     others: Others | None = None,
-) -> Callable[..., Callable[[], float | None]]:
+) -> Callable[..., Talk]:
     """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere.
 
     What it gives is to be called until it gives None: `Serving.go_on`.
@@ -101,7 +102,7 @@ def handler(
         traces=traces,
     )
 
-    def begin(stream: Stream, passage: Passage | None = None) -> Callable[[], float | None]:
+    def begin(stream: Stream, passage: Passage | None = None) -> Talk:
         stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
         return Serving(stream.session, passage).go_on
 

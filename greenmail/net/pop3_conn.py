@@ -6,6 +6,7 @@ from greenmail.auth.api import Authenticator, User
 from greenmail.auth.logins import Guard, Patience, Register
 from greenmail.auth.passage import Carrier, Passage
 from greenmail.config import Config
+from greenmail.net.server import Talk
 from greenmail.net.stream import Stream
 from greenmail.pop3.serve import run as serve
 from greenmail.pop3.session import Limits, Services, Session
@@ -42,7 +43,7 @@ def handler(
     traces: Traces,
     guard: Guard,
     carrier: Carrier | None,
-) -> Callable[..., Callable[[], float | None]]:
+) -> Callable[..., Talk]:
     """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere.
 
     What it gives is to be called once: a POP3 session never sleeps.
@@ -65,7 +66,7 @@ def handler(
         pop3_deleted_flag=config.pop3_deleted_flag if config.pop3_delete == "flag" else "",
     )
 
-    def begin(stream: Stream, passage: Passage | None = None) -> Callable[[], float | None]:
+    def begin(stream: Stream, passage: Passage | None = None) -> Talk:
         session = stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
         return lambda: serve(session, passage)
 

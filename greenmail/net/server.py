@@ -28,6 +28,7 @@ from greenmail.net.addresses import plain_address
 from greenmail.net.shared import Shared
 from greenmail.net.stream import Stream
 from greenmail.net.work import Clock
+from greenmail.runtime import Dormant, Sign
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ LOOKS = 0.5  # seconds between two looks for connections that are quiet, in a wo
 _LOG_EVERY = 10.0  # seconds between two lines about the same limit
 
 
-Talk = Callable[[], float | None]
-"""A session of an engine: to be called, and again when there is something to do, or after as many seconds as it gives;
-until it gives None. May raise Disconnected."""
+Talk = Callable[[], Dormant | None]
+"""A session of an engine: to be called, and again when there is something to do; until it gives None. May raise
+Disconnected."""
 
 
 class Board:
@@ -224,31 +225,39 @@ class Connections:
 class _Life:
     """A connection from its first octet to its last; while it sleeps no green thread is with it (`sleep`)."""
 
-    __slots__ = ("_connections", "_ended", "_stream", "_talk")
+    __slots__ = ("_connections", "_ended", "_sign", "_stream", "_talk")
 
     def __init__(self, connections: Connections, stream: Stream, ended: Callable[[Stream], None]) -> None:
         """`ended` is told at last."""
         self._connections, self._stream, self._ended = connections, stream, ended
         self._talk: Talk | None = None
+        self._sign: Sign = _no_sign
 
     def live(self, begin: Callable[[], Talk | None] | None = None) -> None:
         """Begin, or go on; on a green thread."""
-        stream, seconds = self._stream, None
+        stream, dormant = self._stream, None
         try:
             if begin is not None:
                 self._talk = begin()
-            seconds = self._talk() if self._talk is not None else None
+            dormant = self._talk() if self._talk is not None else None
         except Disconnected as gone:
             log.debug("disconnected protocol=%s rip=%s reason=%r", stream.protocol, stream.peer, gone.text)
         except Exception:
             log.exception("bug protocol=%s rip=%s", stream.protocol, stream.peer)
         finally:
-            if seconds is None:
+            if dormant is None:
                 self._end()
-        if seconds is not None:
-            stream.sleep(seconds, self._wake)
+        if dormant is not None:
+            self._sign = dormant.sign
+            stream.sleep(dormant.seconds, self._wake)
 
-    def _wake(self) -> None:
+    def _wake(self, is_due: bool) -> None:
+        """On the loop. `is_due`: only time has passed; then a sign of life may be all there is to do."""
+        if is_due and self._stream.can_whisper and (sign := self._sign()) is not None:
+            line, seconds = sign
+            if self._stream.whisper(line):
+                self._stream.sleep(seconds, self._wake)
+                return
         gevent.spawn_raw(self._go_on)
 
     def _go_on(self) -> None:
@@ -274,6 +283,10 @@ def _prepare(service: Service, stream: Stream) -> None:
 
 
 def _nothing(stream: Stream) -> None:
+    return None
+
+
+def _no_sign() -> None:
     return None
 
 

@@ -2,12 +2,13 @@
 
 A green thread that waits takes 11 KB: two pages of Python's stack, the C stack, its frames. So where a client has been
 silent for a while, and the engine can be called anew (`runtime.Dormant`), the thread ends, and another one begins when
-there is something to do. Clients in IDLE sleep nearly always.
+there is something to do. Clients in IDLE sleep nearly always; signs of life are sent without waking them.
 """
 
 # mypy: allow-untyped-calls
 # (gevent has no type hints)
 
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -15,17 +16,20 @@ LONGEST = 86400.0  # seconds
 
 
 class Sleep:
-    """Until the socket is ready, time is over, or `sooner` was called; then `wake` is called, once, on the loop."""
+    """Until the socket is ready, or time is over; then `wake` is called, once, on the loop.
+
+    It is told whether it was the time that had been set at the beginning, and nothing else.
+    """
 
     __slots__ = ("_io", "_is_over", "_loop", "_timer", "_wake")
 
-    def __init__(self, loop: Any, io: Any, seconds: float, wake: Callable[[], None]) -> None:
+    def __init__(self, loop: Any, io: Any, seconds: float, wake: Callable[[bool], None]) -> None:
         """`io`: the watcher of the socket's input."""
         self._loop, self._io, self._wake = loop, io, wake
         self._timer: Any = None
         self._is_over = False
-        io.start(self._over)
-        self.sooner(seconds)
+        io.start(self._over, False)
+        self._set(seconds, True)
 
     def sooner(self, seconds: float) -> None:
         """Let it end in so many seconds at the latest; what was said before does not count any more.
@@ -35,8 +39,11 @@ class Sleep:
         if self._is_over:
             return
         self._stop()
+        self._set(seconds, False)
+
+    def _set(self, seconds: float, is_due: bool) -> None:
         self._timer = self._loop.timer(min(max(seconds, 0.0), LONGEST))
-        self._timer.start(self._over)
+        self._timer.start(self._over, is_due)
 
     def _stop(self) -> None:
         timer, self._timer = self._timer, None
@@ -44,10 +51,17 @@ class Sleep:
             timer.stop()
             timer.close()
 
-    def _over(self) -> None:
+    def _over(self, is_due: bool) -> None:
         if self._is_over:  # the socket and the timer in one turn of the loop
             return
         self._is_over = True
         self._io.stop()
         self._stop()
-        self._wake()
+        self._wake(is_due)
+
+
+def has_room(sock: Any) -> bool:
+    """Whether a line can be sent for certain without waiting."""
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLOUT)
+    return poll.poll(0) == [(sock.fileno(), select.POLLOUT)]

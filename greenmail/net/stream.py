@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gevent import get_hub
@@ -21,10 +22,10 @@ from gevent.hub import Waiter
 from greenmail import metrics
 from greenmail.errors import Disconnected
 from greenmail.net import closing, proxy, tls
-from greenmail.net.addresses import plain_address
+from greenmail.net.addresses import own_name, plain_address
 from greenmail.net.deflate import Deflate
 from greenmail.net.shared import Shared
-from greenmail.net.sleep import Sleep
+from greenmail.net.sleep import Sleep, has_room
 from greenmail.runtime import Dormant, Places, Wake, Watch
 
 log = logging.getLogger(__name__)
@@ -36,19 +37,13 @@ KERNEL_UNSENT = 1 << 17  # TCP_NOTSENT_LOWAT: with GATHER and a chunk of an engi
 RECEIVE = 1 << 16
 INJECTED = 1 << 18  # octets before a handshake that are thrown away; beyond them the connection is closed
 LINGER = 1.0  # seconds that a farewell may take to arrive
-_READ = 1
-_WRITE = 2
-
-
-def _nothing() -> None:
-    return None
+_READ, _WRITE = 1, 2
 
 
 class Stream:
     """A `runtime.Wire`; also what the connection loops, the watch and the server need."""
 
-    # A dictionary of so many would take 1.2 KB more.
-    __slots__ = (
+    __slots__ = (  # a dictionary of so many takes 1.2 KB more
         *("_ahead", "_audible", "_broken", "_chunks", "_deflate", "_dismissal", "_draining", "_gathered", "_heard_all"),
         *("_ios", "_is_check", "_is_tls", "_line", "_line_ended", "_loop", "_plain", "_reported", "_shared", "_sleep"),
         *("_sock", "_stirred", "_waiter", "carried", "certified", "end_point", "exporter"),
@@ -65,7 +60,7 @@ class Stream:
         self._ios = {_READ: self._loop.io(sock.fileno(), _READ)}
         self._waiter: Any = None
         self._sleep: Sleep | None = None
-        self.woken: Callable[[], None] = _nothing  # told when it is `awake`
+        self.woken: Callable[[], None] | None = None  # told when it is `awake`
         self._stirred = time.monotonic()  # when something happened last
         self.may_sleep = False
         self._deflate: Deflate | None = None
@@ -81,9 +76,7 @@ class Stream:
         self._audible = True
         self.peer = plain_address(address[0])
         self.peer_port = int(address[1])
-        name = self._local_name()
-        self.local = plain_address(name[0])
-        self.local_port = int(name[1])
+        self.local, self.local_port = own_name(sock)
         self.trusted = shared.trusts(self.peer)
         self.timeout = 60.0
         self.since = time.time()
@@ -102,12 +95,6 @@ class Stream:
         self.end_point = b""
         self.exporter = b""
         self.certified: tuple[str, ...] = ()
-
-    def _local_name(self) -> tuple[Any, ...]:
-        try:
-            return tuple(self._sock.getsockname())
-        except OSError:  # reset between accept and here; the first receive will tell
-            return ("", 0)
 
     # --- runtime.Wire ---
 
@@ -297,16 +284,31 @@ class Stream:
             raise Dormant(end - latest)
         return wake
 
-    def sleep(self, seconds: float, wake: Callable[[], None]) -> None:
+    def sleep(self, seconds: float, wake: Callable[[bool], None]) -> None:
         """Have `wake` called on the loop where a `rest` would have ended. Nobody uses the stream until `awake`."""
         self._sleep = Sleep(self._loop, self._ios[_READ], seconds, wake)
+
+    @property
+    def can_whisper(self) -> bool:
+        """Something short can be sent at once, where no green thread is."""
+        return not (self._draining or self.compressed or self._broken) and has_room(self._plain)
+
+    def whisper(self, line: bytes) -> bool:
+        """Send it then; False: the connection is lost, as the next `receive` will say."""
+        with suppress(OSError):
+            if self._plain.send(line) == len(line):
+                self.sent += len(line)
+                return True
+        self._lost("client does not read", audible=False)
+        return False
 
     def awake(self) -> None:
         """A green thread has it again."""
         self._shared.clock.resumed()
         self._sleep = None
-        woken, self.woken = self.woken, _nothing
-        woken()
+        woken, self.woken = self.woken, None
+        if woken is not None:
+            woken()
 
     def interrupt(self, delay: float = 0.0) -> None:
         """End a `rest`, now, or a `sleep` after so many seconds; no more. May be called by any green thread."""

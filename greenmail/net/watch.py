@@ -360,6 +360,11 @@ class SessionWatch:
             if now >= end:
                 return Wake.TIMEOUT
 
+    def looks_in(self) -> float:
+        """Seconds until it looks without news."""
+        look_at = self._look_at if self._places is None else min(self._look_at, self._places.look_at)
+        return look_at - time.monotonic()
+
     def close(self) -> None:
         """End the registration."""
         if self._closed:

@@ -213,8 +213,8 @@ def serving(session: Session, wire: MemoryWire) -> Callable[[], None]:
 
     def life() -> None:
         serving = Serving(session)
-        while (seconds := serving.go_on()) is not None:
-            wire.sleep(seconds)
+        while (dormant := serving.go_on()) is not None:
+            wire.sleep(dormant)
         if not wire.refuses_writes:
             wire.flush()
         wire.closed = True

@@ -92,11 +92,17 @@ class MemoryWire:
                 self._is_due = is_due
                 raise Dormant(seconds)
 
-    def sleep(self, seconds: float) -> None:
-        """The shell's part: wait until the session is to be called again."""
-        clock = self._scheduler.clock
-        end, is_due = clock.now() + seconds, self._is_due
-        self._scheduler.wait(lambda: self.has_input or is_due() or clock.now() >= end)
+    def sleep(self, dormant: Dormant) -> None:
+        """The shell's part: wait until the session is to be called again; signs are given meanwhile."""
+        clock, is_due, seconds = self._scheduler.clock, self._is_due, dormant.seconds
+        while True:
+            end = clock.now() + seconds
+            self._scheduler.wait(lambda end=end: self.has_input or is_due() or clock.now() >= end)
+            sign = None if self.has_input or is_due() or self._deflate is not None else dormant.sign()
+            if sign is None:
+                return
+            line, seconds = sign
+            self._sent += line
 
     def receive(self) -> bytes:
         self.flush()
@@ -215,6 +221,9 @@ class MemoryWatch:
             self._changed = False
             return Wake.CHANGED
         return Wake.TIMEOUT
+
+    def looks_in(self) -> float:
+        return float("inf")
 
     def close(self) -> None:
         self._wire.watches.remove(self)

@@ -12,6 +12,7 @@ from greenmail.imap.session import Session
 from greenmail.imap.view import View
 from greenmail.runtime import Dormant, Wake, Watch
 
+_STILL_HERE = b"* OK Still here\r\n"
 _LEAST_KEEPALIVE = 0.8  # of `idle-keepalive`: or all clients that connected at once would be written to at once
 
 
@@ -32,8 +33,9 @@ def run_idle(session: Session, argument: None) -> Completion:
         if is_new:
             session.out.write(b"+ idling\r\n")
         return _until_done(session, idling, is_new)
-    except Dormant:
+    except Dormant as nothing:
         session.idling = idling
+        nothing.sign = idling.sign
         raise
     finally:
         if session.idling is None:
@@ -74,6 +76,17 @@ class _Idling:
         wire.may_sleep = False
         return wake
 
+    def sign(self) -> tuple[bytes, float] | None:
+        """As of `Dormant`."""
+        session = self._session
+        now = session.services.runtime.now()
+        if not self.keepalive <= now < self.end or self._watch is None or session.out.tap is not None:
+            return None
+        line = session.out.said(_STILL_HERE)
+        self.keepalive = _next_keepalive(session)
+        session.out.octets += len(line)
+        return line, max(0.0, min(self._watch.looks_in(), self.end - now, self.keepalive - now))
+
     def close(self) -> None:
         """It is over."""
         metrics.idle(-1)
@@ -95,11 +108,12 @@ def _until_done(session: Session, idling: _Idling, looks: bool) -> Completion:
                 session.listening.tell()
             if session.logging_out:
                 return No("IDLE ended: the mailbox is gone")
-        looks = True
         line = b""
         idling.watch()
-        if session.reader.buffered or idling.wait() is Wake.INPUT:
+        wake = Wake.INPUT if session.reader.buffered else idling.wait()
+        if wake is Wake.INPUT:
             line = session.reader.read_line()
+        looks = wake is not Wake.TIMEOUT
         if line:
             break
         if now() >= idling.end:
@@ -107,7 +121,7 @@ def _until_done(session: Session, idling: _Idling, looks: bool) -> Completion:
             session.out.status(b"* BYE Autologout: IDLE for too long.\r\n")
             return No("IDLE ended: nothing was heard from you for too long")
         if now() >= idling.keepalive:
-            session.out.status(b"* OK Still here\r\n")
+            session.out.status(_STILL_HERE)
             idling.keepalive = _next_keepalive(session)
     if line.upper() != b"DONE":
         raise BadSyntax("expected DONE")
