@@ -13,6 +13,7 @@ from greenmail.imap.view import View
 from greenmail.runtime import Dormant, Wake, Watch
 
 _STILL_HERE = b"* OK Still here\r\n"
+_EARLY = 0.1  # seconds: clocks differ
 _LEAST_KEEPALIVE = 0.8  # of `idle-keepalive`: or all clients that connected at once would be written to at once
 
 
@@ -80,7 +81,9 @@ class _Idling:
         """As of `Dormant`."""
         session = self._session
         now = session.services.runtime.now()
-        if not self.keepalive <= now < self.end or self._watch is None or session.out.tap is not None:
+        if self._watch is None or self._watch.looks_in() <= 0 or session.out.tap is not None:
+            return None
+        if not self.keepalive - _EARLY <= now < self.end:
             return None
         line = session.out.said(_STILL_HERE)
         self.keepalive = _next_keepalive(session)
