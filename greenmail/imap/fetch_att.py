@@ -7,8 +7,8 @@ kinds of item, which `commands.fetch` knows how to answer: a `RowItem` from the 
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.grammar import atom
@@ -20,8 +20,7 @@ from greenmail.storage.api import CacheKind, Flags
 MAX_ITEMS = 1000  # data items in one FETCH
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """Columns of some messages, all equally long. A size or date of -1 is not known and will not be."""
 
     uids: Sequence[int]
@@ -31,8 +30,7 @@ class Rows:
     dates: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class RowItem:
+class RowItem(NamedTuple):
     """An item answered from the columns: `template` is `%`-formatted with what `column` gives for each row.
 
     `depends`: the columns of the table on which it depends, beside UIDs; None: it depends on more than these, or lets
@@ -55,8 +53,7 @@ class RenderedItem:
     kind: CacheKind
 
 
-@dataclass(frozen=True, slots=True)
-class BodyItem:
+class BodyItem(NamedTuple):
     """BODY[section]<partial>, or one of rev1's names for it."""
 
     name: bytes  # as it stands in the answer, without origin
@@ -65,8 +62,7 @@ class BodyItem:
     peek: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryItem:
+class BinaryItem(NamedTuple):
     """BINARY[part]<partial>: the content with its transfer encoding undone."""
 
     name: bytes
@@ -109,8 +105,7 @@ class FetchModifier:
     check: Callable[[Session, "FetchRequest"], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FetchRequest:
+class FetchRequest(NamedTuple):
     """The arguments of FETCH. Modifiers add to the last four: `choose` takes some of the messages of the set; `among`
     gives UIDs, ascending, and no others are answered; `keep` says which of these are, and `before` runs just before.
     """
@@ -119,9 +114,9 @@ class FetchRequest:
     seqs: SequenceSet
     items: tuple[Item, ...]
     modifiers: tuple[tuple[FetchModifier, Any], ...] = ()
-    keep: tuple[Callable[[Rows], Iterable[bool]], ...] = field(default=())
-    before: tuple[Callable[[Session], None], ...] = field(default=())
-    choose: tuple[Callable[[list[int]], list[int]], ...] = field(default=())
+    keep: tuple[Callable[[Rows], Iterable[bool]], ...] = ()
+    before: tuple[Callable[[Session], None], ...] = ()
+    choose: tuple[Callable[[list[int]], list[int]], ...] = ()
     among: Callable[[], Sequence[int]] | None = None
 
 

@@ -8,8 +8,8 @@ section-part    = nz-number *("." nz-number)
 partial         = "<" number64 "." nz-number64 ">"
 """
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from greenmail.imap import grammar, serialize
 from greenmail.imap.cursor import Cursor
@@ -29,8 +29,7 @@ class SectionText(Enum):
     MIME = "MIME"
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A section-spec. `fields` are as the client spelled them, for the answer; they are compared without case."""
 
     part: tuple[int, ...] = ()
@@ -38,8 +37,7 @@ class Section:
     fields: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(NamedTuple):
     """partial: the first octet wanted, counted from 0, and how many octets at most."""
 
     origin: int

@@ -1,7 +1,7 @@
 """Sets of message sequence numbers or UIDs: sequence-set and uid-set of RFC 9051 9."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.imap import chars
 from greenmail.imap.cursor import Cursor
@@ -12,8 +12,7 @@ _SET = chars.some_of(chars.DIGIT | frozenset(b"*:,$"))
 Ranges = list[tuple[int, int]]  # inclusive, ascending, disjoint and not adjacent
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceSet:
+class SequenceSet(NamedTuple):
     """Ranges as the client wrote them; None is "*". `saved`: "$" is in it, the result of the last SEARCH, RFC 5182."""
 
     ranges: tuple[tuple[int | None, int | None], ...]

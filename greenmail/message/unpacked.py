@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenmail.errors import Reason
 from greenmail.message.compressed import Damaged, Kind, Stream
@@ -196,8 +196,7 @@ def _directly(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacking:
+class Unpacking(NamedTuple):
     """What unpacking needs from outside. `offload(function, *args)` runs long work in the pool."""
 
     offload: Callable[..., Any] = _directly

@@ -97,16 +97,14 @@ class FlagAction(Enum):
     REMOVE = "-FLAGS"
 
 
-@dataclass(frozen=True, slots=True)
-class FlagChange:
+class FlagChange(NamedTuple):
     """A change relative to the letters on disk at the moment it is carried out, RFC 9051 6.4.6."""
 
     action: FlagAction
     flags: Flags  # any spelling; \\Recent is not in it
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What `Mailbox.store` did."""
 
     changed: list[int]  # UIDs whose flags are different now, ascending
@@ -115,8 +113,7 @@ class Stored:
     ignored: Flags = frozenset()  # keywords that this mailbox could not take up
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """What happened in a mailbox after some mod-sequence."""
 
     changed: list[int]  # UIDs of messages that are new or whose flags changed, ascending

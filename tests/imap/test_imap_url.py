@@ -215,6 +215,7 @@ SECTIONS = st.builds(
     Section,
     st.lists(NUMBERS, max_size=4).map(tuple),
     st.sampled_from([SectionText.CONTENT, SectionText.HEADER, SectionText.TEXT]),
+    st.just(()),
 )
 PARTIALS = st.builds(Partial, st.integers(0, MAX_NUMBER64), st.integers(1, MAX_NUMBER64))
 SERVERS = st.builds(

@@ -6,7 +6,6 @@ the order in which they were asked for: some clients rely on it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import compress
 from typing import Any
 
@@ -85,7 +84,7 @@ def run_fetch(session: Session, request: FetchRequest) -> Completion:
     for modifier, value in request.modifiers:
         request = modifier.apply(session, request, value)
     if request.uid and not session.uid_only and UID not in request.items:
-        request = replace(request, items=(UID, *request.items))  # RFC 9051 6.4.9: UID is always in the answer
+        request = request._replace(items=(UID, *request.items))  # RFC 9051 6.4.9: UID is always in the answer
     for item in request.items:
         if isinstance(item, RowItem) and item.begin is not None:
             item.begin(session)

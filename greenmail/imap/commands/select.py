@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenmail.errors import Refused, StorageError
 from greenmail.imap import grammar, rights, serialize, text_search
@@ -46,8 +46,7 @@ class SelectParam:
     check: Callable[[Session, Any], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SelectRequest:
+class SelectRequest(NamedTuple):
     """The argument of SELECT. A name that is none is kept as its refusal: the old mailbox is left all the same."""
 
     name: str | Refused

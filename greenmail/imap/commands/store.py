@@ -1,7 +1,7 @@
 """STORE, RFC 9051 6.4.6, with UNCHANGEDSINCE, RFC 7162 3.1.3."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.errors import Refused
 from greenmail.imap import grammar, rights, serialize
@@ -26,8 +26,7 @@ _CHUNK = 256  # answers that are written at once
 _ACTIONS = {b"+": FlagAction.ADD, b"-": FlagAction.REMOVE}
 
 
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
+class StoreRequest(NamedTuple):
     """The argument of STORE."""
 
     uid: bool

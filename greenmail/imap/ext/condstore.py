@@ -7,7 +7,6 @@ SELECT writes HIGHESTMODSEQ or NOMODSEQ itself, and STORE has UNCHANGEDSINCE; bo
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from greenmail.errors import BadSyntax
@@ -72,7 +71,7 @@ def _apply_changedsince(session: Session, request: FetchRequest, since: int) -> 
     def among() -> list[int]:
         return selected(session).mailbox.changes(since).changed
 
-    return replace(request, items=items, keep=(*request.keep, changed), among=among)
+    return request._replace(items=items, keep=(*request.keep, changed), among=among)
 
 
 def _parse_search(cur: Cursor, table: Mapping[str, SearchKey]) -> Key:

@@ -8,7 +8,7 @@ In SORT it takes the page of the sorted list, as RFC 5267 4.4 has it.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from greenmail.errors import BadSyntax
 from greenmail.imap.command import Capability, Feature, always
@@ -70,7 +70,7 @@ def _apply_fetch(session: Session, request: FetchRequest, page: Page) -> FetchRe
         places = page.places(len(uids))
         return uids[places.start : places.stop]
 
-    return replace(request, choose=(*request.choose, choose))
+    return request._replace(choose=(*request.choose, choose))
 
 
 FEATURE: Feature = Feature(

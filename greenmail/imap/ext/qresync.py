@@ -13,7 +13,7 @@ SETMETADATA raises the mod-sequence of its mailbox (3.2): `storage.api.Mailbox.t
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from greenmail.errors import BadSyntax
@@ -204,7 +204,7 @@ def _apply_vanished(session: Session, request: FetchRequest, value: None) -> Fet
         asked = message_ranges(session, request.seqs, uid=True)
         session.out.write(b"".join(_earlier(view, asked, _changes(view, since).expunged)))
 
-    return replace(request, before=(*request.before, tell))
+    return request._replace(before=(*request.before, tell))
 
 
 FEATURE: Feature = Feature(
