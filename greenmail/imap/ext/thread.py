@@ -60,8 +60,9 @@ def run_thread(session: Session, request: ThreadRequest) -> Completion:
     if octets is None:
         with working(session):
             uids = search.run()
-            messages, numbers, is_whole = _found(session, uids, request.uid)
-        octets = session.blocking(_thread, request.algorithm, messages, numbers)
+            with sparing_collections(len(uids) > SLICE):
+                messages, numbers, is_whole = _found(session, uids, request.uid)
+                octets = session.blocking(_thread, request.algorithm, messages, numbers)
         if is_whole and not search.lost:
             results.keep(octets)
     write_line(session, b"* THREAD %b\r\n" % octets if octets else b"* THREAD\r\n")
@@ -107,6 +108,8 @@ def _thread(algorithm: str, messages: list[threads.Message], numbers: Sequence[i
         octets = b"".join(threads.render(forest, numbers))
         free(messages)
         free(forest.roots)
+        while forest.children:  # as `free`: one by one
+            forest.children.popitem()
     return octets
 
 
