@@ -8,7 +8,7 @@ import logging
 import re
 from dataclasses import replace
 
-from harness.engine import PASSWORD, USER, Engine, memory_backend
+from harness.engine import PASSWORD, USER, Engine, memory_backend, serving
 from harness.green import Scheduler
 from harness.response_grammar import responses
 from harness.wire import MemoryWire
@@ -16,7 +16,6 @@ from harness.wire import MemoryWire
 from greenmail.auth.api import Attempt, User
 from greenmail.auth.passage import HandOver, Passage
 from greenmail.errors import Refused
-from greenmail.imap.execute import Serving
 from greenmail.imap.session import Session
 from greenmail.runtime import Wire
 
@@ -123,12 +122,7 @@ def _arrived(engine: Engine, scheduler: Scheduler, nobody: bool) -> MemoryWire:
         engine.seats.most = 0
     session = Session(wire, engine.services, "s9")
     engine.sessions.append(session)
-
-    def life() -> None:
-        Serving(session, passage).go_on()
-        wire.closed = True
-
-    scheduler.spawn(life)
+    scheduler.spawn(serving(session, wire, passage))
     return wire
 
 
@@ -137,7 +131,7 @@ def _carried_on(engine: Engine, scheduler: Scheduler, carrier: Carrying, old: Me
     wire = MemoryWire(scheduler)
     session = Session(wire, engine.services, "s8")
     engine.sessions.append(session)
-    scheduler.spawn(lambda: Serving(session, carrier.passages[0]).go_on())
+    scheduler.spawn(serving(session, wire, carrier.passages[0]))
     wire.feed(carrier.rest)
     wire.hang_up()
     scheduler.run()

@@ -14,6 +14,7 @@ from greenmail.auth import digests, scram, scram_keys
 from greenmail.auth.anonymous import ANONYMOUS
 from greenmail.auth.api import Attempt, Clear, Denial, Denied, Keys, Secret, Token, User
 from greenmail.auth.logins import Patience
+from greenmail.auth.passage import Passage
 from greenmail.fulltext.service import FullTextService, Means
 from greenmail.imap.execute import Serving
 from greenmail.imap.session import Limits, Services, Session
@@ -208,11 +209,11 @@ class Engine:
         return deliver(self.backend.outside, mailbox, [(corpus.message(k), corpus.date(k)) for k in numbers])
 
 
-def serving(session: Session, wire: MemoryWire) -> Callable[[], None]:
-    """The life of one connection: the shell's part is to close it at the end."""
+def serving(session: Session, wire: MemoryWire, passage: Passage | None = None) -> Callable[[], None]:
+    """The life of one connection: the shell's part is to call a session that sleeps, and to close it at the end."""
 
     def life() -> None:
-        serving = Serving(session)
+        serving = Serving(session, passage)
         while (dormant := serving.go_on()) is not None:
             wire.sleep(dormant)
         if not wire.refuses_writes:

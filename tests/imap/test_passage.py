@@ -3,13 +3,12 @@
 import json
 
 import pytest
-from harness.engine import PASSWORD, USER, Engine, memory_backend
+from harness.engine import PASSWORD, USER, Engine, memory_backend, serving
 from harness.green import Scheduler
 from harness.wire import MemoryWire
 
 from greenmail.auth.api import User
 from greenmail.auth.passage import HandOver, Passage
-from greenmail.imap.execute import Serving
 from greenmail.imap.session import Session
 from greenmail.runtime import Wire
 
@@ -36,7 +35,7 @@ def test_the_language_goes_along(asked: str, no: str) -> None:
     engine.talk(engine.connect(), f"a LANGUAGE {asked}\r\nb LOGIN {USER} {PASSWORD}\r\n".encode())
     wire = MemoryWire(scheduler, secure=True)
     session = Session(wire, engine.services, "s1")
-    scheduler.spawn(lambda: Serving(session, carrier.passages[0]).go_on())
+    scheduler.spawn(serving(session, wire, carrier.passages[0]))
     scheduler.run()
     assert wire.take().startswith(b"b OK [CAPABILITY ")
     assert engine.talk(wire, b"c STATUS Nowhere (MESSAGES)\r\n") == f"c NO [NONEXISTENT] {no}\r\n".encode()
