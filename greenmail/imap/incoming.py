@@ -19,7 +19,7 @@ from greenmail.imap.ext.utf8_accept import HeaderCheck, header_check
 from greenmail.imap.framing import check_number
 from greenmail.imap.response import LIMIT, TOOBIG
 from greenmail.imap.session import Session
-from greenmail.storage.api import Mailbox, Upload
+from greenmail.storage.api import Mailbox, Rights, Upload
 
 MAX_TOKENS = 10_000  # of one command: its parts, beginnings and ends of messages
 
@@ -35,6 +35,7 @@ class Incoming:
         self._name = name
         self._freed = freed
         self._messages: list[Streamed] = []
+        self._target: tuple[Mailbox, Rights] | None = None  # where they go, and what the user may do there
         self._sources = catenate.Sources(session)
         self._walk = Walk()  # where it stands behind the last literal
         self._done = 0  # tokens
@@ -62,11 +63,14 @@ class Incoming:
         return self._messages
 
     def abort(self) -> None:
-        """Remove what was not saved, and give back the mailboxes."""
+        """Remove what was not saved, and give back the mailbox."""
         with ExitStack() as everything:  # each is tried, whatever becomes of the others
             for message in self._messages:
                 everything.callback(message.discard)
             everything.callback(self._sources.close)
+            target, self._target = self._target, None
+            if target is not None:
+                everything.callback(target[0].close)
 
     def _do(self, token: Token) -> None:
         self._count()
@@ -89,11 +93,11 @@ class Incoming:
         if self._freed is not None and self._messages:
             raise BadSyntax("there can be one message only")  # RFC 8508 4.7
         check_number(self._session.limits, len(self._messages) + 1)
-        mailbox, _, mine = rights.open_target(self._session, self._name)
-        with ExitStack() as undo:
-            undo.callback(mailbox.close)
-            upload = mailbox.upload(self._freed(self._name) if self._freed is not None else (0, 0))
-            undo.pop_all()
+        if self._target is None:
+            opened, _, granted = rights.open_target(self._session, self._name)
+            self._target = opened, granted
+        mailbox, mine = self._target
+        upload = mailbox.upload(self._freed(self._name) if self._freed is not None else (0, 0))
         # RFC 4314 4: flags that he may not set are not refused, but lost.
         upload.flags, upload.date = rights.settable(mine, token.flags), token.date
         self._messages.append(Streamed(self._session, self, mailbox, upload, token.is_catenated))
@@ -167,12 +171,9 @@ class Streamed:
         self.incoming.abort()
 
     def discard(self) -> None:
-        """Remove it, unless it was saved; and give back the mailbox."""
+        """Remove it, unless it was saved."""
         if self._is_open:
             self._is_open = False
             if self._binary is not None:
                 self._binary.abort()
-            try:
-                self.upload.abort()
-            finally:
-                self.mailbox.close()
+            self.upload.abort()

@@ -91,7 +91,6 @@ TEXTS: dict[str, str] = {
     "the command has too many parts": "Der Befehl hat zu viele Teile",
     "the header has 8-bit octets: ENABLE {} first": "Der Kopf hat 8-Bit-Oktette: zuerst ENABLE {}",
     "the mailbox is open read-only": "Das Postfach ist nur zum Lesen geöffnet",
-    "the mailbox was replaced meanwhile; nothing was appended": "Das Postfach wurde inzwischen ersetzt; nichts wurde angefügt",
     "the selected mailbox is gone": "Das gewählte Postfach gibt es nicht mehr",
     "the text to search for is not valid in its character set": "Der gesuchte Text ist in seinem Zeichensatz ungültig",
     "there is no such event here": "Dieses Ereignis gibt es hier nicht",

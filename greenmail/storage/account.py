@@ -192,8 +192,8 @@ class MaildirAccount:
             try:
                 if looks:
                     mailbox.look()
-                else:
-                    mailbox.box.check()  # wakes it, too, if it is parked
+                elif mailbox.box.is_gone:  # it is woken for that, if it is parked
+                    mailbox.box.check()
                 is_open = True
                 return mailbox
             except StorageError as error:

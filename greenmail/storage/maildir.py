@@ -290,8 +290,8 @@ class MaildirMailbox:
     def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:
         """Begin a message."""
         self._writable()
-        self.box.admit(0, 1 - freed[1])
-        return MaildirUpload(self.box, freed)
+        is_limited = self.box.admit(0, 1 - freed[1])
+        return MaildirUpload(self.box, freed, is_limited)
 
     def save(self, uploads: Sequence[Upload]) -> list[int]:
         """Make `uploads` messages."""

@@ -300,9 +300,9 @@ class Box:
 
     # Changing
 
-    def admit(self, storage: int, messages: int) -> None:
-        """Raises OVER_QUOTA if so many octets and messages do not fit."""
-        self.context.quota.admit(self.name, storage, messages)
+    def admit(self, storage: int, messages: int) -> bool:
+        """Raises OVER_QUOTA if so many octets and messages do not fit; False if any would."""
+        return self.context.quota.admit(self.name, storage, messages)
 
     def charge(self, storage: int, messages: int) -> None:
         """So much came, or went."""

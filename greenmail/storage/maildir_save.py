@@ -1,12 +1,12 @@
 """Bringing messages into a Maildir mailbox: APPEND. `formats.md` 1.6, `architecture.md`.
 
-A message lies complete in the target's `tmp/` before the target is locked. Under the lock: rename into `new/` (no
-flags) or `cur/`, sync of the directories, uidlist line with fdatasync, journal. A crash before the uidlist line leaves
-messages without a UID, which the next look numbers: nobody was told anything about them. COPY is in `maildir_copy`.
+A message is written into the target's `tmp/` as it arrives, and synced before it gets its name. Under the lock: rename
+into `new/` (no flags) or `cur/`, sync of the directories, uidlist line with fdatasync, journal. A crash before the
+uidlist line leaves messages without a UID, which the next look numbers: nobody was told anything about them. COPY is in
+`maildir_copy`.
 """
 
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -27,16 +27,21 @@ from greenmail.storage.save_dates import named
 
 log = logging.getLogger(__name__)
 
+_SMALL = 1 << 17  # octets of a message for whose sync others may wait: it is one more of the three
+
 
 class MaildirUpload:
     """A file in `tmp/`, written as it arrives."""
 
-    def __init__(self, box: Box, freed: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, box: Box, freed: tuple[int, int] = (0, 0), is_limited: bool = True) -> None:
+        """`is_limited`: whether it has to be asked again if it fits, once its size is known."""
         self.freed = freed  # octets and messages that go in exchange: see `api.Mailbox.upload`
+        self.is_limited = is_limited
         self.flags: Flags = frozenset()
         self.date: int | None = None
         self._files = box.files
         self._convert = ToDisk()
+        self._rest = b""
         with refusing("The message cannot be stored"):
             self.unique, self._fd = _create(box)
         self.path = box.tmp_path + self.unique
@@ -48,13 +53,18 @@ class MaildirUpload:
             if converted:
                 self._files.write_all(self._fd, converted)
 
-    def finish(self, date: int) -> Sizes:
-        """Everything is on disk when this returns; the sizes for the name. May be called in the pool."""
-        self._files.write_all(self._fd, self._convert.end())
+    def end(self) -> Sizes:
+        """There are no more octets: the sizes for the name."""
+        self._rest = self._convert.end()
+        return Sizes(self._convert.disk_size, self._convert.crlf_size)
+
+    def sync(self, date: int) -> None:
+        """Everything is on disk when this returns. Raises OSError. After `end`; may be called in the pool."""
+        if self._rest:
+            self._files.write_all(self._fd, self._rest)
         self._files.set_mtime(self._fd, date * 1_000_000_000)
         self._files.fsync(self._fd)
         self._close()
-        return Sizes(self._convert.disk_size, self._convert.crlf_size)
 
     @property
     def size(self) -> int:
@@ -124,10 +134,8 @@ def deliver(files: Files, steps: Sequence[_Step], directories: Sequence[bytes]) 
     done: list[_Step] = []
     try:
         for step in steps:
-            if is_there(step.target):  # a rename would lose the message that is there
-                raise FileExistsError(errno.EEXIST, "a message of this name is there")
             try:
-                files.rename(step.source, step.target)
+                files.rename_new(step.source, step.target)
             except FileNotFoundError:
                 if not is_there(step.target):  # else it is ours: NFS asked again after a lost answer
                     raise
@@ -146,33 +154,41 @@ def take_back(files: Files, steps: Sequence[_Step]) -> None:
         files.unlink_quietly(step.target)
 
 
-def finish_all(uploads: Sequence[tuple[MaildirUpload, int]]) -> list[Sizes] | OSError:
-    """Sync the files of uploads, given with their dates; in the pool."""
+Dated = tuple[MaildirUpload, int]  # an upload, and its INTERNALDATE
+
+
+def sync_all(uploads: Sequence[Dated]) -> OSError | None:
+    """`sync` of each; in the pool."""
     try:
-        return [upload.finish(date) for upload, date in uploads]
+        for upload, date in uploads:
+            upload.sync(date)
     except OSError as error:
         return error
+    return None
 
 
 def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
-    """`api.Mailbox.save`."""
-    box.check()
+    """`api.Mailbox.save`. A small message is synced in the same piece of work as its name, under the lock."""
     for upload in uploads:
         upload.check()
     octets = sum(upload.size - upload.freed[0] for upload in uploads)
-    box.admit(octets, sum(1 - upload.freed[1] for upload in uploads))
+    if any(upload.is_limited for upload in uploads):
+        box.admit(octets, sum(1 - upload.freed[1] for upload in uploads))
     now = int(box.context.runtime.now())
     dated = [(upload, now if upload.date is None else upload.date) for upload in uploads]
-    finished = box.context.runtime.blocking(finish_all, dated)
-    if isinstance(finished, OSError):
-        raise refusal(finished, "The message cannot be stored") from finished
     arrivals = []
-    for (upload, date), unique, found in zip(dated, _names(box, uploads), finished, strict=True):
+    for (upload, date), unique in zip(dated, _names(box, uploads), strict=True):
+        found = upload.end()
         disk, crlf = found.on_disk or 0, found.with_crlf or 0
         arrivals.append(Arrival(upload.path, with_sizes(unique, disk, crlf), upload.flags, crlf, date, b"", disk))
+    if len(dated) > 1 or dated[0][0].size > _SMALL:
+        failed = box.context.runtime.blocking(sync_all, dated)
+        if failed is not None:
+            raise refusal(failed, "The message cannot be stored") from failed
+        dated = []
     with box.locked():
         freshen(box)
-        uids = admit(box, arrivals)
+        uids = admit(box, arrivals, dated)
     for upload in uploads:
         upload.saved()
     return uids
@@ -216,8 +232,11 @@ class Naming:
             self._box.change_overflow(self.beyond)
 
 
-def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
-    """Under the lock and fresh: make files in `tmp/` messages of this mailbox, all or none; their UIDs."""
+def admit(box: Box, arrivals: Sequence[Arrival], unsynced: Sequence[Dated] = ()) -> list[int]:
+    """Under the lock and fresh: make files in `tmp/` messages of this mailbox, all or none; their UIDs.
+
+    `unsynced`: those of them that are to be synced first.
+    """
     if not arrivals:
         return []
     steps: list[_Step] = []
@@ -229,7 +248,7 @@ def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
     naming.write()
     directories = sorted({os.path.dirname(step.target) for step in steps})
     uids: list[int] | StorageError = box.context.runtime.blocking(
-        _deliver_and_number, box, arrivals, steps, directories
+        _deliver_and_number, box, unsynced, arrivals, steps, directories
     )
     if isinstance(uids, StorageError):
         raise uids
@@ -250,10 +269,14 @@ def journal_arrivals(box: Box, change: Change) -> None:
 
 
 def _deliver_and_number(
-    box: Box, arrivals: Sequence[Arrival], steps: Sequence[_Step], directories: Sequence[bytes]
+    box: Box,
+    unsynced: Sequence[Dated],
+    arrivals: Sequence[Arrival],
+    steps: Sequence[_Step],
+    directories: Sequence[bytes],
 ) -> list[int] | StorageError:
     """Everything that is synced under the lock, in one piece of work for the pool."""
-    error = deliver(box.files, steps, directories)
+    error = sync_all(unsynced) or deliver(box.files, steps, directories)
     if error is not None:
         return refusal(error, "The message cannot be stored")
     try:

@@ -289,17 +289,17 @@ class Maildirsize:
         self._counted_at = float("-inf")
         self._state(self._own_limits, 0, 0)
 
-    def admit(self, name: str, storage: int, messages: int) -> None:
-        """Raises OVER_QUOTA if so much more is too much for the mailbox `name`."""
+    def admit(self, name: str, storage: int, messages: int) -> bool:
+        """Raises OVER_QUOTA if so much more is too much for the mailbox `name`; False if nothing is."""
         if not self.rules.enforced or not self.counts(name) or (storage <= 0 and messages <= 0):
-            return
-
-        def limits_in(limits: Limits) -> Limits:
-            return self.rules.limits_in(name.removeprefix(self._around.prefix), self._around.separator, limits)
-
-        state = self._state(lambda sheet: limits_in(self._own_limits(sheet)), storage, messages)
+            return self.rules.enforced and self.counts(name)
+        short, rules = name.removeprefix(self._around.prefix), self.rules
+        state = self._state(
+            lambda sheet: rules.limits_in(short, self._around.separator, self._own_limits(sheet)), storage, messages
+        )
         if state is not None and state.limits.exceeded_by(state.storage + storage, state.messages + messages):
             raise StorageError(Reason.OVER_QUOTA, OVER_TEXT)
+        return state is not None
 
     def charge(self, name: str, storage: int, messages: int) -> None:
         """Messages came into a mailbox, or went (then both are negative)."""

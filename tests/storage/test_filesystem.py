@@ -1,5 +1,6 @@
 """Durable file operations: the order of the system calls, modes, and what a failure leaves."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -7,6 +8,7 @@ import stat
 import pytest
 
 from greenmail.errors import Reason, StorageError
+from greenmail.storage import system_calls
 from greenmail.storage.filesystem import Files, Ownership, ownership, refusal, refusing
 
 PRIVATE = Ownership(0o600, 0o700, None)
@@ -194,3 +196,29 @@ def test_a_device_without_end_is_not_read():
 def test_a_long_file_is_read_whole(tmp_path):
     (tmp_path / "long").write_bytes(b"0123456789" * 300_000)
     assert Files().read_file(bytes(tmp_path / "long")) == b"0123456789" * 300_000
+
+
+@pytest.fixture(params=["by the kernel", "by looking first"])
+def how(request, monkeypatch):
+    """NFS and old kernels know no rename that replaces nothing."""
+    if request.param == "by looking first":
+        monkeypatch.setattr(system_calls, "_renameat2", lambda *_: ctypes.set_errno(errno.EINVAL) or -1)
+
+
+@pytest.mark.usefixtures("how")
+def test_a_rename_that_replaces_nothing(folder):
+    files = Files()
+    for name in (b"/a", b"/b"):
+        files.replace_file(folder + name, name, PRIVATE)
+    os.symlink(b"nowhere", folder + b"/link")
+    files.rename_new(folder + b"/a", folder + b"/c")
+    assert files.read_file(folder + b"/c") == b"/a"
+    for target in (b"/b", b"/link"):
+        with pytest.raises(FileExistsError):
+            files.rename_new(folder + b"/c", folder + target)
+    with pytest.raises(FileNotFoundError):
+        files.rename_new(folder + b"/a", folder + b"/d")
+    with pytest.raises(ValueError, match="null"):
+        files.rename_new(folder + b"/c\0", folder + b"/d")
+    assert sorted(os.listdir(folder)) == [b"b", b"c", b"link"]
+    assert (files.read_file(folder + b"/b"), files.read_file(folder + b"/c")) == (b"/b", b"/a")

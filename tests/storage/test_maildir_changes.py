@@ -102,10 +102,27 @@ def test_the_order_of_a_save(site: Site) -> None:
     put(inbox)
     names = [name for name, _ in site.calls]
     rename = names.index("rename")
-    assert names.index("fsync") < names.index("link") < rename  # the lock is taken when the file is complete
+    assert names.index("link") < names.index("fsync") < rename  # a small file is synced with the lock held
     assert rename < names.index("fsync", rename) < names.index("fdatasync") < len(names)
     assert names.count("fdatasync") == 1
     assert names.index("fdatasync") < max(place for place, name in enumerate(names) if name == "write")
+
+
+@pytest.mark.parametrize(
+    "mails", [pytest.param([MAIL * 10_000], id="a large message"), pytest.param([MAIL, MAIL], id="two at once")]
+)
+def test_nobody_waits_for_the_sync_of_much(site: Site, mails: list[bytes]) -> None:
+    """The files are complete when the lock is taken."""
+    inbox = site.inbox()
+    uploads = [inbox.upload() for _ in mails]
+    for upload, mail in zip(uploads, mails, strict=True):
+        upload.write(mail)
+    site.calls.clear()
+    inbox.save(uploads)
+    names = [name for name, _ in site.calls]
+    lock = names.index("link")
+    assert names[:lock].count("fsync") == len(mails)
+    assert lock < names.index("rename") < names.index("fsync", lock) < names.index("fdatasync")
 
 
 @pytest.mark.parametrize("call, number", [("rename", errno.ENOSPC), ("fdatasync", errno.EIO), ("fsync", errno.EDQUOT)])
