@@ -377,8 +377,7 @@ class FileContent:
         number = self._block_of(start)
         if number < 0:
             return b""
-        points = self.checkpoints
-        place = points.starts[number]
+        place = self.checkpoints.starts[number]
         # It grows, and gives what it has: to join the pieces of a large message would be one long step.
         gathered = BytesIO()
         while end is None or place < end:
@@ -386,7 +385,7 @@ class FileContent:
             gathered.write(piece[max(start - place, 0) : None if end is None else end - place])
             place += len(piece)
             number += 1
-            if number >= len(points.starts):
+            if number >= len(self.checkpoints.starts):  # others than before, if a claim turned out to be false
                 break
         return gathered.getvalue()
 

@@ -251,6 +251,15 @@ def test_wrong_claims_are_put_right(caplog: pytest.LogCaptureFixture) -> None:
             served.close()
 
 
+def test_a_slice_in_which_claims_turn_out_to_be_wrong_is_whole() -> None:
+    """There are more octets than the name tells, and fewer line ends."""
+    data = b"Subject: x\n\n" + (b"y" * 999 + b"\n") * 1000
+    with file_of(gzip.compress(data)) as fd:
+        served = FileContent(fd, 400_000, 200_000)
+        assert served.read(0, 390_000) == to_crlf(data)[:390_000]
+        served.close()
+
+
 def test_with_claims_the_header_costs_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
     grown: list[int] = []
     grow = Unpacked.grow
