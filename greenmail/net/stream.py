@@ -16,14 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from gevent import get_hub
-from gevent.hub import Waiter
-
 from greenmail import metrics
 from greenmail.errors import Disconnected
 from greenmail.net import closing, proxy, tls
 from greenmail.net.addresses import own_name, plain_address
 from greenmail.net.deflate import Deflate
+from greenmail.net.readiness import READ, WRITE, Readiness
 from greenmail.net.shared import Shared
 from greenmail.net.sleep import Sleep, has_room
 from greenmail.runtime import Dormant, Places, Wake, Watch
@@ -37,7 +35,6 @@ KERNEL_UNSENT = 1 << 17  # TCP_NOTSENT_LOWAT: with GATHER and a chunk of an engi
 RECEIVE = 1 << 16
 INJECTED = 1 << 18  # octets before a handshake that are thrown away; beyond them the connection is closed
 LINGER = 1.0  # seconds that a farewell may take to arrive
-_READ, _WRITE = 1, 2
 
 
 class Stream:
@@ -45,8 +42,8 @@ class Stream:
 
     __slots__ = (  # a dictionary of so many takes 1.2 KB more
         *("_ahead", "_audible", "_broken", "_chunks", "_deflate", "_dismissal", "_draining", "_gathered", "_heard_all"),
-        *("_ios", "_is_check", "_is_tls", "_line", "_line_ended", "_loop", "_plain", "_reported", "_shared", "_sleep"),
-        *("_sock", "_stirred", "_waiter", "carried", "certified", "end_point", "exporter"),
+        *("_is_check", "_is_drained", "_is_tls", "_line", "_line_ended", "_plain", "_readiness", "_reported"),
+        *("_shared", "_sleep", "_sock", "_stirred", "carried", "certified", "end_point", "exporter"),
         *("is_answered", "local", "local_port", "may_sleep", "peer", "peer_port", "protocol", "received", "sent"),
         *("session", "since", "timeout", "tls_cipher", "tls_version", "trusted", "crowd", "woken"),
     )
@@ -56,15 +53,14 @@ class Stream:
         self._sock = sock
         self._plain = getattr(sock, "_sock", sock)  # what gevent's socket is around: it never waits, as here none may
         self._shared = shared
-        self._loop = get_hub().loop
-        self._ios = {_READ: self._loop.io(sock.fileno(), _READ)}
-        self._waiter: Any = None
+        self._readiness = Readiness(sock.fileno(), shared.clock)
         self._sleep: Sleep | None = None
         self.woken: Callable[[], None] | None = None  # told when it is `awake`
         self._stirred = time.monotonic()  # when something happened last
         self.may_sleep = False
         self._deflate: Deflate | None = None
         self._ahead = b""  # octets that were received while waiting for news
+        self._is_drained = False  # the last that was received was all there was: nothing can be had without a wait
         self._chunks: list[bytes] = []
         self._gathered = 0
         self._line = b""  # how the line begins that was sent last
@@ -110,7 +106,8 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Gather `data`; sends when 64 KiB have come together. Raises Disconnected."""
-        self._check()
+        if self._broken is not None:
+            raise self._broken
         self._chunks.append(data)
         self._gathered += len(data)
         if self._gathered >= GATHER:
@@ -118,7 +115,8 @@ class Stream:
 
     def flush(self) -> None:
         """Send what was gathered. Raises Disconnected if the client takes nothing for `timeout-write`."""
-        self._check()
+        if self._broken is not None:
+            raise self._broken
         if not self._chunks:
             return
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -134,8 +132,11 @@ class Stream:
     def receive(self) -> bytes:
         """The next octets from the client, at most 64 KiB, after a flush. Raises Disconnected."""
         self.flush()
-        data = self._ahead or self._unpack_now()
-        self._ahead = b""
+        data = self._ahead
+        if data:
+            self._ahead = b""
+        elif not self._is_drained or self._draining:
+            data = self._unpack_now()
         if data:
             self._shared.clock.breathe()  # who has to wait gives way by that
         else:
@@ -201,11 +202,12 @@ class Stream:
         """Become TLS, within `timeout-handshake`. Raises Disconnected; the reason is one line of the log."""
         end = time.monotonic() + self._shared.timeout_handshake
         try:
+            self._is_drained = False
             self._sock = self._plain = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
             end_point = tls.end_point(context)  # now: the connection keeps this certificate, the context may not
             self._sock.settimeout(0.0)
             while (wants_input := tls.wants_input(self._sock)) is not None:
-                if self._wait(_READ if wants_input else _WRITE, end - time.monotonic()) is Wake.TIMEOUT:
+                if self._wait(READ if wants_input else WRITE, end - time.monotonic()) is Wake.TIMEOUT:
                     raise self._no_tls("timeout", "TLS handshake took too long")
         except OSError as error:
             closed = isinstance(error, ConnectionError | ssl.SSLEOFError)
@@ -229,7 +231,7 @@ class Stream:
         end = time.monotonic() + self._shared.timeout_handshake
 
         def wait() -> None:
-            if self._wait(_READ, end - time.monotonic()) is Wake.TIMEOUT:
+            if self._wait(READ, end - time.monotonic()) is Wake.TIMEOUT:
                 raise proxy.BadHeader("it did not come in time")
 
         try:
@@ -277,7 +279,7 @@ class Stream:
         """`_wait` for input until `end`; raises Dormant if nothing has happened for a while before that."""
         now, stirred = time.monotonic(), self._stirred
         latest = min(end, max(now, stirred + self._shared.quiet)) if may_sleep else end
-        wake = self._wait(_READ, latest - now)
+        wake = self._wait(READ, latest - now)
         if wake is Wake.TIMEOUT and latest < end:
             if self._stirred != stirred:  # `interrupt` came in the turn of the loop in which the time was over
                 return Wake.CHANGED
@@ -286,7 +288,7 @@ class Stream:
 
     def sleep(self, seconds: float, wake: Callable[[bool], None]) -> None:
         """Have `wake` called on the loop where a `rest` would have ended. Nobody uses the stream until `awake`."""
-        self._sleep = Sleep(self._loop, self._ios[_READ], seconds, wake)
+        self._sleep = self._readiness.sleep(seconds, wake)
 
     @property
     def can_whisper(self) -> bool:
@@ -306,6 +308,7 @@ class Stream:
         """A green thread has it again."""
         self._shared.clock.resumed()
         self._sleep = None
+        self._is_drained = False
         woken, self.woken = self.woken, None
         if woken is not None:
             woken()
@@ -313,9 +316,7 @@ class Stream:
     def interrupt(self, delay: float = 0.0) -> None:
         """End a `rest`, now, or a `sleep` after so many seconds; no more. May be called by any green thread."""
         self._stirred = time.monotonic()
-        if self._waiter is not None:
-            self._loop.run_callback(self._waiter.switch, Wake.CHANGED)
-        elif self._sleep is not None:
+        if not self._readiness.interrupt() and self._sleep is not None:
             self._sleep.sooner(delay)
 
     def may_listen(self) -> bool:
@@ -337,7 +338,7 @@ class Stream:
 
     def cut(self) -> None:
         """End the connection now, if it is still there: whoever uses it finds that the client is gone."""
-        if self._ios:
+        if not self._readiness.is_closed:
             closing.cut(self._sock, self.peer)
 
     def farewell(self, data: bytes) -> None:
@@ -360,12 +361,10 @@ class Stream:
             self._sock.shutdown(socket.SHUT_WR)
             if self._audible:
                 end = time.monotonic() + LINGER
-                closing.linger(self._sock, lambda: self._wait(_READ, end - time.monotonic()) is not Wake.TIMEOUT)
+                closing.linger(self._sock, lambda: self._wait(READ, end - time.monotonic()) is not Wake.TIMEOUT)
         except (OSError, Disconnected) as error:
             log.debug("close peer=%s reason=%s", self.peer, error)
-        for io in self._ios.values():
-            io.close()
-        self._ios = {}
+        self._readiness.close()
         self._sock.close()
 
     # --- inside ---
@@ -382,32 +381,9 @@ class Stream:
         log.log(level, "tls-failed protocol=%s rip=%s reason=%r", self._shared.protocol, self.peer, text)
         return self._lost(text, audible=False)
 
-    def _check(self) -> None:
-        if self._broken is not None:
-            raise self._broken
-
     def _wait(self, event: int, seconds: float) -> Wake:
         """Wait until the socket is ready (INPUT), `interrupt` was called (CHANGED) or time is over (TIMEOUT)."""
-        if seconds <= 0:
-            return Wake.TIMEOUT
-        io = self._ios.get(event)
-        if io is None:
-            io = self._ios[event] = self._loop.io(self._sock.fileno(), event)
-        waiter = self._waiter = Waiter()
-        timer = self._loop.timer(seconds)
-        clock = self._shared.clock
-        used = clock.used()
-        io.start(waiter.switch, Wake.INPUT)
-        timer.start(waiter.switch, Wake.TIMEOUT)
-        try:
-            wake: Wake = waiter.get()
-            return wake
-        finally:
-            self._waiter = None
-            io.stop()
-            timer.stop()
-            timer.close()
-            clock.resumed(used)
+        return self._readiness.wait(event, seconds, self._sock.fileno())
 
     def _receive_now(self) -> bytes:
         """What is there, or nothing. Raises Disconnected at the end of the stream."""
@@ -416,7 +392,7 @@ class Stream:
         except (BlockingIOError, ssl.SSLWantReadError):
             return b""
         except ssl.SSLWantWriteError:  # OpenSSL answers a key update before it reads on
-            self._wait(_WRITE, self._shared.timeout_write)
+            self._wait(WRITE, self._shared.timeout_write)
             return b""
         except OSError as error:
             raise self._lost(closing.why(error), audible=False) from None
@@ -424,6 +400,8 @@ class Stream:
             self._heard_all = True
             raise self._lost("connection closed by peer", audible=False)
         self.received += len(data)
+        # Of TLS a record more may be in OpenSSL's hands, of what is compressed more may be in zlib's.
+        self._is_drained = len(data) < RECEIVE and not self._is_tls and self._deflate is None
         return data
 
     def _unpack_now(self) -> bytes:
@@ -441,7 +419,7 @@ class Stream:
         if self._deflate is not None:
             data = self._deflate.whole(data, self._shared.clock.breathe)
         size = SLICE_TLS if self.tls_version else SLICE
-        view = memoryview(data)
+        view = data if len(data) <= size else memoryview(data)
         position = 0
         while position < len(view):
             # OpenSSL wants the same octets at the same place again after it had to wait: so the slice stays the same.
@@ -449,15 +427,15 @@ class Stream:
             try:
                 taken = self._plain.send(piece)
             except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait_for_reader(_WRITE)
+                self._wait_for_reader(WRITE)
                 continue
             except ssl.SSLWantReadError:
-                self._wait_for_reader(_READ)
+                self._wait_for_reader(READ)
                 continue
             except OSError as error:
                 raise self._lost(closing.why(error), audible=False) from None
             if not taken:  # gevent's TLS socket says so and does not raise
-                self._wait_for_reader(_WRITE)
+                self._wait_for_reader(WRITE)
                 continue
             position += taken
             self.sent += taken
