@@ -22,7 +22,7 @@ class Cursor:
     ) -> None:
         self.text = text
         self.pos = 0
-        self.staged: Mapping[int, Any] = staged or {}
+        self.staged: Mapping[int, Any] = staged if staged is not None else {}
         self.utf8 = utf8  # mailbox names are UTF-8 and not modified UTF-7: RFC 9051 after ENABLE, RFC 9755 3
         self.numbers = False  # message sequence numbers were read where a UID could not stand
         self.depth = 0

@@ -7,7 +7,9 @@ traceback, answered `NO [SERVERBUG]`, and the connection goes on; unless it left
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from greenmail import metrics
 from greenmail.auth.passage import HandOver, Passage
@@ -30,10 +32,10 @@ _TAKE_AWAY = frozenset({"DELETE", "RENAME"})
 _JUST_NOW = 0.002  # seconds; docs/decisions/0012-one-look-for-a-short-command.md
 _OVERFLOW = b"* OK [NOTIFICATIONOVERFLOW] Internal error: nothing is told any more; use NOTIFY again.\r\n"
 _SHOWN = 40  # characters of a command that nobody knows
+_TEXTS = 500  # texts of tagged responses that are kept as octets
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     """A tagged response without its tag."""
 
     word: str  # OK, NO or BAD
@@ -42,12 +44,21 @@ class _Answer:
 
     def line(self, session: Session) -> bytes:
         """The whole of it, in the client's language: RFC 5255 3.2; which is in UTF-8 then."""
-        code = b"[%b] " % self.code if self.code else b""
-        language = session.out.language
-        text = choice.translated(self.text, language)
-        text = text[:1].upper() + text[1:]
-        utf8 = session.utf8 or language != choice.DEFAULT
-        return b"%b %b %b%b\r\n" % (session.tag, self.word.encode(), code, serialize.text(text, utf8))
+        words = _words(self.text, session.out.language, session.utf8)
+        if self.code:
+            return b"%b %b [%b] %b\r\n" % (session.tag, _WORDS[self.word], self.code, words)
+        return b"%b %b %b\r\n" % (session.tag, _WORDS[self.word], words)
+
+
+_WORDS = {"OK": b"OK", "NO": b"NO", "BAD": b"BAD"}
+
+
+@lru_cache(maxsize=_TEXTS)
+def _words(text: str, language: str, utf8: bool) -> bytes:
+    """A text for people, in English, in their language."""
+    text = choice.translated(text, language)
+    text = text[:1].upper() + text[1:]
+    return serialize.text(text, utf8 or language != choice.DEFAULT)
 
 
 class Serving:
@@ -210,7 +221,8 @@ def _next(session: Session) -> None:
             session.services.runtime.sleep(wait)
         execute(session, frame)
     finally:
-        _discard(session, frame)
+        if frame.sinks:
+            _discard(session, frame)
 
 
 def _discard(session: Session, frame: framing.Frame) -> None:
@@ -297,8 +309,7 @@ def _octets(frame: framing.Frame) -> int:
     return octets
 
 
-def _cursor(session: Session, text: bytes, staged: object) -> Cursor:
-    assert isinstance(staged, dict)
+def _cursor(session: Session, text: bytes, staged: Mapping[int, Any]) -> Cursor:
     return Cursor(text, staged, session.utf8, session.limits.max_depth)
 
 

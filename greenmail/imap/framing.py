@@ -11,8 +11,8 @@ announced the client gets BYE. Memory never grows with what a client announces, 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
 from greenmail.imap.grammar import MAX_NUMBER64
@@ -48,8 +48,10 @@ Raises BadSyntax, Refused or StorageError to refuse the literal.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+_NOTHING: Mapping[int, Any] = MappingProxyType({})
+
+
+class Frame(NamedTuple):
     """One complete command without its final line end.
 
     Literals stand in `text` as `{n}` CRLF octets. Of a streamed one only the announcement and CRLF are there;
@@ -59,7 +61,7 @@ class Frame:
     """
 
     text: bytes
-    staged: Mapping[int, Any] = field(default_factory=dict)
+    staged: Mapping[int, Any] = _NOTHING
     failure: Failure | None = None
     sinks: tuple[Sink, ...] = ()
 
@@ -97,8 +99,7 @@ class _Draft:
         return Frame(bytes(self.text), self.staged, self.failure, tuple(self.sinks))
 
 
-@dataclass(frozen=True, slots=True)
-class _Announced:
+class _Announced(NamedTuple):
     """A literal at the end of a line."""
 
     size: int | None  # None: more than 63 bits
@@ -169,13 +170,18 @@ class Reader:
 
         Raises Disconnected when the client is gone, or after BYE because it announced more than can be thrown away.
         """
+        self._skip_empty_lines()
+        line = self._take_line()
+        if line is not None and not line.endswith(b"}") and len(line) + 2 <= self.max_command_size:
+            return Frame(line)  # as nearly all commands are
         draft = _Draft()
         is_whole = False
         try:
-            self._skip_empty_lines()
-            while announced := self._read_line(draft):
+            announced = self._add_line(draft, line)
+            while announced:
                 if not self._read_literal(draft, announced, begin_literal):
                     break
+                announced = self._add_line(draft, None if draft.failure else self._take_line())
             is_whole = True
         finally:
             if not is_whole:
@@ -227,9 +233,8 @@ class Reader:
         del self._buffer[:octets]
         self._searched = 0
 
-    def _read_line(self, draft: _Draft) -> _Announced | None:
-        """Read one line of a command into the draft, or throw it away; the literal that it announces, or None."""
-        line = None if draft.failure else self._take_line()
+    def _add_line(self, draft: _Draft, line: bytes | None) -> _Announced | None:
+        """Add one line of a command, or throw away what is too long (None); the literal that it announces, or None."""
         if line is None:
             if draft.failure is None:
                 draft.text += self._buffer[: self.max_line]

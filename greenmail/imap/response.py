@@ -3,13 +3,12 @@
 `NO` texts with the codes below come from `errors.Refused`; what a store's refusal looks like is in `REASON_CODES`.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.errors import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Ok:
+class Ok(NamedTuple):
     """The tagged OK of a command; `code` without brackets, already rendered: `b"READ-WRITE"`."""
 
     text: str
@@ -18,8 +17,7 @@ class Ok:
     added: bytes = b""  # COPYUID or APPENDUID, where it was told before this
 
 
-@dataclass(frozen=True, slots=True)
-class No:
+class No(NamedTuple):
     """A tagged NO of a command that nevertheless did a part of its work and wrote it, for example `EXPUNGEISSUED`."""
 
     text: str

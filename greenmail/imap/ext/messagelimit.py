@@ -10,7 +10,6 @@ SAVELIMIT is told where it says more than MESSAGELIMIT, which is about COPY and 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from greenmail.errors import Refused
 from greenmail.imap.command import Capability, Feature
@@ -46,9 +45,8 @@ def told(session: Session, completion: Completion, code: bytes) -> Completion:
     if isinstance(completion, No) or completion.code or (completion.expunged and highestmodseq(session)):
         session.out.status(b"* NO [%b] The messages below were not processed\r\n" % code)
         return completion
-    return replace(
-        completion, text=f"{completion.text} for the last {session.limits.message_limit} messages", code=code
-    )
+    text = f"{completion.text} for the last {session.limits.message_limit} messages"
+    return completion._replace(text=text, code=code)
 
 
 def refusal(most: int, uids: Sequence[int] = ()) -> Refused:
