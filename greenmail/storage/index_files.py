@@ -63,6 +63,11 @@ class IndexFiles:
         return self._directory
 
     @property
+    def journal(self) -> Journal | None:
+        """The one that is followed."""
+        return self._journal
+
+    @property
     def journal_path(self) -> bytes:
         return self._directory + b"/greenmail.log"
 

@@ -95,6 +95,11 @@ class Journal:
             return False, True
         return found.st_size != self.offset, replaced
 
+    def is_as_read(self) -> bool:
+        """Whether `state` would find nothing, on a local disk. Raises OSError."""
+        found = self._files.glance_at(self._fd)
+        return found.st_size == self.offset and found.st_nlink != 0
+
     def complete(self) -> tuple[int, int, int] | None:
         """Device, inode and size of the file, if it was read to its end and stands at its path."""
         found = self._files.glance_at(self._fd)

@@ -148,6 +148,34 @@ class Box:
             self.is_gone = True
             self.notify()
 
+    def is_as_seen(self) -> bool:
+        """Whether nothing changed since the last look, in the fewest steps: nearly every look ends here.
+
+        It asks what `maildir_scan.look` asks, in the same order; whatever is not as usual is left to that.
+        """
+        times, files = self.index.times, self.files
+        journal = self.index_files.journal if self.index_files is not None else None
+        if not times or times[1] or not self.is_settled or self.is_gone or self.times.is_remote or journal is None:
+            return False
+        try:
+            found = files.glance(self.place.directory, False)
+            if (found.st_dev, found.st_ino) != self.identity or not journal.is_as_read():
+                return False
+            new, cur = files.glance(self.new_path, False), files.glance(self.cur_path, False)
+        except OSError:
+            return False
+        if new.st_mtime_ns != times[0] or cur.st_mtime_ns != times[2]:
+            return False
+        if times[3]:
+            now = self.now_ns()
+            return now < times[3] and not self.went_back(now)
+        return True
+
+    def went_back(self, now: int) -> bool:
+        """Whether a verification is due later than it was ever set: else it would have to wait for the clock."""
+        latest = now + HOT_NS + 2 * self.longest_verify
+        return bool(self.index.times) and max(self.index.times[1], self.index.times[3]) > latest
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the mailbox's locks, having made sure that it is ours and taken up what others journalled."""

@@ -60,6 +60,8 @@ def _list(box: Box, path: bytes) -> Names:
 
 def look(box: Box) -> None:
     """Take up what anyone changed. Raises GONE."""
+    if box.is_as_seen():
+        return
     for _ in range(_STALE_LOOKS):
         try:
             _look(box)
@@ -113,7 +115,7 @@ def _needs_sync(box: Box) -> bool:
     if new != times[0] or cur != times[2]:
         return True
     now = box.now_ns()
-    if _went_back(box, now):
+    if box.went_back(now):
         return True
     if times[1]:
         if not _new_is_as_known(box):
@@ -136,12 +138,6 @@ def _new_is_as_known(box: Box) -> bool:
     if len(listed) == len(known) and all(map(known.__contains__, listed)):
         return True
     return known.keys() == {name for name in listed if is_message(name)}
-
-
-def _went_back(box: Box, now: int) -> bool:
-    """Whether a verification is due later than it was ever set: else it would have to wait for the clock."""
-    latest = now + HOT_NS + 2 * box.longest_verify
-    return bool(box.index.times) and max(box.index.times[1], box.index.times[3]) > latest
 
 
 def _cur_is_as_known(box: Box) -> bool:
@@ -191,7 +187,7 @@ def _sync(box: Box, full: bool, verify: bool, founds: bool = False) -> None:
     if not (new and cur):
         _missing_directory(box)
     now = box.now_ns()
-    full = full or bool(scan.strays) or not times or not box.is_settled or _went_back(box, now)
+    full = full or bool(scan.strays) or not times or not box.is_settled or box.went_back(now)
     list_cur = full or cur != times[2] or (verify and bool(times[3]) and now >= times[3])
     list_new = list_cur or new != times[0] or (verify and bool(times[1]))
     change = Change()
