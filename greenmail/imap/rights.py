@@ -126,6 +126,23 @@ def open_mailbox(session: Session, given: str, needed: str, looks: bool = True) 
     return account_of(session).open(name, looks), name, rights
 
 
+def reopened(session: Session, view: View, given: str, needed: str) -> Rights | None:
+    """The rights of one who opens the mailbox that he has selected, by the same name; None: ask `open_mailbox`.
+
+    The look says whether the mailbox is still where that name leads, so nothing has to be looked up.
+    """
+    if given != view.name:
+        return None
+    try:
+        mine = account_of(session).my_rights(given)
+        if not mine.issuperset(needed):
+            return None
+        view.mailbox.look()
+    except StorageError:  # what is wrong is said by whoever opens it anew
+        return None
+    return mine
+
+
 def open_as(account: Account, name: str, needed: str) -> Mailbox:
     """A mailbox as the user of `account` has it, who is not the session's: RFC 4467 7, URLFETCH."""
     mine = account.my_rights(name)

@@ -211,9 +211,14 @@ class Session:
 
     def deselect(self) -> None:
         """No mailbox is selected any more; the result of the last SEARCH means nothing then. RFC 5182 2.1."""
-        view, self.view, self.saved = self.view, None, None
+        view = self.unselect()
         if view is not None:
             view.mailbox.close()
+
+    def unselect(self) -> View | None:
+        """`deselect` without the end of it: what was selected, whose mailbox is the caller's to close."""
+        view, self.view, self.saved = self.view, None, None
+        return view
 
     def stop_listening(self) -> None:
         """As if NOTIFY had not been used."""

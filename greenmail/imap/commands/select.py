@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ from greenmail.imap.response import Ok
 from greenmail.imap.rights import account_of
 from greenmail.imap.session import Session
 from greenmail.imap.view import View, claim_recent
-from greenmail.storage.api import SEEN, SYSTEM_FLAGS
+from greenmail.language import choice
+from greenmail.storage.api import SEEN, SYSTEM_FLAGS, Mailbox, Rights
 
 log = logging.getLogger(__name__)
 
@@ -99,25 +99,24 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
     for param, value in request.params:
         if param.check is not None:
             param.check(session, value)
-    if session.view is not None:
-        session.deselect()
-        session.out.status(b"* OK [CLOSED] Previous mailbox is now closed\r\n")
-    if isinstance(request.name, Refused):
-        raise request.name
-    mailbox, name, mine = rights.open_mailbox(session, request.name, "r")
-    with ExitStack() as undo:
-        undo.callback(mailbox.close)
+    mailbox, name, mine = _opened(session, request.name)
+    try:
         read_only = examine or mailbox.read_only or not mine & rights.WRITING  # RFC 4314 5.2
         first_recent = mailbox.first_recent if read_only else claim_recent(mailbox)
         session.view = view = View(mailbox, read_only, first_recent, shows_recent=not session.rev2)
-        view.name, view.rights = name, mine
-        undo.pop_all()
+    finally:
+        if session.view is None:
+            mailbox.close()
+    view.name, view.rights = name, mine
     try:
         for param, value in request.params:
             if param.apply is not None:
                 param.apply(session, value)
-        told = map(session.out.said, _description(session, view))
-        session.out.write(b"".join(told) + _list_line(session, view, request.name))
+        told = _description(session, view)
+        if session.out.language != choice.DEFAULT:
+            told = b"".join(map(session.out.said, told.splitlines(keepends=True)))
+        assert isinstance(request.name, str), "what is no name has been refused"
+        session.out.write(told + _list_line(session, view, request.name))
         for param, value in request.params:
             if param.after is not None:
                 param.after(session, value)
@@ -129,29 +128,40 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
     return Ok(f"{word} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
 
 
-def _description(session: Session, view: View) -> list[bytes]:
+def _opened(session: Session, given: str | Refused) -> tuple[Mailbox, str, Rights]:
+    """The mailbox of that name, as `rights.open_mailbox` gives it, and none that was selected before."""
+    old = session.view
+    mine = rights.reopened(session, old, given, "r") if old is not None and isinstance(given, str) else None
+    if old is not None:
+        session.out.status(b"* OK [CLOSED] Previous mailbox is now closed\r\n")
+        session.unselect()
+        if mine is None:
+            old.mailbox.close()
+    if isinstance(given, Refused):
+        raise given
+    if old is not None and mine is not None:
+        return old.mailbox, given, mine
+    return rights.open_mailbox(session, given, "r")
+
+
+def _description(session: Session, view: View) -> bytes:
     """Everything about the mailbox in one piece, so that it is of one moment."""
     mailbox = view.mailbox
-    parts = [
-        _flags_line(tuple(mailbox.keywords)),
-        permanentflags(view),
-        b"* %d EXISTS\r\n" % len(view.uids),
-    ]
+    parts = _flags_line(tuple(mailbox.keywords)) + permanentflags(view) + b"* %d EXISTS\r\n" % len(view.uids)
     if not session.rev2:  # RFC 9051 E: RECENT and UNSEEN are gone
-        parts.append(b"* %d RECENT\r\n" % len(view.recent))
+        parts += b"* %d RECENT\r\n" % len(view.recent)
         if not session.uid_only and (unseen := _first_unseen(view)):
-            parts.append(b"* OK [UNSEEN %d] First unseen message\r\n" % unseen)
-    parts += [
-        b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % mailbox.uidvalidity,
-        b"* OK [UIDNEXT %d] Predicted next UID\r\n" % mailbox.uidnext,
-    ]
+            parts += b"* OK [UNSEEN %d] First unseen message\r\n" % unseen
+    parts += b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n" % (
+        mailbox.uidvalidity,
+        mailbox.uidnext,
+    )
     if mailbox.tracks_modseq:  # RFC 7162 3.1.2.1 and 3.1.2.2
-        parts.append(b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told)  # what came since is news
+        parts += b"* OK [HIGHESTMODSEQ %d] Highest mod-sequence\r\n" % view.told  # what came since is news
     else:
-        parts.append(b"* OK [NOMODSEQ] No mod-sequences here\r\n")
-    parts.append(b"* OK [MAILBOXID (%b)] Its name for ever\r\n" % objectid(mailbox.mailbox_id))  # RFC 8474 4.2
-    parts.append(urlauth.selected(session))
-    return parts
+        parts += b"* OK [NOMODSEQ] No mod-sequences here\r\n"
+    parts += b"* OK [MAILBOXID (%b)] Its name for ever\r\n" % objectid(mailbox.mailbox_id)  # RFC 8474 4.2
+    return parts + urlauth.selected(session)
 
 
 @lru_cache(maxsize=_KNOWN)
@@ -162,12 +172,12 @@ def _flags_line(keywords: tuple[str, ...]) -> bytes:
 def _first_unseen(view: View) -> int:
     """The sequence number of the first message without \\Seen, or 0. RFC 3501 7.1 UNSEEN."""
     table = view.mailbox.table
-    if len(table) > _MANY and not view.mailbox.counters().unseen:
-        return 0
     seen = [SEEN in flags for flags in table.flag_sets]
-    for uid, flags in zip(table.uids, table.flags, strict=True):
-        if not seen[flags] and (seq := view.seq(uid)):
+    for row, flags in enumerate(table.flags):
+        if not seen[flags] and (seq := view.seq(table.uids[row])):
             return seq
+        if row == _MANY and not view.mailbox.counters().unseen:
+            return 0
     return 0
 
 
