@@ -8,6 +8,7 @@ of a change there; afterwards every object that was opened by the old path is go
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from greenmail.errors import Reason, StorageError
@@ -46,7 +47,7 @@ from greenmail.storage.shared import Shared
 from greenmail.storage.special_use import SpecialUse
 from greenmail.storage.subscriptions import Subscriptions
 from greenmail.storage.text_place import TextPlace
-from greenmail.storage.trash import remove
+from greenmail.storage.trash import attempt, remove
 from greenmail.storage.uidvalidity import next_uidvalidity
 from greenmail.storage.url_key_file import UrlKeyFile
 
@@ -70,13 +71,14 @@ class MaildirAccount:
         self.more_personal: tuple[Namespace, ...] = ()
         self.other_users: tuple[Namespace, ...] = ()
         self.shared: tuple[Namespace, ...] = ()
+        self.made = time.monotonic()
         self.references = 0
         self._is_purged = False
         self._worker = shared
         self._closed = closed
         self._files = shared.files
         self._places = Places(self._files, settings)
-        self._places.prepare(settings.create_mail_path)
+        self._places.prepare(settings.create_mail_path, shared.runtime.now())
         layout = layout_of(self._files, settings, self._places)
         host = settings.lock_host or os.uname().nodename
         waiting = Waiting(shared.runtime.sleep, shared.runtime.now, settings.lock_timeout)
@@ -157,8 +159,8 @@ class MaildirAccount:
         if not self._is_purged:
             self._is_purged = True
             blocking, now = self._worker.runtime.blocking, self._worker.runtime.now()
-            error = blocking(_try, self._folders.purge_trash, now)
-            error = error or blocking(_try, self._controls.purge, now)
+            error = blocking(attempt, self._folders.purge_trash, now)
+            error = error or blocking(attempt, self._controls.purge, now)
             if error is not None:
                 log.warning("purge path=%r error=%s", self._places.root, error)
 
@@ -483,17 +485,12 @@ class MaildirAccount:
         paths = (*self._folders.directories(), *(path for path in told if os.path.isdir(path)))
         return tuple(dict.fromkeys(map(os.fsdecode, paths)))
 
+    def is_as_opened(self) -> bool:
+        """Whether making it anew would find what it has found."""
+        return self._places.is_as_prepared()
+
     def close(self) -> None:
         """Give back this reference."""
         self.references -= 1
         if self.references == 0:
             self._closed(self)
-
-
-def _try(work: Callable[[float], None], now: float) -> StorageError | None:
-    """For the pool: what fails is told, not raised."""
-    try:
-        work(now)
-    except StorageError as error:
-        return error
-    return None

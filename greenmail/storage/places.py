@@ -18,12 +18,14 @@ from greenmail.storage.filesystem import Files, ownership, refusing, sync_names
 from greenmail.storage.index_place import index_directory
 from greenmail.storage.maildir_box import Place
 from greenmail.storage.maildir_settings import MaildirSettings
+from greenmail.storage.mounts import COARSE_NS
 from greenmail.storage.presence import is_directory
 from greenmail.storage.uidlist import Uidlist
 
 log = logging.getLogger(__name__)
 
 _PARTS = (b"tmp", b"new", b"cur")
+_Prints = tuple[tuple[int, int, int, int], ...]  # of directories: device, inode, both times
 _HIDDEN_DATA = b"/cur/.greenmail-data"  # names with a dot in front are no messages
 
 
@@ -34,10 +36,11 @@ def _path(setting: str) -> bytes:
 class Places:
     """See the module's text. `control` and `index` are empty if they are not set."""
 
-    __slots__ = ("_files", "control", "inbox", "index", "inner", "is_nested", "root")
+    __slots__ = ("_files", "_prints", "control", "inbox", "index", "inner", "is_nested", "root")
 
     def __init__(self, files: Files, settings: MaildirSettings) -> None:
         self._files = files
+        self._prints: _Prints | None = None  # of before `prepare`; None: they would prove nothing
         self.root = _path(settings.mail_path) or b"/"
         self.is_nested = settings.layout == "fs"
         self.inner = os.fsencode(settings.mailbox_directory) if self.is_nested else b""
@@ -99,8 +102,26 @@ class Places:
         uidlist.refresh(locked=False)
         return index_directory(self._files, place.index_root, uidlist.guid, place.directory) if uidlist.guid else b""
 
-    def prepare(self, create: bool) -> None:
+    def is_as_prepared(self) -> bool:
+        """Whether nothing was made, removed or renamed in these directories since `prepare`, as far as they tell.
+
+        So mailboxes are what they were, and their names in the same encoding. A nested layout's root does not tell.
+        """
+        return self._prints is not None and not self.is_nested and self._prints == self._looked_at()
+
+    def _looked_at(self) -> "_Prints | None":
+        paths = dict.fromkeys(path for path in (self.root, self.inbox, self.control) if path)
+        try:
+            found = [self._files.stat(path) for path in paths]
+        except OSError:
+            return None
+        return tuple((one.st_dev, one.st_ino, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+
+    def prepare(self, create: bool, now: float) -> None:
         """Root and INBOX are there, or made if `create`: formats.md 2.8. Raises NOT_FOUND."""
+        prints = self._looked_at()
+        if prints is not None and max(max(times) for _, _, *times in prints) + COARSE_NS <= now * 1e9:
+            self._prints = prints  # else the next change could leave them as they are: formats.md 1.8
         with refusing("The mail directory cannot be made"):
             if not create and not is_directory(self._files, self.root):
                 raise StorageError(Reason.NOT_FOUND, "There is no mail for this user.")

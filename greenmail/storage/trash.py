@@ -3,7 +3,9 @@
 import logging
 import os
 import secrets
+from collections.abc import Callable
 
+from greenmail.errors import StorageError
 from greenmail.storage.filesystem import Files
 from greenmail.storage.presence import is_link, is_there
 
@@ -69,5 +71,14 @@ def remove(files: Files, path: bytes) -> OSError | None:
     try:
         files.remove_tree(path)
     except OSError as error:
+        return error
+    return None
+
+
+def attempt(work: Callable[[float], None], now: float) -> StorageError | None:
+    """For the pool: what fails is told, not raised."""
+    try:
+        work(now)
+    except StorageError as error:
         return error
     return None
