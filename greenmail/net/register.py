@@ -3,7 +3,7 @@
 The parent keeps the register. Each process of the server has a socketpair to it, of type SOCK_SEQPACKET: a message is
 one JSON object. A worker asks {"n": 7, "op": "login", "user": ..., "address": ..., "protocol": ...} and is answered
 {"n": 7} or {"n": 7, "deny": "why"}; {"n": 7, "op": "logout"} takes the entry away and is not answered. The end of a
-worker takes all of its entries away.
+worker takes all of its entries away. {"n": 7, "tight": true}: the user has more than half of what he may have.
 
 {"n": 8, "op": "poll", "user": ..., "delay": 60} is answered {"n": 8, "wait": 12.5}: the seconds for which the user has
 to wait before he may look for mail by POP3 again; 0: he may, and that is remembered. {"n": 9, "op": "unpoll", "user":
@@ -37,9 +37,14 @@ from greenmail import metrics
 log = logging.getLogger(__name__)
 
 TIMEOUT = 1.0
+KEPT = 0.01  # seconds in which somebody who is back finds his seat
+FRESH = 1.0  # seconds for which it counts that a user has few sessions
 CARRY_TIMEOUT = 5.0  # a process may have to be forked
 LARGEST = 1 << 16  # octets of a message
 _POLLS = 10_000  # users remembered for LOGIN-DELAY before those who have waited long enough are forgotten
+
+
+_Key = tuple[str, str, str]  # user, address, protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,8 @@ class Register:
         if self._counts.get(entry.user, 0) >= self.per_user:
             return {"n": number, "deny": f"too many connections of this user, at most {self.per_user} are allowed"}
         self._entries.setdefault(pid, {})[number] = entry
-        self._counts[entry.user] = self._counts.get(entry.user, 0) + 1
-        return {"n": number}
+        count = self._counts[entry.user] = self._counts.get(entry.user, 0) + 1
+        return {"n": number, "tight": True} if 2 * count > self.per_user else {"n": number}
 
     def _poll(self, user: str, delay: float, now: float) -> float:
         """LOGIN-DELAY, RFC 2449 6.5: counted from the last login that was let in."""
@@ -125,6 +130,78 @@ def decode(data: bytes) -> dict[str, Any]:
     return message
 
 
+class Seats:
+    """The worker's side: seats that were left, and are given up a moment later if nobody takes them.
+
+    Clients come and go: who leaves is often back at once, and then the parent need not hear of it. But only while the
+    user has few sessions, as the parent has said a short while ago: who is at his limit shall not be denied for a seat
+    that nobody has.
+    """
+
+    __slots__ = ("_give_up", "_heard", "_left", "_order", "_timer", "_until")
+
+    def __init__(self, give_up: Callable[[int], None]) -> None:
+        self._give_up = give_up
+        self._heard: dict[int, float] = {}  # seats that may wait, oldest first: when the parent said so
+        self._left: dict[_Key, list[int]] = {}
+        self._until: dict[int, float] = {}  # until when each of them is kept
+        self._order: deque[tuple[float, _Key, int]] = deque()  # the same in order, with those that were taken since
+        self._timer: Any = None
+
+    def may_wait(self, number: int) -> None:
+        """The parent has given this seat, and the user may have twice as many sessions."""
+        now = self._heard[number] = time.monotonic()
+        while now - self._heard[oldest := next(iter(self._heard))] > FRESH:
+            del self._heard[oldest]
+
+    def take(self, key: _Key) -> int | None:
+        """A seat that somebody like this has just left."""
+        numbers = self._left.get(key)
+        if not numbers:
+            return None
+        number = numbers.pop()
+        del self._until[number]
+        if not numbers:
+            del self._left[key]
+        return number
+
+    def leave(self, key: _Key, number: int) -> None:
+        """Somebody goes."""
+        now = time.monotonic()
+        if now - self._heard.get(number, float("-inf")) > FRESH:
+            self._heard.pop(number, None)
+            self._give_up(number)
+            return
+        self._left.setdefault(key, []).append(number)
+        until = self._until[number] = now + KEPT
+        self._order.append((until, key, number))
+        if self._timer is None:
+            self._set_timer(KEPT)
+
+    def _set_timer(self, seconds: float) -> None:
+        self._timer = get_hub().loop.timer(seconds)
+        self._timer.start(self._ring)
+
+    def _ring(self) -> None:
+        """Give up those that nobody has taken in time."""
+        self._timer.close()
+        self._timer = None
+        now = time.monotonic()
+        while self._order and self._order[0][0] <= now:
+            until, key, number = self._order.popleft()
+            if self._until.get(number) != until:  # taken, and perhaps left again
+                continue
+            del self._until[number]
+            numbers = self._left[key]
+            numbers.remove(number)
+            if not numbers:
+                del self._left[key]
+            self._heard.pop(number, None)
+            self._give_up(number)
+        if self._order:
+            self._set_timer(max(0.0, self._order[0][0] - now))
+
+
 class RegisterClient:
     """The worker's side: `imap.session.Register`. Must be made after the fork.
 
@@ -137,14 +214,19 @@ class RegisterClient:
         self._timeout = timeout
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Callable[[dict[str, Any]], None]] = {}
-        self._held: dict[tuple[str, str, str], list[int]] = {}
+        self._held: dict[_Key, list[int]] = {}
+        self._seats = Seats(lambda number: self.say({"n": number, "op": "logout"}))
         self._late: deque[bytes] = deque()
         self._loop = get_hub().loop
 
     def login(self, user: str, address: str, protocol: str) -> str | None:
         """Enter a session; None, or why the user may not have another one."""
-        number = next(self._numbers)
         key = (user, address, protocol)
+        number = self._seats.take(key)
+        if number is not None:
+            self._held.setdefault(key, []).append(number)
+            return None
+        number = next(self._numbers)
         self._held.setdefault(key, []).append(number)
         question = {"n": number, "op": "login", "user": user, "address": address, "protocol": protocol}
         answer = self._ask(question)
@@ -155,6 +237,8 @@ class RegisterClient:
         denied: str | None = answer.get("deny")
         if denied is not None:
             self._forget(key, number)
+        elif "tight" not in answer:
+            self._seats.may_wait(number)
         return denied
 
     def poll(self, user: str, delay: float) -> float:
@@ -210,7 +294,7 @@ class RegisterClient:
         if numbers:
             number = numbers[0]
             self._forget(key, number)
-            self.say({"n": number, "op": "logout"})
+            self._seats.leave(key, number)
 
     def answered(self, message: dict[str, Any]) -> None:
         """An answer of the parent has come."""

@@ -11,7 +11,7 @@ from greenmail.auth.penalties import BanRule
 from greenmail.net import register as register_module
 from greenmail.net import tls
 from greenmail.net.family import Child, Family, Kind
-from greenmail.net.register import Register, RegisterClient, decode, encode
+from greenmail.net.register import Register, RegisterClient, Seats, decode, encode
 
 
 def login(register, pid, number, user="alice"):
@@ -21,11 +21,11 @@ def login(register, pid, number, user="alice"):
 def test_a_user_has_so_many_sessions_and_no_more_over_all_workers():
     register = Register(2)
     assert login(register, 1, 1) == {"n": 1}
-    assert login(register, 2, 1) == {"n": 1}
+    assert login(register, 2, 1) == {"n": 1, "tight": True}
     assert "at most 2" in login(register, 1, 2)["deny"]
     assert login(register, 1, 3, "bob") == {"n": 3}
     assert register.handle(2, {"n": 1, "op": "logout"}) is None
-    assert login(register, 1, 4) == {"n": 4}
+    assert login(register, 1, 4) == {"n": 4, "tight": True}
     assert sorted(entry.user for _, entry in register.who()) == ["alice", "alice", "bob"]
 
 
@@ -35,7 +35,7 @@ def test_a_logout_of_nobody_changes_nothing():
     login(register, 1, 1)
     register.handle(1, {"n": 1, "op": "logout"})
     register.handle(1, {"n": 1, "op": "logout"})
-    assert login(register, 1, 2) == {"n": 2}
+    assert login(register, 1, 2) == {"n": 2, "tight": True}
     assert "deny" in login(register, 1, 3)
 
 
@@ -110,12 +110,14 @@ class Parent:
         self.client = RegisterClient(theirs, timeout=0.2)
         self.theirs = theirs
         self.held = []
+        self.heard = []
         self.hold = False
         self.reader = gevent.spawn(self.read)
         self.worker = gevent.spawn(self.hear)
 
     def read(self):
         while data := self.sock.recv(65536):
+            self.heard.append(decode(data)["op"])
             if self.hold:
                 self.held.append(data)
             else:
@@ -140,11 +142,20 @@ class Parent:
 
 @pytest.fixture
 def parent():
-    made = Parent()
+    yield from made_parent(1)
+
+
+def made_parent(per_user):
+    made = Parent(per_user)
     yield made
     gevent.killall([made.reader, made.worker])
     made.sock.close()
     made.theirs.close()
+
+
+@pytest.fixture
+def roomy():
+    yield from made_parent(8)
 
 
 def enter(parent, user="alice"):
@@ -162,6 +173,71 @@ def test_a_login_asks_and_is_answered(parent):
     leave(parent)
     assert enter(parent) is None
     assert len(parent.register.who()) == 1
+
+
+def test_who_is_back_at_once_finds_his_seat(roomy, monkeypatch):
+    monkeypatch.setattr(register_module, "KEPT", 60.0)
+    client = roomy.client
+    assert enter(roomy) is None
+    for _ in range(5):
+        client.logout("alice", "192.0.2.7", "imap")
+        assert enter(roomy) is None
+    assert enter(roomy) is None  # another one of the same user has a seat of his own
+    assert len(roomy.register.who()) == 2
+    client.logout("alice", "192.0.2.7", "imap")
+    assert enter(roomy, "bob") is None  # it is kept for nobody else
+    assert client.login("alice", "192.0.2.7", "pop3") is None
+    assert roomy.heard == ["login"] * 4
+
+
+def test_a_seat_is_given_back_when_nobody_comes_and_the_register_is_right_then(roomy):
+    assert enter(roomy) is None
+    assert enter(roomy) is None
+    roomy.client.logout("alice", "192.0.2.7", "imap")
+    roomy.client.logout("alice", "192.0.2.7", "imap")
+    with gevent.Timeout(10):
+        while roomy.register.who():
+            gevent.sleep(0.001)
+    assert roomy.heard == ["login", "login", "logout", "logout"]
+    assert enter(roomy) is None
+
+
+def test_who_has_more_than_half_of_his_seats_gives_his_back_at_once(parent, monkeypatch):
+    monkeypatch.setattr(register_module, "KEPT", 60.0)
+    assert enter(parent) is None
+    leave(parent)
+    assert parent.heard == ["login", "logout"]
+
+
+def test_a_seat_is_kept_from_when_it_was_left_last(monkeypatch):
+    clock, given_up, key = [100.0], [], ("alice", "192.0.2.7", "imap")
+    monkeypatch.setattr(register_module.time, "monotonic", lambda: clock[0])
+    seats = Seats(given_up.append)
+    seats.may_wait(7)
+    for _ in range(3):
+        seats.leave(key, 7)
+        clock[0] += 0.7 * register_module.KEPT
+        seats._ring()
+        assert seats.take(key) == 7 and seats.take(key) is None
+    seats.leave(key, 7)
+    clock[0] += 1.1 * register_module.KEPT
+    seats._ring()
+    assert given_up == [7] and seats.take(key) is None
+    assert not (seats._heard or seats._left or seats._until or seats._order) and seats._timer is None
+
+
+def test_what_the_parent_said_long_ago_does_not_count(monkeypatch):
+    clock, given_up, key = [100.0], [], ("alice", "192.0.2.7", "imap")
+    monkeypatch.setattr(register_module.time, "monotonic", lambda: clock[0])
+    seats = Seats(given_up.append)
+    for number in (7, 8, 9):
+        seats.may_wait(number)
+        clock[0] += 0.6 * register_module.FRESH
+    assert set(seats._heard) == {8, 9}
+    for number in (7, 8, 9):
+        seats.leave(key, number)
+    assert given_up == [7, 8]
+    assert seats.take(key) == 9
 
 
 def test_what_the_parent_does_not_read_waits_and_comes_in_order():
