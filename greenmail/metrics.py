@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from greenmail import __version__
-from greenmail.metrics_labels import KNOWN, LOGIN_RESULTS
-from greenmail.metrics_tally import Tally, present
+from greenmail.metrics_labels import KNOWN, LOGIN_RESULTS, TABLE
+from greenmail.metrics_tally import Number, Tally, present
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DEAD = "dead"
@@ -36,51 +36,6 @@ LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SIZES = {"counter": 1 << 18, "histogram": 1 << 20, "gauge_livesum": 1 << 16, "gauge_livemax": 1 << 16}
 _MAX_NAMES = 150  # distinct command names; the engines know fewer, so this is a net under their mistakes
-
-# kind, attribute, name, help, labels
-_TABLE: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
-    ("counter", "connections", "greenmail_connections", "Connections accepted.", ("protocol", "tls")),
-    ("gauge", "open", "greenmail_open_connections", "Connections that are open now.", ("protocol",)),
-    ("counter", "bans", "greenmail_bans", "Addresses banned for wrong passwords.", ()),
-    ("counter", "refused", "greenmail_refused", "Connections and logins refused by a limit.", ("protocol", "limit")),
-    ("counter", "handshakes", "greenmail_tls_handshakes", "TLS handshakes.", ("protocol", "result")),
-    ("counter", "logins", "greenmail_logins", "Attempts to log in.", ("protocol", "result")),
-    ("counter", "commands", "greenmail_commands", "Commands answered.", ("protocol", "command", "result")),
-    ("latency", "seconds", "greenmail_command_duration_seconds", "Time from a whole command to the end of its answer.",
-     ("protocol", "command")),
-    ("counter", "received", "greenmail_received_bytes", "Octets received from clients, after decryption.",
-     ("protocol",)),
-    ("counter", "sent", "greenmail_sent_bytes", "Octets sent to clients, before encryption.", ("protocol",)),
-    ("gauge", "idle", "greenmail_idle_sessions", "Sessions that wait for news.", ()),
-    ("gauge", "watches", "greenmail_watches", "Paths watched by inotify.", ()),
-    ("gauge", "polled", "greenmail_polled_mailboxes", "Mailboxes looked at by time, for lack of events.", ()),
-    ("counter", "fallbacks", "greenmail_watch_fallbacks", "Watches that could not be had or were lost.", ("reason",)),
-    ("setting", "degraded", "greenmail_degraded_file_systems", "File systems with mail on which news come later.",
-     ("what",)),
-    ("gauge", "queue", "greenmail_pool_queue", "Tasks that wait for a thread.", ("pool",)),
-    ("gauge", "busy", "greenmail_pool_busy", "Threads that are at work.", ("pool",)),
-    ("latency", "wait", "greenmail_pool_wait_seconds", "Time a task waited for a thread.", ("pool",)),
-    ("setting", "pool_size", "greenmail_worker_pool_size", "Threads for blocking tasks in each worker.", ()),
-    ("lag", "lag", "greenmail_hub_lag_seconds", "How late a timer of the event loop ran.", ()),
-    ("counter", "rebuilds", "greenmail_index_rebuilds", "Mailbox indexes made anew from the Maildir.", ("reason",)),
-    ("counter", "opened", "greenmail_search_opened_messages", "Messages opened for SEARCH BODY and TEXT.", ()),
-    ("counter", "text_searches", "greenmail_text_searches", "SEARCH commands with BODY or TEXT.", ("index",)),
-    ("gauge", "text_octets", "greenmail_full_text_octets", "Size of the full-text indexes filled by the workers.", ()),
-    ("gauge", "text_lag", "greenmail_full_text_lag_messages", "Messages that the mailbox at hand has and its full-text"
-     " index has not yet.", ()),
-    ("gauge", "text_queue", "greenmail_full_text_queue", "Mailboxes that wait for their full-text index.", ()),
-    ("counter", "uidl_changes", "greenmail_pop3_uidl_changes", "POP3 sessions whose messages had other unique ids than"
-     " before: clients download such mail again.", ()),
-    ("counter", "restarts", "greenmail_process_restarts", "Processes that ended unasked and were started again.",
-     ("process",)),
-    ("counter", "unregistered", "greenmail_register_timeouts", "Logins that went on without an answer of the register.",
-     ()),
-    ("setting", "expiry", "greenmail_certificate_expiry_timestamp_seconds", "When the certificate ends, Unix time.",
-     ("path",)),
-    ("gauge", "memory", "greenmail_process_resident_memory_bytes", "Memory that each process has now.", ("process",)),
-    ("setting", "started", "greenmail_start_timestamp_seconds", "When the server was started, Unix time.", ()),
-    ("setting", "build", "greenmail_build_info", "Always 1; the version is in the labels.", ("version", "python")),
-)  # fmt: skip
 
 
 def _client(part: str = "") -> Any:
@@ -120,8 +75,9 @@ class _Board:
         self.objects: dict[str, Any] = {}
         self.children: dict[tuple[str, ...], Any] = {}
         self.tallies: dict[tuple[str, str, str], Tally | None] = {}  # protocol, command, result
+        self.numbers: dict[tuple[str, ...], Number] = {}  # the children that only the event loop changes
         self.names: set[str] = set()
-        for kind, attribute, name, text, labels in _TABLE:
+        for kind, attribute, name, text, labels in TABLE:
             match kind:
                 case "counter":
                     made: Any = client.Counter(name, text, labels, registry=None)
@@ -142,6 +98,13 @@ class _Board:
             parent = self.objects[attribute]
             child = self.children[key] = parent.labels(*labels) if labels else parent
         return child
+
+    def number(self, *key: str) -> Number:
+        """The child with this key, for who changes it on the event loop alone; nobody else changes it."""
+        number = self.numbers.get(key)
+        if number is None:
+            number = self.numbers[key] = Number(self.child(*key))
+        return number
 
     def name(self, name: str) -> str:
         """A label value for a command name: bounded, whatever a caller hands in."""
@@ -219,6 +182,7 @@ def use_slot(slot: str) -> None:
         return
     _board.slot = slot
     _board.tallies.clear()
+    _board.numbers.clear()
     # Opens all files of the new slot now.
     _board.child("restarts", "worker").inc(0)
 
@@ -331,14 +295,14 @@ def summary() -> dict[str, Any]:
 def connection_opened(protocol: str, tls: bool) -> None:
     """A client was accepted; `tls` says whether the port is for implicit TLS."""
     if _board is not None:
-        _board.child("connections", protocol, "yes" if tls else "no").inc()
-        _board.child("open", protocol).inc()
+        _board.number("connections", protocol, "yes" if tls else "no").add(1)
+        _board.number("open", protocol).add(1)
 
 
 def connection_closed(protocol: str, received: int, sent: int) -> None:
     """A client went away, or a session reports octets that were not reported yet (see `octets`)."""
     if _board is not None:
-        _board.child("open", protocol).dec()
+        _board.number("open", protocol).add(-1)
         octets(protocol, received, sent)
 
 
@@ -346,9 +310,9 @@ def octets(protocol: str, received: int, sent: int) -> None:
     """Octets since the last report of the same connection."""
     if _board is not None:
         if received:
-            _board.child("received", protocol).inc(received)
+            _board.number("received", protocol).add(received)
         if sent:
-            _board.child("sent", protocol).inc(sent)
+            _board.number("sent", protocol).add(sent)
 
 
 def ban() -> None:
@@ -378,7 +342,7 @@ def handshake(protocol: str, result: str) -> None:
 def login(protocol: str, result: str) -> None:
     """An attempt to log in ended, with one of LOGIN_RESULTS."""
     if _board is not None:
-        _board.child("logins", protocol, result if result in LOGIN_RESULTS else "failed").inc()
+        _board.number("logins", protocol, result if result in LOGIN_RESULTS else "failed").add(1)
 
 
 def command(protocol: str, name: str, result: str, seconds: float) -> None:
@@ -434,8 +398,8 @@ def degraded(what: str, file_systems: int) -> None:
 def pool_tasks(pool: str, waiting: int, busy: int) -> None:
     """How many tasks of this worker wait for a thread of `pool`, and how many threads are at work."""
     if _board is not None:
-        _board.child("queue", pool).set(waiting)
-        _board.child("busy", pool).set(busy)
+        _board.number("queue", pool).put(waiting)
+        _board.number("busy", pool).put(busy)
 
 
 def pool_wait(pool: str, seconds: float) -> None:

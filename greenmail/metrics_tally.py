@@ -9,6 +9,39 @@ from bisect import bisect_left
 from typing import Any
 
 _Place = tuple["memoryview[float]", int]  # of a number: its file, and which double of it
+_Views = dict[int, "memoryview[float]"]  # of the files, by their maps
+
+
+class Number:
+    """One counter or gauge, changed where it is mapped; or, in a release without such a place, as others change it."""
+
+    __slots__ = ("_made", "_place", "_view")
+
+    def __init__(self, made: Any) -> None:
+        """`made` is prometheus_client's. Nobody else may change it."""
+        self._made = made
+        self._view: memoryview[float] | None = None
+        self._place = 0
+        try:
+            self._view, self._place = _place(made._value, {})
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return
+
+    def add(self, amount: float) -> None:
+        """More of it, or of a gauge perhaps less."""
+        if self._view is not None:
+            self._view[self._place] += amount
+        elif amount >= 0:
+            self._made.inc(amount)
+        else:
+            self._made.dec(-amount)
+
+    def put(self, value: float) -> None:
+        """What a gauge is now."""
+        if self._view is not None:
+            self._view[self._place] = value
+        else:
+            self._made.set(value)
 
 
 class Tally:
@@ -23,7 +56,7 @@ class Tally:
     @classmethod
     def of(cls, counter: Any, histogram: Any) -> "Tally | None":
         """None: they have no such places."""
-        views: dict[int, memoryview[float]] = {}
+        views: _Views = {}
         try:
             bounds = list(histogram._upper_bounds)
             numbers = [counter._value, histogram._sum, *histogram._buckets]
@@ -42,8 +75,8 @@ class Tally:
         view[place] += 1.0
 
 
-def _place(number: Any, views: "dict[int, memoryview[float]]") -> _Place:
-    """Of a number; `views` are those that are there, by the maps they are of."""
+def _place(number: Any, views: _Views) -> _Place:
+    """Of a number; `views` are those that are there."""
     octet = number._file._positions[number._key]
     if octet % 8:
         raise ValueError("not aligned")

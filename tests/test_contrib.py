@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from greenmail import log, metrics
+from greenmail import log, metrics_labels
 from greenmail.auth.failures import Failures, refused_login
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ GROUPING = re.compile(r"\b(?:by|on) *\(([^)]*)\)")
 def known() -> dict[str, set[str]]:
     """Each name on /metrics, and its labels."""
     found = {}
-    for kind, _, name, _, labels in metrics._TABLE:
+    for kind, _, name, _, labels in metrics_labels.TABLE:
         for ending in ENDINGS[kind]:
             found[name + ending] = {*labels, *(["le"] if ending == "_bucket" else [])}
     return found
@@ -121,7 +121,7 @@ def test_what_the_server_does_not_have_is_found(expr: str, shown: str, fault: st
 
 def test_every_metric_is_in_the_dashboard_or_left_out_for_a_reason() -> None:
     text = DASHBOARD.read_text(encoding="utf-8")
-    missing = {name for _, _, name, _, _ in metrics._TABLE if name not in text}
+    missing = {name for _, _, name, _, _ in metrics_labels.TABLE if name not in text}
     assert missing == {
         "greenmail_connections",  # logins and handshakes tell it better
         "greenmail_worker_pool_size",  # a setting

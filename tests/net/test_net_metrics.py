@@ -25,7 +25,7 @@ def python(tmp_path, code):
 
 HEAD = """
 import os
-from greenmail import metrics
+from greenmail import metrics, metrics_labels
 
 figures = os.environ["FIGURES"]
 
@@ -212,7 +212,7 @@ def everything():
     metrics.full_text(1, 1, 1)
 child("worker0", everything)
 page, kind = metrics.render({accept!r})
-for kind, attribute, name, text, labels in metrics._TABLE:
+for kind, attribute, name, text, labels in metrics_labels.TABLE:
     assert f"# HELP {{name}}" in page.decode(), name
     assert text in page.decode(), name
 """,
