@@ -6,6 +6,9 @@ Who does not fit is told at once to come back later; nothing is put to sleep her
 
 import ipaddress
 from collections import Counter
+from functools import lru_cache
+
+_ADDRESSES = 1000  # whose network is kept
 
 
 class Gate:
@@ -40,6 +43,7 @@ class Gate:
         return self._total
 
 
+@lru_cache(maxsize=_ADDRESSES)
 def network_of(address: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 that one IPv6 customer has."""
     try:

@@ -9,13 +9,16 @@ again. Many failures in a day are a ban for a while. Of IPv6 a /48 is one addres
 import ipaddress
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 STEPS = (0.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by the failures that count
 FORGOTTEN = 29.0  # seconds without a failure
 LAST_TRIES = 10
 MOST = 20_000  # addresses remembered; beyond them the one that was seen longest ago is forgotten
+_ADDRESSES = 1000  # whose network is kept
 
 
+@lru_cache(maxsize=_ADDRESSES)
 def network(address: str) -> str:
     """What counts as one address: itself, or of IPv6 its /48."""
     found = ipaddress.ip_address(address.partition("%")[0])

@@ -10,8 +10,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import gevent
@@ -63,6 +64,7 @@ log = logging.getLogger(__name__)
 _CONNECTIONS: Mapping[str, Any] = {"imap": imap_conn, "pop3": pop3_conn}
 _green: Any = gevent.socket  # whose names are made at run time
 
+ADDRESSES = 1000  # of clients, for which answers are kept
 ALIVE_EVERY = 5.0  # seconds between signs of life for the parent
 EMPTY = 0.2  # seconds between two words to the parent that nobody is here, when it has retired
 PARK_EVERY = 0.5  # seconds between looks for mailboxes that can be parked
@@ -108,13 +110,17 @@ class _Worker:
         plan.control.close()
         self._register = register.RegisterClient(self._control)
         self._guard = guard.Guard(
-            self._register.say, config.pays_no_penalty, plan.secret, plan.tolls, config.max_waiting_logins_per_address
+            self._register.say,
+            _kept(config.pays_no_penalty),
+            plan.secret,
+            plan.tolls,
+            config.max_waiting_logins_per_address,
         )
         self._work = Work(config.worker_pool_size)
         self._watcher = Watcher(config.poll_interval)
         self._places = SharedPlaces(self._watcher)
         self._compressed: set[Stream] = set()
-        crowds = Crowds(config.max_connections_per_address, config.is_exempt)
+        crowds = Crowds(config.max_connections_per_address, _kept(config.is_exempt))
         self._connections = Connections(plan.board, plan.slot, config.max_connections, crowds)
         self._pool_answered = time.monotonic()
         self._hosted = 0  # sessions that came from other workers
@@ -255,8 +261,8 @@ class _Worker:
             timeout_write=config.timeout_write,
             timeout_handshake=config.timeout_handshake,
             context=lambda: context,
-            trusts=config.counts_as_secure,
-            is_proxy=config.is_proxy,
+            trusts=_kept(config.counts_as_secure),
+            is_proxy=_kept(config.is_proxy),
             is_banned=self._guard.is_banned,
             watch=self._watch,
             places=lambda: SessionPlaces(self._places),
@@ -355,6 +361,11 @@ class _Worker:
             silent = time.monotonic() - self._pool_answered
             self._register.say({"op": "alive", "pool": silent, "figures": self._figures.sample()})
             gevent.sleep(min(ALIVE_EVERY, REPORT_EVERY))
+
+
+def _kept(question: Callable[[str], bool]) -> Callable[[str], bool]:
+    """A question about an address, whose answers are kept: the settings do not change while a worker lives."""
+    return lru_cache(maxsize=ADDRESSES)(question)
 
 
 def _nothing() -> None:

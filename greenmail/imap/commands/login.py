@@ -1,7 +1,6 @@
 """STARTTLS, AUTHENTICATE and LOGIN, RFC 9051 6.2, RFC 4959; what to log in with, and how it goes wrong."""
 
 import logging
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from greenmail import metrics
@@ -138,11 +137,12 @@ def _enter(session: Session, user: User) -> None:
         session.logging_out = True
         session.out.status(b"* BYE [LIMIT] Too many connections of this user\r\n")
         raise Refused("too many connections of this user; close another one", LIMIT)
-    with ExitStack() as undo:
-        undo.callback(session.logins.leave_seat, user)
-        undo.callback(metrics.login, "imap", "unavailable")
+    try:
         session.account = session.services.open_account(user)
-        undo.pop_all()
+    finally:
+        if session.account is None:
+            metrics.login("imap", "unavailable")
+            session.logins.leave_seat(user)
     session.user = user
     session.reader.authenticated = True
 
