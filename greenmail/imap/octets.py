@@ -115,6 +115,12 @@ class Message:
             self._lost = self._content is None
         return self._content
 
+    def all(self) -> bytes | None:
+        """All octets of a short message that was not opened yet, and need not be for them; None: see `content`."""
+        if self._octets is None and self._content is None and not self._lost:
+            self._octets = self.mailbox.octets(self.uid)
+        return self._octets
+
     def close(self) -> None:
         if self._content is not None:
             self._content.close()
@@ -256,6 +262,11 @@ def add_octets(answer: Answer, label: bytes, octets: bytes) -> None:
 
 
 def _add_span(answer: Answer, message: Message, name: bytes, section: Section, partial: Partial | None) -> None:
+    is_all = section.text is SectionText.CONTENT and not section.part
+    if is_all and (octets := message.all()) is not None:
+        first, last = cut((0, len(octets)), partial)
+        add_octets(answer, name + origin(partial), octets[first:last])
+        return
     content = message.content()
     if content is None:
         return

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from greenmail import __version__, metrics
 from greenmail.errors import BadSyntax, Refused
 from greenmail.language import choice
+from greenmail.message.content import BytesContent
 from greenmail.pop3 import login
 from greenmail.pop3.framing import DotStuffer
 from greenmail.pop3.maildrop import SYS_PERM, Maildrop
@@ -205,7 +206,29 @@ def run_retr(session: Session, argument: bytes) -> None:
     """The whole message, in slices; at QUIT it will be \\Seen."""
     maildrop = _maildrop(session)
     number = _message(maildrop, argument)
-    content = maildrop.content(number)
+    octets = maildrop.short(number)
+    sent = _send_short(session, octets) if octets is not None else _send(session, maildrop.content(number))
+    if sent != maildrop.size(number):  # a file name may lie about its size, `formats.md` 1.4
+        log.warning("wrong size sid=%s uid=%d told=%d", session.sid, maildrop.uids[number - 1], sent)
+        maildrop.correct(number, sent)
+    maildrop.retrieved(number)
+    session.figures.retrieved += 1
+    session.figures.retrieved_octets += sent
+
+
+def _send_short(session: Session, octets: bytes) -> int:
+    """The whole message, which is in memory: how many octets it has."""
+    if _asks_for_utf8(session):
+        _header_end(BytesContent(octets), only_ascii=True)
+    session.start_answer(f"{len(octets)} octets")
+    stuffer = DotStuffer()
+    session.write(stuffer.feed(octets))
+    session.end_answer(stuffer)
+    return len(octets)
+
+
+def _send(session: Session, content: Content) -> int:
+    """The same in slices."""
     try:
         if _asks_for_utf8(session):
             _header_end(content, only_ascii=True)
@@ -218,14 +241,9 @@ def run_retr(session: Session, argument: bytes) -> None:
             session.write(stuffer.feed(piece))
             sent += len(piece)
         session.end_answer(stuffer)
+        return sent
     finally:
         content.close()
-    if sent != maildrop.size(number):  # a file name may lie about its size, `formats.md` 1.4
-        log.warning("wrong size sid=%s uid=%d told=%d", session.sid, maildrop.uids[number - 1], sent)
-        maildrop.correct(number, sent)
-    maildrop.retrieved(number)
-    session.figures.retrieved += 1
-    session.figures.retrieved_octets += sent
 
 
 def _pieces(session: Session, content: Content, first: bytes) -> Iterator[bytes]:

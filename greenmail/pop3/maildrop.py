@@ -151,6 +151,10 @@ class Maildrop:
         """Raises EXPUNGED if the message is gone."""
         return self.mailbox.content(self.uids[number - 1])
 
+    def short(self, number: int) -> bytes | None:
+        """All of a short message, at once; None: see `content`."""
+        return self.mailbox.octets(self.uids[number - 1])
+
     def retrieved(self, number: int) -> None:
         """The client has the whole message."""
         self._retrieved.add(self.uids[number - 1])

@@ -281,6 +281,9 @@ class Mailbox(Protocol):
     def content(self, uid: int) -> Content:
         """Raises EXPUNGED if the message is gone (made sure of, `formats.md` 1.9)."""
 
+    def octets(self, uid: int) -> bytes | None:
+        """`Content.read()` of a small message, at once; None where `content` has to be asked."""
+
     def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Callable[[int, bytes], Any]) -> list[Any]:
         """What `make` gives for the place of each in `uids` and its `Content.read()`, or else `Content.header()`; a
         header without a CR in its file has LF for each CRLF.

@@ -45,7 +45,7 @@ from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_content import Contents
 from greenmail.storage.maildir_measure import Fact, measure
-from greenmail.storage.maildir_octets import Make, make_many
+from greenmail.storage.maildir_octets import Make, make_many, octets_of
 from greenmail.storage.maildir_save import MaildirUpload
 from greenmail.storage.maildir_scan import look, read_records
 from greenmail.storage.maildrop_lock import MaildropLock, Unlocked
@@ -194,6 +194,8 @@ class MaildirMailbox:
             os.close(descriptor)
 
     def _learn(self, facts: Sequence[Fact]) -> None:
+        if not facts:
+            return
         self.box.facts.extend(facts)
         for fact in facts:
             self.box.index.learn(*fact)
@@ -208,6 +210,15 @@ class MaildirMailbox:
         content, facts = self._contents.open(box, uid, descriptor)
         self._learn(facts)
         return content
+
+    def octets(self, uid: int) -> bytes | None:
+        """Of a small message that can be had quickly."""
+        found = octets_of(self.box, uid)
+        if found is None:
+            return None
+        octets, facts = found
+        self._learn(facts)
+        return octets
 
     def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Make) -> list[Any]:
         """Of those that can be had quickly."""

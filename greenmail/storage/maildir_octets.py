@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenmail.message.compressed import kind_of
-from greenmail.message.content import BLOCK, bare_line_feeds, to_crlf
+from greenmail.message.content import BLOCK, SMALL, bare_line_feeds, to_crlf
 from greenmail.storage.api import Facts, Table
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_box import Box
@@ -43,19 +43,28 @@ def make_many(box: Box, uids: Sequence[int], whole: bool, facts: Facts, make: Ma
     return made, [(uids[place], size, date) for place, size, date in known]
 
 
+def octets_of(box: Box, uid: int) -> tuple[bytes, Sequence[Fact]] | None:
+    """All octets of one small message, read here, and what came to be known of it; None where it is not that easy."""
+    one = _of_row(box, uid, box.index.table.row(uid), (True, True))
+    found = _whole(box.files, one, SMALL) if one is not None else None
+    if found is None:
+        return None
+    octets, size, date = found
+    return octets, () if size < 0 and date < 0 else ((uid, size, date),)
+
+
 def _wanted(box: Box, uids: Sequence[int], facts: Facts) -> list[_Wanted | None]:
-    table, names, in_new = box.index.table, box.index.names, box.index.in_new
-    sizes, dates = facts
-    found: list[_Wanted | None] = []
-    for uid, row in zip(uids, _rows(table, uids), strict=True):
-        if row < 0:
-            found.append(None)
-            continue
-        name, size = names[row], table.sizes[row]
-        claimed = disk_size_of(base_name(name)) if b",S=" in name else None
-        path = (box.new_path if uid in in_new else box.cur_path) + name
-        found.append((path, size, claimed, sizes and size < 0, dates and table.dates[row] < 0))
-    return found
+    return [_of_row(box, uid, row, facts) for uid, row in zip(uids, _rows(box.index.table, uids), strict=True)]
+
+
+def _of_row(box: Box, uid: int, row: int, facts: Facts) -> _Wanted | None:
+    if row < 0:
+        return None
+    index, (sizes, dates) = box.index, facts
+    name, size = index.names[row], index.table.sizes[row]
+    claimed = disk_size_of(base_name(name)) if b",S=" in name else None
+    path = (box.new_path if uid in index.in_new else box.cur_path) + name
+    return path, size, claimed, sizes and size < 0, dates and index.table.dates[row] < 0
 
 
 def _rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
@@ -85,7 +94,7 @@ def _of_whole(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> tup
     return made, facts
 
 
-def _whole(files: Files, one: _Wanted) -> tuple[bytes, int, int] | None:
+def _whole(files: Files, one: _Wanted, largest: int = LARGEST) -> tuple[bytes, int, int] | None:
     """The octets of a message with CRLF line ends; size and date, -1 where they are not wanted."""
     path, known, claimed, wants_size, wants_date = one
     try:
@@ -94,7 +103,7 @@ def _whole(files: Files, one: _Wanted) -> tuple[bytes, int, int] | None:
             found = files.fstat(descriptor)
             disk = found.st_size
             # If it is not as told the size is counted anew, which is more than is done here.
-            is_usual = disk <= LARGEST and _is_as_told(known, claimed, disk)
+            is_usual = disk <= largest and _is_as_told(known, claimed, disk)
             octets = files.pread(descriptor, disk, 0) if is_usual else b""
         finally:
             files.close(descriptor)

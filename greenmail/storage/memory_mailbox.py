@@ -149,6 +149,10 @@ class MemoryMailbox:
             raise StorageError(Reason.EXPUNGED, "The message is gone.")
         return BytesContent(data)
 
+    def octets(self, uid: int) -> bytes | None:
+        data = self._data.get(uid)
+        return None if data is None else BytesContent(data).read()
+
     def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Callable[[int, bytes], Any]) -> list[Any]:
         known = [BytesContent(self._data[uid]) if uid in self._data else None for uid in uids]
         return [

@@ -163,6 +163,10 @@ class MountedMailbox:
         """The message's octets."""
         return self.inner.content(uid)
 
+    def octets(self, uid: int) -> bytes | None:
+        """Of a small message that can be had quickly."""
+        return self.inner.octets(uid)
+
     def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Callable[[int, bytes], Any]) -> list[Any]:
         """Of those that can be had quickly."""
         return self.inner.make_many(uids, whole, facts, make)
