@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
-from greenmail.message.content import BytesContent, to_crlf
+from greenmail.message.content import SMALL, BytesContent, to_crlf
 from greenmail.storage.answers import Answers, Room
 from greenmail.storage.api import (
     DELETED,
@@ -151,7 +151,7 @@ class MemoryMailbox:
 
     def octets(self, uid: int) -> bytes | None:
         data = self._data.get(uid)
-        return None if data is None else BytesContent(data).read()
+        return None if data is None or len(data) > SMALL else BytesContent(data).read()
 
     def make_many(self, uids: Sequence[int], whole: bool, facts: Facts, make: Callable[[int, bytes], Any]) -> list[Any]:
         known = [BytesContent(self._data[uid]) if uid in self._data else None for uid in uids]

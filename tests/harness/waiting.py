@@ -8,7 +8,7 @@ from harness.green import Scheduler
 from greenmail.storage.api import FlagChange, Mailbox, Stored
 from greenmail.storage.memory import MemoryAccount
 
-_PLAIN = frozenset({"look", "claim_recent", "content", "fill", "upload"})
+_PLAIN = frozenset({"look", "claim_recent", "content", "fill", "octets", "upload"})
 _BATCH = 2  # messages in one change of flags
 
 

@@ -168,7 +168,7 @@ def test_a_bug_ends_one_session_with_one_traceback(
 ) -> None:
     host = Host()
     wire = host.login()
-    monkeypatch.setattr(host.inbox, "content", lambda uid: 1 / 0)
+    monkeypatch.setattr(host.inbox, "octets", lambda uid: 1 / 0)
     assert shown(host.talk(wire, b"DELE 1\r\nRETR 2\r\nQUIT\r\n")) == ["+OK", "-ERR [SYS/TEMP]"]
     assert wire.closed
     assert host.uids() == [1, 2, 3]
