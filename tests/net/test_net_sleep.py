@@ -247,9 +247,10 @@ def test_a_session_is_woken_once_whatever_comes_together(house: House) -> None:
 def test_news_that_come_as_a_session_falls_asleep_are_not_lost(loop: Any) -> None:
     """They are told in the turn of the loop in which the time of quiet is over."""
     _, stream = loop.pair(quiet=0.02)
-    news = stream._loop.timer(0.01)
+    turns = gevent.get_hub().loop
+    news = turns.timer(0.01)
     news.start(stream.interrupt)
-    stream._loop.run_callback(time.sleep, 0.05)  # a turn that takes so long: both timers end with it
+    turns.run_callback(time.sleep, 0.05)  # a turn that takes so long: both timers end with it
     assert stream.rest(5.0, may_sleep=True) is Wake.CHANGED
     news.close()
 
