@@ -30,7 +30,8 @@ from greenmail.storage.mounts import COARSE_NS, DirectoryTimes, mount_of, step
 from greenmail.storage.quota import Maildirsize
 from greenmail.storage.subscribers import Subscribers
 from greenmail.storage.text_place import TextPlace
-from greenmail.storage.uidlist import Refreshed, Uidlist
+from greenmail.storage.uidlist import Uidlist
+from greenmail.storage.uidlist_file import Refreshed
 
 log = logging.getLogger(__name__)
 
@@ -253,6 +254,9 @@ class Box:
 
     def refresh_uidlist(self, locked: bool) -> Refreshed:
         """Read what is new in the uidlist, and remember if that may be more than new lines."""
+        index = self.index
+        if self.is_settled and index.times:
+            self.uidlist.trust(index.times[4:7], index.uidvalidity, index.mailbox_id.encode("latin-1"))
         refreshed = self.uidlist.refresh(locked)
         if refreshed in (Refreshed.REREAD, Refreshed.MISSING):
             self.uids_are_suspect = True
@@ -405,6 +409,8 @@ class Box:
 
     def control_print(self) -> list[int]:
         """What changes when the uidlist or the keywords without letters do, as far as they are known here."""
+        if self.uidlist.must_rewrite and not self.read_only:  # who opens it next must not trust it
+            return [0, 0, 0, *self.overflow.print()]
         return [*(self.uidlist.print() or self.uidlist_print()), *self.overflow.print()]
 
     def own_times(self) -> list[int]:

@@ -18,7 +18,7 @@ from greenmail.storage.journal import Batch
 class Arrived:
     """All messages of a mailbox that had none, as columns; they belong to who is given them."""
 
-    first: int  # UID; the others follow without a gap
+    uids: Sequence[int]  # ascending
     names: list[bytes]
     flags: Sequence[Flags]  # at most 255, and the table has none yet
     kinds: bytes | bytearray  # of each message the place of its flags in `flags`

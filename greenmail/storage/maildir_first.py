@@ -12,6 +12,7 @@ If anything is not, `columns` says None, and the other way is taken; both give t
 No step takes a millisecond, as long as it is: threads take turns between them.
 """
 
+import heapq
 import operator
 import re
 from array import array
@@ -138,3 +139,34 @@ def _unmark(first: First, marked: int) -> bool:
         first.names[row] = first.bases[row]
         row = first.infos.find(number, row + 1)
     return len(first.new) == marked
+
+
+def by_uid(first: First, uids: Sequence[int]) -> Sequence[int]:
+    """Put the messages into the order of these UIDs of them, without those whose UID is 0; the UIDs in that order.
+
+    Base names are left as they are.
+    """
+    last = 0
+    for start in range(0, len(uids), SLICE):
+        some = uids[start : start + SLICE]
+        if not all(map(operator.lt, [last, *some], some)):
+            break
+        last = some[-1]
+    else:
+        return uids
+    order = _rows_by_uid(uids)
+    first.names = [first.names[row] for row in order]
+    first.infos = bytearray(first.infos[row] for row in order)
+    first.sizes = array("q", [first.sizes[row] for row in order])
+    new = set(first.new)
+    first.new = [place for place, row in enumerate(order) if row in new]
+    return array("I", [uids[row] for row in order])
+
+
+def _rows_by_uid(uids: Sequence[int]) -> list[int]:
+    """Those with a UID: runs of them are sorted, and merged message by message."""
+    runs: list[list[tuple[int, int]]] = []
+    for start in range(0, len(uids), SLICE):
+        some = uids[start : start + SLICE]
+        runs.append(sorted((uid, row) for row, uid in enumerate(some, start) if uid))
+    return [row for _, row in heapq.merge(*runs)]

@@ -175,7 +175,7 @@ class Index:
         for start in range(0, count, _SLICE):
             kinds = arrived.kinds[start : start + _SLICE]
             sizes = arrived.sizes[start : start + _SLICE]
-            table.uids.extend(range(arrived.first + start, arrived.first + start + len(kinds)))
+            table.uids.extend(arrived.uids[start : start + _SLICE])
             table.flags.extend(kinds.translate(numbers))
             table.sizes.extend(sizes)
             table.modseqs.extend(array("Q", [modseq]) * len(kinds))
@@ -183,14 +183,15 @@ class Index:
             unknown = sizes.count(-1)
             self.unknown_sizes += unknown
             self.octets += sum(sizes) + unknown
+            turn()
         self.names = arrived.names
         for number, flags in enumerate(arrived.flags):
             messages = arrived.kinds.count(number)
             self.unseen += messages * (SEEN not in flags)
             self.deleted += messages * (DELETED in flags)
-        for row in arrived.new:
+        for row in turns(arrived.new):
             self._place(row, True)
-        self.uidnext = max(self.uidnext, arrived.first + count)
+        self.uidnext = max(self.uidnext, arrived.uids[-1] + 1)
         self.history.all_changed(modseq)
 
     def _put(self, uid: int, name: bytes, flags: int, facts: tuple[int, int]) -> int:

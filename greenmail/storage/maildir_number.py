@@ -4,12 +4,15 @@ Part of `maildir_scan`, under the same locks; where there is much of it, in the 
 """
 
 import logging
+from array import array
+from collections.abc import Sequence
+from itertools import takewhile
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_change import Arrived, Change
 from greenmail.storage.maildir_data import write_uidnext
-from greenmail.storage.maildir_first import First
+from greenmail.storage.maildir_first import First, by_uid
 from greenmail.storage.maildir_name import base_name, letters_of, sizes_of
 from greenmail.storage.maildir_slices import SLICE, in_uid_order, let_go
 from greenmail.storage.maildir_twins import Scan, only_files
@@ -46,24 +49,57 @@ def describe(box: Box, scan: Scan, change: Change) -> None:
 
 def _describe_first(box: Box, first: First, scan: Scan, change: Change) -> None:
     """The same where nothing was known of any message."""
-    if not first.names:
-        return
     letters = {letter for kind in first.kinds for letter in letters_of(b":" + kind[:-1])}
     if box.keywords.name_letters(letters, write=True):
         box.forget_meanings()
-    try:
-        uid = box.uidlist.found(first.bases)
-        write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
-    except StorageError as error:
-        _without_room(box, len(first.bases), error, scan)
-        return
-    finally:
-        let_go(first.bases)
-    flags = [box.flags_of(b":" + kind[:-1], False) for kind in first.kinds]
-    change.began(Arrived(uid, first.names, flags, first.infos, first.sizes, first.new))
+    next_uid = box.uidlist.next_uid  # of those that are numbered now, and come behind all others
+    uids = _number_first(box, first, scan)
+    let_go(first.bases)
+    uids = by_uid(first, uids)
+    if uids:
+        if uids[0] < next_uid:
+            _know_sizes(box, uids, first)
+        flags = [box.flags_of(b":" + kind[:-1], False) for kind in first.kinds]
+        change.began(Arrived(uids, first.names, flags, first.infos, first.sizes, first.new))
     change.value("next", box.uidlist.next_uid)
     if box.index.first_recent == 1:
-        change.value("recent", uid)
+        new = set(first.new)
+        recent = takewhile(lambda row: uids[row] >= next_uid or row in new, range(len(uids) - 1, -1, -1))
+        change.value("recent", min((uids[row] for row in recent), default=box.uidlist.next_uid))
+
+
+def _number_first(box: Box, first: First, scan: Scan) -> Sequence[int]:
+    """The UID of each message, 0 if there was no room to give it one."""
+    count = len(first.bases)
+    uids = array("I", [0]) * count
+    unknown: Sequence[int] = range(count)
+    if box.uidlist.has_records:
+        uids = box.uidlist.uids.uids_of(first.bases)
+        unknown = [row for row, uid in enumerate(uids) if not uid]
+    if not unknown:
+        return uids
+    try:
+        if box.uidlist.has_records:
+            for row, uid in zip(unknown, box.uidlist.assign([first.bases[row] for row in unknown]), strict=True):
+                uids[row] = uid
+        else:
+            one = box.uidlist.found(first.bases)
+            write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
+            return range(one, one + count)
+        write_uidnext(box.files, box.data_path, box.uidlist.uidvalidity, box.uidlist.next_uid)
+    except StorageError as error:
+        _without_room(box, len(unknown), error, scan)
+    return uids
+
+
+def _know_sizes(box: Box, uids: Sequence[int], first: First) -> None:
+    """What names do not tell the uidlist may."""
+    if not box.uidlist.may_have(b"W"):
+        return
+    rows = {uid: row for row, (uid, size) in enumerate(zip(uids, first.sizes, strict=True)) if size < 0}
+    for uid, value in box.uidlist.fields(rows, b"W").items():
+        if value.isdigit() and len(value) < 19:
+            first.sizes[rows[uid]] = int(value)
 
 
 def _without_room(box: Box, messages: int, error: StorageError, scan: Scan) -> None:

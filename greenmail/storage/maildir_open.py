@@ -22,7 +22,8 @@ from greenmail.storage.maildir_index import Index
 from greenmail.storage.maildir_name import base_name, in_cur, letters_of, with_letters
 from greenmail.storage.maildir_scan import list_names, look, restore_uidlist, sync
 from greenmail.storage.presence import found_at, is_directory
-from greenmail.storage.uidlist import Refreshed, new_guid
+from greenmail.storage.uidlist_file import Refreshed
+from greenmail.storage.uidlist_format import new_guid
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ nothing changed; else the moment from which one more listing gives that certaint
 
 import logging
 from array import array
-from itertools import repeat
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import sparing_collections
@@ -19,14 +18,14 @@ from greenmail.storage.api import Flags
 from greenmail.storage.filesystem import Files, is_stale, refusing, sync_names
 from greenmail.storage.maildir_box import HOT_NS, LARGE, Box
 from greenmail.storage.maildir_change import Change
-from greenmail.storage.maildir_first import columns
-from greenmail.storage.maildir_name import base_name, is_message, only_messages
+from greenmail.storage.maildir_meet import meet
+from greenmail.storage.maildir_name import base_name, is_message
 from greenmail.storage.maildir_number import describe
-from greenmail.storage.maildir_slices import SLICE, base_names, let_go, set_of
+from greenmail.storage.maildir_slices import SLICE, messages_of, set_of
 from greenmail.storage.maildir_twins import Scan, give_base, part_twins
 from greenmail.storage.mounts import TICK_NS
 from greenmail.storage.presence import found_at, is_directory
-from greenmail.storage.uidlist import Refreshed
+from greenmail.storage.uidlist_file import Refreshed
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +40,9 @@ Names = list[bytes]
 def list_names(files: Files, path: bytes) -> Names:
     """The entries that can be messages, or names that have to be repaired; none if there is no directory."""
     try:
-        return _messages(files.surely(files.listdir, path))
+        return messages_of(files.surely(files.listdir, path))
     except FileNotFoundError:
         return []
-
-
-def _messages(names: Names) -> Names:
-    found: Names = []
-    for start in range(0, len(names), SLICE):
-        found += only_messages(names[start : start + SLICE])
-    return found
 
 
 def _list(box: Box, path: bytes) -> Names:
@@ -209,9 +201,9 @@ def _sync(box: Box, full: bool, verify: bool, founds: bool = False) -> None:
 
 def _survey(box: Box, scan: Scan, list_cur: bool) -> Scan:
     """List, compare, and say of each file what it is."""
-    if list_cur and not (box.index.times or box.index.names or box.uidlist.has_records or box.unwritten or scan.strays):
+    is_blank = not (box.index.times or box.index.names or box.unwritten or scan.strays)
+    if list_cur and is_blank and meet(box, scan):
         scan.has_cur = True
-        _meet(box, scan)
         return scan
     _compare(box, scan, list_cur)
     if scan.missing and not list_cur:
@@ -336,42 +328,6 @@ def read_records(box: Box) -> None:
             except StorageError as error:
                 if is_last or error.reason is not Reason.IN_USE:
                     raise
-
-
-def _meet(box: Box, scan: Scan) -> None:
-    """`_compare` and `_classify` where nothing is known of any message: what is listed is to be numbered.
-
-    One pass over each directory tells names and kinds.
-    """
-    others: list[bytes] = []
-    listed: list[Names] = []
-    for path in (box.new_path, box.cur_path):
-        try:
-            plain, more = box.files.surely(box.files.kinds, path)
-        except FileNotFoundError:
-            plain, more = [], []
-        others += only_messages(more)
-        plain += more
-        listed.append(plain)
-    if not (others or box.read_only or box.overflow.names or len(box.index.table.flag_sets) > 1):
-        scan.first = columns(*listed)
-        if scan.first is not None:
-            for names in listed:
-                let_go(names)
-            return
-    scan.others = frozenset(others)
-    for names, is_new in zip(listed, (True, False), strict=True):
-        messages = _messages(names)
-        scan.extra += [(name, is_new) for name in messages]
-        for start in range(0, len(messages), SLICE):
-            some = messages[start : start + SLICE]
-            scan.unknown.update(zip(base_names(some), zip(some, repeat(is_new)), strict=False))
-    if b"" not in scan.unknown and len(scan.unknown) == len(scan.extra):
-        scan.extra = []
-        return
-    scan.unknown.clear()  # two files for one message, or a name without a base
-    scan.others = None
-    _classify(box, scan)
 
 
 def _compare(box: Box, scan: Scan, list_cur: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, repeat
 from typing import Any
 
-from greenmail.storage.maildir_name import uid_order
+from greenmail.storage.maildir_name import only_messages, uid_order
 
 SLICE = 4096
 _HEAD = 11  # ten digits and a dot
@@ -112,6 +112,14 @@ def _by_number_in_runs(bases: list[bytes]) -> list[bytes]:
                 end += 1
             bases[place:end] = sorted(bases[place:end], key=uid_order)
     return bases
+
+
+def messages_of(names: list[bytes]) -> list[bytes]:
+    """Those that can be messages."""
+    found: list[bytes] = []
+    for start in range(0, len(names), SLICE):
+        found += only_messages(names[start : start + SLICE])
+    return found
 
 
 def base_names(names: Sequence[bytes]) -> list[bytes]:

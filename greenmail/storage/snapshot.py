@@ -53,13 +53,8 @@ def _parts(snapshot: Snapshot) -> Iterator[bytes]:
         },
         separators=(",", ":"),
     ).encode()
-    columns = (
-        column[start : start + _NUMBERS].tobytes()
-        for column in snapshot.columns.values()
-        for start in range(0, len(column), _NUMBERS)
-    )
     crc = 0
-    for part in chain((MAGIC, _SIZE.pack(len(header)), header), columns):
+    for part in chain((MAGIC, _SIZE.pack(len(header)), header), _octets_of(snapshot.columns.values())):
         crc = zlib.crc32(part, crc)
         yield part
     for number, piece in enumerate(names):
@@ -67,6 +62,12 @@ def _parts(snapshot: Snapshot) -> Iterator[bytes]:
             crc = zlib.crc32(part, crc)
             yield part
     yield _SIZE.pack(crc)
+
+
+def _octets_of(columns: Iterable["array[int]"]) -> Iterator[bytes]:
+    for column in columns:
+        for start in range(0, len(column), _NUMBERS):
+            yield column[start : start + _NUMBERS].tobytes()
 
 
 def pack(snapshot: Snapshot) -> bytes:

@@ -9,13 +9,12 @@ appended. UIDs of which we do not know whether somebody saw them are never given
 
 import logging
 import os
-import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import Enum
+from typing import Any
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files, ownership, refusing
-from greenmail.storage.uidlist_file import Seen
+from greenmail.storage.uidlist_file import Refreshed, Seen, append, read_ends
 from greenmail.storage.uidlist_format import (
     LARGEST_UID,
     VERSION,
@@ -23,9 +22,11 @@ from greenmail.storage.uidlist_format import (
     check_bases,
     find,
     format_fields,
+    new_guid,
     parse,
     parse_appended,
     parse_fields,
+    parse_header,
     tidied,
 )
 from greenmail.storage.uidlist_records import Records, lines_of
@@ -36,20 +37,6 @@ _SLICE = 4096
 _REWRITE_AT = 0.75  # share of the lines whose messages live
 _LONG = 4096  # records that rest at once
 _SEARCHES = 32  # for single names in a file that rests, before it is read as a whole: what that costs
-
-
-class Refreshed(Enum):
-    """What `Uidlist.refresh` found."""
-
-    UNCHANGED = "as it was"
-    APPENDED = "only new lines behind the old ones: see `Uidlist.appended`"
-    REREAD = "another file: everything may be different"
-    MISSING = "no such file; what was known before is still known"
-
-
-def new_guid() -> bytes:
-    """A fresh mailbox GUID: 32 hex digits, 128 random bits."""
-    return secrets.token_hex(16).encode("ascii")
 
 
 class Uidlist:
@@ -72,6 +59,7 @@ class Uidlist:
         "_records",
         "_searches",
         "_seen",
+        "_trusted",
         "_version",
         "appended",
         "guid",
@@ -94,6 +82,7 @@ class Uidlist:
         self._records: Records | None = Records()  # None while it rests
         self._highest = 0  # of the UIDs of records, while it rests
         self._searches = 0  # since it rests
+        self._trusted: tuple[Any, ...] = ()  # print, UIDVALIDITY and GUID of the file, if somebody knows it
         self._absent: set[bytes] = set()  # base names that were searched, and are not there
         self.appended: list[tuple[int, bytes]] = []  # what the last refresh that said APPENDED added: (UID, base name)
         self.uidvalidity = 0  # 0: not known, the file is missing or its header is broken; `start` must be called
@@ -165,6 +154,35 @@ class Uidlist:
             self.must_rewrite = True
             return Refreshed.MISSING
 
+    def trust(self, known: Sequence[int], uidvalidity: int, guid: bytes) -> None:
+        """Before the first refresh: the file that had this `print` was taken up by somebody, and was not damaged.
+
+        If it is that file still, and long, it is not taken apart again, but rests.
+        """
+        if self._seen is None:
+            self._trusted = (*known, uidvalidity, guid)
+
+    def _take_trusted(self, descriptor: int, found: Seen) -> bool:
+        """Whether it is the file of `trust`."""
+        if self._trusted[:3] != (found.inode, found.size, found.mtime_ns):
+            return False
+        ends = read_ends(self._files, descriptor)
+        header = parse_header(ends.first)
+        records = parse_appended(ends.last, 0)
+        is_same = (header.version, header.uidvalidity, header.guid) == (VERSION, *self._trusted[3:])
+        if not (is_same and records and ends.lines > _LONG):
+            return False
+        self.uidvalidity, self.guid, self._others, self._version = (
+            header.uidvalidity,
+            header.guid,
+            header.others,
+            VERSION,
+        )
+        self._seen, self._offset, self._last_line, self._lines = found, found.size, ends.last, ends.lines - 1
+        self._begin_rest(records[0][0])
+        self._raise_next(max(header.next_uid, self._highest + 1))
+        return True
+
     def is_unchanged(self, locked: bool) -> bool:
         """Whether `refresh` would say UNCHANGED, for one stat; False also if that cannot be told."""
         try:
@@ -195,6 +213,8 @@ class Uidlist:
         may_have_grown = seen is not None and seen.same_file(found) and seen.size <= found.size
         if seen and may_have_grown and self._read_on(descriptor, seen, found):
             return Refreshed.APPENDED if self.appended else Refreshed.UNCHANGED
+        if seen is None and self._take_trusted(descriptor, found):
+            return Refreshed.UNCHANGED
         self._read_all(self._files.read_from(descriptor, 0), found, locked)
         return Refreshed.REREAD
 
@@ -347,8 +367,7 @@ class Uidlist:
         if len(bases) > _LONG:
             self._begin_rest(first + len(bases) - 1)
         else:
-            self.uids = Records()
-            self.uids.extend(bases, range(first, first + len(bases)), {})
+            self.uids = Records.taking(dict(zip(bases, range(first, first + len(bases)), strict=True)), {})
         return first
 
     def _claim(self, count: int) -> int:
@@ -373,34 +392,16 @@ class Uidlist:
 
     def _append(self, data: bytes, lines: int) -> bool:
         """Write behind the end; False if the file is not as we know it or not ours to append to."""
+        seen, self.must_rewrite = self._seen, True
+        if seen is None or self._offset != seen.size:
+            return False
         with refusing("cannot write the UID list"):
-            try:
-                descriptor = self._files.open(self._path, os.O_WRONLY | os.O_APPEND)
-            except (FileNotFoundError, PermissionError):
-                return False
-            try:
-                # Somebody wrote without the lock: merge by a rewrite, which reads it first.
-                if Seen.of(self._files.fstat(descriptor)) != self._seen or self._offset != self._seen.size:
-                    self.must_rewrite = True
-                    return False
-                try:
-                    self._files.write_all(descriptor, data)
-                    self._files.fdatasync(descriptor)
-                except OSError:
-                    self._take_back(descriptor)
-                    raise
-                self._took(Seen.of(self._files.fstat(descriptor)), data, lines)
-            finally:
-                self._files.close(descriptor)
+            made = append(self._files, self._path, seen, data)
+        if made is None:  # perhaps somebody wrote without the lock: merged by a rewrite, which reads it first
+            return False
+        self._took(made, data, lines)
+        self.must_rewrite = False
         return True
-
-    def _take_back(self, descriptor: int) -> None:
-        """Half an append must not stand: others ignore a line without its end, but would append to it."""
-        self.must_rewrite = True
-        try:
-            self._files.truncate(descriptor, self._offset)
-        except OSError as error:
-            log.error("uidlist-truncate path=%r error=%s", self._path, error)
 
     def should_rewrite(self, live: int) -> bool:
         """Whether a rewrite is due, when `live` of the messages exist: damage, or at most 75 % of the lines live."""

@@ -17,6 +17,7 @@ Reading is forgiving where Dovecot's is not: a damaged line costs its own messag
 
 import operator
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,11 @@ class Parsed:
     highest: int  # the highest UID that a line spoke of, readable or not
     lines: int
     damage: tuple[str, ...]  # for the log; empty if the file is fine
+
+
+def new_guid() -> bytes:
+    """A fresh mailbox GUID: 32 hex digits, 128 random bits."""
+    return secrets.token_hex(16).encode("ascii")
 
 
 def parse_fields(raw: bytes) -> dict[bytes, bytes]:

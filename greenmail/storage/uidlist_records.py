@@ -21,6 +21,7 @@ from typing import Any
 YOUNG = 65_536
 BLOCK = 64
 _SLICE = 4096
+_TOGETHER = 1024  # blocks that become one dict, where many names are asked for
 _SHARE = 16  # of all records, that may be young
 _PARTS = 4096
 _NUMBER = (1 << 24) - 1  # of a block
@@ -103,6 +104,21 @@ class Records:
             return uid
         found = self._line_of(base)
         return None if found is None else int(found[1].partition(b" ")[0])
+
+    def uids_of(self, bases: Sequence[bytes]) -> "array[int]":
+        """The UID of each of many base names; 0 for one that is not here."""
+        found = array("I")
+        for start in range(0, len(bases), _SLICE):
+            found.extend(map(self._young.get, bases[start : start + _SLICE], repeat(0)))
+        for start in range(0, len(self._blocks), _TOGETHER):
+            records = [
+                _record(line) for block in self._blocks[start : start + _TOGETHER] for line in block.split(b"\n")[:-1]
+            ]
+            some = {base: uid for uid, _, base in records}
+            for at in range(0, len(bases), _SLICE):
+                known = found[at : at + _SLICE]
+                found[at : at + _SLICE] = array("I", map(some.get, bases[at : at + _SLICE], known))
+        return found
 
     def items(self) -> Iterator[tuple[bytes, int]]:
         """Base names and UIDs."""

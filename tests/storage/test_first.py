@@ -1,5 +1,6 @@
 """The first look in columns gives what the look at message by message gives."""
 
+import errno
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.maildir_site import Site
 
-from greenmail.storage import maildir_first, maildir_slices, uidlist
+from greenmail.storage import maildir_first, maildir_slices
+from greenmail.storage import uidlist as uidlist_module
 from greenmail.storage.maildir import MaildirMailbox
 from greenmail.storage.maildir_first import First, columns
 from greenmail.storage.maildir_name import base_name, is_message, sizes_of, uid_order
@@ -132,31 +134,71 @@ def state(mailbox: MaildirMailbox) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.lists(BASES, max_size=4, unique=True), USUAL_CUR)
-@example([b"1700000000.a"], [b"1700000001.b:2,Sc", b"1700000000.a,b:2,T"])
-def test_a_mailbox_is_the_same_whichever_way_it_was_met(new: list[bytes], cur: list[bytes]) -> None:
-    """A directory among the messages has the other way taken."""
+GUID = b"0123456789abcdef0123456789abcdef"
+KNOWN = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([b"", b"W755 ", b"W7x Pa ", b"G1 "])), max_size=6)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(BASES, max_size=4, unique=True), USUAL_CUR, KNOWN)
+@example([b"1700000000.a"], [b"1700000001.b:2,Sc", b"1700000000.a,b:2,T"], [])
+@example([b"1700000001.a"], [b"1700000000.a:2,S", b"1700000012.a:2,"], [(0, b"W9 "), (1, b""), (9, b"")])
+@example([b"1700000012.a"], [b"1700000000.a:2,S", b"1700000001.a:2,"], [(1, b"W9 "), (0, b"")])
+@example([], [b"1700000000.a:2,S"], [(0, b"")])
+@example([], [], [(0, b"")])
+def test_a_mailbox_is_the_same_whichever_way_it_was_met(
+    new: list[bytes], cur: list[bytes], known: list[tuple[int, bytes]]
+) -> None:
+    """A directory among the messages has the other way taken. `known`: what the uidlist has, by place, with fields."""
+    new = sorted(set(new).difference(map(base_name, cur)))
+    bases = [*map(base_name, cur), *new, b"1600000000.gone"]
+    lines = {bases[place % len(bases)]: fields for place, fields in known}
+    records = [b"%d %b:%b\n" % (3 * uid, fields, base) for uid, (base, fields) in enumerate(lines.items(), 1)]
     with TemporaryDirectory() as path:
         seen = []
         for name in ("one", "other"):
             site = Site(Path(path) / name)
             site.worker().close()
-            for part, names in (("new", set(new).difference(map(base_name, cur))), ("cur", cur)):
+            for part, names in (("new", new), ("cur", cur)):
                 for each in names:
                     (site.path / part / os.fsdecode(each)).touch()
             if name == "other":
                 (site.path / "cur" / "directory").mkdir()
+            uidlist = site.path / "dovecot-uidlist"
+            if records:
+                uidlist.write_bytes(b"3 V7 N40 G" + GUID + b"\n" + b"".join(records))
             inbox = site.inbox()
             again = site.inbox()
-            lines = (site.path / "dovecot-uidlist").read_bytes().partition(b"\n")[2]
-            seen.append((state(inbox), state(again)["files"], lines))
-            assert inbox.box.uidlist.uids == parse((site.path / "dovecot-uidlist").read_bytes()).uids
+            seen.append((state(inbox), state(again)["files"], uidlist.read_bytes().partition(b"\n")[2]))
+            assert inbox.box.uidlist.uids == parse(uidlist.read_bytes()).uids
         assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize("records", [1, 70_000])
+def test_many_names_are_looked_up_at_once(records: int) -> None:
+    known = parse(
+        b"3 V7 N1 G" + GUID + b"\n" + b"".join(b"%d :a%d\n" % (uid, uid) for uid in range(1, records + 1))
+    ).uids
+    bases = [b"a%d" % number for number in range(records + 2, -1, -1)]
+    assert list(known.uids_of(bases)) == [0, 0, *range(records, 0, -1), 0]
+
+
+def test_messages_without_room_for_a_uid_wait(tmp_path: Path) -> None:
+    site = Site(tmp_path / "Maildir")
+    site.worker().close()
+    for number in range(3):
+        site.deliver(name=f"170000000{number}.a:2,S", where="cur")
+    (site.path / "dovecot-uidlist").write_bytes(b"3 V7 N9 G" + GUID + b"\n5 :1700000001.a\n7 :1700000000.a\n")
+    site.fail["fdatasync"] = errno.ENOSPC
+    inbox = site.inbox()
+    assert list(inbox.table.uids) == [5, 7]
+    assert inbox.box.index.names == [b"1700000001.a:2,S", b"1700000000.a:2,S"]
+    site.fail.clear()
+    inbox.look()
+    assert list(inbox.table.uids)[:2] == [5, 7] and len(inbox.table) == 3
+
+
 def test_a_long_list_rests_as_soon_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uidlist, "_LONG", 3)
+    monkeypatch.setattr(uidlist_module, "_LONG", 3)
     site = Site(tmp_path / "Maildir")
     site.worker().close()
     names = [site.deliver(name=f"170000000{number}.a:2,S", where="cur") for number in range(4)]

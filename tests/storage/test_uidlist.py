@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import uidlist_format, uidlist_records
 from greenmail.storage.filesystem import Files
-from greenmail.storage.uidlist import Refreshed, Uidlist, new_guid
-from greenmail.storage.uidlist_format import format_fields, parse, parse_fields, parse_header
+from greenmail.storage.uidlist import Refreshed, Uidlist
+from greenmail.storage.uidlist_format import format_fields, new_guid, parse, parse_fields, parse_header
 
 DATA = Path(__file__).parent.parent / "data" / "maildirs"
 GUID = b"513ef33294c3026bc318000074170df8"

@@ -171,11 +171,12 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(folder, trials):
     for trial in range(trials):
         command = [sys.executable, "-c", textwrap.dedent(WRITER), os.fsdecode(folder), str(trial * 1_000_000)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        for _ in range(chance.randrange(1, 60)):
-            process.stdout.readline()
+        lines = [process.stdout.readline() for _ in range(chance.randrange(1, 60))]
         process.send_signal(signal.SIGKILL)
-        # What is still in the pipe was acknowledged, too.
-        for line in process.communicate()[0].splitlines():
+        lines += process.stdout  # what is still in the pipe was acknowledged, too
+        process.wait()
+        process.stdout.close()
+        for line in filter(lambda line: line.endswith(b"\n"), lines):
             number, x, y = line.split()
             promised |= {b"%b.x" % number: int(x), b"%b.y" % number: int(y)}
         with MailboxLock(Files(), folder, Owner.this_process("here"), Waiting(sleepless, lambda: 0.0, 0.0)):

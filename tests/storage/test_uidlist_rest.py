@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenmail.errors import StorageError
+from greenmail.storage import uidlist as uidlist_module
 from greenmail.storage.filesystem import Files
 from greenmail.storage.uidlist import Refreshed, Uidlist
 
@@ -127,3 +128,57 @@ def test_resting_changes_nothing(tmp_path_factory, operations):
     )
     if not awake.must_rewrite:
         assert lists[0][1].read_bytes() == lists[1][1].read_bytes()
+
+
+GUID = b"0123456789abcdef0123456789abcdef"
+LINES = b"1 :a\n2 W9 :b,S=1\n7 :ab\n"
+
+
+def trusting(path, known, uidvalidity=7, guid=GUID):
+    uidlist = Uidlist(Files(), os.fsencode(path))
+    uidlist.trust(known, uidvalidity, guid)
+    return uidlist
+
+
+def test_a_long_list_that_somebody_took_up_is_not_taken_apart_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(uidlist_module, "_LONG", 3)
+    path = tmp_path / "dovecot-uidlist"
+    path.write_bytes(b"3 V7 N4 G" + GUID + b" Xfoo\n" + LINES)
+    known = read(path).print()
+    uidlist = trusting(path, known)
+    assert uidlist.refresh(True) is Refreshed.UNCHANGED and uidlist.rests and uidlist.print() == known
+    assert (uidlist.uidvalidity, uidlist.guid, uidlist.next_uid, uidlist.lines()) == (7, GUID, 8, 3)
+    assert [uidlist.uid_of(base) for base in (b"a", b"b,S=1", b"ab", b"b")] == [1, 2, 7, None]
+    with path.open("ab") as file:
+        file.write(b"9 :c\n")
+    assert uidlist.refresh(True) is Refreshed.APPENDED and uidlist.appended == [(9, b"c")]
+    assert uidlist.assign([b"d"]) == [10] and uidlist.rests
+    uidlist.rewrite()
+    whole = b"3 V7 N11 G" + GUID + b" Xfoo\n" + LINES + b"9 :c\n10 :d\n"
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("data", "uidvalidity", "guid", "change"),
+    [
+        (b"3 V7 N4 G" + GUID + b"\n" + LINES, 8, GUID, None),
+        (b"3 V7 N4 G" + GUID + b"\n" + LINES, 7, GUID[::-1], None),
+        (b"3 V7 N4 G" + GUID + b"\n" + LINES[:-1], 7, GUID, None),
+        (b"3 V7 N4 G" + GUID + b"\n" + LINES + b"rubbish\n", 7, GUID, None),
+        (b"3 V7 N4\n" + LINES, 7, GUID, None),
+        (b"1 7 8\n" + LINES.replace(b" W9", b"").replace(b":", b""), 7, GUID, None),
+        (b"3 V7 N4 G" + GUID + b"\n1 :a\n2 :b\n", 7, GUID, None),  # short: the records may be asked for at once
+        (b"3 V7 N4 G" + GUID + b"\n" + LINES, 7, GUID, lambda path: os.utime(path, (5, 5))),
+        (b"3 V7 N4 G" + GUID + b"\n" + LINES, 7, GUID, lambda path: path.open("ab").write(b"9 :c\n")),
+    ],
+)
+def test_a_list_that_may_be_another_is_read(tmp_path, monkeypatch, data, uidvalidity, guid, change):
+    monkeypatch.setattr(uidlist_module, "_LONG", 3)
+    path = tmp_path / "dovecot-uidlist"
+    path.write_bytes(data)
+    known = read(path).print()
+    if change is not None:
+        change(path)
+    uidlist = trusting(path, known, uidvalidity, guid)
+    assert uidlist.refresh(True) is Refreshed.REREAD and not uidlist.rests
+    assert dict(uidlist.uids.items()) == dict(read(path).uids.items())

@@ -1,5 +1,6 @@
 """A mailbox whose UID list rests (nobody had it open), and what happens to the file meanwhile."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from support.maildir_site import Site
 
-from greenmail.storage import maildir
+from greenmail.storage import maildir, uidlist
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.maildir import MaildirMailbox
 
@@ -129,3 +130,46 @@ def test_a_mailbox_that_is_only_read_is_looked_at_again(site: Watched, monkeypat
     inbox.look()
     assert times
     assert list(inbox.table.uids) == [1, 2, 7]
+
+
+def test_a_list_that_the_index_agrees_with_is_searched_for_what_is_new(
+    site: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a parked mailbox wakes, or the server was started anew."""
+    monkeypatch.setattr(uidlist, "_LONG", 1)
+    for _ in range(3):
+        site.deliver()
+    site.inbox().claim_recent()
+    site.age()
+    site.inbox().look()
+    site.deliver()
+    again = site.inbox()
+    assert again.box.uidlist.rests and list(again.table.uids) == [1, 2, 3, 4]
+    (site.path / "cur" / "1700000001.M1P1.mx:2,").rename(site.path / "cur" / "1700000001.M1P1.mx:2,S")
+    again.look()
+    assert again.box.uidlist.rests and list(again.table.uids) == [1, 2, 3, 4] and again.counters().unseen == 3
+    other = site.inbox()
+    with (site.path / "dovecot-uidlist").open("ab") as file:  # another server numbers what it delivers
+        file.write(b"9 :1700000009.M1P1.mx\n")
+    site.deliver(name="1700000009.M1P1.mx")
+    for mailbox in (again, other, site.inbox()):
+        mailbox.look()
+        assert list(mailbox.table.uids) == [1, 2, 3, 4, 9]
+
+
+def test_a_damaged_list_that_cannot_be_mended_is_not_trusted(site: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uidlist, "_LONG", 1)
+    for _ in range(3):
+        site.deliver()
+    inbox = site.inbox()
+    inbox.claim_recent()
+    path = site.path / "dovecot-uidlist"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"rubbish\n", *lines[2:]]))
+    site.fail["fsync"] = errno.ENOSPC
+    site.age()
+    inbox.look()
+    assert inbox.box.uidlist.must_rewrite and b"rubbish" in path.read_bytes()
+    site.fail.clear()
+    again = site.inbox()
+    assert b"rubbish" not in path.read_bytes() and list(again.table.uids) == [1, 2, 3]
