@@ -83,9 +83,10 @@ def _apart(first: First, names: list[bytes]) -> list[bytes] | None:
     ):
         return None
     shape = (b"\n:" + text).translate(_DIGITS)
-    if shape.count(_SECONDS) != len(names):
-        return None
-    first.is_even = first.is_even and shape.count(_EVEN) == len(names)
+    if shape.count(_EVEN) != len(names):
+        first.is_even = False
+        if shape.count(_SECONDS) != len(names):
+            return None
     for kind in kinds.difference(first.kinds):
         first.kinds[kind] = len(first.kinds)
     if len(first.kinds) > _KINDS:
@@ -97,7 +98,7 @@ def _apart(first: First, names: list[bytes]) -> list[bytes] | None:
 
 def _sizes(text: bytes, bases: list[bytes]) -> "array[int]":
     """Of each name in `text`, -1 if it tells none."""
-    told = text.count(b",W=")
+    told = text.count(b",W=") if b"W" in text else 0  # one octet is looked for ten times as fast
     if not told:
         return array("q", [-1]) * len(bases)
     found = _SIZE.findall(text)

@@ -24,7 +24,7 @@ from typing import Any
 from greenmail.storage.filesystem import Files, Ownership
 
 MAGIC = b"GMSNAP01"
-_NAMES = 8192  # that are joined at once
+_NAMES = 2048  # that are joined at once
 _NUMBERS = 1 << 16  # of a column, that are written at once
 _SPLIT = 1 << 19  # octets that are taken apart at once
 _SIZE = struct.Struct("<I")
