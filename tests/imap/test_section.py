@@ -109,9 +109,9 @@ def test_wrong_partial(text: bytes) -> None:
 _names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name)
 _parts = st.lists(st.integers(1, 2**32 - 1), max_size=6).map(tuple)
 _sections = st.one_of(
-    st.builds(Section, _parts),
-    st.builds(Section, _parts, st.sampled_from([HEADER, TEXT])),
-    st.builds(Section, _parts.filter(bool), st.just(MIME)),
+    st.builds(Section, _parts, st.just(SectionText.CONTENT), st.just(())),
+    st.builds(Section, _parts, st.sampled_from([HEADER, TEXT]), st.just(())),
+    st.builds(Section, _parts.filter(bool), st.just(MIME), st.just(())),
     st.builds(Section, _parts, st.sampled_from([FIELDS, NOT_FIELDS]), st.lists(_names, min_size=1).map(tuple)),
 )
 
