@@ -1,10 +1,13 @@
-"""What all tests share: options, and that `harness` can be imported."""
+"""What all tests share: options, that `harness` can be imported, and which tests go to which worker."""
 
+import functools
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -19,6 +22,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With several workers: what takes long is begun first, so that all end together."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+class _Together(LoadScopeScheduling):
+    """Tests go one by one to the workers, but for those that share what is costly to make.
+
+    xdist's own `loadgroup` does not do it: it writes the groups where pytest 9 does not read them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _shared(nodeid.partition("::")[0]) or nodeid
+
+
+@functools.cache
+def _shared(path: str) -> str:
+    """What the tests of a module share: its xdist_group, or else the module if it has a fixture for all of it."""
+    text = (Path(__file__).parent.parent / path).read_text(encoding="utf-8")
+    named = re.search(r'\bxdist_group\("([^"]+)"\)', text)
+    return named[1] if named else path if '@pytest.fixture(scope="module")' in text else ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Together | None:
+    return _Together(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -41,9 +41,7 @@ def _every() -> Iterator[object]:
         for kind in (*KINDS, BUG) if operation.name in DAILY else KINDS:
             is_daily = operation.name in DAILY
             is_long = operation.is_long or kind in (*_SLOW, BUG) or (kind in ("short", "ENOSPC") and not is_daily)
-            marks = [pytest.mark.xdist_group(f"points of {operation.name}")]  # whose stage is set once
-            if not is_daily:
-                marks.append(pytest.mark.slow)
+            marks = [] if is_daily else [pytest.mark.slow]
             if is_long and (operation.name, kind) not in _QUICK:
                 marks.append(pytest.mark.long)
             yield pytest.param(operation, kind, marks=marks, id=f"{operation.name}-{kind}")

@@ -16,8 +16,7 @@ from fuzz.table import CORPUS, TARGETS
 LEAST = 85.0  # percent
 TESTS = Path(__file__).parent.parent
 
-# One process for all targets, and one fixture for all tests: so they stay on one worker.
-pytestmark = [pytest.mark.xdist_group("fuzz"), pytest.mark.interpreted]
+pytestmark = pytest.mark.interpreted
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from support.wire_client import parse as parse_answer
 
 from greenmail.storage.acl import Viewer, parse
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("acl-and-dovecot")]
+pytestmark = pytest.mark.interop
 
 PLUGIN = """
 mail_plugins = acl

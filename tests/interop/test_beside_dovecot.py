@@ -30,7 +30,7 @@ from support.interop_site import make_box
 from support.soak import Known, Worker, at_work, deliver_all_the_time, deliver_by_dovecot, fill
 from support.wire_client import Imap, flat
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("beside-dovecot")]
+pytestmark = pytest.mark.interop
 
 SECONDS = float(os.environ.get("GREENMAIL_SOAK", "60"))
 

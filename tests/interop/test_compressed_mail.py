@@ -20,7 +20,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("compressed-mail")]
+pytestmark = pytest.mark.interop
 
 ZLIB = """
 mail_plugins = zlib

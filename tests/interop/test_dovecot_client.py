@@ -18,7 +18,7 @@ from support import server as greenmail
 from support.interop_site import Site, make_box, need
 from support.wire_client import parse
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot-client")]
+pytestmark = pytest.mark.interop
 
 CONFIG = """\
 base_dir = {where}/base

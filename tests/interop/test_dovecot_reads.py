@@ -10,7 +10,7 @@ from support import dovecot, trees
 from support.in_turns import Site, body, file_of, files, mail, names, record, state, uids_of
 from support.wire_client import flat, parse
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("dovecot-reads")]
+pytestmark = pytest.mark.interop
 
 
 @pytest.fixture

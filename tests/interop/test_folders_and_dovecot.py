@@ -23,7 +23,7 @@ from support.wire_client import Imap, flat, parse
 
 from greenmail.storage import mutf7
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("folders-and-dovecot")]
+pytestmark = pytest.mark.interop
 
 
 @pytest.fixture

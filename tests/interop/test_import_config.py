@@ -9,7 +9,7 @@ from support import own_machine, trees
 from support.interop_site import need
 from support.pki import make_certificate
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("import-config")]
+pytestmark = pytest.mark.interop
 
 COMMON = """\
 protocols = imap pop3

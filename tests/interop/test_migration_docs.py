@@ -17,7 +17,7 @@ from support import own_machine, trees
 from support.interop_site import need
 from support.own_machine import ROOT
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("migration-docs")]
+pytestmark = pytest.mark.interop
 
 FENCE = re.compile(r"<!-- (run|file)(?:: ([^ ]+))? -->\n```[a-z]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 USERS = "alice@example.org:{PLAIN}secret::::/var/vmail/example.org/alice::"

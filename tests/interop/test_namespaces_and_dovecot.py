@@ -13,7 +13,7 @@ from support import server as greenmail
 from support.interop_site import make_box
 from support.wire_client import Imap, flat, unverified
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("namespaces-and-dovecot")]
+pytestmark = pytest.mark.interop
 
 DOVECOT = """
 mail_location = maildir:{place}/home/%u/Maildir

@@ -13,7 +13,7 @@ from support import server as greenmail
 from support.in_turns import mail, state
 from support.wire_client import Imap, parse
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("nested-and-dovecot")]
+pytestmark = pytest.mark.interop
 
 
 @dataclass

@@ -8,7 +8,7 @@ from support.in_turns import Site, mail
 from support.interop_site import make_box
 from support.wire_client import Imap
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("objectid-and-dovecot")]
+pytestmark = pytest.mark.interop
 
 _ID = re.compile(rb"UID (\d+) EMAILID (\(M\w+\)) THREADID (\(T\w+\))")
 

@@ -12,7 +12,7 @@ from support import server as greenmail
 from support.interop_site import make_box, need
 from support.wire_client import Imap
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("quota-shared")]
+pytestmark = pytest.mark.interop
 
 MAIL = b"From: a@example.org\r\nSubject: %s\r\n\r\n" + b"0123456789 0123456789 0123456789\r\n" * 20
 DOVECOT = """

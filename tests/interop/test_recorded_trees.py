@@ -15,7 +15,7 @@ from support import server as greenmail
 from support import trees
 from support.wire_client import Imap, Pop3, flat, parse
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("recorded")]
+pytestmark = pytest.mark.interop
 
 IGNORED_FLAGS = {"\\Recent"}
 REPAIRED_BY_DOVECOT = {"MISSING_DOMAIN", "MISSING_MAILBOX"}

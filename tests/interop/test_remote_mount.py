@@ -21,7 +21,7 @@ from support.interop_site import make_box
 from support.soak import Known, at_work, deliver_all_the_time, deliver_by_dovecot, fill
 from support.wire_client import flat
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("remote-mount")]
+pytestmark = pytest.mark.interop
 
 POLL = 2
 SECONDS = float(os.environ.get("GREENMAIL_SOAK", "30"))

@@ -9,7 +9,7 @@ from support.in_turns import Site, mail
 from support.interop_site import make_box
 from support.wire_client import Imap
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("savedate-and-dovecot")]
+pytestmark = pytest.mark.interop
 
 _SAVED = re.compile(rb'UID (\d+) SAVEDATE "([^"]+)"')
 

@@ -10,7 +10,7 @@ from support.in_turns import Site
 from support.interop_site import make_box
 from support.wire_client import Imap
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("sort-and-thread")]
+pytestmark = pytest.mark.interop
 
 KEYS = ("ARRIVAL", "CC", "DATE", "DISPLAYFROM", "DISPLAYTO", "FROM", "SIZE", "SUBJECT", "TO")
 _SUBJECTS = (

@@ -17,7 +17,7 @@ from support.in_turns import mail
 from support.interop_site import need
 from support.wire_client import unverified
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("switching"), pytest.mark.slow]
+pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
 ROUNDS = 3
 

@@ -17,7 +17,7 @@ from support import server as greenmail
 from support.interop_site import make_box, need
 from support.wire_client import Imap, flat
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("urls-and-dovecot")]
+pytestmark = pytest.mark.interop
 
 HOST = "mail.example.org"
 MAIL = (
