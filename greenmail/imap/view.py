@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import filterfalse
+from itertools import compress, filterfalse
 from typing import Any, NamedTuple, Protocol
 
 from greenmail.errors import Reason, StorageError
@@ -176,11 +176,11 @@ class View:
         # A mod-sequence that fell tells that the store lost its memory: then everything is compared.
         changes = mailbox.changes(self.told if self.told <= mailbox.modseq else 0)
         gone = changes.expunged if changes.expunged is not None else self.gone(self.uids)
-        self.pending.update(uid for uid in gone if self.seq(uid))
+        self.pending.update(uid for uid, _ in self._told(gone))
         expunged = self._drop_pending() if may_expunge and self.pending else ()
         known = len(self.uids)
         exists = self._take_new(first_claimed)
-        changed = tuple(item for uid in changes.changed if (item := self._changed(uid, known)))
+        changed = tuple(item for uid in self._unanswered(changes.changed) if (item := self._changed(uid, known)))
         if changed and not flags:
             self.withheld, changed = True, ()
         self.answered.clear()
@@ -200,9 +200,10 @@ class View:
     def _drop_pending(self) -> tuple[tuple[int, int], ...]:
         """RFC 9051 7.5.1: each EXPUNGE renumbers what follows, so the highest goes first."""
         table = self.mailbox.table
-        uids = sorted((uid for uid in self.pending if table.row(uid) < 0), reverse=True)
+        uids = sorted(self.pending)
+        uids = [uid for uid, row in zip(uids, table.rows(uids), strict=True) if row < 0]
         self.pending.clear()  # one that came back with its old UID is not expunged any more
-        found = tuple((seq, uid) for uid in uids if (seq := self.seq(uid)))
+        found = tuple((seq, uid) for uid, seq in reversed(self._told(uids)))
         if len(found) > 64:  # one pass instead of one move of the tail for each
             doomed = {uid for _, uid in found}
             self.uids = array("I", filterfalse(doomed.__contains__, self.uids))
@@ -211,6 +212,23 @@ class View:
                 del self.uids[seq - 1]
         self.recent.difference_update(uids)
         return found
+
+    def _told(self, uids: Sequence[int]) -> list[tuple[int, int]]:
+        """Those of `uids`, ascending, of which the client has been told, with their sequence numbers."""
+        if len(uids) > len(self.uids) >> 4:  # one pass over all of them instead of a search for each
+            numbers = compress(range(1, len(self.uids) + 1), map(set(uids).__contains__, self.uids))
+            return [(self.uids[seq - 1], seq) for seq in numbers]
+        return [(uid, seq) for uid in uids if (seq := self.seq(uid))]
+
+    def _unanswered(self, uids: list[int]) -> list[int]:
+        """Those of `uids` that have changed since an own STORE told of them; after it that is all there is to say."""
+        if not self.answered:
+            return uids
+        table, answered = self.mailbox.table, self.answered
+        rows = table.rows(uids)
+        return [
+            uid for uid, row in zip(uids, rows, strict=True) if row < 0 or answered.get(uid, 0) < table.modseqs[row]
+        ]
 
     def _take_new(self, first_claimed: int) -> int | None:
         """Take up messages that the client does not know; how many it has then, or None if there are no new ones."""
@@ -228,12 +246,7 @@ class View:
         seq = self.seq(uid)
         if not 0 < seq <= known or uid in self.pending:
             return None
-        answered = self.answered.get(uid, 0)
-        table = self.mailbox.table
-        place = table.row(uid) if answered else -1  # after an own STORE that is all there is to say, of each message
-        if place >= 0 and answered >= table.modseqs[place]:
-            return None
         row = self.mailbox.last_row(uid)
-        if row is None or answered >= row.modseq:
+        if row is None or self.answered.get(uid, 0) >= row.modseq:
             return None
         return Changed(seq, uid, row.flags | {RECENT} if uid in self.recent else row.flags, row.modseq)

@@ -90,7 +90,8 @@ class History:
         if since < self._changed_floor:
             return list(compress(table.uids, map(since.__lt__, table.modseqs)))
         start = bisect_right(self._changed, since, key=_modseq_of_change)
-        return sorted({uid for _, uid in self._changed[start:] if table.row(uid) >= 0})
+        uids = sorted({uid for _, uid in self._changed[start:]})
+        return list(compress(uids, map((-1).__lt__, table.rows(uids))))
 
     def _expunged_after(self, since: int) -> list[int] | None:
         if since < self.expunged_floor:

@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.turn import turns
+from greenmail.runtime import sparing_collections
 from greenmail.storage.filesystem import refusal, refusing
 from greenmail.storage.lost_answers import Identity
-from greenmail.storage.maildir_box import Box
+from greenmail.storage.maildir_box import LARGE, Box
 from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_data import write_uidnext
 from greenmail.storage.maildir_find import Item
@@ -46,12 +47,16 @@ from greenmail.storage.uidlist_format import format_fields
 
 log = logging.getLogger(__name__)
 
+_PART = 1000  # messages that are taken up at a stretch: some 2 ms
+
 Copied = tuple[int, int, Identity, Identity]  # UID, UID of the copy, the file that was copied, the copy
 
 
 def copy(box: Box, uids: Sequence[int], target: Box) -> list[tuple[int, int]]:
     """`api.Mailbox.copy`."""
-    return [(uid, new) for uid, new, _, _ in _copy(box, uids, target)]
+    copied = _copy(box, uids, target)
+    box.context.runtime.breathe()
+    return [(uid, new) for uid, new, _, _ in copied]
 
 
 def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> list[Copied]:
@@ -64,7 +69,8 @@ def _copy(box: Box, uids: Sequence[int], target: Box, moves: bool = False) -> li
     if target.read_only:
         raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
     stays = moves and box.context.quota is target.context.quota and box.context.quota.counts(box.name)
-    copied = None if box is target else _link_straight(box, originals, target, not stays)
+    with sparing_collections(len(originals) > LARGE):
+        copied = None if box is target else _link_straight(box, originals, target, not stays)
     return _copy_by_tmp(box, originals, target, not stays) if copied is None else copied
 
 
@@ -123,9 +129,13 @@ def _link_straight(box: Box, originals: Sequence[Original], target: Box, counts:
         if isinstance(made, StorageError):
             raise made
         found, uids = made
-        change, copied, weight = target.offload(len(originals) > BATCH, _arrived, target, links, found, uids)
+        changes, copied, weight = target.offload(len(originals) > BATCH, _arrived, target, links, found, uids)
         if copied:
-            journal_arrivals(target, change)
+            for change in changes[:-1]:
+                # Not yet with the directories' times: they would say that all that is there is known.
+                target.commit(change, target.index.times)
+                target.context.runtime.sleep(0.0)
+            journal_arrivals(target, changes[-1])
             target.charge(weight, len(copied))
         return list(copied)
 
@@ -205,9 +215,11 @@ def _raw_fields(base: bytes, original: Original, now: int) -> bytes:
     return b"G%b %b" % (original.guid, came) if came else b"G" + original.guid
 
 
-def _arrived(target: Box, links: _Links, made: Sequence[Made], uids: Sequence[int]) -> tuple[Change, list[Copied], int]:
-    """What is to be journalled of the links, what was copied, and how many octets that are."""
-    change = Change()
+def _arrived(
+    target: Box, links: _Links, made: Sequence[Made], uids: Sequence[int]
+) -> tuple[list[Change], list[Copied], int]:
+    """What is to be journalled of the links, in parts; what was copied, and how many octets that are."""
+    changes: list[Change] = []
     copied: list[Copied] = []
     numbers = iter(uids)
     weight = 0
@@ -216,11 +228,13 @@ def _arrived(target: Box, links: _Links, made: Sequence[Made], uids: Sequence[in
             continue
         uid, name, octets = next(numbers), links.names[place], links.wanted[place][2]
         is_new = len(name) == len(links.bases[place])
-        change.came(uid, name, is_new, target.flags_of(name, is_new), (links.sizes[place], int(found.st_mtime)))
+        if len(copied) % _PART == 0:
+            changes.append(Change())
+        changes[-1].came(uid, name, is_new, target.flags_of(name, is_new), (links.sizes[place], int(found.st_mtime)))
         identity = found.st_dev, found.st_ino
         copied.append((links.originals[place].item.uid, uid, identity, identity))
         weight += found.st_size if octets < 0 else octets  # as `quota.disk_size` will have it
-    return change, copied, weight
+    return changes, copied, weight
 
 
 # By way of tmp/

@@ -3,12 +3,14 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.maildir_site import ADD, MAIL, REMOVE, REPLACE, Site, body, change, flags, put
 
 from greenmail.errors import Reason, StorageError
+from greenmail.runtime import direct
 from greenmail.storage.api import FlagAction
 from greenmail.storage.maildir import MaildirMailbox
 
@@ -163,6 +165,37 @@ def test_a_copy_is_a_link_with_the_same_name(site: Site) -> None:
     assert lines[2].endswith(f":{name.split(':')[0]}") and " G" not in lines[2]
     assert f"G{name.split(':')[0]} :" in lines[3]
     assert flags(target)[2] == flags(target)[3] == {"\\Seen", "kw"}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_copy_of_many_is_taken_up_in_parts(site: Site, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    """Others run between two of them; and where the session ends there the next look finds the rest."""
+    monkeypatch.setattr("greenmail.storage.maildir_copy._PART", 3)
+    known: list[int] = []
+
+    def sleep(_: float) -> None:
+        known.append(len(target.table))
+        if ends:
+            raise KeyboardInterrupt
+
+    account = site.worker(replace(direct(), sleep=sleep))
+    account.create("Target")
+    inbox, target = account.open("INBOX"), account.open("Target")
+    assert isinstance(inbox, MaildirMailbox)
+    bodies = [b"Subject: %d\n\nbody\n" % number for number in range(10)]
+    uids = [put(inbox, data=mail) for mail in bodies]
+    if ends:
+        with pytest.raises(KeyboardInterrupt):
+            inbox.copy(uids, target)
+        assert known == [3]
+    else:
+        assert inbox.copy(uids, target) == list(zip(uids, range(1, 11), strict=True))
+        assert known == [3, 6, 9]
+    for one in (target, site.worker().open("Target")):
+        one.look()
+        assert isinstance(one, MaildirMailbox)
+        assert list(one.table.uids) == list(range(1, 11))
+        assert [body(one, uid) for uid in one.table.uids] == [mail.replace(b"\n", b"\r\n") for mail in bodies]
 
 
 def test_a_copy_of_a_name_with_wrong_sizes_gets_right_ones(site: Site) -> None:
