@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 EAGER_ASSIGN = (ast.Tuple, ast.List)
 BASES = {"Protocol", "Enum", "IntEnum", "NamedTuple", "Exception", "ValueError"}
 VIEWS = {"keys", "items"}
+TUPLES_OWN = {"__bool__", "__len__", "__eq__", "__hash__", "__iter__", "__contains__", "__getitem__", "__lt__"}
 
 Rule = Callable[[ast.AST], Iterator[str]]
 
@@ -30,15 +31,21 @@ UNFIT = {
     "imap/registry": "its tables are made while the modules that they are made of are imported in a circle",
     "imap/threads": "long loops in the pool",
     "message/turn": "to enter its functions is where threads take turns",
+    "pop3/login": "as storage/locks",
+    "storage/directory_lock": "as storage/locks",
+    "storage/file_lock": "as storage/locks",
     "storage/locks": "a TypeError while a lock is given back would leave it there",
     "storage/maildir_first": "long loops in the pool",
     "storage/maildir_link": "its exception is an OSError",
+    "storage/maildir_number": "long loops in the pool",
     "storage/maildir_scan": "long loops in the pool",
     "storage/maildir_slices": "long loops in the pool",
+    "storage/maildrop_lock": "as storage/locks",
     "storage/memory": "tests put faults into the place of its parts",
     "storage/memory_mailbox": "as storage/memory",
     "storage/quota": "its objects are held by weak references",
     "storage/snapshot": "long loops in the pool",
+    "storage/stale_lock": "as storage/locks",
     "storage/uidlist": "long loops in the pool",
     "storage/uidlist_file": "long loops in the pool",
     "storage/uidlist_format": "long loops in the pool",
@@ -224,6 +231,23 @@ def _is_in_loop(outer: ast.Try, wanted: ast.AST) -> bool:
     return any(part is wanted for loop in loops for part in _own(loop))
 
 
+def chained(tree: ast.AST) -> Iterator[str]:
+    """`from` is left out of a `raise`, and `filesystem.is_stale` asks a StorageError for its cause."""
+    for node in ast.walk(tree):
+        is_chained = isinstance(node, ast.Raise) and isinstance(node.cause, ast.Name)
+        if is_chained and isinstance(node.exc, ast.Call) and ast.unparse(node.exc.func) == "StorageError":
+            yield f"{node.lineno}: its cause is not kept; use `filesystem.refusal`"
+
+
+def tuples(tree: ast.AST) -> Iterator[str]:
+    """A named tuple is a tuple: true if it has fields, equal if they are, whatever its methods say."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "NamedTuple" for base in node.bases):
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef) and part.name in TUPLES_OWN:
+                    yield f"{part.lineno}: {node.name}.{part.name} is not asked"
+
+
 RULES: dict[Rule, tuple[str, str]] = {
     narrowed: (
         "def f(self):\n    if self.x is None:\n        self.load()\n        return self.x",
@@ -244,6 +268,11 @@ RULES: dict[Rule, tuple[str, str]] = {
         "try:\n    x = f()\n    is_there = True\nfinally:\n    if not is_there: g()",
     ),
     based: ("class A(OSError): pass", "class A(Exception): pass"),
+    chained: ("raise StorageError(x, y) from error", "raise refusal(error, y) from error"),
+    tuples: (
+        "class A(NamedTuple):\n    b: int\n    def __bool__(self): return self.b > 0",
+        "class A(NamedTuple):\n    b: int\n    def is_there(self): return self.b > 0",
+    ),
     skipped: (
         "for x in y:\n    try:\n        continue\n    finally: g()",
         "for x in y:\n    try:\n        for z in x: break\n    finally: g()",

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, filterfalse
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.api import ALL_RIGHTS, Flags, Mailbox, Rights
@@ -31,7 +31,8 @@ class Changed:
     modseq: int
 
 
-class News(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class News:
     """What the client must be told, in this order; every number is right at the moment it is read."""
 
     expunged: tuple[tuple[int, int], ...] = ()  # (seq, uid), highest first: each EXPUNGE renumbers what follows it

@@ -44,7 +44,6 @@ from greenmail.storage.system_calls import is_there as is_there
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3  # to remove a directory that others still write to
-
 Data = bytes | Iterable[bytes]  # in one piece or in several
 Call = Callable[..., Any]  # call(name, function, *args): carry out function(*args), known as `name`
 
@@ -97,8 +96,10 @@ def refusal(error: OSError, what: str) -> StorageError:
     known = _REASONS.get(error.errno or 0)
     if known is None:
         log.error("storage what=%r errno=%s error=%s", what, errno.errorcode.get(error.errno or 0, error.errno), error)
-        return StorageError(Reason.UNAVAILABLE, f"{what}: the server's disk or memory does not answer, try again later")
-    return StorageError(known[0], f"{what}: {known[1]}")
+        known = Reason.UNAVAILABLE, "the server's disk or memory does not answer, try again later"
+    made = StorageError(known[0], f"{what}: {known[1]}")
+    made.__cause__ = error  # for `is_stale`: in a compiled module `raise` knows nothing of `from`
+    return made
 
 
 class refusing:

@@ -17,6 +17,8 @@ from crash.points import base_image, set_stage
 from crash.scene import OPERATIONS, Operation
 from crash.strace_child import MARK
 
+import greenmail
+
 pytestmark = pytest.mark.slow
 
 _TESTS = Path(__file__).parents[1]
@@ -113,7 +115,8 @@ def traced() -> Iterator[Traced]:
             stage = set_stage(operation, images[base], place)
             lay_out(stage.image, bytes(directory / operation.name))
         script = str(Path(__file__).with_name("strace_child.py"))
-        environment = os.environ | {"PYTHONPATH": f"{_TESTS}:{_TESTS.parent}", "PYTHONDONTWRITEBYTECODE": "1"}
+        ours = Path(greenmail.__file__).parents[1]  # the modules of this run: those of the checkout, or compiled ones
+        environment = os.environ | {"PYTHONPATH": f"{_TESTS}:{ours}", "PYTHONDONTWRITEBYTECODE": "1"}
         command = ["strace", "-f", "-y", "-s", "4096", "-o", str(trace), "-e", "trace=%file,%desc"]
         command += [sys.executable, script, str(directory), str(output)]
         subprocess.run(command, env=environment, check=True, timeout=100)

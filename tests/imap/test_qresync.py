@@ -117,6 +117,7 @@ def test_a_mailbox_without_mod_sequences(tmp_path: Path) -> None:
     assert engine.talk(wire, b"e NOOP\r\n").startswith(b"* VANISHED 3\r\n")
 
 
+@pytest.mark.interpreted  # in the place of `View.__init__`
 def test_what_comes_while_select_answers_is_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HIGHESTMODSEQ is of the moment at which the view was made: who loses the connection then has missed nothing."""
     engine = made("memory", tmp_path, 3)
@@ -159,6 +160,7 @@ class FakeView:
         self.uids = uids
 
 
+@pytest.mark.interpreted  # a view that is no `View`
 @given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 40), min_size=1, max_size=20), st.data())
 @example({3, 6, 9, 12}, {1, 2, 4}, None)
 def test_match_data_is_what_its_definition_says(uids: set[int], numbers: set[int], data: st.DataObject | None) -> None:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import Waiting
 from greenmail.storage.metadata import FILE, MetadataFile
@@ -22,6 +24,7 @@ class Watched(Files):
         super().fsync_directory(path)
 
 
+@pytest.mark.interpreted  # a class that is made of `Files`
 def test_the_first_file_syncs_what_others_made_above_it(tmp_path: Path) -> None:
     (tmp_path / "greenmail-data").mkdir()
     files = Watched()

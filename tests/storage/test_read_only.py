@@ -259,6 +259,7 @@ def test_the_index_lies_under_index_path(maildir: Path, place: Path) -> None:
     assert before.keys() - picture(maildir).keys() == {str(maildir / f"cur/{OLD + 3}.M1P1.host:2,S")}
 
 
+@pytest.mark.interpreted  # in the place of `IndexFiles.load`
 def test_two_workers_that_open_it_at_the_same_time_agree(
     maildir: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

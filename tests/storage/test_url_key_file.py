@@ -79,6 +79,7 @@ def test_the_file_is_its_owners_alone(mode: int, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "greenmail-data") == ["url-keys"]
 
 
+@pytest.mark.interpreted  # a class that is made of `Files`
 def test_it_is_durable_when_the_method_returns(tmp_path: Path) -> None:
     files = Watched()
     key_file(tmp_path, files).make(A)
