@@ -107,6 +107,8 @@ class Connections:
         self._limit = limit
         self._crowds = crowds
         self._open: set[Stream] = set()
+        # Who sleeps, and what he counts as (`Figures`) since he was looked at: thousands of them do nothing for long.
+        self.asleep: dict[Stream, tuple[str, bool] | None] = {}
         self._refusing = 0
         self._told: dict[str, float] = {}  # when a limit was last spoken of in the log
         self.draining = False
@@ -200,6 +202,8 @@ class Connections:
     def report(self, clock: Clock) -> None:
         """Add the octets of living connections to the metrics."""
         for stream in list(self._open):
+            if self.asleep.get(stream) is not None:
+                continue
             clock.breathe()
             metrics.octets(stream.protocol, *stream.unreported())
 
@@ -249,6 +253,7 @@ class _Life:
                 self._end()
         if dormant is not None:
             self._sign = dormant.sign
+            self._connections.asleep[stream] = None
             stream.sleep(dormant.seconds, self._wake)
 
     def _wake(self, is_due: bool) -> None:
@@ -256,11 +261,13 @@ class _Life:
         if is_due and self._stream.can_whisper and (sign := self._sign()) is not None:
             line, seconds = sign
             if self._stream.whisper(line):
+                self._connections.asleep[self._stream] = None
                 self._stream.sleep(seconds, self._wake)
                 return
         gevent.spawn_raw(self._go_on)
 
     def _go_on(self) -> None:
+        self._connections.asleep.pop(self._stream, None)
         self._stream.awake()
         self.live()
 

@@ -14,14 +14,18 @@ import pytest
 from harness.engine import PASSWORD, USER, Engine, memory_backend
 from harness.green import Scheduler
 
+from greenmail import log as logs
 from greenmail.errors import Disconnected
 from greenmail.imap.execute import Serving
 from greenmail.imap.session import Session
+from greenmail.net.figures import Figures
 from greenmail.net.server import Acceptor, Board, Connections, Crowds, Service, Talk
 from greenmail.net.stream import Stream
 from greenmail.net.watch import SessionWatch, Watcher
 from greenmail.net.watch_places import SessionPlaces, SharedPlaces
+from greenmail.net.work import Clock
 from greenmail.runtime import Dormant, Wake, direct
+from greenmail.storage.maildir_store import MaildirStore
 
 SELECTED = f"a LOGIN {USER} {PASSWORD}\r\nb SELECT INBOX\r\n".encode()
 NOTIFY = b"c NOTIFY SET (selected (MessageNew MessageExpunge))\r\n"
@@ -321,3 +325,19 @@ def test_what_ends_in_an_engine_ends_the_connection(house: House) -> None:
     assert client.recv(10) == b""
     until(lambda: not len(house.connections))
     assert not calls
+
+
+def test_who_sleeps_is_counted_and_what_he_did_is_told_once(house: House) -> None:
+    figures = Figures(house.connections, MaildirStore(direct()), Clock(), logs.Recent())
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    samples = [figures.sample() for _ in range(2)]
+    assert [(one["sessions"]["imap"], one["idle"]) for one in samples] == [(1, 1)] * 2
+    assert [len(one["users"]) for one in samples] == [1, 0]
+    client.sendall(b"DONE\r\n")
+    heard(client, b"d OK")
+    house.slept()
+    sample = figures.sample()
+    assert (sample["sessions"]["imap"], sample["idle"], len(sample["users"])) == (1, 0, 1)
