@@ -8,12 +8,16 @@ import sys
 from collections.abc import Sequence
 from itertools import compress
 
+from greenmail.imap.esearch import Found, search_response
 from greenmail.imap.message_set import selected
+from greenmail.imap.results import MOST
 from greenmail.imap.search_key import AllKey, AndKey, FlagKey, Key, NotKey, OrKey
 from greenmail.imap.session import Session
 from greenmail.storage.api import Table
 
 BLOCK = 1 << 15  # messages looked at at once
+_SHELF = "marks"
+_PLACES = 16  # responses of one mailbox that are kept
 _IN_AN_OCTET = 256  # sets of flags: the lowest octet of each number tells them apart
 
 
@@ -67,6 +71,22 @@ def _marks(table: Table, rows: slice, wanted: list[bool]) -> bytes:
     if len(wanted) > _IN_AN_OCTET or sys.byteorder != "little":
         return bytes(map(wanted.__getitem__, flags))
     return flags.tobytes()[:: flags.itemsize].translate(bytes(wanted).ljust(_IN_AN_OCTET))
+
+
+def answered(session: Session, key: Key, uid: bool, found: bytes) -> bytes:
+    """The SEARCH response for `marks`: as it was made before, if the same messages were found."""
+    view = selected(session)
+    answers = view.mailbox.answers if len(view.uids) <= MOST else None
+    shelf = answers.shelf(_SHELF) if answers is not None else None
+    made_of = (found, view.uids.tobytes()) if uid else (found,)  # numbers say where they stand
+    place = hash((repr(key), uid)) % _PLACES
+    octets = shelf.find(place, made_of, ()) if shelf is not None else None
+    if octets is None:
+        numbers = marked(session, view.uids if uid else range(1, len(view.uids) + 1), found)
+        octets = b"".join(search_response(Found(uid, numbers)))
+        if shelf is not None:
+            shelf.keep(place, made_of, (), octets)
+    return octets
 
 
 def marked(session: Session, numbers: Sequence[int], found: bytes) -> list[int]:

@@ -54,3 +54,28 @@ def test_found_as_flags_are(count: int, monkeypatch: pytest.MonkeyPatch) -> None
     assert made.talk(wire, b"a SEARCH UNSEEN\r\n").startswith(b"* SEARCH 3 8 11 ")
     assert made.talk(wire, b"a SEARCH RETURN (SAVE COUNT) UNSEEN\r\n").startswith(b"* ESEARCH ")
     assert made.talk(wire, b"a UID FETCH $ (UID)\r\n").count(b"FETCH (") == count // 3 - 1
+
+
+def test_what_was_found_before_is_answered_in_the_same_octets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is the same; and numbers are not UIDs."""
+    made = Engine(scheduler := Scheduler(), memory_backend(scheduler))
+    outside = made.backend.outside
+    deliver(outside, "INBOX", [(b"\r\n", 0)] * 6)
+    change_flags(outside, "INBOX", [1, 3, 4], "+flags", frozenset({"\\Seen"}))
+    outside.open("INBOX").expunge([1], flagged=False)
+    wire, other = made.select(), made.select()
+    made_anew: list[int] = []
+    response = flag_search.search_response
+    monkeypatch.setattr(flag_search, "search_response", lambda found: made_anew.append(1) or response(found))
+    for asked in (wire, other, wire):
+        assert made.talk(asked, b"a SEARCH UNSEEN\r\n").startswith(b"* SEARCH 1 4 5\r\n")
+        assert made.talk(asked, b"a UID SEARCH UNSEEN\r\n").startswith(b"* SEARCH 2 5 6\r\n")
+        assert made.talk(asked, b"a SEARCH SEEN\r\n").startswith(b"* SEARCH 2 3\r\n")
+    assert len(made_anew) == 3
+    change_flags(outside, "INBOX", [5], "+flags", frozenset({"\\Seen"}))
+    assert made.talk(wire, b"a SEARCH UNSEEN\r\n").startswith(b"* SEARCH 1 5\r\n")
+    change_flags(outside, "INBOX", [5], "-flags", frozenset({"\\Seen"}))
+    outside.open("INBOX").expunge([2], flagged=False)
+    assert made.talk(wire, b"a NOOP\r\n").startswith(b"* 1 EXPUNGE\r\n")
+    assert made.talk(wire, b"a SEARCH UNSEEN\r\n").startswith(b"* SEARCH 3 4\r\n")
+    assert made.talk(wire, b"a UID SEARCH UNSEEN\r\n").startswith(b"* SEARCH 5 6\r\n")

@@ -27,7 +27,7 @@ from greenmail.imap.ext.filters import check_charset_of_filters
 from greenmail.imap.ext.inprogress import working
 from greenmail.imap.ext.utf8_accept import UTF8_ACCEPT
 from greenmail.imap.fetch_att import Rows
-from greenmail.imap.flag_search import flags_alone, marked, marks
+from greenmail.imap.flag_search import answered, flags_alone, marked, marks
 from greenmail.imap.grammar import charset
 from greenmail.imap.message_set import selected
 from greenmail.imap.response import Completion, Ok
@@ -91,6 +91,9 @@ def run_search(session: Session, request: SearchRequest) -> Completion:
         of_flags = marks(session, request.key) if is_whole and flags_alone(request.key) else None
         search = Search(session, request.key, request.charset) if of_flags is None else None
         found, limit = _search(session, search, request.returns) if search is not None else ([], b"")
+    if of_flags is not None and request.returns is None and not session.rev2:
+        write_line(session, answered(session, request.key, request.uid, of_flags))
+        return Ok("SEARCH completed")
     if of_flags is not None:
         uids = selected(session).uids
         numbers = marked(session, uids if request.uid else range(1, len(uids) + 1), of_flags)
