@@ -150,10 +150,7 @@ class Box:
             self.notify()
 
     def is_as_seen(self) -> bool:
-        """Whether nothing changed since the last look, in the fewest steps: nearly every look ends here.
-
-        It asks what `maildir_scan.look` asks, in the same order; whatever is not as usual is left to that.
-        """
+        """Whether nothing changed: asks what `maildir_scan.look` asks, in few steps; what is unusual is left to that."""
         times, files = self.index.times, self.files
         journal = self.index_files.journal if self.index_files is not None else None
         if not times or times[1] or not self.is_settled or self.is_gone or self.times.is_remote or journal is None:
@@ -165,12 +162,9 @@ class Box:
             new, cur = files.glance(self.new_path, False), files.glance(self.cur_path, False)
         except OSError:
             return False
-        if new.st_mtime_ns != times[0] or cur.st_mtime_ns != times[2]:
-            return False
-        if times[3]:
-            now = self.now_ns()
-            return now < times[3] and not self.went_back(now)
-        return True
+        now = self.now_ns() if times[3] else 0
+        is_due = times[3] and (now >= times[3] or self.went_back(now))
+        return (new.st_mtime_ns, cur.st_mtime_ns) == (times[0], times[2]) and not is_due
 
     def went_back(self, now: int) -> bool:
         """Whether a verification is due later than it was ever set: else it would have to wait for the clock."""
