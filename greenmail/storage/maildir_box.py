@@ -150,7 +150,7 @@ class Box:
             self.notify()
 
     def is_as_seen(self) -> bool:
-        """Whether nothing changed: asks what `maildir_scan.look` asks, in few steps; what is unusual is left to that."""
+        """Whether nothing changed: asks what `maildir_scan.look` asks, which has the rest, in fewer steps."""
         times, files = self.index.times, self.files
         journal = self.index_files.journal if self.index_files is not None else None
         if not times or times[1] or not self.is_settled or self.is_gone or self.times.is_remote or journal is None:
