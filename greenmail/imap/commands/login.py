@@ -137,10 +137,12 @@ def _enter(session: Session, user: User) -> None:
         session.logging_out = True
         session.out.status(b"* BYE [LIMIT] Too many connections of this user\r\n")
         raise Refused("too many connections of this user; close another one", LIMIT)
+    is_open = False
     try:
         session.account = session.services.open_account(user)
+        is_open = True
     finally:
-        if session.account is None:
+        if not is_open:
             metrics.login("imap", "unavailable")
             session.logins.leave_seat(user)
     session.user = user

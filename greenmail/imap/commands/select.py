@@ -100,12 +100,14 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
         if param.check is not None:
             param.check(session, value)
     mailbox, name, mine = _opened(session, request.name)
+    is_selected = False
     try:
         read_only = examine or mailbox.read_only or not mine & rights.WRITING  # RFC 4314 5.2
         first_recent = mailbox.first_recent if read_only else claim_recent(mailbox)
         session.view = view = View(mailbox, read_only, first_recent, shows_recent=not session.rev2)
+        is_selected = True
     finally:
-        if session.view is None:
+        if not is_selected:
             mailbox.close()
     view.name, view.rights = name, mine
     try:
