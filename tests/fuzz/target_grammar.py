@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from typing import Any
@@ -188,7 +187,7 @@ def _item(text: bytes) -> None:
         assert why.text.isprintable()
         return
     if isinstance(item, BodyItem | BinaryItem):
-        assert fetch_att(Cursor(item.name), FETCH_ATTS) == replace(item, partial=None, peek=False)
+        assert fetch_att(Cursor(item.name), FETCH_ATTS) == item._replace(partial=None, peek=False)
     elif isinstance(item, RenderedItem):
         assert named(item).parse(Cursor(b"")) == item
 
