@@ -1,5 +1,7 @@
 """Mailboxes of very many messages and accounts of very many folders: what is bounded, and what is done in slices."""
 
+import ctypes
+import gc
 import os
 import resource
 import shutil
@@ -267,7 +269,9 @@ def test_a_mailbox_of_1000000_messages(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mailboxes, messages, limit", [(50, 20_000, 32 << 20), (200, 100_000, 256 << 20)])
 def test_large_mailboxes_opened_in_turn(tmp_path: Path, mailboxes: int, messages: int, limit: int) -> None:
-    """Resident memory stays within `cache-memory` and what Python itself takes.
+    """What is in use stays within `cache-memory`; the process has as much as half of that besides.
+
+    The latter is what waits for Python's collector, and holes in the heap, which the first contact with many leaves.
 
     Each is made before and removed after, for the disk's sake: the files go on to the next; nobody looks at it again.
     """
@@ -290,7 +294,10 @@ def test_large_mailboxes_opened_in_turn(tmp_path: Path, mailboxes: int, messages
     at_rest, in_use = 16384 + messages * 150, 16384 + messages * (150 + 270)  # the last was numbered, with its uidlist
     # Very long lists are packed, and take less.
     assert 1 + (limit - in_use) // at_rest <= len(warm(store)) <= limit // at_rest
-    assert resident() - before < limit + (64 << 20)
+    assert resident() - before < limit + max(64 << 20, limit // 2)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    assert resident() - before < limit + (16 << 20)
 
 
 def resident() -> int:
