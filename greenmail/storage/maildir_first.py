@@ -9,7 +9,7 @@ everything is as it usually is:
     there are at most `_KINDS` different infos, and no keywords without letters
 
 If anything is not, `columns` says None, and the other way is taken; both give the same (`tests/storage/test_first.py`).
-No step takes a millisecond, as long as it is: threads take turns between them.
+A step is about a millisecond of C, in which no other thread can run: threads take turns between the slices.
 """
 
 import heapq
@@ -51,7 +51,7 @@ def columns(new: Sequence[bytes], cur: Sequence[bytes]) -> First | None:
     `new` and `cur`: names in any order, those of no messages among them.
     """
     # A message in `new/` has no info. Until all are in order it gets one that no file of `cur/` has, an empty one.
-    marked = [name + b":" for name in new]
+    marked = [name + b":" for name in new if not name.startswith(b".")]
     names = in_octet_order(cur, marked)
     # No name has a slash, which follows the dot: so what begins with a dot stands together.
     del names[bisect_left(names, b".") : bisect_left(names, b"/")]

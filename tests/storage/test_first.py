@@ -104,7 +104,7 @@ def test_whatever_is_taken_as_columns_is_what_it_is(new: list[bytes], cur: list[
 def test_what_takes_a_closer_look(name: bytes) -> None:
     """The same base name twice, none, no info, two colons, line ends, no time."""
     cur = [b"170000000%d.a:2,S" % number for number in range(5)]
-    assert columns([], [*cur, b".hidden"]) is not None and columns([], [*cur, name]) is None
+    assert columns([b".hidden"], [*cur, b".hidden"]) is not None and columns([], [*cur, name]) is None
 
 
 def test_very_many_kinds_of_infos_take_a_closer_look() -> None:
