@@ -91,7 +91,7 @@ docs rfc: $(READY)
 check-compiled: $(COMPILED_READY)
 	GREENMAIL_EXPECT=compiled PYTHONSAFEPATH=1 $(COMPILED) -m pytest -n $(JOBS) --dist loadgroup \
 		-m "not slow and not long and not interop and not interpreted" \
-		tests/test_built.py tests/message tests/imap tests/pop3 $(PYTEST)
+		tests/test_built.py tests/message tests/imap tests/pop3 tests/storage tests/crash $(PYTEST)
 
 compiled: $(COMPILED_READY)
 

@@ -20,9 +20,19 @@ DATABASES = {
 }
 # What is compiled: docs/decisions/0016-compiled-modules.md says by which rules.
 COMPILED = {
-    "imap": "chars columns cursor date_time execute fetch_att framing grammar message_set parts render response"
-    " search_key section sequence_set serialize session view commands/fetch",
-    "message": "collation decode envelope headers search sort_keys structure subject",
+    "imap": "append_data chars columns command cursor date_time esearch execute fetch_att flag_search framing grammar"
+    " header_column header_record incoming listening made message_set news octets parts render repeats"
+    " response results rights search_key section sequence_set serialize session slices trace view"
+    " commands/append commands/basic commands/copy commands/expunge commands/fetch commands/idle"
+    " commands/listing commands/login commands/patterns commands/search commands/select commands/status"
+    " commands/store ext/condstore ext/qresync",
+    "message": "collation content decode envelope headers measured search sort_keys structure subject to_disk",
+    "pop3": "commands framing maildrop serve session uidl",
+    "storage": "account answers cache filesystem flag_names folder_names folders history index_files index_place"
+    " journal keywords lost_answers maildir maildir_box maildir_change maildir_content maildir_copy maildir_data"
+    " maildir_find maildir_flags maildir_index maildir_lines maildir_measure maildir_name maildir_octets"
+    " maildir_open maildir_save maildir_settings maildir_store maildir_twins maildir_unlink maildir_write"
+    " maildrop_items mutf7 parked places presence rights save_dates",
 }
 
 

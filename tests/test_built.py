@@ -9,7 +9,16 @@ import pytest
 from greenmail import built
 
 ROOT = Path(__file__).parent.parent
-HOT = ("message.headers", "message.structure", "imap.execute", "imap.framing", "imap.commands.fetch")
+HOT = (
+    "message.headers",
+    "message.structure",
+    "imap.execute",
+    "imap.framing",
+    "imap.commands.fetch",
+    "storage.maildir_box",
+    "storage.cache",
+    "pop3.session",
+)
 
 
 @pytest.mark.parametrize("name", HOT)

@@ -124,6 +124,7 @@ object.__setattr__(basic.NOOP, "run", run_slowly)
 """
 
 
+@pytest.mark.interpreted  # frames of compiled modules are in no stack
 def test_a_command_that_sleeps_natively_is_named_by_the_server(tmp_path, monkeypatch):
     """A server in which NOOP keeps the loop, as a file system that hangs would."""
     (tmp_path / "sitecustomize.py").write_text(SLOW_NOOP)
