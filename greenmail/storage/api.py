@@ -38,6 +38,9 @@ Flags = frozenset[str]  # canonical spelling: SYSTEM_FLAGS as above, keywords as
 Facts = tuple[bool, bool]  # whether sizes are asked for, and dates
 
 
+_FEW = 4
+
+
 class Table:
     """The live messages of one mailbox: parallel columns, ascending UID. Only the store changes it.
 
@@ -65,8 +68,8 @@ class Table:
         return row if row < len(self.uids) and self.uids[row] == uid else -1
 
     def rows(self, uids: Sequence[int]) -> Sequence[int]:
-        """`row` of each; a range, and no look-up for each, where they are neighbours in the table."""
-        first = self.row(uids[0]) if uids else -1
+        """`row` of each; a range, and no look-up for each, where they are neighbours in the table, and not few."""
+        first = self.row(uids[0]) if len(uids) > _FEW else -1
         last = first + len(uids)
         if first >= 0 and self.row(uids[-1]) == last - 1 and self.uids[first:last] == array("I", uids):
             return range(first, last)

@@ -292,7 +292,7 @@ def _settle_columns(box: Box, renamed: Renamed, change: Change) -> list[int]:
     else:
         meanings = {info: box.flags_of(info, False) for info in set(renamed.infos)}
         after = list(map(meanings.__getitem__, renamed.infos))
-    if None not in before and not any(map(operator.eq, before, after)):
+    if len(uids) > _INLINE and None not in before and not any(map(operator.eq, before, after)):
         change.became_all(uids, names, after)
         return uids
     changed: list[int] = []

@@ -102,6 +102,9 @@ def test_ranges_that_nobody_of_us_writes_cost_no_other_message(gone: list[list[i
     [
         ([], []),
         ([5, 7, 9], [0, 1, 2]),
+        ([5, 7, 9, 11, 13], [0, 1, 2, 3, 4]),
+        ([7, 9, 11, 13, 15], [1, 2, 3, 4, -1]),
+        ([5, 7, 9, 12, 13], [0, 1, 2, -1, 4]),
         ([7], [1]),
         ([7, 9], [1, 2]),
         ([5, 9], [0, 2]),
@@ -113,5 +116,5 @@ def test_ranges_that_nobody_of_us_writes_cost_no_other_message(gone: list[list[i
 )
 def test_rows_of_uids(uids: list[int], rows: list[int]) -> None:
     table = Table()
-    table.uids.extend([5, 7, 9])
+    table.uids.extend([5, 7, 9, 11, 13])
     assert list(table.rows(uids)) == rows
