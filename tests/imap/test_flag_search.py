@@ -56,6 +56,7 @@ def test_found_as_flags_are(count: int, monkeypatch: pytest.MonkeyPatch) -> None
     assert made.talk(wire, b"a UID FETCH $ (UID)\r\n").count(b"FETCH (") == count // 3 - 1
 
 
+@pytest.mark.interpreted
 def test_what_was_found_before_is_answered_in_the_same_octets(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it is the same; and numbers are not UIDs."""
     made = Engine(scheduler := Scheduler(), memory_backend(scheduler))

@@ -67,6 +67,7 @@ def test_nested_layouts_are_looked_at_anew(tmp_path: Path) -> None:
     assert store.open_account("alice", settings) is not first
 
 
+@pytest.mark.interpreted
 def test_none_is_kept_for_long(settings: MaildirSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -77,6 +78,7 @@ def test_none_is_kept_for_long(settings: MaildirSettings, monkeypatch: pytest.Mo
     assert store.open_account("alice", settings) is not first
 
 
+@pytest.mark.interpreted
 def test_so_many_are_kept_and_no_more(settings: MaildirSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maildir_store, "_MOST_RESTING", 2)
     store = MaildirStore(LATER)
