@@ -32,7 +32,8 @@ _TAKE_AWAY = frozenset({"DELETE", "RENAME"})
 _JUST_NOW = 0.002  # seconds; docs/decisions/0012-one-look-for-a-short-command.md
 _OVERFLOW = b"* OK [NOTIFICATIONOVERFLOW] Internal error: nothing is told any more; use NOTIFY again.\r\n"
 _SHOWN = 40  # characters of a command that nobody knows
-_TEXTS = 500  # texts of tagged responses that are kept as octets
+_TEXTS = 500  # texts of tagged responses that are kept as octets ...
+_LONGEST = 200  # ... if they have no more characters: clients may have chosen them
 
 
 class _Answer(NamedTuple):
@@ -44,7 +45,8 @@ class _Answer(NamedTuple):
 
     def line(self, session: Session) -> bytes:
         """The whole of it, in the client's language: RFC 5255 3.2; which is in UTF-8 then."""
-        words = _words(self.text, session.out.language, session.utf8)
+        make = _words if len(self.text) <= _LONGEST else _made_words
+        words = make(self.text, session.out.language, session.utf8)
         if self.code:
             return b"%b %b [%b] %b\r\n" % (session.tag, _WORDS[self.word], self.code, words)
         return b"%b %b %b\r\n" % (session.tag, _WORDS[self.word], words)
@@ -53,12 +55,14 @@ class _Answer(NamedTuple):
 _WORDS = {"OK": b"OK", "NO": b"NO", "BAD": b"BAD"}
 
 
-@lru_cache(maxsize=_TEXTS)
-def _words(text: str, language: str, utf8: bool) -> bytes:
+def _made_words(text: str, language: str, utf8: bool) -> bytes:
     """A text for people, in English, in their language."""
     text = choice.translated(text, language)
     text = text[:1].upper() + text[1:]
     return serialize.text(text, utf8 or language != choice.DEFAULT)
+
+
+_words = lru_cache(maxsize=_TEXTS)(_made_words)
 
 
 class Serving:

@@ -258,13 +258,26 @@ class _Life:
 
     def _wake(self, is_due: bool) -> None:
         """On the loop. `is_due`: only time has passed; then a sign of life may be all there is to do."""
-        if is_due and self._stream.can_whisper and (sign := self._sign()) is not None:
-            line, seconds = sign
-            if self._stream.whisper(line):
-                self._connections.asleep[self._stream] = None
-                self._stream.sleep(seconds, self._wake)
-                return
-        gevent.spawn_raw(self._go_on)
+        sleeps_on = False
+        if is_due:
+            try:
+                sleeps_on = self._said_sign()
+            except Exception:  # nobody else would ever wake it
+                log.exception("bug protocol=%s rip=%s asleep", self._stream.protocol, self._stream.peer)
+        if not sleeps_on:
+            gevent.spawn_raw(self._go_on)
+
+    def _said_sign(self) -> bool:
+        """Whether a sign of life was all there was to do: it is sent, and the sleep goes on."""
+        stream = self._stream
+        if not stream.can_whisper or (sign := self._sign()) is None:
+            return False
+        line, seconds = sign
+        if not stream.whisper(line):
+            return False
+        self._connections.asleep[stream] = None
+        stream.sleep(seconds, self._wake)
+        return True
 
     def _go_on(self) -> None:
         self._connections.asleep.pop(self._stream, None)

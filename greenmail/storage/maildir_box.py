@@ -403,7 +403,7 @@ class Box:
 
     def control_print(self) -> list[int]:
         """What changes when the uidlist or the keywords without letters do, as far as they are known here."""
-        if self.uidlist.must_rewrite and not self.read_only:  # who opens it next must not trust it
+        if self.uidlist.must_rewrite:  # who opens it next must not trust it
             return [0, 0, 0, *self.overflow.print()]
         return [*(self.uidlist.print() or self.uidlist_print()), *self.overflow.print()]
 

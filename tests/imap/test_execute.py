@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from greenmail.errors import Reason, StorageError
+from greenmail.imap import execute
 from greenmail.imap.trace import TRACE
 from greenmail.storage.memory_mailbox import MemoryMailbox, MemoryUpload
 
@@ -307,3 +308,14 @@ def test_a_command_in_the_wrong_state_is_counted_by_its_name(monkeypatch: pytest
     monkeypatch.setattr("greenmail.metrics.command", lambda protocol, name, result, _: seen.append((name, result)))
     assert engine.talk(wire, b"a LOGIN alice secret\r\nb NONSENSE\r\n").startswith(b"a BAD ")
     assert seen == [("LOGIN", "bad"), ("", "bad")]
+
+
+def test_long_texts_of_clients_are_not_kept(engine: Engine) -> None:
+    wire = engine.login()
+    answer = engine.talk(wire, b"a STATUS INBOX (%b)\r\n" % (b"X" * 5000))
+    assert answer.startswith(b"a BAD ") and answer.count(b"X") == 40
+    engine.talk(wire, b"a NOOP\r\n")
+    before = execute._words.cache_info().misses
+    answer = engine.talk(wire, b"a CREATE x (USE (\\%b))\r\n" % (b"Y" * 5000))
+    assert answer.startswith(b"a NO ") and answer.count(b"Y") == 5000
+    assert execute._words.cache_info().misses == before

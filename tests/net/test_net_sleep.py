@@ -327,6 +327,20 @@ def test_what_ends_in_an_engine_ends_the_connection(house: House) -> None:
     assert not calls
 
 
+@pytest.mark.parametrize("sign", [lambda: 1 / 0, lambda: (None, 1.0)])
+def test_a_sign_of_life_that_fails_wakes_the_session(house: House, sign: Any) -> None:
+    """It is asked for on the loop, where nobody else would call the engine again."""
+    sleep = Dormant(0.001)
+    sleep.sign = sign
+    calls: list[Dormant | None] = [sleep, None]
+    house._begin = lambda stream: lambda: calls.pop(0)  # type: ignore[method-assign] # an engine of this test
+    client = house.arrive()
+    with gevent.Timeout(10):
+        assert client.recv(10) == b""
+    until(lambda: not len(house.connections))
+    assert not calls
+
+
 def test_who_sleeps_is_counted_and_what_he_did_is_told_once(house: House) -> None:
     figures = Figures(house.connections, MaildirStore(direct()), Clock(), logs.Recent())
     client = house.arrive()

@@ -13,6 +13,7 @@ from support import trees
 from greenmail.errors import Reason, StorageError
 from greenmail.preload import preload
 from greenmail.runtime import direct
+from greenmail.storage import uidlist
 from greenmail.storage.api import Account, CacheKind, FlagAction, FlagChange, Mailbox
 from greenmail.storage.index_files import IndexFiles
 from greenmail.storage.maildir_index import Index
@@ -311,3 +312,27 @@ def test_dovecots_tree_without_an_index_of_ours(place: Path) -> None:
         recorded = trees.expected("dovecot")["mailboxes"]["INBOX"]["messages"]
         assert list(mailbox.table.uids) == [message["UID"] for message in recorded]
         assert mailbox.read_only
+
+
+def test_a_damaged_list_that_was_read_is_mended_by_who_may_write(
+    maildir: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index elsewhere does not say that all of the list is known, or who opens it next would trust it."""
+    monkeypatch.setattr(uidlist, "_LONG", 1)
+    inbox(maildir)
+    path = maildir / "dovecot-uidlist"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"rubbish\n", *lines[2:]]))
+    index = place / "index"
+    index.mkdir()
+    index.chmod(0o777)
+    settle(maildir)
+    seal(maildir)
+    assert numbers(inbox(maildir, index))[1] == [1, 2, 3, 4, 5]
+    assert any(index.rglob("greenmail.index"))
+    with Owner(maildir):
+        again = inbox(maildir, index)
+        assert not again.read_only
+        again.look()
+    assert b"rubbish" not in path.read_bytes()
+    assert numbers(again)[1] == [1, 2, 3, 4, 5]

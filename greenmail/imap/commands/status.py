@@ -11,6 +11,8 @@ from greenmail.imap.response import Ok
 from greenmail.imap.session import Session
 from greenmail.storage.api import Counters, Mailbox
 
+_SHOWN = 40  # characters of an item that nobody knows
+
 
 @dataclass(frozen=True, slots=True)
 class StatusAtt:
@@ -64,7 +66,7 @@ def chosen_atts(names: tuple[str, ...]) -> tuple[StatusAtt, ...]:
 
     unknown = [name for name in names if name not in registry.STATUS_ATTS]
     if unknown:
-        raise BadSyntax(f"unknown STATUS item {unknown[0]}")
+        raise BadSyntax(f"unknown STATUS item {unknown[0][:_SHOWN]}")
     return tuple(registry.STATUS_ATTS[name] for name in names)
 
 
