@@ -27,8 +27,6 @@ from greenmail.storage.save_dates import named
 
 log = logging.getLogger(__name__)
 
-_SMALL = 1 << 17  # octets of a message for whose sync others may wait: it is one more of the three
-
 
 class MaildirUpload:
     """A file in `tmp/`, written as it arrives."""
@@ -168,7 +166,7 @@ def sync_all(uploads: Sequence[Dated]) -> OSError | None:
 
 
 def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
-    """`api.Mailbox.save`. A small message is synced in the same piece of work as its name, under the lock."""
+    """`api.Mailbox.save`."""
     for upload in uploads:
         upload.check()
     octets = sum(upload.size - upload.freed[0] for upload in uploads)
@@ -181,14 +179,13 @@ def save(box: Box, uploads: Sequence[MaildirUpload]) -> list[int]:
         found = upload.end()
         disk, crlf = found.on_disk or 0, found.with_crlf or 0
         arrivals.append(Arrival(upload.path, with_sizes(unique, disk, crlf), upload.flags, crlf, date, b"", disk))
-    if len(dated) > 1 or dated[0][0].size > _SMALL:
-        failed = box.context.runtime.blocking(sync_all, dated)
-        if failed is not None:
-            raise refusal(failed, "The message cannot be stored") from failed
-        dated = []
+    # Before the lock: who appends again and again would else hold it nearly always, and others would hardly get it.
+    failed = box.context.runtime.blocking(sync_all, dated)
+    if failed is not None:
+        raise refusal(failed, "The message cannot be stored") from failed
     with box.locked():
         freshen(box)
-        uids = admit(box, arrivals, dated)
+        uids = admit(box, arrivals)
     for upload in uploads:
         upload.saved()
     return uids
@@ -232,11 +229,8 @@ class Naming:
             self._box.change_overflow(self.beyond)
 
 
-def admit(box: Box, arrivals: Sequence[Arrival], unsynced: Sequence[Dated] = ()) -> list[int]:
-    """Under the lock and fresh: make files in `tmp/` messages of this mailbox, all or none; their UIDs.
-
-    `unsynced`: those of them that are to be synced first.
-    """
+def admit(box: Box, arrivals: Sequence[Arrival]) -> list[int]:
+    """Under the lock and fresh: make files in `tmp/` messages of this mailbox, all or none; their UIDs."""
     if not arrivals:
         return []
     steps: list[_Step] = []
@@ -248,7 +242,7 @@ def admit(box: Box, arrivals: Sequence[Arrival], unsynced: Sequence[Dated] = ())
     naming.write()
     directories = sorted({os.path.dirname(step.target) for step in steps})
     uids: list[int] | StorageError = box.context.runtime.blocking(
-        _deliver_and_number, box, unsynced, arrivals, steps, directories
+        _deliver_and_number, box, arrivals, steps, directories
     )
     if isinstance(uids, StorageError):
         raise uids
@@ -270,13 +264,12 @@ def journal_arrivals(box: Box, change: Change) -> None:
 
 def _deliver_and_number(
     box: Box,
-    unsynced: Sequence[Dated],
     arrivals: Sequence[Arrival],
     steps: Sequence[_Step],
     directories: Sequence[bytes],
 ) -> list[int] | StorageError:
     """Everything that is synced under the lock, in one piece of work for the pool."""
-    error = sync_all(unsynced) or deliver(box.files, steps, directories)
+    error = deliver(box.files, steps, directories)
     if error is not None:
         return refusal(error, "The message cannot be stored")
     try:

@@ -104,7 +104,7 @@ def test_the_order_of_a_save(site: Site) -> None:
     put(inbox)
     names = [name for name, _ in site.calls]
     rename = names.index("rename")
-    assert names.index("link") < names.index("fsync") < rename  # a small file is synced with the lock held
+    assert names.index("fsync") < names.index("link") < rename  # the lock is taken when the file is complete
     assert rename < names.index("fsync", rename) < names.index("fdatasync") < len(names)
     assert names.count("fdatasync") == 1
     assert names.index("fdatasync") < max(place for place, name in enumerate(names) if name == "write")
