@@ -33,6 +33,7 @@ class Runtime:
     now: Callable[[], float]  # seconds since 1970, the wall clock
     current: Callable[[], object] = threading.get_ident  # the present green thread, to tell it from others
     used: Callable[[], float] = time.thread_time  # seconds of work for the present green thread
+    elapsed: Callable[[], float] = time.monotonic  # seconds since some moment, whoever sets the clock
 
 
 class Wake(Enum):

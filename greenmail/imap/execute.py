@@ -73,7 +73,7 @@ class Serving:
         self._session = session
         self._passage = passage
         self._inbox = _Inbox(session)
-        self._started = session.services.runtime.now()
+        self._started = session.services.runtime.elapsed()
         self._is_greeted = False
         session.reader = framing.Reader(
             self._inbox.receive, session.out.status, session.limits, session.services.literal_minus
@@ -106,7 +106,7 @@ class Serving:
             reason = _pass_on(session, passing)
         finally:
             if dormant is None:
-                _leave(session, inbox, session.services.runtime.now() - self._started, reason)
+                _leave(session, inbox, session.services.runtime.elapsed() - self._started, reason)
         return dormant
 
 
@@ -148,7 +148,7 @@ class _Inbox:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._clock = session.services.runtime.now
+        self._clock = session.services.runtime.elapsed
         self._deadline = 0.0
         self._since = 0.0  # when the wait for the present command began; 0: part of it is here
         self.was_left = False  # while it waited for a command

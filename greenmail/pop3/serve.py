@@ -18,7 +18,7 @@ def run(session: Session, passage: Passage | None = None) -> None:
 
     `passage`: the login was another process's, and is to be answered.
     """
-    began = session.services.runtime.now()
+    began = session.services.runtime.elapsed()
     reason = "quit"
     try:
         if passage is None:
@@ -68,7 +68,7 @@ def _pass_on(session: Session, passing: HandOver) -> str:
 
 def _serve_one(session: Session) -> None:
     """Read one line, answer it, count it."""
-    now, used = session.services.runtime.now, session.services.runtime.used
+    now, used = session.services.runtime.elapsed, session.services.runtime.used
     began, before = now(), used()
     sent, received = session.sent, 0
     result, bad = "err", False
@@ -137,6 +137,6 @@ def _log_end(session: Session, began: float, reason: str) -> None:
         "logout sid=%s user=%r rip=%s commands=%d in=%d out=%d seconds=%.1f retr=%d retr_octets=%d top=%d removed=%d"
         " uidl=%s reason=%r",
         session.sid, session.user.name, session.wire.peer, figures.commands, session.reader.received, session.sent,
-        session.services.runtime.now() - began, figures.retrieved, figures.retrieved_octets, figures.tops,
+        session.services.runtime.elapsed() - began, figures.retrieved, figures.retrieved_octets, figures.tops,
         figures.removed, figures.uidl, reason,
     )  # fmt: skip

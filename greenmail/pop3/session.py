@@ -173,12 +173,12 @@ class Session:
 
     def begin(self) -> None:
         """A command may come now. Before login all of it must be there in time, or a client could drip for ever."""
-        self._deadline = self.services.runtime.now() + self.limits.timeout_anonymous
+        self._deadline = self.services.runtime.elapsed() + self.limits.timeout_anonymous
 
     def _receive(self) -> bytes:
         timeout = self.limits.timeout_pop3
         if self.maildrop is None:
-            timeout = self._deadline - self.services.runtime.now()
+            timeout = self._deadline - self.services.runtime.elapsed()
         if timeout <= 0:
             raise Disconnected("idle for too long")
         self.wire.timeout = timeout

@@ -79,6 +79,7 @@ class Scheduler:
             breathe=self.pause,
             now=self.clock.now,
             current=getcurrent,
+            elapsed=self.clock.now,
         )
 
     def _blocking(self, function: Callable[..., Any], *args: Any) -> Any:

@@ -216,6 +216,30 @@ def test_a_sleep_ends_with_the_patience(house: House, command: bytes, limit: str
     until(lambda: not len(house.connections))
 
 
+@pytest.mark.parametrize("command, then", [(b"", b"d NOOP\r\n"), (b"d IDLE\r\n", b"DONE\r\n")])
+@pytest.mark.parametrize("step", [1e6, -1e6])
+def test_the_clock_may_be_set(house: House, command: bytes, then: bytes, step: float) -> None:
+    """Nobody has waited for longer, nor may anybody for ever, because it says another time now."""
+    shift = [0.0]
+    runtime = replace(direct(), now=lambda: time.time() + shift[0])
+    limits = replace(house.engine.services.limits, idle_keepalive=0.05)
+    house.engine.services = replace(house.engine.services, runtime=runtime, limits=limits)
+    client = house.arrive()
+    client.sendall(SELECTED + command)
+    house.slept()
+    shift[0] = step
+    if command:
+        heard(client, b"Still here\r\n")
+        house.engine.fill("INBOX", 1)
+        heard(client, b"EXISTS\r\n")
+        heard(client, b"Still here\r\n")
+    client.sendall(then)
+    with gevent.Timeout(10):
+        assert b"Autologout" not in heard(client, b"completed\r\n").rpartition(b"b OK")[2]
+        client.sendall(b"e NOOP\r\n")
+        assert b"e OK" in heard(client, b"e OK")
+
+
 def test_patience_begins_anew_behind_an_idle_that_slept(house: House) -> None:
     services = house.engine.services
     house.engine.services = replace(services, limits=replace(services.limits, timeout_authenticated=0.3))

@@ -52,7 +52,7 @@ class _Idling:
         self._session = session
         self._view: View | None = None
         self._watch: Watch | None = None
-        self.end = session.services.runtime.now() + session.limits.timeout_idle
+        self.end = session.services.runtime.elapsed() + session.limits.timeout_idle
         self.keepalive = _next_keepalive(session)
         self.watch()
         metrics.idle(1)
@@ -70,7 +70,7 @@ class _Idling:
 
     def wait(self) -> Wake:
         """Until there is something to do. Raises Dormant, too."""
-        seconds = max(0.0, min(self.end, self.keepalive) - self._session.services.runtime.now())
+        seconds = max(0.0, min(self.end, self.keepalive) - self._session.services.runtime.elapsed())
         wire, watch = self._session.wire, self.watch()
         wire.may_sleep = True
         wake = watch.wait(seconds)
@@ -80,7 +80,7 @@ class _Idling:
     def sign(self) -> tuple[bytes, float] | None:
         """As of `Dormant`."""
         session = self._session
-        now = session.services.runtime.now()
+        now = session.services.runtime.elapsed()
         if self._watch is None or self._watch.looks_in() <= 0 or session.out.tap is not None:
             return None
         if not self.keepalive - _EARLY <= now < self.end:
@@ -103,7 +103,7 @@ class _Idling:
 
 def _until_done(session: Session, idling: _Idling, looks: bool) -> Completion:
     """`looks`: the client may not know yet what there is; else it was told, and IDLE waits."""
-    now = session.services.runtime.now
+    now = session.services.runtime.elapsed
     while True:
         if looks:
             report(session, may_expunge=True)
@@ -134,7 +134,7 @@ def _until_done(session: Session, idling: _Idling, looks: bool) -> Completion:
 def _next_keepalive(session: Session) -> float:
     """So that NAT boxes and clients see that the connection lives."""
     factor = random.uniform(_LEAST_KEEPALIVE, 1.0)  # nothing secret
-    return session.services.runtime.now() + session.limits.idle_keepalive * factor
+    return session.services.runtime.elapsed() + session.limits.idle_keepalive * factor
 
 
 IDLE = Command("IDLE", states=AUTHENTICATED, parse=parse_idle, run=run_idle)

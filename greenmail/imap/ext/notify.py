@@ -112,7 +112,7 @@ class Ears:
 
     def rest(self, seconds: float) -> bool:
         """Tell what happens until the client sends something; False if it did not for so many seconds."""
-        session, now = self._session, self._session.services.runtime.now
+        session, now = self._session, self._session.services.runtime.elapsed
         end = now() + seconds
         while True:
             self.watch()  # before the looks: nothing is missed
