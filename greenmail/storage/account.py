@@ -72,8 +72,7 @@ class MaildirAccount:
         self.other_users: tuple[Namespace, ...] = ()
         self.shared: tuple[Namespace, ...] = ()
         self.made = time.monotonic()
-        self.references = 0
-        self._is_purged = False
+        self.references, self._is_purged = 0, False
         self._worker = shared
         self._closed = closed
         self._files = shared.files
@@ -94,8 +93,8 @@ class MaildirAccount:
         self._access = Access(viewer, self._acls, lambda name: self._place(name)[0].directory, settings.separator)
         self._quota = shared.quota(control)
         set_limits = SetLimits(self._files, self._places.data, waiting)
-        around = Around(settings.prefix, settings.separator, waiting, self._directories, set_limits)
-        self._quota.configure(settings.quota, around)
+        self._around = Around(settings.prefix, settings.separator, waiting, self._directories, set_limits)
+        self._quota.configure(settings.quota, self._around)
         self.counts = QuotaCounts(self._files, shared.runtime, self._quota, self._list, self._annotation_files)
         self._context = Context(
             files=self._files,
@@ -488,6 +487,11 @@ class MaildirAccount:
     def is_as_opened(self) -> bool:
         """Whether making it anew would find what it has found."""
         return self._places.is_as_prepared()
+
+    def refer(self) -> None:
+        """One reference more: of the newest session, whose settings of the quota hold for all of this mail."""
+        self.references += 1
+        self._quota.configure(self.settings.quota, self._around)
 
     def close(self) -> None:
         """Give back this reference."""

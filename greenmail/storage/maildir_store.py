@@ -40,7 +40,7 @@ class MaildirStore:
         if account is None or account.settings != settings:
             account = MaildirAccount(self.shared, user, settings, self._forget)
         self._accounts[key] = account
-        account.references += 1
+        account.refer()
         return account
 
     def _rested(self, key: _Key) -> MaildirAccount | None:

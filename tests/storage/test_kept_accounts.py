@@ -10,8 +10,10 @@ import pytest
 from greenmail.errors import StorageError
 from greenmail.runtime import direct
 from greenmail.storage import maildir_store
+from greenmail.storage.account import MaildirAccount
 from greenmail.storage.maildir_settings import MaildirSettings
 from greenmail.storage.maildir_store import MaildirStore
+from greenmail.storage.quota_rules import Limits, QuotaRules
 
 LATER = replace(direct(), now=lambda: time.time() + 10)  # when times of directories prove something
 
@@ -57,6 +59,19 @@ def test_other_settings_are_another_account(settings: MaildirSettings) -> None:
     first = store.open_account("alice", settings)
     first.close()
     assert store.open_account("alice", replace(settings, max_keywords=7)) is not first
+
+
+def test_the_quota_of_mail_that_two_share_is_that_of_who_logged_in_last(settings: MaildirSettings) -> None:
+    store = MaildirStore(LATER)
+
+    def opened(user: str, messages: int) -> MaildirAccount:
+        return store.open_account(user, replace(settings, quota=QuotaRules(Limits(messages=messages))))
+
+    first = opened("alice", 7)
+    first.close()
+    opened("bob", 8).close()
+    assert opened("alice", 7) is first, "else this shows nothing"
+    assert first.quota(first.quota_roots("INBOX")[0]).messages_limit == 7
 
 
 def test_nested_layouts_are_looked_at_anew(tmp_path: Path) -> None:
