@@ -72,7 +72,8 @@ class MaildirAccount:
         self.other_users: tuple[Namespace, ...] = ()
         self.shared: tuple[Namespace, ...] = ()
         self.made = time.monotonic()
-        self.references, self._is_purged = 0, False
+        self.references = 0
+        self._is_purged = False
         self._worker = shared
         self._closed = closed
         self._files = shared.files
@@ -80,14 +81,13 @@ class MaildirAccount:
         self._places.prepare(settings.create_mail_path, shared.runtime.now())
         layout = layout_of(self._files, settings, self._places)
         host = settings.lock_host or os.uname().nodename
-        waiting = Waiting(shared.runtime.sleep, shared.runtime.now, settings.lock_timeout)
+        self._waiting = waiting = Waiting(shared.runtime.sleep, shared.runtime.now, settings.lock_timeout)
         control = self._places.common
         self._folders = folders_of(self._files, layout, self._places)
         self._controls = Controls(self._files, self._places, waiting)
         self._subscriptions = Subscriptions(self._files, layout, waiting, self._places.control)
         self.url_keys = UrlKeyFile(self._files, self._places.data, waiting)
         self._uses = SpecialUse(self._files, self._places.data, settings.special_use, waiting)
-        self._waiting = waiting
         self._acls = AclFiles(self._files, waiting, shared.runtime.now, self._places, settings)
         viewer = Viewer(user, self.owner, frozenset(settings.groups))
         self._access = Access(viewer, self._acls, lambda name: self._place(name)[0].directory, settings.separator)
