@@ -345,7 +345,6 @@ class MaildirMailbox:
 
     def guids(self, uids: Sequence[int]) -> list[str]:
         """The uidlist's G of each message, or its base name."""
-        read_records(self.box)
         return maildir_lines.guids(self.box, uids)
 
     def save_dates(self, uids: Sequence[int]) -> Sequence[int] | None:
@@ -365,7 +364,6 @@ class MaildirMailbox:
     def maildrop(self) -> list[MaildropItem] | PlainItems:
         """Every message for POP3, in POP3 order."""
         self.look()
-        read_records(self.box)
         return maildir_lines.maildrop(self.box)
 
     def lock_maildrop(self) -> Held:

@@ -1,15 +1,17 @@
-"""What the lines of `dovecot-uidlist` tell beside UIDs: `formats.md` 2.2. It was refreshed before."""
+"""What the lines of `dovecot-uidlist` tell beside UIDs: `formats.md` 2.2."""
 
 import os
 from collections.abc import Sequence
 
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_name import base_name
+from greenmail.storage.maildir_scan import read_fields, read_records
 from greenmail.storage.maildrop_items import MaildropItem, PlainItems
 
 
 def guids(box: Box, uids: Sequence[int]) -> list[str]:
     """G of each message, or its base name; empty for one that is gone."""
+    read_records(box)
     index = box.index
     rows = [index.table.row(uid) for uid in uids]
     return [
@@ -20,8 +22,9 @@ def guids(box: Box, uids: Sequence[int]) -> list[str]:
 
 def maildrop(box: Box) -> list[MaildropItem] | PlainItems:
     """Every message for POP3, in POP3 order."""
+    has_fields = read_fields(box, b"O", b"P", b"G")
     uids = box.index.table.uids
-    if not box.uidlist.may_have(b"O", b"P", b"G"):
+    if not has_fields:
         return PlainItems(uids[:], box.index.names[:])
     orders, uidls, own = (box.uidlist.fields(uids, key) for key in (b"O", b"P", b"G"))
     items = []

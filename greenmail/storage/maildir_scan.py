@@ -330,6 +330,17 @@ def read_records(box: Box) -> None:
                     raise
 
 
+def read_fields(box: Box, *keys: bytes) -> bool:
+    """Whether the uidlist may now have one of these fields for some message. If so, it is in memory: `read_records`."""
+    with box.green:
+        refreshed = box.reread_uidlist(False)
+        rests = box.uidlist.rests and refreshed is not Refreshed.MISSING
+        if rests and not box.offload(box.is_large, box.uidlist.may_have, *keys):
+            return False
+    read_records(box)
+    return box.uidlist.may_have(*keys)
+
+
 def _compare(box: Box, scan: Scan, list_cur: bool) -> None:
     """Find rows without a file and files without a row. `new/` is listed first: files move from there to `cur/`."""
     index = box.index

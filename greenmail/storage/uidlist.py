@@ -22,6 +22,7 @@ from greenmail.storage.uidlist_format import (
     check_bases,
     find,
     format_fields,
+    has_fields,
     new_guid,
     parse,
     parse_appended,
@@ -172,12 +173,8 @@ class Uidlist:
         is_same = (header.version, header.uidvalidity, header.guid) == (VERSION, *self._trusted[3:])
         if not (is_same and records and ends.lines > _LONG):
             return False
-        self.uidvalidity, self.guid, self._others, self._version = (
-            header.uidvalidity,
-            header.guid,
-            header.others,
-            VERSION,
-        )
+        self.uidvalidity, self.guid = header.uidvalidity, header.guid
+        self._others, self._version = header.others, VERSION
         self._seen, self._offset, self._last_line, self._lines = found, found.size, ends.last, ends.lines - 1
         self._begin_rest(records[0][0])
         self._raise_next(max(header.next_uid, self._highest + 1))
@@ -462,8 +459,11 @@ class Uidlist:
         return {uid: value for uid, raw in raws if (value := parse_fields(raw).get(key)) is not None}
 
     def may_have(self, *keys: bytes) -> bool:
-        """Whether `fields` may find something under one of these keys, with all UIDs."""
-        return self.uids.may_have(keys)
+        """Whether `fields` may find something under one of these keys, with all UIDs. A list that rests goes on so."""
+        if self._records is not None:
+            return self._records.may_have(keys)
+        data = self._resting()
+        return data is None or has_fields(data, keys)
 
     def set_field(self, uid: int, key: bytes, value: bytes) -> None:
         """Locked: remember a field; on disk with the next `rewrite`. Others keep their places."""

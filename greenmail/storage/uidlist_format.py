@@ -18,7 +18,7 @@ Reading is forgiving where Dovecot's is not: a damaged line costs its own messag
 import operator
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from greenmail.storage.uidlist_records import YOUNG, Record, Records
@@ -176,6 +176,12 @@ def find(data: bytes, base: bytes) -> int | None:
                 return int(line[1])
         place = data.find(needle, place + 1)
     return None
+
+
+def has_fields(data: bytes, keys: Iterable[bytes]) -> bool:
+    """Whether some record of the file may have one of these fields, as far as can be seen without taking it apart."""
+    start = data.find(b"\n")  # the header has fields of its own
+    return any(data.find(b" " + key, start) >= 0 for key in keys)
 
 
 def _packed(pattern: re.Pattern[bytes], data: bytes, start: int) -> Records | None:

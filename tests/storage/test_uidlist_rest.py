@@ -182,3 +182,15 @@ def test_a_list_that_may_be_another_is_read(tmp_path, monkeypatch, data, uidvali
     uidlist = trusting(path, known, uidvalidity, guid)
     assert uidlist.refresh(True) is Refreshed.REREAD and not uidlist.rests
     assert dict(uidlist.uids.items()) == dict(read(path).uids.items())
+
+
+def test_fields_are_looked_for_in_a_list_that_rests(tmp_path):
+    path = tmp_path / "dovecot-uidlist"
+    path.write_bytes(b"3 V7 N4 G0123456789abcdef0123456789abcdef Oabc\n1 :a Pb\n2 W9 :b,S=1\n")
+    uidlist = read(path)
+    awake = [uidlist.may_have(key) for key in (b"W", b"G", b"O", b"id")]
+    uidlist.rest()
+    assert [uidlist.may_have(key) for key in (b"W", b"G", b"O", b"id")] == awake == [True, False, False, False]
+    assert uidlist.rests
+    path.unlink()
+    assert uidlist.may_have(b"O"), "nobody can tell"

@@ -12,6 +12,7 @@ from support.maildir_site import Site
 from greenmail.storage import maildir, uidlist
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.maildir import MaildirMailbox
+from greenmail.storage.maildrop_items import PlainItems
 
 
 class Watched(Site):
@@ -173,3 +174,15 @@ def test_a_damaged_list_that_cannot_be_mended_is_not_trusted(site: Watched, monk
     site.fail.clear()
     again = site.inbox()
     assert b"rubbish" not in path.read_bytes() and list(again.table.uids) == [1, 2, 3]
+
+
+def test_pop3_lets_a_list_rest_that_has_no_fields_for_it(site: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    _owner, inbox = resting(site, monkeypatch)
+    path = site.path / "dovecot-uidlist"
+    assert b" G" in path.read_bytes().partition(b"\n")[0], "its header has one of its own"
+    plain = inbox.maildrop()
+    assert isinstance(plain, PlainItems) and list(plain.uids) == [1, 2]
+    assert inbox.box.uidlist.rests
+    path.write_bytes(path.read_bytes().replace(b"\n2 ", b"\n2 Pkept.before "))  # another program, under its lock
+    items = inbox.maildrop()
+    assert [(item.uid, item.uidl) for item in items] == [(1, None), (2, "kept.before")]
