@@ -7,6 +7,7 @@ objects unless they are found.
 import sys
 from collections.abc import Sequence
 from itertools import compress
+from zlib import crc32
 
 from greenmail.imap.esearch import Found, search_response
 from greenmail.imap.message_set import selected
@@ -79,7 +80,7 @@ def answered(session: Session, key: Key, uid: bool, found: bytes) -> bytes:
     answers = view.mailbox.answers if len(view.uids) <= MOST else None
     shelf = answers.shelf(_SHELF) if answers is not None else None
     made_of = (found, view.uids.tobytes()) if uid else (found,)  # numbers say where they stand
-    place = hash((repr(key), uid)) % _PLACES
+    place = crc32(repr((key, uid)).encode()) % _PLACES
     octets = shelf.find(place, made_of, ()) if shelf is not None else None
     if octets is None:
         numbers = marked(session, view.uids if uid else range(1, len(view.uids) + 1), found)

@@ -1,5 +1,6 @@
 """Lists in slices: the same as Python's own, and nothing takes long at a stretch."""
 
+import gc
 import random
 import sys
 import threading
@@ -33,10 +34,12 @@ def test_slices_are_everything() -> None:
 
 @pytest.fixture
 def eager() -> Iterator[None]:
-    """As in a worker: whoever waits for the interpreter gets it soon."""
+    """As in a worker: whoever waits for the interpreter gets it soon; and what other tests hold is no part of it."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)
+    gc.freeze()  # or a collection of cycles would go through all of that at a stretch
     yield
+    gc.unfreeze()
     sys.setswitchinterval(before)
 
 
