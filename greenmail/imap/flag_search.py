@@ -18,7 +18,6 @@ from greenmail.storage.api import Table
 
 BLOCK = 1 << 15  # messages looked at at once
 _SHELF = "marks"
-_PLACES = 16  # responses of one mailbox that are kept
 _IN_AN_OCTET = 256  # sets of flags: the lowest octet of each number tells them apart
 
 
@@ -80,7 +79,7 @@ def answered(session: Session, key: Key, uid: bool, found: bytes) -> bytes:
     answers = view.mailbox.answers if len(view.uids) <= MOST else None
     shelf = answers.shelf(_SHELF) if answers is not None else None
     made_of = (found, view.uids.tobytes()) if uid else (found,)  # numbers say where they stand
-    place = crc32(repr((key, uid)).encode()) % _PLACES
+    place = crc32(repr((key, uid)).encode())
     octets = shelf.find(place, made_of, ()) if shelf is not None else None
     if octets is None:
         numbers = marked(session, view.uids if uid else range(1, len(view.uids) + 1), found)
