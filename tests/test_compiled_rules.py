@@ -16,6 +16,11 @@ ROOT = Path(__file__).parent.parent
 EAGER_ASSIGN = (ast.Tuple, ast.List)
 BASES = {"Protocol", "Enum", "IntEnum", "NamedTuple", "Exception", "ValueError"}
 VIEWS = {"keys", "items"}
+# The same of what is called; mypyc makes loops of `all`, `any`, `next` and `sum`. Last those of ours.
+GO_THROUGH_ALL = set(
+    "all any next sum bytes dict extend from_iterable fromkeys frozenset join list max min set sorted tuple update zip"
+    " Counter Acl flag_words ranges_of _changes _gather _joined _must_fit _told".split()
+)
 TUPLES_OWN = {"__bool__", "__len__", "__eq__", "__hash__", "__iter__", "__contains__", "__getitem__", "__lt__"}
 
 Rule = Callable[[ast.AST], Iterator[str]]
@@ -175,6 +180,15 @@ def lazy(tree: ast.AST) -> Iterator[str]:
             yield f"{node.lineno}: a generator expression that is kept; write a function that yields, or a list"
 
 
+def handed(tree: ast.AST) -> Iterator[str]:
+    """The same where one is given to what may stop before its end: all of it is made nevertheless."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] not in GO_THROUGH_ALL:
+            for given in (*node.args, *(keyword.value for keyword in node.keywords)):
+                if isinstance(given, ast.GeneratorExp):
+                    yield f"{given.lineno}: {ast.unparse(node.func)} may not want all of it; write a function that yields"
+
+
 def held(tree: ast.AST) -> Iterator[str]:
     """A generator that nobody asks any more is not ended: what it would do at its end is never done."""
     for function in _functions(tree):
@@ -259,6 +273,7 @@ RULES: dict[Rule, tuple[str, str]] = {
     ),
     views: ("wanted & known.keys()", "known.keys() & wanted"),
     lazy: ("def f(): return (x for x in y)", "def f(): return sum(x for x in y)"),
+    handed: ("compare(noted, (x for x in y))", "sum(x for x in y)"),
     held: (
         "def f():\n    with g() as h:\n        yield h",
         "@contextmanager\ndef f():\n    with g() as h:\n        yield h",

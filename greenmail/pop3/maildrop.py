@@ -142,10 +142,15 @@ class Maildrop:
         if self._held is None:
             return None
         noted = self._held.recall()
-        verdict = compare(noted, ((self.items[number - 1].guid, unique_id(number)) for number in self.numbers()))
+        verdict = compare(noted, self._ids(unique_id))
         if verdict.note != noted:
             self._held.note(verdict.note)
         return verdict
+
+    def _ids(self, unique_id: Callable[[int], str]) -> Iterator[tuple[str, str]]:
+        """GUID and unique id, made when it is asked for: few of thousands are."""
+        for number in self.numbers():
+            yield self.items[number - 1].guid, unique_id(number)
 
     def content(self, number: int) -> Content:
         """Raises EXPUNGED if the message is gone."""
