@@ -17,10 +17,11 @@ EAGER_ASSIGN = (ast.Tuple, ast.List)
 BASES = {"Protocol", "Enum", "IntEnum", "NamedTuple", "Exception", "ValueError"}
 VIEWS = {"keys", "items"}
 # The same of what is called; mypyc makes loops of `all`, `any`, `next` and `sum`. Last those of ours.
-GO_THROUGH_ALL = set(
-    "all any next sum bytes dict extend from_iterable fromkeys frozenset join list max min set sorted tuple update zip"
-    " Counter Acl flag_words ranges_of _changes _gather _joined _must_fit _told".split()
-)
+GO_THROUGH_ALL = {
+    *("all", "any", "next", "sum", "bytes", "dict", "extend", "from_iterable", "fromkeys", "frozenset", "join", "list"),
+    *("max", "min", "set", "sorted", "tuple", "update", "zip", "Counter", "Acl", "flag_words", "ranges_of"),
+    *("_changes", "_gather", "_joined", "_must_fit", "_told"),
+}
 TUPLES_OWN = {"__bool__", "__len__", "__eq__", "__hash__", "__iter__", "__contains__", "__getitem__", "__lt__"}
 
 Rule = Callable[[ast.AST], Iterator[str]]
@@ -186,7 +187,7 @@ def handed(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] not in GO_THROUGH_ALL:
             for given in (*node.args, *(keyword.value for keyword in node.keywords)):
                 if isinstance(given, ast.GeneratorExp):
-                    yield f"{given.lineno}: {ast.unparse(node.func)} may not want all of it; write a function that yields"
+                    yield f"{given.lineno}: {ast.unparse(node.func)} may not want all; write a function that yields"
 
 
 def held(tree: ast.AST) -> Iterator[str]:
