@@ -19,12 +19,13 @@ def run(*arguments: str) -> None:
     environment = {**os.environ, **elsewhere}
     environment.pop("PYTEST_ADDOPTS", None)  # of this run, and not of that
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=110
+        [sys.executable, *arguments], cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(450)  # a pytest of its own: 10 s, and much more where the disk has other work
 def test_transcripts_in_another_zone_and_locale() -> None:
     """With the store in memory; they set their zone themselves, so nothing of Chatham's may be in an answer."""
     files = ("tests/imap/test_transcripts.py", "tests/imap/test_date_time.py", "tests/imap/test_search_run.py")

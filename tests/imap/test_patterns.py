@@ -1,11 +1,11 @@
 """Mailbox patterns of LIST, RFC 9051 6.3.9."""
 
 import re
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cost import least
 
 from greenmail.imap.commands.patterns import compile_patterns, matches
 
@@ -81,8 +81,10 @@ def test_same_as_a_regular_expression(pattern, name):
 )
 def test_no_pattern_takes_long(pattern):
     names = ["a" * 1000 + "/" + str(number) for number in range(30)]
-    started = time.process_time()
-    patterns = compile_patterns((pattern,), "/")
-    for name in names:
-        matches(patterns, name)
-    assert time.process_time() - started < 1.5
+
+    def match_all() -> None:
+        patterns = compile_patterns((pattern,), "/")
+        for name in names:
+            matches(patterns, name)
+
+    assert least(match_all, 1.5) < 1.5

@@ -1,11 +1,11 @@
 """sequence-set and uid-set, RFC 9051 9."""
 
-import time
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cost import least
 
 from greenmail.errors import BadSyntax
 from greenmail.imap.cursor import Cursor
@@ -134,7 +134,10 @@ def test_any_octets_give_a_set_or_bad_syntax(text):
 
 def test_a_hundred_thousand_are_fast():
     odd = range(1, 200_001, 2)
-    started = time.process_time()
-    text = compact(odd)
-    assert len(resolve(sequence_set(Cursor(text)), 1)) == 100_000
-    assert time.process_time() - started < 2.0  # some 0.2 s on the slowest machine we have
+    found: list[int] = []
+
+    def there_and_back() -> None:
+        found.append(len(resolve(sequence_set(Cursor(compact(odd))), 1)))
+
+    assert least(there_and_back, 2) < 2  # some 0.2 s on the slowest machine we have
+    assert found[0] == 100_000

@@ -1,10 +1,9 @@
 """Base subjects, RFC 5256 2.1 and 5."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cost import least
 
 from greenmail.message.subject import base_subject
 
@@ -69,6 +68,4 @@ def test_the_base_of_a_base_is_itself(pieces: list[str]) -> None:
 @pytest.mark.parametrize("piece", ["[a]", "re:", "[fwd:", "(fwd)", "[a] re", "[", " ", "re [", "[a"])
 def test_long_subjects_take_time_in_proportion(piece: str) -> None:
     text = piece * (200_000 // len(piece)) + "]" * 20_000
-    started = time.process_time()
-    base_subject(text.encode())
-    assert time.process_time() - started < 2
+    assert least(lambda: base_subject(text.encode()), 2) < 2

@@ -3,12 +3,12 @@
 import errno
 import os
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cost import least
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import uidlist_format, uidlist_records
@@ -460,15 +460,11 @@ def test_every_list_that_dovecot_wrote_is_kept_byte_for_byte(tmp_path):
 
 
 def test_a_hundred_thousand_lines_are_cheap(path):
-    """Well below 150 ms to read on the target; the bound here is for a busy machine."""
+    """Some 100 ms each, for time in proportion; were it the square, it would be minutes."""
     records = b"".join(b"%d :1795343252.M%dP6.mx.example.org,S=%d,W=7\n" % (n, n, n) for n in range(1, 100_001))
     write(path, HEADER + records)
     uidlist = Uidlist(Files(), path)
-    start = time.process_time()
+    assert least(lambda: Uidlist(Files(), path).refresh(locked=True), 3) < 3
     uidlist.refresh(locked=True)
-    read_in = time.process_time()
-    uidlist.rewrite()
-    written_in = time.process_time()
-    assert read_in - start < 0.6
-    assert written_in - read_in < 0.6
+    assert least(uidlist.rewrite, 3) < 3
     assert read(path) == HEADER.replace(b"N21", b"N100001") + records
