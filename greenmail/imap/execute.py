@@ -162,7 +162,10 @@ class _Inbox:
         if not self.was_left:
             self._since = now
         self.was_left = False
-        session.wire.may_sleep = session.account is not None and not session.reader.buffered
+        is_sent_ahead = session.reader.buffered > 0
+        session.wire.may_sleep = session.account is not None and not is_sent_ahead
+        if is_sent_ahead:  # thousands fit into what is received at once, and none of them waits for its octets
+            session.services.runtime.breathe()
 
     def rest(self) -> None:
         """Tell one who has used NOTIFY what happens until the next command comes: RFC 5465 3.1."""

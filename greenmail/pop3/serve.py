@@ -27,6 +27,7 @@ def run(session: Session, passage: Passage | None = None) -> None:
             _arrive(session, passage)
         while not session.logging_out:
             _serve_one(session)
+            session.services.runtime.breathe()  # thousands of commands fit into what is received at once
         session.wire.flush()
     except HandOver as passing:
         reason = _pass_on(session, passing)

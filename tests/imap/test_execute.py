@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from harness.engine import Engine, memory_backend
@@ -289,6 +290,17 @@ def test_any_octets(login: bool, pieces: list[bytes], chunk: int, caplog: pytest
     assert wire.closed
     assert engine.seats.entries == []
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_others_may_run_between_commands_that_are_sent_ahead(engine: Engine) -> None:
+    """64 KiB of NOOP are 8,000 commands, and held up everybody else of a worker for as long as they took."""
+    answered: list[int] = []
+    runtime = replace(engine.services.runtime, breathe=lambda: answered.append(engine.sessions[0].figures.commands))
+    engine.services = replace(engine.services, runtime=runtime)
+    wire = engine.login()
+    del answered[:]
+    engine.talk(wire, b"n NOOP\r\n" * 50)
+    assert set(range(2, 51)) <= set(answered)
 
 
 def test_octets_that_come_without_a_pause_are_not_taken_beyond_the_time_before_login() -> None:

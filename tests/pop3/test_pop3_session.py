@@ -1,6 +1,7 @@
 """Whole conversations, in memory. What a client sends stands beside everything the server answers."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +50,17 @@ def test_transaction(sent: bytes, expected: list[str], chunk: int) -> None:
     host.talk(wire, LOGIN)
     answer = [line.split(" ")[-1] if "6b02c396" in line else line for line in shown(host.talk(wire, sent))]
     assert answer == expected
+
+
+def test_others_may_run_between_commands_that_are_sent_ahead() -> None:
+    """64 KiB of RETR are 8,000 messages, and held up everybody else of a worker for as long as they took."""
+    host, answered = Host(), list[int]()
+    runtime = replace(host.services.runtime, breathe=lambda: answered.append(host.sessions[0].figures.commands))
+    host.services = replace(host.services, runtime=runtime)
+    wire = host.login()
+    del answered[:]
+    host.talk(wire, b"NOOP\r\nRETR 1\r\n" * 25)
+    assert set(range(3, 52)) <= set(answered)
 
 
 def test_figures_of_stat_and_list() -> None:
