@@ -21,6 +21,7 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
+from greenmail.errors import Reason, StorageError
 from greenmail.storage import journal, snapshot
 from greenmail.storage.cache import Cache, at_once, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
@@ -95,23 +96,28 @@ class IndexFiles:
         """The state that the files tell, or None if they tell none. Without a lock it may be a moment old."""
         for _ in range(_ATTEMPTS):
             saved = snapshot.read(self._files, self._snapshot_path)
-            index = from_snapshot(saved) if saved is not None else None
-            if saved is None or index is None:
+            if saved is None:
                 return None
-            found = journal.open_journal(self._files, self.journal_path)
-            self._follow_instead(found)
-            self.is_stale = found is None
-            if found is None:  # removed: expunges stood there that others were told of, or will ask for
-                index.history.expunged_floor = max(index.modseq, int(time.time() * 1_000_000))
             try:
-                if found is not None and not self._start(found, saved.meta, index):
-                    continue  # a fold came between reading the two files: look again
+                index = from_snapshot(saved)
+                if self._goes_on(saved, index):
+                    self._open_cache(index, saved)
+                    return index
             except NO_CHANGE as error:
-                log.warning("index-damaged path=%r a record is no change of a mailbox: %r", self.journal_path, error)
+                log.warning("index-damaged directory=%r is none of a mailbox: %r", self._directory, error)
                 return None
-            self._open_cache(index, saved)
-            return index
         return None
+
+    def _goes_on(self, saved: snapshot.Snapshot, index: Index) -> bool:
+        """Take up the journal; False if a fold came between reading the two files."""
+        found = journal.open_journal(self._files, self.journal_path)
+        self._follow_instead(found)
+        self.is_stale = found is None
+        if found is not None:
+            return self._start(found, saved.meta, index)
+        # It was removed: expunges stood there that others were told of, or will ask for.
+        index.history.expunged_floor = max(index.modseq, int(time.time() * 1_000_000))
+        return True
 
     def _start(self, found: Journal, meta: Batch, index: Index) -> bool:
         """Apply the records that the snapshot lacks; False if this journal does not belong to it."""
@@ -133,7 +139,10 @@ class IndexFiles:
         self._journal = found
 
     def follow(self, index: Index) -> int:
-        """Apply what other processes wrote; the number of batches. One fstat if there is nothing."""
+        """Apply what other processes wrote; the number of batches. One fstat if there is nothing.
+
+        Raises GONE if somebody wrote what is no change: then `index` has half of it, and is of no use any more.
+        """
         count = 0
         for _ in range(_ATTEMPTS):
             if self._journal is None:
@@ -159,8 +168,12 @@ class IndexFiles:
 
     def _take(self, source: Journal, index: Index) -> int:
         batches = source.read()
-        for batch in batches:
-            index.apply(batch)
+        try:
+            for batch in batches:
+                index.apply(batch)
+        except NO_CHANGE as error:
+            log.warning("index-damaged directory=%r a record is no change of a mailbox: %r", self._directory, error)
+            raise StorageError(Reason.GONE, "The index of the mailbox is damaged; select it again.") from error
         return len(batches)
 
     def _reload(self, index: Index) -> bool:

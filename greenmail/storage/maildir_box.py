@@ -224,21 +224,22 @@ class Box:
 
     # What is known
 
-    def follow(self) -> bool:
-        """Take up what other processes journalled; whether there was anything."""
-        if self.index_files is None or not self.index_files.follow(self.index):
-            return False
-        self.refresh_keywords()
-        self.notify()
-        return True
+    def follow(self) -> None:
+        """Take up what other processes journalled. Raises GONE."""
+        try:
+            is_news = self.index_files is not None and self.index_files.follow(self.index) > 0
+        except StorageError:
+            self.leave()
+            raise
+        if is_news:
+            self.refresh_keywords()
+            self.notify()
 
-    def refresh_keywords(self) -> bool:
-        """Read both files of keywords if they changed; whether they did."""
+    def refresh_keywords(self) -> None:
+        """Read both files of keywords if they changed."""
         changed = self.keywords.refresh()
-        changed = self.overflow.refresh() or changed
-        if changed:
+        if self.overflow.refresh() or changed:
             self.forget_meanings()
-        return changed
 
     def forget_meanings(self) -> None:
         """Keywords came, or letters may mean something else now."""

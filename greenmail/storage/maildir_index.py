@@ -29,7 +29,8 @@ from greenmail.storage.journal import Batch
 from greenmail.storage.maildir_change import Arrived
 from greenmail.storage.snapshot import Snapshot
 
-# What `Index.apply` raises of a batch that is none. Whoever writes into the directory can write that, too.
+# What `Index.apply` raises of a batch that is none, and `from_snapshot` of what is no snapshot of a mailbox. Whoever
+# writes into the directory can write that, too.
 NO_CHANGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
 
 
@@ -128,10 +129,7 @@ class Index:
     def _values(self, batch: Batch) -> None:
         self.uidnext = max(self.uidnext, batch.get("next", 1))
         self.first_recent = max(self.first_recent, batch.get("recent", 1))
-        times = batch.get("times", self.times)
-        if not isinstance(times, list) or not all(isinstance(one, int) for one in times):
-            raise ValueError("times are numbers")
-        self.times = times
+        self.times = _times(batch.get("times", self.times))
         if "letters" in batch:
             self.letters = {int(letter): name for letter, name in batch["letters"].items()}
 
@@ -270,7 +268,7 @@ class Index:
         for start, end in spans:
             self._discount(start, end)
         kept = _between(spans, len(self.names))
-        for column in self._columns():
+        for column in self.columns():
             fresh: array[int] = array(column.typecode)
             for start, end in kept:
                 fresh.extend(column[start:end])
@@ -300,7 +298,8 @@ class Index:
             self.in_new.remove(uid)
             self.new_names.pop(self.names[table.row(uid)], None)
 
-    def _columns(self) -> tuple["array[int]", ...]:
+    def columns(self) -> tuple["array[int]", ...]:
+        """Those of the table, in the order of `_COLUMNS`."""
         table = self.table
         return table.uids, table.flags, table.modseqs, table.sizes, table.dates
 
@@ -337,7 +336,7 @@ class Index:
         mine.flag_sets[:] = theirs.flag_sets
         mine._sets.clear()
         mine._sets.update(theirs._sets)
-        for column, source in zip(self._columns(), other._columns(), strict=True):
+        for column, source in zip(self.columns(), other.columns(), strict=True):
             column[:] = source
         self.names[:] = other.names
         for key in _KEPT:
@@ -360,7 +359,7 @@ class Index:
             "expunged": self.history.expunged,
             "expunged_floor": self.history.expunged_floor,
         }
-        columns = dict(zip(_COLUMNS, self._columns(), strict=True))
+        columns = dict(zip(_COLUMNS, self.columns(), strict=True))
         return Snapshot(meta, columns, self.names)
 
 
@@ -381,6 +380,7 @@ _KEPT = (
 )
 _MAILBOX_ID = re.compile("[0-9a-fA-F]{32}")
 _COLUMNS = ("uids", "flags", "modseqs", "sizes", "dates")
+_NUMBERS = ("uidvalidity", "uidnext", "modseq", "first_recent", "expunged_floor")
 
 
 def _octets(name: str) -> bytes:
@@ -399,15 +399,35 @@ def _lead_elsewhere(names: list[bytes]) -> bool:
     return any(_SLASH in b"\0".join(names[start : start + _SLICE]) for start in range(0, len(names), _SLICE))
 
 
-def from_snapshot(snapshot: Snapshot) -> Index | None:
-    """The index as it was saved; None if the snapshot lacks something."""
+def _times(value: Any) -> list[int]:
+    """`Index.times`: numbers, if any. Raises ValueError."""
+    if not isinstance(value, list) or len(value) in (1, 2, 3) or not all(isinstance(one, int) for one in value):
+        raise ValueError("times are four numbers, or more, or none")
+    return value
+
+
+def _must_be_sound(snapshot: Snapshot) -> None:
+    """What nobody looks at again is of its kind: who shares a mailbox, or another version of this, may have written it.
+
+    Raises NO_CHANGE.
+    """
     meta, columns = snapshot.meta, snapshot.columns
-    if not all(name in columns and len(columns[name]) == len(snapshot.files) for name in _COLUMNS):
-        return None
-    if not _MAILBOX_ID.fullmatch(meta["mailbox_id"]):  # who shares a mailbox wrote it, and others name files by it
-        return None
+    for name, kind in zip(_COLUMNS, Index().columns(), strict=True):
+        if columns[name].typecode != kind.typecode or len(columns[name]) != len(snapshot.files):
+            raise ValueError(f"{name} are not as many numbers of {kind.itemsize} octets as there are files")
+    for name in _NUMBERS:
+        if not isinstance(meta[name], int):
+            raise ValueError(f"{name} is no number")
+    if not _MAILBOX_ID.fullmatch(meta["mailbox_id"]):  # others name files by it
+        raise ValueError("the mailbox id is none")
     if _lead_elsewhere(snapshot.files):
-        return None
+        raise ValueError("the name of a file leads elsewhere")
+
+
+def from_snapshot(snapshot: Snapshot) -> Index:
+    """The index as it was saved. Raises NO_CHANGE."""
+    _must_be_sound(snapshot)
+    meta, columns = snapshot.meta, snapshot.columns
     index = Index()
     table = index.table
     for flags in meta["flag_sets"]:
@@ -418,10 +438,11 @@ def from_snapshot(snapshot: Snapshot) -> Index | None:
     index.new_names = {index.names[row]: uid for uid in index.in_new if (row := table.row(uid)) >= 0}
     index.uidvalidity, index.mailbox_id = meta["uidvalidity"], meta["mailbox_id"]
     index.uidnext, index.modseq, index.first_recent = meta["uidnext"], meta["modseq"], meta["first_recent"]
-    index.times = meta["times"]
+    index.times = _times(meta["times"])
     index.letters = {int(letter): name for letter, name in meta["letters"].items()}
     index.history = History(index.modseq)
     index.history.expunged = [(modseq, first, last) for modseq, first, last in meta["expunged"]]
+    array("Q", chain.from_iterable(index.history.expunged))  # which takes nothing but numbers
     index.history.expunged_floor = meta["expunged_floor"]
     index.compact_flags()
     index.recount()
