@@ -139,10 +139,9 @@ class Site:
                 with tls.in_memory(material) as descriptors:
                     tls.load(self.contexts[material.pair], *descriptors)
             except OSError as error:  # OpenSSL's errors, too
-                if self._told.get(material.pair) != str(error):
-                    log.warning("certificate-not-reloaded path=%s reason=%r", material.pair.cert_path, str(error))
-                self._told[material.pair] = str(error)
+                tls.not_reloaded(material.pair, str(error), self._told)
                 continue
+            self._told.pop(material.pair, None)
             self.materials[material.pair] = material
             metrics.certificate_expiry(material.pair.cert_path, material.expires)
             found.append(material)

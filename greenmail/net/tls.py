@@ -197,21 +197,25 @@ def binding(certificate: x509.Certificate) -> bytes:
 def changed(materials: Iterable[Material], told: dict[Pair, str]) -> list[Material]:
     """What is on disk now, checked, for those of `materials` that are not the same there any more.
 
-    A pair that is halfway through being replaced, or broken, is left for the next look. `told` is what the log was told
-    of such pairs: it is told once.
+    A pair that is halfway through being replaced, or broken, is left for the next look. `told`: see `not_reloaded`.
     """
     found = []
     for old in materials:
         try:
-            same = old.certificates == _octets("", old.pair.cert_path) and old.key == _octets("", old.pair.key_path)
-            if not same:
+            if old.certificates == _octets("", old.pair.cert_path) and old.key == _octets("", old.pair.key_path):
+                told.pop(old.pair, None)
+            else:
                 found.append(read(old.pair))
-            told.pop(old.pair, None)
         except CannotStart as error:
-            if told.get(old.pair) != error.text:
-                log.warning("certificate-not-reloaded path=%s reason=%r", old.pair.cert_path, error.text)
-            told[old.pair] = error.text
+            not_reloaded(old.pair, error.text, told)
     return found
+
+
+def not_reloaded(pair: Pair, why: str, told: dict[Pair, str]) -> None:
+    """A line of the log, once for as long as the reason is the same; `told` is what it was told of each pair."""
+    if told.get(pair) != why:
+        log.warning("certificate-not-reloaded path=%s reason=%r", pair.cert_path, why)
+    told[pair] = why
 
 
 def _memory(name: str, octets: bytes) -> int:
