@@ -12,7 +12,10 @@ class Pace:
         self._then = 0.0
 
     def wait(self, now: float) -> float:
-        """Seconds until one more command may be carried out, which is counted here; 0: at once."""
+        """Seconds until one more command may be carried out, which is counted here; 0: at once.
+
+        `now` is `Runtime.elapsed`, not the wall clock, which somebody may set.
+        """
         if not self._full:
             return 0.0
         if self._then:

@@ -284,7 +284,7 @@ class Logins:
 
     def _count(self, mechanism: str, login: str) -> None:
         """One failure more, in the line that fail2ban reads."""
-        now = self._runtime.now()
+        now = self._runtime.elapsed()
         self._first_failure = self._first_failure if self._failures else now
         self._failures += 1
         failures = Failures(

@@ -223,7 +223,7 @@ def _next(session: Session) -> None:
         session.out.status(b"* BYE [SERVERBUG] Internal error, please connect again.\r\n")
         return
     try:
-        wait = session.pace.wait(session.services.runtime.now())
+        wait = session.pace.wait(session.services.runtime.elapsed())
         if wait:
             session.services.runtime.sleep(wait)
         execute(session, frame)

@@ -204,6 +204,34 @@ def test_failed_login_is_logged_for_fail2ban(engine: Engine, lines: list[str]) -
     ]
 
 
+def set_clock(engine: Engine, step: float) -> None:
+    """The wall clock says another time from now on, to the sessions that there are."""
+    clock = engine.scheduler.clock
+    for session in engine.sessions:
+        runtime = replace(session.services.runtime, now=lambda: clock.now() + step)
+        session.services = replace(session.services, runtime=runtime)
+        session.logins._runtime = runtime
+
+
+@pytest.mark.parametrize("step", [1e6, -1e6])
+def test_between_two_failed_logins_the_clock_may_be_set(step: float, engine: Engine, lines: list[str]) -> None:
+    wire = engine.connect()
+    engine.talk(wire, b"a LOGIN alice wrong\r\n")
+    set_clock(engine, step)
+    engine.talk(wire, b"b LOGIN alice wrong\r\n")
+    assert "2 attempts in 2 secs" in [line for line in lines if line.startswith("imap-login")][1]
+
+
+@pytest.mark.parametrize("step", [1e6, -1e6])
+def test_who_sends_commands_too_fast_waits_whatever_the_clock_is_set_to(step: float) -> None:
+    engine = make_engine(max_commands_per_minute=2)
+    wire, clock = engine.login(), engine.scheduler.clock
+    set_clock(engine, step)
+    before = clock.now()
+    engine.talk(wire, b"n NOOP\r\n" * 3)  # the login was the first of the two
+    assert 59.0 < clock.now() - before < 61.0
+
+
 def test_log_of_a_session(engine: Engine, lines: list[str]) -> None:
     wire = engine.login()
     engine.talk(wire, b"a APPEND INBOX {5+}\r\nA: b\n\r\nb LOGOUT\r\n")

@@ -10,6 +10,7 @@ from harness.response_grammar import responses
 from harness.wire import MemoryWire
 
 from greenmail.imap.progress import Progress
+from greenmail.imap.session import Session
 
 LINE = re.compile(rb'\* OK \[INPROGRESS \((NIL|"[^"]*") ([0-9]+) ([0-9]+)\)\] ')
 MESSAGES = 100
@@ -70,6 +71,23 @@ def test_long_changes_tell_how_far_they_are(command: bytes) -> None:
     assert numbers == sorted(set(numbers)) and len(numbers) >= 2 and numbers[-1] < 2100
     assert told.rindex(b"INPROGRESS") < (told.index(b" EXPUNGE\r\n") if b"EXPUNGE" in command else len(told))
     assert b"A001 OK" in told
+
+
+@pytest.mark.parametrize("step", [1e6, -1e6])
+def test_the_clock_may_be_set_meanwhile(step: float) -> None:
+    """That changes nothing of what is told, and when."""
+    answers = []
+    for shift in (0.0, step):
+        engine, wire = slow_engine(6.0)
+        session = engine.sessions[0]
+
+        def now(engine: Engine = engine, session: Session = session, shift: float = shift) -> float:
+            return engine.scheduler.clock.now() + (shift if session.progress is not None else 0.0)
+
+        runtime = replace(session.services.runtime, now=now)
+        session.services = replace(session.services, runtime=runtime)
+        answers.append(engine.talk(wire, b"A001 SEARCH TEXT nowhere\r\n"))
+    assert answers[0] == answers[1] and b"INPROGRESS" in answers[0]
 
 
 def test_a_quick_command_tells_nothing() -> None:

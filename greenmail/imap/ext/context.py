@@ -70,7 +70,7 @@ class Context:
         )
         self._is_timed = any(isinstance(leaf, RowKey) and leaf.name in ("OLDER", "YOUNGER") for leaf in leaves)
         self._modseq, self._largest = searched.modseq, searched.largest
-        self._asked = session.services.runtime.now()  # when all messages were asked
+        self._asked = session.services.runtime.elapsed()  # when all messages were asked
         self._keys: dict[int, tuple[Any, ...]] = {}  # of `places_of`, while one update is made
 
     def has(self, uid: int) -> bool:
@@ -121,7 +121,7 @@ class Context:
 
     def _candidates(self, session: Session, view: View) -> list[int]:
         """The messages of the view of which something may be different, ascending; at once."""
-        mailbox, now = view.mailbox, session.services.runtime.now()
+        mailbox, now = view.mailbox, session.services.runtime.elapsed()
         is_late = self._is_timed and now >= self._asked + _TIMED
         if mailbox.modseq == self._modseq and view.largest_uid <= self._largest and not is_late:
             return []

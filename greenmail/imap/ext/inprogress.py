@@ -34,7 +34,7 @@ def working(session: Session, goal: int = -1) -> Iterator[None]:
         session.wire.flush()
 
     goal = len(selected(session).uids) if goal < 0 else goal
-    session.progress = Progress(session.tag, goal, interval, session.services.runtime.now, tell)
+    session.progress = Progress(session.tag, goal, interval, session.services.runtime.elapsed, tell)
     try:
         yield
     finally:
