@@ -9,6 +9,7 @@ there is something to do. Clients in IDLE sleep nearly always; signs of life are
 # (gevent has no type hints)
 
 import select
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ class Sleep:
     It is told whether it was the time that had been set at the beginning, and nothing else.
     """
 
-    __slots__ = ("_io", "_is_over", "_loop", "_timer", "_wake")
+    __slots__ = ("_io", "_is_over", "_loop", "_timer", "_until", "_wake")
 
     def __init__(self, loop: Any, io: Any, seconds: float, wake: Callable[[bool], None]) -> None:
         """`io`: the watcher of the socket's input."""
@@ -32,17 +33,19 @@ class Sleep:
         self._set(seconds, True)
 
     def sooner(self, seconds: float) -> None:
-        """Let it end in so many seconds at the latest; what was said before does not count any more.
+        """Let it end in so many seconds at the latest, and whenever that is, not as it had been set at the beginning.
 
         Does nothing if it is over: who is being woken looks for himself.
         """
         if self._is_over:
             return
         self._stop()
-        self._set(seconds, False)
+        self._set(min(seconds, self._until - time.monotonic()), False)
 
     def _set(self, seconds: float, is_due: bool) -> None:
-        self._timer = self._loop.timer(min(max(seconds, 0.0), LONGEST))
+        seconds = min(max(seconds, 0.0), LONGEST)
+        self._until = time.monotonic() + seconds
+        self._timer = self._loop.timer(seconds)
         self._timer.start(self._over, is_due)
 
     def _stop(self) -> None:

@@ -189,6 +189,19 @@ def test_a_session_that_sleeps_is_told_that_the_worker_ends(house: House) -> Non
     assert not house.engine.seats.entries, "the seat was not given back"
 
 
+def test_news_do_not_put_off_the_end(house: House) -> None:
+    """After an overflow of events sessions look within a second; until then they hear of other things."""
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    house.slept()
+    (stream,) = house.connections.streams()
+    stream.drain()
+    stream.interrupt(60.0)
+    with gevent.Timeout(10):
+        heard(client, b"* BYE the end\r\n")
+
+
 def test_a_client_that_goes_while_its_session_sleeps(house: House) -> None:
     client = house.arrive()
     client.sendall(SELECTED + b"d IDLE\r\n")
