@@ -54,7 +54,7 @@ class House:
             self.slept[address] += seconds
             gevent.sleep(seconds * SECOND)
 
-        runtime = SimpleNamespace(now=lambda: 0.0, sleep=sleep)
+        runtime = SimpleNamespace(elapsed=lambda: 0.0, sleep=sleep)
         logins = Logins("imap", "s", Remote(address, secure=True), runtime, None, Patience(99, self.delay), self.guard)
         return logins.check(self, "PLAIN", Credentials(login, Secret(password)))
 
