@@ -173,7 +173,7 @@ class IndexFiles:
                 index.apply(batch)
         except NO_CHANGE as error:
             log.warning("index-damaged directory=%r a record is no change of a mailbox: %r", self._directory, error)
-            raise StorageError(Reason.GONE, "The index of the mailbox is damaged; select it again.") from error
+            raise StorageError(Reason.GONE, "The index of the mailbox is damaged; select it again.") from None
         return len(batches)
 
     def _reload(self, index: Index) -> bool:
