@@ -159,10 +159,10 @@ class _Inbox:
         """A command may come now. Before login all of it must be there in time, or a client could drip for ever."""
         session, now = self._session, self._clock()
         self._deadline = now + session.limits.timeout_anonymous
-        if not self.was_left:
-            self._since = now
-        self.was_left = False
         is_sent_ahead = session.reader.buffered > 0
+        if not self.was_left:
+            self._since = 0.0 if is_sent_ahead else now
+        self.was_left = False
         session.wire.may_sleep = session.account is not None and not is_sent_ahead
         if is_sent_ahead:  # thousands fit into what is received at once, and none of them waits for its octets
             session.services.runtime.breathe()

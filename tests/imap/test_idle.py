@@ -47,3 +47,17 @@ def test_a_mailbox_that_goes_is_not_waited_for(notify: bytes, command: bytes, mo
     made.talk(wire, b"" if command or notify else b"c NOOP\r\n")
     assert not any(waits[before:]), waits
     assert b" OK " in made.talk(wire, b"DONE\r\n" if command else b"d NOOP\r\n")
+
+
+@pytest.mark.parametrize("command", [b"b IDLE\r\n", b"a NOOP\r\nb IDLE\r\n"])
+def test_time_in_idle_is_none_in_which_nothing_was_asked(command: bytes) -> None:
+    """Also where IDLE came together with another command, and nothing had to be waited for."""
+    made = Engine(scheduler := Scheduler(), memory_backend(scheduler), timeout_authenticated=100.0, timeout_idle=1000.0)
+    wire = made.login()
+    assert made.talk(wire, command).endswith(b"+ idling\r\n")
+    scheduler.clock.advance(500.0)
+    assert made.talk(wire, b"DONE\r\n").endswith(b"b OK IDLE completed\r\n")
+    scheduler.clock.advance(99.0)
+    assert made.talk(wire, b"c NOOP\r\n").endswith(b"c OK NOOP completed\r\n")
+    scheduler.clock.advance(101.0)
+    assert made.talk(wire, b"").startswith(b"* BYE ")
