@@ -148,19 +148,20 @@ def _named(target: Box, originals: Sequence[Original]) -> _Links | None:
     for flags in {original.flags for original in originals}:
         naming.learn(flags)
     # With the lock held nobody else changes what this reads, so it may run in the pool.
-    links: _Links | None = target.offload(len(originals) > BATCH, _links, target, naming, originals)
+    is_long_work = target.uidlist.rests or len(originals) > BATCH
+    links: _Links | None = target.offload(is_long_work, _links, target, naming, originals)
     if links is not None:
         naming.write()
     return links
 
 
 def _links(target: Box, naming: Naming, originals: Sequence[Original]) -> _Links | None:
-    links = _Links(originals, [], [], [], [])
-    for original in turns(originals):
+    bases = [base_name(original.item.name) for original in originals]
+    if len(set(bases)) < len(bases) or any(target.uidlist.uids_of(bases)):
+        return None
+    links = _Links(originals, [], [], bases, [])
+    for base, original in zip(bases, turns(originals), strict=True):
         item, size, octets = original.item, original.size, -1
-        base = base_name(item.name)
-        if target.uidlist.uid_of(base) is not None:
-            return None
         if b"," in base:
             claimed = sizes_of(base)
             if claimed.with_crlf is not None:
@@ -172,10 +173,7 @@ def _links(target: Box, naming: Naming, originals: Sequence[Original]) -> _Links
         name = base + info
         links.names.append(name)
         links.wanted.append((item, target.path(name, not info), octets))
-        links.bases.append(base)
         links.sizes.append(size)
-    if len(set(links.bases)) < len(links.bases):
-        return None
     return links
 
 
@@ -263,20 +261,17 @@ def _copy_by_tmp(box: Box, originals: Sequence[Original], target: Box, counts: b
 
 def _arrivals(target: Box, found: Sequence[Linked]) -> list[Arrival]:
     """The base name stays if the target never had it and its sizes are right; else it is in the field G."""
-    taken: set[bytes] = set()
+    bases = [base_name(linked.original.item.name) for linked in found]
+    uids = target.offload(target.uidlist.rests, target.uidlist.uids_of, bases)
+    taken = {base for base, uid in zip(bases, uids, strict=True) if uid is not None}
     arrivals: list[Arrival] = []
     now = int(target.context.runtime.now())
-    for linked in turns(found):
+    for base, linked in zip(bases, turns(found), strict=True):
         assert linked.sizes is not None
         disk, crlf = linked.sizes.on_disk or 0, linked.sizes.with_crlf or 0
-        base, original = base_name(linked.original.item.name), linked.original
+        original = linked.original
         fields: dict[bytes, bytes] = {}
-        if (
-            not target.is_settled
-            or target.uidlist.uid_of(base) is not None
-            or base in taken
-            or not linked.name_is_right
-        ):
+        if not target.is_settled or base in taken or not linked.name_is_right:
             base = with_sizes(target.context.unique.next(), disk, crlf)
         elif sizes_of(base).with_crlf is None:
             fields[b"W"] = b"%d" % crlf

@@ -18,7 +18,6 @@ from greenmail.storage.uidlist_file import Refreshed, Seen, append, read_ends
 from greenmail.storage.uidlist_format import (
     LARGEST_UID,
     VERSION,
-    check_base,
     check_bases,
     find,
     format_fields,
@@ -34,7 +33,6 @@ from greenmail.storage.uidlist_records import Records, lines_of
 
 log = logging.getLogger(__name__)
 
-_SLICE = 4096
 _REWRITE_AT = 0.75  # share of the lines whose messages live
 _LONG = 4096  # records that rest at once
 _SEARCHES = 32  # for single names in a file that rests, before it is read as a whole: what that costs
@@ -106,15 +104,20 @@ class Uidlist:
 
     def uid_of(self, base: bytes) -> int | None:
         """The UID of a base name, None if there is none."""
-        if base in self._absent:
-            return None
-        if self._records is None and self._searches < _SEARCHES and (data := self._resting()) is not None:
-            self._searches += 1
-            uid = find(data, base)
-            if uid is None:
-                self._absent.add(base)
-            return uid
-        return self.uids.get(base)
+        return self.uids_of((base,))[0] if self._records is None else self._records.get(base)
+
+    def uids_of(self, bases: Sequence[bytes]) -> list[int | None]:
+        """`uid_of` each. A list that rests is read once for all of them: work for the pool."""
+        asked = [base for base in bases if base not in self._absent]
+        if not asked:
+            return [None] * len(bases)
+        data = self._resting() if self._records is None and self._searches + len(asked) <= _SEARCHES else None
+        if data is None:
+            return list(map(self.uids.get, bases))
+        self._searches += len(asked)
+        found = {base: find(data, base) for base in asked}
+        self._absent.update(base for base in asked if found[base] is None)
+        return [found.get(base) for base in bases]
 
     def _resting(self) -> bytes | None:
         """What is known of the file, read again; None if that is not there any more."""
@@ -322,8 +325,7 @@ class Uidlist:
     def load(self, uidvalidity: int, next_uid: int, records: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Take these records (UID, raw fields, base name) instead of what is known; write them with `rewrite`."""
         found = sorted(records)
-        for _, _, base in found:
-            check_base(base)
+        check_bases([base for _, _, base in found])
         self.uids = Records.of(map(tidied, found))
         self.uidvalidity, self.next_uid, self.must_rewrite = uidvalidity, 1, True
         self._raise_next(max(next_uid, self.uids.highest + 1))
@@ -337,14 +339,12 @@ class Uidlist:
         self._merge_foreign()
         if not self.uidvalidity or len(set(bases)) != len(bases):
             raise ValueError("assign needs a UIDVALIDITY, and every name once")
-        for at in range(0, len(bases), _SLICE):
-            check_bases(bases[at : at + _SLICE])
+        check_bases(bases)
         first = self._claim(len(bases))
         uids = list(range(first, first + len(bases)))
         if not bases:
             return uids
-        is_empty = self._records is not None and not self._records
-        is_known = not is_empty and any(self.uid_of(base) is not None for base in bases)
+        is_known = self.has_records and any(self.uids_of(bases))
         if self.must_rewrite or is_known or not self._append(b"".join(lines_of(bases, first, fields)), len(bases)):
             self._assign_by_rewrite(bases, uids, fields)
         else:
@@ -426,8 +426,7 @@ class Uidlist:
             made = self._files.replace_file(self._path, pieces, owner)
         self._version, self.must_rewrite = VERSION, False
         self._offset, self._last_line, self._lines = 0, b"", 0
-        for piece in pieces[-1:]:
-            self._took(Seen.of(made), piece, count)
+        self._took(Seen.of(made), pieces[-1], count)
         self._offset = made.st_size
 
     def _merge_foreign(self) -> None:
@@ -493,8 +492,7 @@ class Uidlist:
 
     def restore(self, uids: Mapping[bytes, int]) -> None:
         """Locked: take in records (base name -> UID, neither known here) that the file lost; written with `rewrite`."""
-        for base in uids:
-            check_base(base)
+        check_bases(list(uids))
         self.uids = self.uids.with_others((uid, b"", base) for base, uid in uids.items())
         self._raise_next(max(uids.values(), default=0) + 1)
         self.must_rewrite = True

@@ -56,6 +56,30 @@ def test_a_list_in_every_form_that_is_read_is_searched(tmp_path, lines):
     assert [uidlist.uid_of(base) for base in names] == wanted
 
 
+def test_many_names_are_looked_for_in_one_reading(tmp_path):
+    path = tmp_path / "dovecot-uidlist"
+    path.write_bytes(b"3 V7 N4 G0123456789abcdef0123456789abcdef\n1 :a\n2 W9 :b,S=1\n3 :ab\n")
+    opened = []
+
+    def call(name, function, *args):
+        opened.extend([name] if name == "open" else [])
+        return function(*args)
+
+    uidlist = Uidlist(Files(call), os.fsencode(path))
+    uidlist.refresh(True)
+    uidlist.rest()
+    opened.clear()
+    assert uidlist.uids_of([b"ab", b"b", b"a", b"c"]) == [3, None, 1, None]
+    assert uidlist.uids_of([b"b", b"c"]) == [None, None], "known by now"
+    assert len(opened) == 1
+    assert uidlist.assign([b"b", b"c"]) == [4, 5]
+    assert len(opened) == 2, "nothing is looked for once more"
+    assert uidlist.rests
+    many = [b"%d" % number for number in range(40)]
+    assert uidlist.uids_of([*many, b"c"]) == [None] * 40 + [5]
+    assert not uidlist.rests, "for so many it is taken apart"
+
+
 def test_a_list_that_rests_and_is_replaced(tmp_path):
     """Also with as many octets, between the look and the search."""
     path = tmp_path / "dovecot-uidlist"
@@ -86,6 +110,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("rewrite"), st.sets(st.sampled_from([b"a", b"b", b"c", b"f"]))),
         st.tuples(st.just("field"), st.sampled_from([b"a", b"f"])),
         st.tuples(st.just("uid_of"), st.sampled_from([b"a", b"d", b"f"])),
+        st.tuples(st.just("uids_of"), st.lists(st.sampled_from([b"a", b"b", b"d", b"f"]), max_size=5)),
     ),
     max_size=12,
 )
@@ -117,7 +142,7 @@ def test_resting_changes_nothing(tmp_path_factory, operations):
             elif what == "field" and (uid := uidlist.uid_of(value)) is not None:
                 uidlist.set_field(uid, b"P", b"x")
             else:
-                results.append(uidlist.uid_of(value) if what == "uid_of" else None)
+                results.append(getattr(uidlist, what)(value) if what in ("uid_of", "uids_of") else None)
         assert results == [] or results[0] == results[1]
     awake, resting = (uidlist for uidlist, _ in lists)
     assert list(awake.uids.records()) == list(resting.uids.records())

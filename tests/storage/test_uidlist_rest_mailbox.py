@@ -3,12 +3,14 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.maildir_site import Site
+from support.maildir_site import Site, put
 
+from greenmail.runtime import Runtime, direct
 from greenmail.storage import maildir, uidlist
 from greenmail.storage.account import MaildirAccount
 from greenmail.storage.maildir import MaildirMailbox
@@ -33,12 +35,14 @@ def site(tmp_path: Path) -> Watched:
     return made
 
 
-def resting(site: Watched, monkeypatch: pytest.MonkeyPatch) -> tuple[MaildirAccount, MaildirMailbox]:
+def resting(
+    site: Watched, monkeypatch: pytest.MonkeyPatch, runtime: Runtime | None = None
+) -> tuple[MaildirAccount, MaildirMailbox]:
     """A mailbox with two messages that was closed and opened again, and a mailbox to copy to."""
     monkeypatch.setattr(maildir, "_MANY", 0)
     for _ in range(2):
         site.deliver()
-    owner = site.worker()
+    owner = site.worker(runtime)
     owner.create("Archive")
     first = owner.open("INBOX")
     first.look()
@@ -89,6 +93,36 @@ def test_a_list_that_rests_is_read_while_nobody_numbers(
     ASKED[asked](owner, inbox)
     assert opened
     assert all(opened)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_list_that_rests_is_read_in_the_pool_once_for_all_that_is_copied(
+    site: Watched, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """That of 100,000 messages took 10 ms for each message, in which no session of the worker could do anything.
+
+    `is_there`: the target has one of the messages, so the others go by way of `tmp/`.
+    """
+    work: list[str] = []
+
+    def blocking(function: Callable[..., Any], *args: Any) -> Any:
+        work.append(function.__name__)
+        done = function(*args)
+        work.pop()
+        return done
+
+    owner, inbox = resting(site, monkeypatch, replace(direct(), blocking=blocking))
+    archive = owner.open("Archive")
+    assert isinstance(archive, MaildirMailbox)
+    uids = [pair[1] for pair in inbox.copy([1], archive)] if is_there else []
+    uids += [put(archive) for _ in range(3)]
+    inbox.box.uidlist.rest()
+    opened: list[list[str]] = []
+    site.before_uidlist = lambda: opened.append(work[:])
+    assert [uid for uid, _ in archive.copy(uids, inbox)] == uids
+    assert all(opened), "read here"
+    assert len(opened) == (4 if is_there else 2), "to look for all, for the one that is there, its new name; to append"
+    assert inbox.box.uidlist.rests
 
 
 @pytest.mark.parametrize("asked", ASKED)
