@@ -29,6 +29,22 @@ def network(address: str) -> str:
     return str(ipaddress.ip_network((int(found) >> 80 << 80, 48)))
 
 
+def is_new(tries: deque[str], digest: str) -> bool:
+    """Whether a try is none of the last LAST_TRIES, `tries`, among which it is from now on.
+
+    `digest` tells one pair of name and password from another and is of no other use; empty: it cannot be told.
+    """
+    if digest and digest in tries:
+        return False
+    tries.append(digest)
+    return True
+
+
+def after(wait: float) -> float:
+    """Seconds that the next try costs, if one that has cost `wait` failed."""
+    return next((step for step in STEPS if step > wait), STEPS[-1])
+
+
 @dataclass(frozen=True, slots=True)
 class BanRule:
     """Named as the settings are; `failures` 0: nobody is ever banned."""
@@ -83,16 +99,12 @@ class Penalties:
         return Toll(wait=self._wait(record, now))
 
     def failed(self, address: str, digest: str, now: float) -> bool:
-        """A try with a wrong password, or for nobody; whether the address is banned from now on.
-
-        `digest` tells one pair of name and password from another and is of no other use; empty: it cannot be told.
-        """
+        """A try with a wrong password, or for nobody; whether the address is banned from now on. `digest`: `is_new`."""
         name = network(address)
         record = self._records.setdefault(name, _Record())
         self._records.move_to_end(name)
-        if digest and digest in record.tries:
+        if not is_new(record.tries, digest):
             return False
-        record.tries.append(digest)
         record.failures = record.failures + 1 if now - record.last < FORGOTTEN else 1
         record.last = now
         banned = self._counts_for_ban(record, now)

@@ -26,7 +26,7 @@ from typing import Any
 from gevent.event import Event
 
 from greenmail import metrics
-from greenmail.auth.penalties import FORGOTTEN, LAST_TRIES, MOST, STEPS, BanRule, Penalties, Toll, network
+from greenmail.auth.penalties import FORGOTTEN, LAST_TRIES, MOST, BanRule, Penalties, Toll, after, is_new, network
 
 log = logging.getLogger(__name__)
 
@@ -206,13 +206,11 @@ class Guard:
         self._tries.move_to_end(name)
         while len(self._tries) > MOST:
             self._tries.popitem(last=False)
-        if digest and digest in tries:
+        if not is_new(tries, digest):
             return
-        tries.append(digest)
         wait, until, banned_until = self._tolls.get(name, (0.0, 0.0, 0.0))
         now = time.monotonic()
-        step = next((step for step in STEPS if step > (wait if now < until else 0.0)), STEPS[-1])
-        self._tolls[name] = step, now + FORGOTTEN, banned_until
+        self._tolls[name] = after(wait if now < until else 0.0), now + FORGOTTEN, banned_until
 
     def right(self, address: str) -> None:
         """A login succeeded where it had to wait."""
