@@ -11,7 +11,7 @@ from zlib import crc32
 
 from greenmail.imap.esearch import Found, search_response
 from greenmail.imap.message_set import selected
-from greenmail.imap.results import MOST
+from greenmail.imap.results import MOST, PLACES
 from greenmail.imap.search_key import AllKey, AndKey, FlagKey, Key, NotKey, OrKey
 from greenmail.imap.session import Session
 from greenmail.storage.api import Table
@@ -85,7 +85,7 @@ def answered(session: Session, key: Key, uid: bool, found: bytes) -> bytes:
         numbers = marked(session, view.uids if uid else range(1, len(view.uids) + 1), found)
         octets = b"".join(search_response(Found(uid, numbers)))
         if shelf is not None:
-            shelf.keep(place, made_of, (), octets)
+            shelf.keep(place, made_of, (), octets, PLACES)
     return octets
 
 

@@ -28,7 +28,7 @@ from greenmail.imap.session import Session
 
 LONGEST = 2048  # characters of what is asked for; longer ones are asked once
 MOST = 250_000  # messages, and numbers of one result: more are no short step
-PLACES = 32  # results of one mailbox that are kept
+PLACES = 32  # results of one mailbox that are kept, and answers to searches for flags
 # Others ask for the time, the session, or other commands: RECENT, OLDER, YOUNGER, MODSEQ ...
 _OF_MESSAGES = frozenset({"BEFORE", "ON", "SINCE", "LARGER", "SMALLER"})
 _SHELF = "results"
@@ -56,7 +56,7 @@ class Results:
         if len(question) <= LONGEST:
             self._shelf = answers.shelf(_SHELF)
             self._question = question.encode()
-            self._place = hash(question) % PLACES
+            self._place = crc32(self._question)
             self._made_of = self._print()
 
     def _print(self) -> tuple[bytes, ...]:
@@ -76,7 +76,8 @@ class Results:
     def keep(self, octets: bytes) -> None:
         """This is the result, unless something changed while it was worked out."""
         if self._shelf is not None and self._print() == self._made_of:
-            self._shelf.keep(self._place, self._made_of, selected(self._session).mailbox.table.flag_sets, octets)
+            sets = selected(self._session).mailbox.table.flag_sets
+            self._shelf.keep(self._place, self._made_of, sets, octets, PLACES)
 
     def numbers(self) -> list[int] | None:
         """`octets` of `keep_numbers`."""

@@ -85,9 +85,11 @@ class Shelf:
         self._room.used(entry)
         return entry.octets
 
-    def keep(self, place: int, made_of: tuple[bytes, ...], sets: FlagSets, octets: bytes) -> None:
-        """Keep `octets` in place of what there was."""
+    def keep(self, place: int, made_of: tuple[bytes, ...], sets: FlagSets, octets: bytes, most: int = 0) -> None:
+        """Keep `octets` in place of what there was. `most`: how many there may be here, or the oldest goes; 0: any."""
         old = self.entries.pop(place, None)
+        if old is None and 0 < most <= len(self.entries):
+            old = self.entries.pop(next(iter(self.entries)))
         if old is not None:
             self._room.remove(old)
         if not self._means_the_same(sets):

@@ -158,12 +158,21 @@ def test_threads_of_messages_without_a_time_are_not_kept(monkeypatch: pytest.Mon
     assert b"* THREAD (3)(2)(1)" in made.talk(wire, b"a THREAD REFERENCES UTF-8 ALL\r\n")
 
 
+def test_few_questions_do_not_push_each_other_out() -> None:
+    made = engine()
+    answers = mailbox_of(made).answers = Answers(Room(1 << 26))
+    wire = made.select()
+    for number in range(PLACES):
+        made.talk(wire, b"a SEARCH SUBJECT word%d\r\nb SEARCH KEYWORD word%d\r\n" % (number, number))
+    assert len(answers.shelf("results").entries) == len(answers.shelf("marks").entries) == PLACES
+
+
 def test_there_are_not_too_many_and_none_is_too_long() -> None:
     made = engine()
     answers = mailbox_of(made).answers = Answers(Room(1 << 26))
     wire = made.select()
     for number in range(3 * PLACES):
-        made.talk(wire, b"a SEARCH SUBJECT word%d\r\n" % number)
-    assert 0 < len(answers.shelf("results").entries) <= PLACES
+        made.talk(wire, b"a SEARCH SUBJECT word%d\r\nb SEARCH KEYWORD word%d\r\n" % (number, number))
+    assert len(answers.shelf("results").entries) == len(answers.shelf("marks").entries) == PLACES
     made.talk(wire, b'a SEARCH SUBJECT "%b"\r\n' % (b"x" * LONGEST))
     assert all(len(entry.made_of[0]) <= LONGEST for entry in answers.shelf("results").entries.values())
