@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 
 from greenmail import config_auth, config_check, config_file, config_namespaces, config_vouched
 from greenmail import config_types as kind
-from greenmail.auth.penalties import BanRule
+from greenmail.auth.penalties import BanRule, Turns
 from greenmail.config_file import Problem, Tree
 from greenmail.config_limits import LimitSettings
 from greenmail.config_mail import MailSettings
@@ -237,6 +237,12 @@ class Config(
     def ban_rule(self) -> BanRule:
         """When an address is banned, and for how long."""
         return BanRule(self.auth_ban_failures, self.auth_ban_window, self.auth_ban_time)
+
+    def turns(self) -> Turns:
+        """How many from one address try to log in at the same time."""
+        return Turns(
+            self.max_logins_at_once_per_address, self.max_waiting_logins_per_address, self.timeout_waiting_login
+        )
 
     def is_proxy(self, address: str) -> bool:
         """Whether `address` may say by the PROXY protocol whose a connection is."""

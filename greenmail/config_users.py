@@ -114,9 +114,18 @@ class UserSettings(Table):
     auth_socket_user: kind.Account = setting("", "Its owner; nothing is who starts the server.", "postfix")
     auth_socket_group: kind.Group = setting("", "Its group, likewise.", "postfix")
     auth_socket_mode: kind.FileMode = setting("0660", "Its permissions: who may connect is believed.")
+    max_auth_socket_connections: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
+        1000, "Connections of a worker there: each smtpd of Postfix has one."
+    )
     max_waiting_logins: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
         128, "Logins of a worker whose passwords wait to be compared; more are told to come back later."
     )
     max_waiting_logins_per_address: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
         32, "Likewise, of one client's address; and those of it that wait for their turn to be tried."
+    )
+    max_logins_at_once_per_address: Annotated[int, BeforeValidator(kind.number(1, 100_000))] = setting(
+        4, "Logins of one address that a worker tries at the same time, until a password is wrong; then it is one."
+    )
+    timeout_waiting_login: kind.Seconds = setting(
+        60, "Seconds that a login waits for its turn; then it is told to come back later."
     )

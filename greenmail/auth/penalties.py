@@ -55,6 +55,15 @@ class BanRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """How many from one address try to log in at the same time; of a worker. Named as the settings are."""
+
+    max_logins_at_once_per_address: int = 4  # while none of them was wrong; then one
+    max_waiting_logins_per_address: int = 32  # for their turn
+    timeout_waiting_login: float = 60.0  # seconds that one waits for it
+
+
+@dataclass(frozen=True, slots=True)
 class Toll:
     """What an address has to do before its next try."""
 

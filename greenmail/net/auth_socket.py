@@ -30,8 +30,7 @@ from greenmail.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 1000  # of one worker; each smtpd of Postfix has one
-AT_ONCE = 100  # questions of one connection that are worked on
+AT_ONCE = 100  # questions of one connection that are worked on; no more are read before one is answered
 _RECEIVE = 1 << 14
 
 
@@ -124,8 +123,10 @@ def _make_room(path: str) -> None:
 class AuthSocket:
     """The worker's part."""
 
-    def __init__(self, listener: socket.socket, services: Services, slot: int) -> None:
+    def __init__(self, listener: socket.socket, services: Services, slot: int, most: int) -> None:
+        """`most`: connections."""
         self._services = services
+        self._most = most
         self._numbers = itertools.count(slot * 100_000 + 1)
         self._open = 0
         self._server = StreamServer(listener, self._serve)
@@ -139,7 +140,7 @@ class AuthSocket:
         self._server.close()
 
     def _serve(self, sock: Any, address: object) -> None:
-        if self._open >= MAX_CONNECTIONS:
+        if self._open >= self._most:
             metrics.refused("smtp", "connections")
             log.warning("auth-socket limit connections=%d", self._open)
             return
@@ -163,7 +164,7 @@ class AuthSocket:
         number = next(self._numbers) & 0xFFFFFFFF
         write(postfix_auth.greeting(self._services, os.getpid(), number, secrets.token_hex(16)))
         client = AuthClient(self._services, write)
-        under_way: Any = Pool(AT_ONCE)  # when it is full nothing more is read, so a client that does not read waits
+        under_way: Any = Pool(AT_ONCE)
         rest = b""
         while data := sock.recv(_RECEIVE):
             *lines, rest = (rest + data).split(b"\n")

@@ -5,10 +5,10 @@ a right one, and is not answered: the parent tells all workers what holds from t
 "wait": 8.0, "banned": 0.0}, seconds. So a worker knows without asking, and a login costs no message if all is well.
 
 Many connections are no way around it: of one address a worker checks one guess after another, and each pays what the
-one before it has cost. As long as none was wrong, FREE are checked at a time. The same name and password at the same
-time, as a phone sends that opens a connection for each folder, is one guess and waits for nobody; but where no other
-would find a place it has none either, or whoever is refused at once would have tried a password against one that is
-being checked. Names take turns, and none has all places: who guesses at one does not keep out the others.
+one before it has cost. As long as none was wrong, some are checked at a time (`Turns`). The same name and password at
+the same time, as a phone sends that opens a connection for each folder, is one guess and waits for nobody; but where no
+other would find a place it has none either, or whoever is refused at once would have tried a password against one that
+is being checked. Names take turns, and none has all places: who guesses at one does not keep out the others.
 """
 
 # mypy: allow-untyped-calls
@@ -26,14 +26,22 @@ from typing import Any
 from gevent.event import Event
 
 from greenmail import metrics
-from greenmail.auth.penalties import FORGOTTEN, LAST_TRIES, MOST, BanRule, Penalties, Toll, after, is_new, network
+from greenmail.auth.penalties import (
+    FORGOTTEN,
+    LAST_TRIES,
+    MOST,
+    BanRule,
+    Penalties,
+    Toll,
+    Turns,
+    after,
+    is_new,
+    network,
+)
 
 log = logging.getLogger(__name__)
 
-FREE = 4  # guesses of an address at a time, before one was wrong
-LONGEST = 32  # guesses that wait for their turn, where no setting says it
-OF_ONE_NAME = 24  # of so many; of more or fewer the same part
-PATIENCE = 60.0  # seconds that one waits for it
+OF_ONE_NAME = 3 / 4  # of the places of those that wait for their turn
 
 
 class Gatekeeper:
@@ -91,11 +99,11 @@ class Guard:
         exempt: Callable[[str], bool],
         secret: bytes,
         known: Iterable[Mapping[str, Any]] = (),
-        longest: int = LONGEST,
+        turns: Turns | None = None,
     ) -> None:
-        """`longest`: `max-waiting-logins-per-address`."""
+        """`turns`: None, the defaults of the settings."""
         self._say = say
-        self._longest = longest
+        self._turns = turns or Turns()
         self._exempt = exempt  # whether an address is never made to wait
         self._secret = secret[:64]
         self._tolls: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # seconds, until, banned until
@@ -130,7 +138,8 @@ class Guard:
 
     def _has_turn(self, line: _Line, guess: object, login: str, address: str) -> bool:
         alike = sum(name == login for name, _ in line.waiting)
-        if len(line.waiting) >= self._longest or alike >= self._longest * OF_ONE_NAME / LONGEST:
+        most = self._turns.max_waiting_logins_per_address
+        if len(line.waiting) >= most or alike >= most * OF_ONE_NAME:
             return False
         if guess in line.going_on:
             return True
@@ -141,7 +150,7 @@ class Guard:
         place = login, called
         line.waiting.append(place)
         try:
-            has_turn = bool(called.wait(PATIENCE))
+            has_turn = bool(called.wait(self._turns.timeout_waiting_login))
         finally:
             if place in line.waiting:
                 line.waiting.remove(place)
@@ -150,7 +159,7 @@ class Guard:
         return has_turn
 
     def _has_room(self, line: _Line, address: str) -> bool:
-        most = 1 if self.toll(address).wait else FREE
+        most = 1 if self.toll(address).wait else self._turns.max_logins_at_once_per_address
         return len(line.going_on) + line.called < most
 
     def _call(self, line: _Line, address: str) -> None:

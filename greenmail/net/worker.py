@@ -114,7 +114,7 @@ class _Worker:
             _kept(config.pays_no_penalty),
             plan.secret,
             plan.tolls,
-            config.max_waiting_logins_per_address,
+            config.turns(),
         )
         self._work = Work(config.worker_pool_size)
         self._watcher = Watcher(config.poll_interval)
@@ -136,7 +136,8 @@ class _Worker:
             Acceptor(sock, self._service(listener), self._connections) for listener, sock in plan.listeners
         ]
         if plan.auth_socket is not None:
-            self._acceptors.append(AuthSocket(plan.auth_socket, self._engines["smtp"], plan.slot))
+            most = config.max_auth_socket_connections
+            self._acceptors.append(AuthSocket(plan.auth_socket, self._engines["smtp"], plan.slot, most))
 
     def serve(self) -> int:
         """Accept and wait for the end."""

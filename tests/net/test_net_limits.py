@@ -1,13 +1,14 @@
 """Every limit of a session is a setting: none keeps its default when the file says otherwise."""
 
 import time
-from dataclasses import fields
+from dataclasses import astuple, fields
 from pathlib import Path
 
 from support.server import start
 from support.wire_client import Imap
 
 from greenmail.auth.logins import Patience
+from greenmail.auth.penalties import Turns
 from greenmail.config import Config, from_mapping
 from greenmail.imap.session import Limits as ImapLimits
 from greenmail.net import imap_conn, pop3_conn
@@ -38,6 +39,12 @@ def test_pop3_limits() -> None:
     same = {item.name for item in fields(Pop3Limits) if getattr(before, item.name) == getattr(after, item.name)}
     assert same == {"max_line_anonymous"}
     assert after.patience == Patience(4, 3)
+
+
+def test_turns_of_logins() -> None:
+    assert from_mapping({}).turns() == Turns()
+    changed = {item.name.replace("_", "-"): number for number, item in enumerate(fields(Turns), 7)}
+    assert astuple(from_mapping(changed).turns()) == (7, 8, 9)
 
 
 def test_a_client_that_hurries_waits(tmp_path: Path) -> None:

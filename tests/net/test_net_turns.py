@@ -10,12 +10,14 @@ from gevent.event import Event
 
 from greenmail.auth.api import Denial, Denied, Secret, User
 from greenmail.auth.logins import Failed, Logins, Patience
-from greenmail.auth.penalties import BanRule
+from greenmail.auth.penalties import BanRule, Turns
 from greenmail.auth.postfix_auth import Remote
 from greenmail.auth.sasl import Credentials
 from greenmail.net import guard
 from greenmail.net.guard import Gatekeeper, Guard
 
+FREE, LONGEST = Turns().max_logins_at_once_per_address, Turns().max_waiting_logins_per_address
+OF_ONE_NAME = int(LONGEST * guard.OF_ONE_NAME)
 HERE, THERE = "192.0.2.7", "192.0.2.8"
 SECOND = 0.001  # as long as one takes here
 
@@ -26,9 +28,9 @@ class House:
     takes_tokens = False
     anonymous_user = ""
 
-    def __init__(self, exempt=""):
+    def __init__(self, exempt="", turns=None):
         self.gatekeeper = Gatekeeper(BanRule())
-        self.guard = Guard(self.hear, lambda address: address == exempt, b"secret")
+        self.guard = Guard(self.hear, lambda address: address == exempt, b"secret", turns=turns)
         self.checked = []  # passwords, in the order in which they were compared
         self.inside = self.most = 0
         self.slept = Counter()
@@ -83,8 +85,8 @@ def test_guesses_at_the_same_time_wait_as_one_after_the_other():
 def test_who_has_not_been_wrong_yet_has_a_few_for_nothing_and_no_more():
     house = House()
     house.at_once([b"guess %d" % number for number in range(12)])
-    assert house.most == guard.FREE
-    assert house.slept[HERE] == 15 * (12 - guard.FREE)
+    assert house.most == FREE
+    assert house.slept[HERE] == 15 * (12 - FREE)
 
 
 def test_the_same_password_again_is_no_guess_and_waits_for_nobody():
@@ -114,25 +116,24 @@ def test_others_and_who_is_exempt_do_not_wait():
 
 def test_many_users_behind_one_address_come_in_one_after_the_other():
     house = House()
-    passwords = [b"right %d" % number for number in range(guard.LONGEST)]
-    users = [f"user{number}" for number in range(guard.LONGEST)]
+    passwords = [b"right %d" % number for number in range(LONGEST)]
+    users = [f"user{number}" for number in range(LONGEST)]
     assert house.at_once(passwords, logins=users) == [User(name) for name in users]
-    assert not house.slept[HERE] and house.most == guard.FREE
+    assert not house.slept[HERE] and house.most == FREE
 
 
 def test_a_line_has_an_end(monkeypatch, caplog):
     caplog.set_level("INFO")
     house = House()
     known(house, 1)
-    found = house.at_once([b"guess %d" % number for number in range(guard.LONGEST + 10)], logins=("alice", "bob"))
+    found = house.at_once([b"guess %d" % number for number in range(LONGEST + 10)], logins=("alice", "bob"))
     assert found.count(Failed(unavailable=True)) == 9
-    assert len(house.checked) == 1 + guard.LONGEST + 1
+    assert len(house.checked) == 1 + LONGEST + 1
     assert "reason=WAITING" in caplog.text
 
 
-def test_nobody_waits_for_his_turn_for_ever(monkeypatch):
-    monkeypatch.setattr(guard, "PATIENCE", 0.005)
-    house = House()
+def test_nobody_waits_for_his_turn_for_ever():
+    house = House(turns=Turns(timeout_waiting_login=0.005))
     known(house, 4)
     found = house.at_once([b"guess %d" % number for number in range(3)])
     assert found.count(Failed(unavailable=True)) == 2
@@ -171,7 +172,7 @@ def test_proofs_are_each_a_guess():
     """Of SCRAM the password is not known: two proofs cannot be told from each other."""
     house = House()
     house.at_once([b""] * 8)
-    assert house.most == guard.FREE
+    assert house.most == FREE
 
 
 def test_who_is_refused_at_once_has_not_tried_the_password_that_is_being_checked():
@@ -180,7 +181,7 @@ def test_who_is_refused_at_once_has_not_tried_the_password_that_is_being_checked
     known(house, 4)
     started = [gevent.spawn(house.guess, b"right")]
     gevent.sleep(0)
-    started += [gevent.spawn(house.guess, b"guess %d" % number, HERE, f"u{number}") for number in range(guard.LONGEST)]
+    started += [gevent.spawn(house.guess, b"guess %d" % number, HERE, f"u{number}") for number in range(LONGEST)]
     gevent.sleep(0)
     before = len(house.checked)
     assert [house.guess(word) for word in (b"wrong", b"right")] == [Failed(unavailable=True)] * 2
@@ -192,16 +193,16 @@ def test_who_is_told_to_come_back_later_is_not_told_at_once():
     house = House()
     known(house, 1)
     house.delay = 2.0
-    found = house.at_once([b"guess %d" % number for number in range(guard.OF_ONE_NAME + 3)])
+    found = house.at_once([b"guess %d" % number for number in range(OF_ONE_NAME + 3)])
     assert found.count(Failed(unavailable=True)) == 2
-    waits = 2 + 4 + 8 + 15 * (guard.OF_ONE_NAME - 2)
-    assert house.slept[HERE] == waits + 2.0 * (guard.OF_ONE_NAME + 3)
+    waits = 2 + 4 + 8 + 15 * (OF_ONE_NAME - 2)
+    assert house.slept[HERE] == waits + 2.0 * (OF_ONE_NAME + 3)
 
 
 def test_who_guesses_at_one_name_does_not_keep_out_the_others_of_his_address():
     house = House()
     known(house, 1)
-    guesses = [gevent.spawn(house.guess, b"guess %d" % number) for number in range(guard.LONGEST + 10)]
+    guesses = [gevent.spawn(house.guess, b"guess %d" % number) for number in range(LONGEST + 10)]
     gevent.sleep(0)
     assert house.guess(b"right", login="bob") == User("bob")
     assert house.checked[1:] == [b"guess 0", b"right"]
@@ -209,9 +210,11 @@ def test_who_guesses_at_one_name_does_not_keep_out_the_others_of_his_address():
     assert not house.guard._lines
 
 
-def test_how_many_wait_is_a_setting() -> None:
-    """`max-waiting-logins-per-address`: one more than these is told to come back."""
-    line = guard.Guard(lambda message: None, lambda address: False, b"key", longest=2)
+@pytest.mark.parametrize("free, waiting", [(FREE, 2), (1, 1), (7, 3)])
+def test_how_many_try_and_how_many_wait_are_settings(free: int, waiting: int) -> None:
+    """`max-logins-at-once-per-address`, `max-waiting-logins-per-address`: one more than these is told to come back."""
+    turns = Turns(max_logins_at_once_per_address=free, max_waiting_logins_per_address=waiting)
+    line = guard.Guard(lambda message: None, lambda address: False, b"key", turns=turns)
     refused, over, found = Event(), Event(), list[bool]()
 
     def guess(number: int) -> None:
@@ -219,8 +222,8 @@ def test_how_many_wait_is_a_setting() -> None:
             found.append(toll is not None)
             (over.wait if toll is not None else refused.set)()
 
-    guesses = [gevent.spawn(guess, number) for number in range(guard.FREE + 3)]
+    guesses = [gevent.spawn(guess, number) for number in range(free + waiting + 1)]
     assert refused.wait(5)
     over.set()
     gevent.joinall(guesses, timeout=5, raise_error=True)
-    assert found == [True] * guard.FREE + [False] + [True, True]
+    assert found == [True] * free + [False] + [True] * waiting
