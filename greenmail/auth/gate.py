@@ -4,11 +4,9 @@ A thousand guesses a second must not make the right password wait for a minute, 
 Who does not fit is told at once to come back later; nothing is put to sleep here.
 """
 
-import ipaddress
 from collections import Counter
-from functools import lru_cache
 
-_ADDRESSES = 1000  # whose network is kept
+from greenmail.auth.penalties import network
 
 
 class Gate:
@@ -43,15 +41,9 @@ class Gate:
         return self._total
 
 
-@lru_cache(maxsize=_ADDRESSES)
 def network_of(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one IPv6 customer has."""
+    """What counts as one address: an IPv4 address, or the /64 that one IPv6 customer has. What is none is itself."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        return network(address, 64)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((found, 64), strict=False))

@@ -15,18 +15,18 @@ STEPS = (0.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by the failures that count
 FORGOTTEN = 29.0  # seconds without a failure
 LAST_TRIES = 10
 MOST = 20_000  # addresses remembered; beyond them the one that was seen longest ago is forgotten
-_ADDRESSES = 1000  # whose network is kept
+_ADDRESSES = 2000  # whose network is kept; of one address two
 
 
 @lru_cache(maxsize=_ADDRESSES)
-def network(address: str) -> str:
-    """What counts as one address: itself, or of IPv6 its /48."""
+def network(address: str, bits: int = 48) -> str:
+    """What counts as one address: itself, or of IPv6 its /48, or another network. Raises ValueError: it is none."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((int(found) >> 80 << 80, 48)))
+    return str(ipaddress.ip_network((found, bits), strict=False))
 
 
 def is_new(tries: deque[str], digest: str) -> bool:
