@@ -12,18 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from support.running import (
-    PATIENCE,
-    ROOT_ONLY,
-    Client,
-    alive,
-    children,
-    ready,
-    trusting,
-    until,
-    value,
-    workers,
-)
+from support.running import PATIENCE, ROOT_ONLY, Client, alive, children, ready, trusting, until, value, workers
 
 
 def test_no_module_patches_anything():

@@ -11,16 +11,7 @@ import time
 import pytest
 from support import server as greenmail
 from support.pki import make_certificate
-from support.running import (
-    Client,
-    alive,
-    children,
-    ready,
-    trusting,
-    until,
-    value,
-    workers,
-)
+from support.running import Client, alive, children, ready, trusting, until, value, workers
 
 
 def test_sighup_takes_a_new_configuration_without_losing_a_connection(serve):
