@@ -300,7 +300,7 @@ def connection_opened(protocol: str, tls: bool) -> None:
 
 
 def connection_closed(protocol: str, received: int, sent: int) -> None:
-    """A client went away, or a session reports octets that were not reported yet (see `octets`)."""
+    """A client went away; `received` and `sent` are what was not reported yet, see `octets`."""
     if _board is not None:
         _board.number("open", protocol).add(-1)
         octets(protocol, received, sent)
@@ -322,7 +322,7 @@ def ban() -> None:
 
 
 def refused(protocol: str, limit: str) -> None:
-    """A limit turned a client away: "connections", "user", "failures", "bad-commands", "password-queue"."""
+    """A limit turned a client away: one of LIMITS in `metrics_labels`, or "login-delay"."""
     if _board is not None:
         _board.child("refused", protocol, limit).inc()
 

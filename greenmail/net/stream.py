@@ -1,8 +1,9 @@
 """One client's connection: `runtime.Wire` over a gevent socket, plain or TLS.
 
-The socket is always non-blocking; waiting is done here, in one place, because a wait can end for four reasons: the
-socket is ready, time is over, there is news for the session (`interrupt`), or the worker is to end (`drain`).
-One green thread uses a stream; only `interrupt` and `drain` may be called by others.
+The socket is always non-blocking; all waiting is done in one place (`readiness`), because a wait can end for four
+reasons: the socket is ready, time is over, there is news for the session (`interrupt`), or the worker is to end
+(`drain`). One green thread uses a stream, or none while it sleeps (`sleep`); others may call `interrupt`, `drain`,
+`dismiss` and `cut`.
 """
 
 # mypy: allow-untyped-calls
