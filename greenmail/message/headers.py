@@ -174,11 +174,12 @@ def unfold(value: bytes) -> bytes:
 class Names:
     """The names of fields that `collect` looks for."""
 
-    __slots__ = ("pattern", "prefix", "wanted")
+    __slots__ = ("line", "pattern", "prefix", "wanted")
 
     def __init__(self, names: Iterable[bytes], prefix: bytes) -> None:
         self.wanted = frozenset(name.lower() for name in names)
         self.prefix = prefix
+        self.line = b"\n" + prefix  # how they begin, but for the first
         any_name = b"|".join(map(re.escape, sorted(self.wanted)))
         self.pattern = re.compile(rb"^(" + any_name + rb")[ \t]*:()", re.IGNORECASE | re.MULTILINE)
 
@@ -193,10 +194,10 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
 
     At most MAX_FIELDS values of a name, each cut off at MAX_VALUE octets.
     """
+    if names.prefix and end - start <= SHORT:
+        return _with_prefix(names, data[start:end])
     found: dict[bytes, list[bytes]] = {}
     if end - start <= SHORT:
-        if names.prefix:
-            return _with_prefix(names, data[start:end])
         wanted = names.wanted
         header = data[start:end]
         lines = lines_of_crlf(header) if b"\r" in header else lines_of_lf(header)
@@ -232,11 +233,9 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
 def _with_prefix(names: Names, header: bytes) -> dict[bytes, list[bytes]]:
     """`collect` of a short header: only lines that begin with the prefix are looked at."""
     found: dict[bytes, list[bytes]] = {}
-    prefix = names.prefix
-    low = header.lower()
-    line = b"\n" + prefix
-    at = 0 if low.startswith(prefix) else low.find(line) + 1
-    while at or low.startswith(prefix):
+    line, low = names.line, header.lower()
+    at = 0 if low.startswith(names.prefix) else low.find(line) + 1
+    while at or low.startswith(names.prefix):
         end = low.find(b"\n", at)
         colon = low.find(b":", at, end if end >= 0 else len(low))
         if colon >= 0 and (name := low[at:colon].rstrip(b" \t")) in names.wanted:
@@ -244,29 +243,13 @@ def _with_prefix(names: Names, header: bytes) -> dict[bytes, list[bytes]]:
                 value = header[colon + 1 : end].strip(b" \t\r\n")
             else:
                 value = unfold(_value(header, colon + 1, len(header)))
-            found.setdefault(name, []).append(value)
+            values = found.setdefault(name, [])
+            if len(values) < MAX_FIELDS:
+                values.append(value)
         at = low.find(line, at) + 1
         if not at:
             break
-    for values in found.values():
-        del values[MAX_FIELDS:]
     return found
-
-
-def first_value(header: bytes, name: bytes) -> bytes | None:
-    """What `collect` has first for a name (in lower case), of a header alone; None if it has nothing."""
-    low = header.lower()
-    at = 0 if low.startswith(name) else low.find(b"\n" + name) + 1
-    while at or low.startswith(name):
-        place = at + len(name)
-        while header[place : place + 1] in (b" ", b"\t"):
-            place += 1
-        if header[place : place + 1] == b":":
-            return unfold(_value(header, place + 1, len(header)))
-        at = low.find(b"\n" + name, at) + 1
-        if not at:
-            break
-    return None
 
 
 def _value(data: bytes, start: int, end: int) -> bytes:

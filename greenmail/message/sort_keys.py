@@ -14,7 +14,7 @@ from typing import NamedTuple
 from greenmail.message.collation import DEFAULT, FAILED, Comparator
 from greenmail.message.decode import converted_words, sent_seconds, words_octets
 from greenmail.message.envelope import Address, addresses
-from greenmail.message.headers import collect, finder, first_value
+from greenmail.message.headers import collect, finder
 from greenmail.message.subject import base_subject_of
 
 LONGEST = 1000  # octets of one key
@@ -22,6 +22,7 @@ MOST = 1000  # references of a message
 
 _FIELDS = finder(b"Date", b"Subject", b"From", b"To", b"Cc", b"Message-ID", b"In-Reply-To", b"References")
 _THREAD_FIELDS = finder(b"Date", b"Subject", b"Message-ID", b"In-Reply-To", b"References")
+_DATE = finder(b"Date", prefix=b"date")
 _NOBODY = [b""] * 5
 _ID = re.compile(rb"<\s*+(\"(?:[^\"\\]|\\.)*+\"|[^\s<>@\"]++)\s*+@\s*+([^\s<>@]++)\s*+>", re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
@@ -72,21 +73,24 @@ def thread_record(header: bytes) -> bytes:
 
 
 def _record(found: dict[bytes, list[bytes]], people: list[bytes], comparator: Comparator) -> bytes:
-    dates, subjects = found.get(b"date"), found.get(b"subject")
-    sent = sent_seconds(dates[0]) if dates else None
+    subjects = found.get(b"subject")
     subject, is_reply = _subject(subjects[0], comparator) if subjects else (b"", False)
     ids = message_ids(b" ".join(found.get(b"message-id", ())))
     fields = [*people, subject, b"1" if is_reply else b"", ids[0] if ids else b""]
     short = [field.replace(b"\0", b"")[:LONGEST] for field in fields]
     references = b" ".join(_references(found)[-MOST:]).replace(b"\0", b"")
-    return b"\0".join([b"" if sent is None else b"%d" % sent, *short, references])
+    return b"\0".join([_sent(found), *short, references])
+
+
+def _sent(found: dict[bytes, list[bytes]]) -> bytes:
+    dates = found.get(b"date")
+    seconds = sent_seconds(dates[0]) if dates else None
+    return b"" if seconds is None else b"%d" % seconds
 
 
 def sent_record(header: bytes) -> bytes:
     """The field DATE of `sort_record`, alone."""
-    value = first_value(header, b"date")
-    seconds = None if value is None else sent_seconds(value)
-    return b"" if seconds is None else b"%d" % seconds
+    return _sent(collect(_DATE, header, 0, len(header)))
 
 
 def field(record: bytes, place: Place) -> bytes:
