@@ -6,14 +6,12 @@ end soon, a large message) is left to who opens the message in full.
 """
 
 import os
-from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenmail.message.compressed import kind_of
 from greenmail.message.content import BLOCK, SMALL, bare_line_feeds, to_crlf
-from greenmail.storage.api import Facts, Table
+from greenmail.storage.api import Facts
 from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_measure import Fact
@@ -54,7 +52,7 @@ def octets_of(box: Box, uid: int) -> tuple[bytes, Sequence[Fact]] | None:
 
 
 def _wanted(box: Box, uids: Sequence[int], facts: Facts) -> list[_Wanted | None]:
-    return [_of_row(box, uid, row, facts) for uid, row in zip(uids, _rows(box.index.table, uids), strict=True)]
+    return [_of_row(box, uid, row, facts) for uid, row in zip(uids, box.index.table.rows(uids), strict=True)]
 
 
 def _of_row(box: Box, uid: int, row: int, facts: Facts) -> _Wanted | None:
@@ -65,13 +63,6 @@ def _of_row(box: Box, uid: int, row: int, facts: Facts) -> _Wanted | None:
     claimed = disk_size_of(base_name(name)) if b",S=" in name else None
     path = (box.new_path if uid in index.in_new else box.cur_path) + name
     return path, size, claimed, sizes and size < 0, dates and index.table.dates[row] < 0
-
-
-def _rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
-    """The rows of `uids` (ascending), -1 for one that is gone."""
-    first = bisect_left(table.uids, uids[0]) if uids else 0
-    there = table.uids[first : first + len(uids)]
-    return range(first, first + len(uids)) if there == array("I", uids) else list(map(table.row, uids))
 
 
 def _is_as_told(known: int, claimed: int | None, disk: int) -> bool:
