@@ -19,13 +19,11 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 
 from greenmail.storage.maildir_name import sizes_of, uid_order
-from greenmail.storage.maildir_slices import SLICE, in_octet_order
+from greenmail.storage.maildir_slices import SLICE, in_octet_order, same_seconds
 
 _KINDS = 255  # infos; the number of one fits into an octet
-_HEAD = 11  # ten digits and a dot
 _DIGITS = bytes(ord("0") if 48 <= octet < 58 else octet for octet in range(256))
 _SECONDS = b"\n:0000000000."
 _EVEN = _SECONDS + b"M000000P"
@@ -110,25 +108,13 @@ def _sizes(text: bytes, bases: list[bytes]) -> "array[int]":
 
 def _by_number(first: First) -> None:
     """Put what stands in the order of octets, but has the same second, in its own order."""
-    end = 0  # of the last run
-    for start in range(0, len(first.bases), SLICE):
-        heads = [base[:_HEAD] for base in first.bases[start : start + SLICE + 1]]
-        for place in compress(range(start, start + SLICE), map(operator.eq, heads, heads[1:])):
-            if place < end:
-                continue
-            end, head = place + 2, first.bases[place][:_HEAD]
-            while end < len(first.bases) and first.bases[end].startswith(head):
-                end += 1
-            _reorder(first, slice(place, end))
-
-
-def _reorder(first: First, rows: slice) -> None:
-    keys = list(map(uid_order, first.bases[rows]))
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    first.names[rows] = map(first.names[rows].__getitem__, order)
-    first.bases[rows] = map(first.bases[rows].__getitem__, order)
-    first.infos[rows] = bytes(map(first.infos[rows].__getitem__, order))
-    first.sizes[rows] = array("q", map(first.sizes[rows].__getitem__, order))
+    for rows in same_seconds(first.bases):
+        keys = list(map(uid_order, first.bases[rows]))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        first.names[rows] = map(first.names[rows].__getitem__, order)
+        first.bases[rows] = map(first.bases[rows].__getitem__, order)
+        first.infos[rows] = bytes(map(first.infos[rows].__getitem__, order))
+        first.sizes[rows] = array("q", map(first.sizes[rows].__getitem__, order))
 
 
 def _unmark(first: First, marked: int) -> bool:

@@ -8,7 +8,7 @@ import operator
 import random
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, repeat
 from typing import Any
 
@@ -101,6 +101,13 @@ def _begin_with_seconds(bases: Sequence[bytes]) -> bool:
 
 def _by_number_in_runs(bases: list[bytes]) -> list[bytes]:
     """Names in the order of their octets, with those of one second in their own order."""
+    for rows in same_seconds(bases):
+        bases[rows] = sorted(bases[rows], key=uid_order)
+    return bases
+
+
+def same_seconds(bases: Sequence[bytes]) -> Iterator[slice]:
+    """Where two or more names stand together that begin with the same ten digits; these may be put in another order."""
     end = 0  # of the last run
     for start in range(0, len(bases), SLICE):
         heads = [base[:_HEAD] for base in bases[start : start + SLICE + 1]]
@@ -110,8 +117,7 @@ def _by_number_in_runs(bases: list[bytes]) -> list[bytes]:
             end, head = place + 2, bases[place][:_HEAD]
             while end < len(bases) and bases[end].startswith(head):
                 end += 1
-            bases[place:end] = sorted(bases[place:end], key=uid_order)
-    return bases
+            yield slice(place, end)
 
 
 def messages_of(names: list[bytes]) -> list[bytes]:
