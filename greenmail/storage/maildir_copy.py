@@ -134,7 +134,7 @@ def _link_straight(box: Box, originals: Sequence[Original], target: Box, counts:
             for change in changes[:-1]:
                 # Not yet with the directories' times: they would say that all that is there is known.
                 target.commit(change, target.index.times)
-                target.context.runtime.sleep(0.0)
+                target.context.runtime.sleep(0.0)  # as beside work in the pool: nobody is waited for
             journal_arrivals(target, changes[-1])
             target.charge(weight, len(copied))
         return list(copied)

@@ -22,7 +22,7 @@ from greenmail.storage.maildir_name import FIRST_KEYWORD, LETTER_OF_FLAG, base_n
 from greenmail.storage.maildir_scan import freshen
 
 BATCH = 250  # messages for which the lock is held at a stretch: some 5 ms
-_INLINE = 4  # up to this many system calls are made here, more in the pool
+INLINE = 4  # up to this many system calls are made here, more in the pool
 _RETRIES = 10
 
 
@@ -189,7 +189,7 @@ def _store_batch(box: Box, uids: list[int], change: FlagChange, unchanged_since:
     names = [box.index.names[row] for row in rows]
     _change_overflow(box, names, change.action, beyond)
     in_new = box.index.in_new.intersection(uids) if box.index.in_new else frozenset()
-    is_long = len(uids) > _INLINE
+    is_long = len(uids) > INLINE
     renamed = box.offload(is_long, apply_letters, box.files, box.place.directory, uids, names, in_new, delta)
     changed = settle(box, renamed)
     return Stored(changed, done.modified, done.missing, ignored)
@@ -292,7 +292,7 @@ def _settle_columns(box: Box, renamed: Renamed, change: Change) -> list[int]:
     else:
         meanings = {info: box.flags_of(info, False) for info in set(renamed.infos)}
         after = list(map(meanings.__getitem__, renamed.infos))
-    if len(uids) > _INLINE and None not in before and not any(map(operator.eq, before, after)):
+    if len(uids) > INLINE and None not in before and not any(map(operator.eq, before, after)):
         change.became_all(uids, names, after)
         return uids
     changed: list[int] = []

@@ -34,29 +34,20 @@ class Unlinked:
         return sorted([*self.uids, *(outcome.uid for outcome in self.others if outcome.done)])
 
 
-def unlink_deleted(
-    files: Files, directory: bytes, uids: Sequence[int], names: Sequence[bytes], in_new: Container[int], weighs: bool
-) -> Unlinked:
-    """Unlink each file whose name, found on disk, has the letter T; the others stay. `weighs`: sizes are asked for."""
-    return _unlink_all(files, directory, uids, names, in_new, weighs, None)
-
-
-def unlink_any(
-    files: Files, directory: bytes, uids: Sequence[int], names: Sequence[bytes], in_new: Container[int], weighs: bool
-) -> Unlinked:
-    """Unlink each file, by the name that it has now, whatever its letters are."""
-    return _unlink_all(files, directory, uids, names, in_new, weighs, _ANY)
-
-
-def _unlink_all(
+def unlink_all(
     files: Files,
     directory: bytes,
     uids: Sequence[int],
     names: Sequence[bytes],
     in_new: Container[int],
+    flagged: bool,
     weighs: bool,
-    identity: Identity | None,
 ) -> Unlinked:
+    """Unlink each file, by the name that it has now; `flagged`: only if that has the letter T, the others stay.
+
+    `weighs`: sizes are asked for.
+    """
+    identity = None if flagged else _ANY
     finder = Finder(files, directory)
     done = Unlinked()
     parts = directory + b"/cur/", directory + b"/new/"
@@ -68,7 +59,7 @@ def _unlink_all(
         info = b"" if end < 0 else name[end:]
         goes = kinds.get(info)
         if goes is None:
-            goes = kinds[info] = identity is not None or _T in letters_of(info)
+            goes = kinds[info] = not flagged or _T in letters_of(info)
         octets = disk_size_of(base_name(name)) if weighs else 0
         is_done = False
         if not goes:

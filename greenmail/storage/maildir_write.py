@@ -15,14 +15,13 @@ from greenmail.storage.filesystem import Files, refusal
 from greenmail.storage.maildir_box import Box
 from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_find import Item, Outcome, item_of
-from greenmail.storage.maildir_flags import BATCH, batches, settle_outcomes, twin
+from greenmail.storage.maildir_flags import BATCH, INLINE, batches, settle_outcomes, twin
 from greenmail.storage.maildir_name import base_name, in_cur
 from greenmail.storage.maildir_scan import freshen, look, sync
-from greenmail.storage.maildir_unlink import Unlinked, unlink_any, unlink_deleted
+from greenmail.storage.maildir_unlink import Unlinked, unlink_all
 
 log = logging.getLogger(__name__)
 
-_INLINE = 4  # up to this many system calls are made here, more in the pool
 _MOVE_PASSES = 5
 _JUST_NOW = 0.002  # seconds since a look: SELECT, which made it, need not make another one
 _TMP_AGE = 36 * 3600.0
@@ -41,7 +40,6 @@ def expunge(box: Box, uids: Sequence[int] | None, flagged: bool) -> list[int]:
         doomed = [DELETED in flags for flags in table.flag_sets]
         known = compress(table.uids, map(doomed.__getitem__, table.flags)) if any(doomed) else ()
     removed: list[int] = []
-    unlink = unlink_deleted if flagged else unlink_any
     parts = batches(known if wanted is None else filter(wanted.__contains__, known))
     for batch in parts:
         with box.locked():
@@ -49,9 +47,10 @@ def expunge(box: Box, uids: Sequence[int] | None, flagged: bool) -> list[int]:
             index = box.index
             in_new = index.in_new.intersection(batch)
             rows = [row for row in table.rows(batch) if row >= 0 and not (flagged and table.uids[row] in in_new)]
-            doing = [table.uids[row] for row in rows], [index.names[row] for row in rows], in_new
-            weighs = box.weighs()
-            unlinked = box.offload(len(rows) > _INLINE, unlink, box.files, box.place.directory, *doing, weighs)
+            those = [table.uids[row] for row in rows], [index.names[row] for row in rows], in_new
+            weighs, directory = box.weighs(), box.place.directory
+            is_long = len(rows) > INLINE
+            unlinked = box.offload(is_long, unlink_all, box.files, directory, *those, flagged, weighs)
             removed.extend(drop(box, unlinked, weighs, batch is parts[-1]))
         box.context.runtime.breathe()
     return removed
@@ -163,7 +162,7 @@ def _move_all(box: Box) -> int:
     moved = 0
     for start in range(0, len(items), BATCH):
         part = items[start : start + BATCH]
-        outcomes = box.offload(len(part) > _INLINE, move_to_cur, box.files, box.place.directory, part)
+        outcomes = box.offload(len(part) > INLINE, move_to_cur, box.files, box.place.directory, part)
         settle_outcomes(box, outcomes)
         moved += sum(outcome.done for outcome in outcomes)
         box.lock.refresh()
