@@ -86,30 +86,28 @@ def split(header: bytes) -> Iterator[Field]:
 def select(header: bytes, names: Iterable[bytes], exclude: bool = False) -> bytes:
     """HEADER.FIELDS or (`exclude`) HEADER.FIELDS.NOT: fields as they stand, then an empty line. RFC 9051 6.4.5.1."""
     wanted = {name.lower() for name in names}
-    if not exclude and all(map(_PLAIN_NAME.fullmatch, wanted)):
-        return b"".join([*chosen(header, wanted), b"\r\n"])
-    return b"".join([*_by_blocks(header, wanted, exclude), b"\r\n"])
+    is_plain = not exclude and all(map(_PLAIN_NAME.fullmatch, wanted))
+    fields = named(header, wanted) if is_plain else _by_blocks(header, wanted, exclude)
+    return b"".join([*[raw for _, raw in fields], b"\r\n"])
 
 
-def _by_blocks(header: bytes, wanted: Set[bytes], exclude: bool) -> list[bytes]:
-    found: list[bytes] = []
+def _by_blocks(header: bytes, wanted: Set[bytes], exclude: bool) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = []
     for raw in _blocks(header):
         name, colon, _ = raw.partition(b":")
-        if bool(colon and name.rstrip(b" \t").lower() in wanted) != exclude:
-            found.append(raw if raw.endswith(b"\n") else raw + b"\r\n")
+        name = name.rstrip(b" \t").lower()
+        if bool(colon and name in wanted) != exclude:
+            found.append((name, raw if raw.endswith(b"\n") else raw + b"\r\n"))
     return found
 
 
-def chosen(header: bytes, wanted: Set[bytes]) -> list[bytes]:
-    """The fields whose names (in lower case; printable octets but no colon) are among `wanted`, as they stand."""
-    return [raw for _, raw in named(header, wanted)]
-
-
 def named(header: bytes, wanted: Set[bytes]) -> list[tuple[bytes, bytes]]:
-    """`chosen`, each with its name in lower case before it."""
+    """The fields whose names (in lower case; printable octets but no colon) are among `wanted`: name, and as it stands.
+
+    A line end is added to the last one if it has none.
+    """
     if len(header) > SHORT:
-        fields = _by_blocks(header, wanted, exclude=False)
-        return [(raw.partition(b":")[0].rstrip(b" \t").lower(), raw) for raw in fields]
+        return _by_blocks(header, wanted, exclude=False)
     lines = lines_of_crlf(header)
     if lines is None:
         return _named_among_any(header, wanted)
@@ -201,7 +199,12 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
         wanted = names.wanted
         header = data[start:end]
         lines = lines_of_crlf(header) if b"\r" in header else lines_of_lf(header)
-        if lines is not None:
+        if lines is None:
+            for raw, name in _FIELD.findall(data, start, end):
+                name = name.lower()
+                if name in wanted:
+                    found.setdefault(name, []).append(unfold(raw[raw.index(b":") + 1 :]))
+        else:
             for line in lines:
                 colon = line.find(b":")
                 name = line[: max(colon, 0)].rstrip(b" \t").lower()
@@ -211,10 +214,6 @@ def collect(names: Names, data: bytes, start: int, end: int) -> dict[bytes, list
                         found[name].append(value)
                     else:
                         found[name] = [value]
-        for raw, name in _FIELD.findall(data, start, end) if lines is None else ():
-            name = name.lower()
-            if name in wanted:
-                found.setdefault(name, []).append(unfold(raw[raw.index(b":") + 1 :]))
         for values in found.values():
             del values[MAX_FIELDS:]
         return found
