@@ -269,10 +269,7 @@ class Search:
         probe = TextProbe(self.text_needles, self.comparator)
         for start in range(0, len(todo), BATCH):
             some = todo[start : start + BATCH]
-            parts = mailbox.cached_many(some, CacheKind.PARTS)
-            found = mailbox.make_many(some, True, NO_FACTS, lambda place, data: probe.of(data, parts[place]))  # noqa: B023
-            self._take_texts(some, found)
-            left = [uid for uid, made in zip(some, found, strict=True) if made is None]
+            left = self._probe_usual(some, probe)
             session.processed(len(some) - len(left))
             session.breathe()
             for batch in open_batches(session, mailbox, left, lambda error: None):
@@ -281,6 +278,13 @@ class Search:
                 found = session.blocking(probe_texts, [content for _, content in batch], parts, probe)
                 self._take_texts(there, found)
         self.lost.update(uid for uid in todo if uid not in self.text_hits)
+
+    def _probe_usual(self, uids: list[int], probe: TextProbe) -> list[int]:
+        """Ask those that can be read without opening each; the others are left."""
+        parts = self.mailbox.cached_many(uids, CacheKind.PARTS)
+        found = self.mailbox.make_many(uids, True, NO_FACTS, lambda place, data: probe.of(data, parts[place]))
+        self._take_texts(uids, found)
+        return [uid for uid, made in zip(uids, found, strict=True) if made is None]
 
     def _take_texts(self, uids: Sequence[int], found: Sequence[tuple[Hits, bytes | None] | None]) -> None:
         """`found` by a `TextProbe`; None where it has nothing to say."""

@@ -51,36 +51,36 @@ class TextProbe:
         octets = [needle.octets for needle in needles]
         self._comparator = comparator
         self._needles = needles
-        self._plain = None if None in octets else [needle or b"" for needle in octets]
+        # The needles as octets; none if one of them cannot be found so.
+        self._plain = [] if None in octets else [needle or b"" for needle in octets]
         self._with_header = any(isinstance(needle.key, TextKey) and needle.key.header for needle in needles)
 
     def of(self, data: bytes, parts: bytes | None) -> tuple[Hits, bytes | None]:
         """The keys that a message matches, and its PARTS if they had to be found out; `parts`: if they are known."""
         root = scanned = None
+        header, looked = self._looked_at(data)
         if parts is None:
-            if len(data) <= BLOCK and self._lacks(data, None):
-                return NOTHING, None
+            if looked is not None and len(data) <= BLOCK:
+                rest = data[len(header) :]
+                if lacks_as_it_stands(header, looked, rest, self._plain):
+                    return NOTHING, None
             root = scan(data)
             parts = scanned = format_parts(root)
-        if self._lacks(data, parts):
-            return NOTHING, scanned
+        if looked is not None:
+            text = without_data(data, parts, len(header))
+            if text is not None and lacks(header, looked + text, encoded_texts(data, parts), self._plain):
+                return NOTHING, scanned
         return text_hits(data, root or scan(data), self._needles, self._comparator), scanned
 
-    def _lacks(self, data: bytes, parts: bytes | None) -> bool:
-        """Whether it can be said without much ado that the message has none of the needles."""
-        if self._plain is None:
-            return False
+    def _looked_at(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """The header, and what of it is looked at as octets; None: all of the message has to be read as text."""
+        if not self._plain:
+            return b"", None
         end = header_end(data)
         header = data if end < 0 else data[:end]
-        looked: bytes | None = header if self._with_header else b""
-        if looked and b"=?" in looked:
-            looked = self._without_words(looked)
-        if looked is None:
-            return False
-        if parts is None:
-            return lacks_as_it_stands(header, looked, data[len(header) :], self._plain)
-        text = without_data(data, parts, len(header))
-        return text is not None and lacks(header, looked + text, encoded_texts(data, parts), self._plain)
+        if not self._with_header:
+            return header, b""
+        return header, self._without_words(header) if b"=?" in header else header
 
     def _without_words(self, header: bytes) -> bytes | None:
         """The fields without those that have encoded words, as most subjects that are not English; None: one of these
