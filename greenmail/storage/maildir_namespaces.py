@@ -148,7 +148,7 @@ class MaildirMails:
         """In the user's own `greenmail-data`. It is used in the pool, so waiting there means sleeping."""
         data = Places(self._files, self._inbox.settings).data
         waiting = Waiting(time.sleep, self.runtime.now, self._inbox.settings.lock_timeout)
-        return SeenFile(self._files, data + b"/seen/" + mailbox_id.encode("ascii"), waiting)
+        return SeenFile(self._files, data, mailbox_id, waiting)
 
 
 def _sharing(files: Files, roots: Sequence[tuple[str, Sequence[tuple[bytes, int]]]]) -> list[str]:

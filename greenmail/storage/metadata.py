@@ -8,13 +8,12 @@
     /private/comment My own comment
     /shared/comment Really useful mailbox%0D%0ATwo lines
 
-It goes where the mailbox goes, and is not a cache: one that cannot be understood is neither used nor replaced. What a
+It goes where the mailbox goes. One that cannot be understood is neither used nor replaced. What a
 user keeps of others' mailboxes is in `greenmail-data/private-metadata/<mailbox id>` of his own account, and what he
 keeps of the server in `greenmail-data/server-metadata`.
 
-The file is replaced by its own lock file (`file_lock`), so readers see the old one or the new one, whole; a change is
-durable when `change` returns, and relative to what the file says when it is locked. A mailbox that is renamed or
-deleted meanwhile takes the lock away with it, and nothing has happened.
+A change (`data_file`) is durable when `change` returns. A mailbox that is renamed or deleted meanwhile takes the lock
+away with it, and nothing has happened.
 """
 
 import logging
@@ -22,11 +21,9 @@ import re
 from collections.abc import Callable, Mapping
 
 from greenmail.errors import Reason, StorageError
-from greenmail.storage.data_directory import make_above, sync_above
-from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files, refusing
+from greenmail.storage.data_file import DataFile
+from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import Waiting
-from greenmail.storage.presence import found_at
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +33,6 @@ PRIVATE_DIRECTORY = b"private-metadata"
 PRIVATE = "/private/"  # how entries begin that are each user's own
 
 _VERSION = b"1\n"
-_STALE = 30.0  # seconds after which the lock of one who does not move is broken
 _SPECIAL_IN_ENTRY = re.compile(rb"[\x00-\x20\x7f%]")
 _SPECIAL_IN_VALUE = re.compile(rb"[\x00-\x1f\x7f%]")
 _ESCAPED = re.compile(rb"%(.{0,2})", re.DOTALL)
@@ -48,7 +44,7 @@ Annotations = dict[str, bytes]  # by entry, in lower case
 class MetadataFile:
     """The annotations of one mailbox, or of the server. Methods raise StorageError."""
 
-    __slots__ = ("_admit", "_data", "_files", "_path", "_waiting")
+    __slots__ = ("_admit", "_file")
 
     def __init__(
         self, files: Files, data: bytes, name: bytes, waiting: Waiting, admit: Callable[[int], None] | None = None
@@ -57,19 +53,15 @@ class MetadataFile:
 
         `admit` is told by how many octets (`weight`) the annotations are about to grow, and may raise.
         """
-        self._files, self._data, self._waiting, self._admit = files, data, waiting, admit
-        self._path = data + b"/" + name
+        self._file = DataFile(files, data, name, waiting, "The annotations")
+        self._admit = admit
 
     def read(self) -> Annotations:
         """All annotations; CORRUPT if the file cannot be understood."""
-        with refusing("The annotations cannot be read"):
-            try:
-                octets = self._files.surely(self._files.read_file, self._path)
-            except FileNotFoundError:
-                return {}
-        found = parse(octets)
+        octets = self._file.read()
+        found = {} if octets is None else parse(octets)
         if found is None:
-            log.error("metadata path=%r cannot be understood", self._path)
+            log.error("metadata path=%r cannot be understood", self._file.path)
             raise StorageError(Reason.CORRUPT, "The file with the annotations is damaged; ask your administrator.")
         return found
 
@@ -78,8 +70,7 @@ class MetadataFile:
         before = self.read()
         if all(before.get(entry) == value for entry, value in values.items()):
             return
-        self._prepare()
-        with FileLock(self._files, self._path, self._waiting, _STALE) as lock:
+        with self._file.locked() as lock:
             old = self.read()
             new = {entry: value for entry, value in {**old, **values}.items() if value is not None}
             if len(new) > max(most, len(old)):
@@ -103,13 +94,6 @@ class MetadataFile:
         except StorageError:
             self.change({entry: before.get(entry) for entry in mine}, len(before))
             raise
-
-    def _prepare(self) -> None:
-        """The directories above are there when it returns, and durable before there is a file."""
-        with refusing("The annotations cannot be written"):
-            make_above(self._files, self._data, self._path)
-            if found_at(self._files, self._path) is None:
-                sync_above(self._files, self._data, self._path)
 
 
 def parse(octets: bytes) -> Annotations | None:

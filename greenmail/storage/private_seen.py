@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from greenmail.errors import StorageError
 from greenmail.runtime import Runtime
 from greenmail.storage.api import SEEN, Changes, Flags, Mailbox, Row, Table
+from greenmail.storage.data_file import Stamp
 from greenmail.storage.history import History, Range, ranges
-from greenmail.storage.seen_file import SeenFile, Stamp, contains, difference
+from greenmail.storage.seen_file import SeenFile, contains, difference
 from greenmail.storage.subscribers import Subscribers
 
 log = logging.getLogger(__name__)

@@ -9,18 +9,15 @@
     messages 1000
 
 As long as it is there it stands in the place of all limits that are configured, and of those in `maildirsize`, whose
-first line follows it for the sake of other programs. It is no cache; who removes it is back at what is configured.
-It is replaced by its own lock file (`file_lock`), so readers see the old one or the new one, whole. One that cannot be
-understood counts as missing, and the log says so.
+first line follows it for the sake of other programs. Who removes it is back at what is configured. One that cannot be
+understood counts as missing, and the log says so. How it is replaced: `data_file`.
 """
 
 import logging
 
-from greenmail.storage.data_directory import make_above, sync_above
-from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files, refusing
+from greenmail.storage.data_file import DataFile
+from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import Waiting
-from greenmail.storage.presence import found_at
 from greenmail.storage.quota_limits import QuotaLimits
 
 log = logging.getLogger(__name__)
@@ -29,19 +26,18 @@ FILE = b"quota"
 
 _VERSION = "1"
 _NAMES = ("storage", "messages", "mailboxes", "annotations")
-_STALE = 30.0  # seconds after which the lock of one who does not move is broken
 _MOST_DIGITS = 19
 
 
 class SetLimits:
     """The file of one account, read anew when it has changed."""
 
-    __slots__ = ("_complaints", "_data", "_files", "_known", "_path", "_print", "_waiting")
+    __slots__ = ("_complaints", "_file", "_files", "_known", "_print")
 
     def __init__(self, files: Files, data: bytes, waiting: Waiting) -> None:
         """`data`: the account's `greenmail-data`, made when needed."""
-        self._files, self._data, self._waiting = files, data, waiting
-        self._path = data + b"/" + FILE
+        self._files = files
+        self._file = DataFile(files, data, FILE, waiting, "The limits")
         self._print: tuple[int, ...] = ()
         self._known: QuotaLimits | None = None
         self._complaints: set[int | None] = set()  # errno of what the log has been told
@@ -49,28 +45,24 @@ class SetLimits:
     def read(self) -> QuotaLimits | None:
         """What was set; None: nothing was, or it cannot be known. Raises nothing."""
         try:
-            found = self._files.stat(self._path)
+            found = self._files.stat(self._file.path)
             seen = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             if seen != self._print:
-                self._known = parse(self._files.read_file(self._path))
+                self._known = parse(self._files.read_file(self._file.path))
                 self._print = seen
                 if self._known is None:
-                    log.error("quota path=%r cannot be understood: what is configured counts", self._path)
+                    log.error("quota path=%r cannot be understood: what is configured counts", self._file.path)
         except FileNotFoundError:
             self._print, self._known = (), None
         except OSError as error:
             level = logging.DEBUG if error.errno in self._complaints else logging.WARNING
             self._complaints.add(error.errno)
-            log.log(level, "quota path=%r error=%s", self._path, error)  # what was read last counts
+            log.log(level, "quota path=%r error=%s", self._file.path, error)  # what was read last counts
         return self._known
 
     def write(self, limits: QuotaLimits) -> None:
         """On disk when it returns. Raises StorageError."""
-        with refusing("The limits cannot be written"):
-            make_above(self._files, self._data, self._path)
-            if found_at(self._files, self._path) is None:
-                sync_above(self._files, self._data, self._path)
-        with FileLock(self._files, self._path, self._waiting, _STALE) as lock:
+        with self._file.locked() as lock:
             lock.commit(render(limits))
 
 

@@ -6,10 +6,8 @@
     1 1700000000
     1:412,415,420:500
 
-It lies in the reader's own account and is not a cache. Ranges that belong to another UIDVALIDITY mean nothing. The file
-is replaced by its own lock file (`file_lock`): readers see the old one or the new one, whole, and a change is
-durable when `change` returns. Changes are relative to what the file says when it is locked, so workers do not undo each
-other's.
+It lies in the reader's own account. Ranges that belong to another UIDVALIDITY mean nothing. A change (`data_file`) is
+durable when `change` returns.
 """
 
 import logging
@@ -18,63 +16,49 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from greenmail.storage.data_directory import make_above, sync_above
-from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files, refusing
+from greenmail.storage.data_file import DataFile, Stamp
+from greenmail.storage.filesystem import Files
 from greenmail.storage.history import Range, ranges
 from greenmail.storage.locks import Waiting
 
 log = logging.getLogger(__name__)
 
-_STALE = 30.0  # seconds after which the lock of one who does not move is broken
 _LARGEST = 0xFFFFFFFF
-
-Stamp = tuple[int, int, int]  # inode, size, mtime: another file has another one
-NO_FILE: Stamp = (0, 0, 0)
 
 
 class SeenFile:
     """One reader's file for one mailbox. `change` may be run in the pool: it waits by sleeping."""
 
-    __slots__ = ("_files", "_path", "_waiting")
+    __slots__ = ("_file",)
 
-    def __init__(self, files: Files, path: bytes, waiting: Waiting) -> None:
-        """`path`: in `greenmail-data/seen`; both directories are made when needed."""
-        self._files, self._path, self._waiting = files, path, waiting
+    def __init__(self, files: Files, data: bytes, mailbox_id: str, waiting: Waiting) -> None:
+        """`data`: the reader's `greenmail-data`; this and `seen` in it are made when needed."""
+        name = b"seen/" + mailbox_id.encode("ascii")
+        self._file = DataFile(files, data, name, waiting, "What you have seen")
 
     @property
     def directory(self) -> bytes:
         """What is to be watched: the file itself is replaced."""
-        return os.path.dirname(self._path)
+        return os.path.dirname(self._file.path)
 
     def stamp(self) -> Stamp:
-        """What is another one after each change; NO_FILE if there is none."""
-        with refusing("What you have seen cannot be read"):
-            try:
-                found = self._files.stat(self._path)
-            except FileNotFoundError:
-                return NO_FILE
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        """What is another one after each change."""
+        return self._file.stamp()
 
     def read(self, uidvalidity: int) -> list[Range]:
         """The UIDs that were seen."""
-        with refusing("What you have seen cannot be read"):
-            try:
-                data = self._files.surely(self._files.read_file, self._path)
-            except FileNotFoundError:
-                return []
+        data = self._file.read()
+        if data is None:
+            return []
         found = parse(data)
         if found is None:
-            log.warning("seen path=%r cannot be understood, taken as empty", self._path)
+            log.warning("seen path=%r cannot be understood, taken as empty", self._file.path)
             return []
         return found[1] if found[0] == uidvalidity else []
 
     def change(self, uidvalidity: int, seen: Sequence[int], unseen: Sequence[int], live: Sequence[int]) -> None:
         """Take up `seen` and `unseen`, both ascending. `live`: all messages that are there, ascending."""
-        self.prepare()
-        if self.stamp() == NO_FILE:
-            self._sync_above()
-        with FileLock(self._files, self._path, self._waiting, _STALE) as lock:
+        with self._file.locked() as lock:
             old = self.read(uidvalidity)
             new = bridge(without(union(old, ranges(seen)), ranges(unseen)), live)
             if new != old:
@@ -82,12 +66,7 @@ class SeenFile:
 
     def prepare(self) -> None:
         """The directory is there when it returns; durable with the first change."""
-        with refusing("What you have seen cannot be written"):
-            make_above(self._files, os.path.dirname(self.directory), self._path)
-
-    def _sync_above(self) -> None:
-        with refusing("What you have seen cannot be written"):
-            sync_above(self._files, os.path.dirname(self.directory), self._path)
+        self._file.prepare()
 
 
 def parse(data: bytes) -> tuple[int, list[Range]] | None:

@@ -3,18 +3,14 @@
 file = *(["-"] attribute SP mailbox-name LF)
         ; UTF-8: what users said, by CREATE with USE or as an annotation; "-": not, although the configuration says so
 
-It is replaced by its own lock file (`file_lock`), so that workers do not undo each other's changes.
+How it is replaced: `data_file`.
 """
 
-import contextlib
-import os
 from collections.abc import Callable, Iterable, Mapping
 
-from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files, ownership, refusing
+from greenmail.storage.data_file import DataFile
+from greenmail.storage.filesystem import Files
 from greenmail.storage.locks import Waiting
-
-_STALE = 30.0  # seconds after which the lock of one who does not move is broken
 
 _Lines = list[tuple[str, str]]  # attribute, perhaps with "-" before it, and mailbox name
 
@@ -24,10 +20,7 @@ class SpecialUse:
 
     def __init__(self, files: Files, directory: bytes, configured: Mapping[str, str], waiting: Waiting) -> None:
         """`directory`: the account's `greenmail-data`, made when needed."""
-        self._waiting = waiting
-        self._files = files
-        self._directory = directory
-        self._path = directory + b"/special-use"
+        self._file = DataFile(files, directory, b"special-use", waiting, "The special uses of mailboxes")
         self._configured = dict(configured)
 
     def read(self) -> dict[str, tuple[str, ...]]:
@@ -41,12 +34,8 @@ class SpecialUse:
         return found
 
     def _own(self) -> _Lines:
-        with refusing("The special uses of mailboxes cannot be read"):
-            try:
-                data = self._files.surely(self._files.read_file, self._path).decode("utf-8", "replace")
-            except FileNotFoundError:
-                return []
-        lines = [line.partition(" ") for line in data.split("\n")]
+        data = self._file.read() or b""
+        lines = [line.partition(" ") for line in data.decode("utf-8", "replace").split("\n")]
         return [(attribute, name) for attribute, _, name in lines if attribute.startswith(("\\", "-\\")) and name]
 
     def add(self, name: str, attributes: Iterable[str]) -> None:
@@ -81,13 +70,7 @@ class SpecialUse:
             self._change(renamed)
 
     def _change(self, how: Callable[[_Lines], _Lines]) -> None:
-        with refusing("The special uses of mailboxes cannot be written"):
-            above = os.path.dirname(self._directory)
-            owner = ownership(self._files.stat(above))
-            with contextlib.suppress(FileExistsError):  # as nearly always
-                self._files.make_directory(self._directory, owner)
-            self._files.fsync_directory(above)  # whoever made it may not have done so
-        with FileLock(self._files, self._path, self._waiting, _STALE) as lock:
+        with self._file.locked() as lock:
             old = self._own()
             new = how(old)
             if new != old:

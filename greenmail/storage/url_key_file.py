@@ -6,10 +6,9 @@
 Mailboxes stand there by their id: one that is made anew under the name of one that was deleted has another id, and the
 URLs of the old one are worth nothing. Others' mailboxes stand there, too, for the table is the user's.
 
-Nobody but the owner of the file may read it (mode 0600), whatever the directory allows. It is replaced by its own lock
-file (`file_lock`), and a change is durable when the method returns: a key that was given up never comes back. It is not
-a cache: without it all URLs that were given out are worth nothing. One that cannot be understood is not used, and only
-`clear` replaces it.
+Nobody but the owner of the file may read it (mode 0600), whatever the directory allows. A change (`data_file`) is
+durable when the method returns: a key that was given up never comes back. Without the file all URLs that were given out
+are worth nothing. One that cannot be understood is not used, and only `clear` replaces it.
 """
 
 import logging
@@ -18,11 +17,9 @@ import secrets
 from collections.abc import Callable
 
 from greenmail.errors import Reason, StorageError
-from greenmail.storage.data_directory import make_above, sync_above
-from greenmail.storage.file_lock import FileLock
-from greenmail.storage.filesystem import Files, Ownership, refusing
+from greenmail.storage.data_file import DataFile, Stamp
+from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.locks import Waiting
-from greenmail.storage.presence import found_at
 from greenmail.storage.url_keys import OCTETS
 
 log = logging.getLogger(__name__)
@@ -31,32 +28,24 @@ FILE = b"url-keys"
 MOST = 1000  # keys of one user: a token is compared with what each of them gives
 
 _VERSION = b"1\n"
-_STALE = 30.0  # seconds after which the lock of one who does not move is broken
 _LINE = re.compile(rb"([0-9a-f]{32}) ([0-9a-f]{64})")
 _PRIVATE = Ownership(0o600, 0o700, None)
 
-Stamp = tuple[int, int, int]  # inode, size, mtime: another file has another one
 Keys = dict[str, bytes]  # by mailbox id
 
 
 class UrlKeyFile:
     """`url_keys.UrlKeys`. Methods raise StorageError."""
 
-    __slots__ = ("_data", "_files", "_path", "_waiting")
+    __slots__ = ("_file",)
 
     def __init__(self, files: Files, data: bytes, waiting: Waiting) -> None:
         """`data`: the account's `greenmail-data`, made when needed."""
-        self._files, self._data, self._waiting = files, data, waiting
-        self._path = data + b"/" + FILE
+        self._file = DataFile(files, data, FILE, waiting, "The keys for URLs", _PRIVATE)
 
     def stamp(self) -> Stamp:
         """What is another one after each change."""
-        with refusing("The keys for URLs cannot be read"):
-            try:
-                found = self._files.stat(self._path)
-            except FileNotFoundError:
-                return 0, 0, 0
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        return self._file.stamp()
 
     def get(self, mailbox_id: str) -> bytes | None:
         """The key of a mailbox, if it has one."""
@@ -64,14 +53,10 @@ class UrlKeyFile:
 
     def all(self) -> Keys:
         """Every key, by mailbox id."""
-        with refusing("The keys for URLs cannot be read"):
-            try:
-                octets = self._files.surely(self._files.read_file, self._path)
-            except FileNotFoundError:
-                return {}
-        found = parse(octets)
+        octets = self._file.read()
+        found = {} if octets is None else parse(octets)
         if found is None:
-            log.error("url-keys path=%r cannot be understood", self._path)
+            log.error("url-keys path=%r cannot be understood", self._file.path)
             raise StorageError(Reason.CORRUPT, "The file with the keys for URLs is damaged; RESETKEY makes it anew.")
         return found
 
@@ -86,20 +71,12 @@ class UrlKeyFile:
 
     def clear(self) -> None:
         """No mailbox has a key any more."""
-        with refusing("The keys for URLs cannot be read"):
-            try:
-                self._files.surely(self._files.stat, self._path)
-            except FileNotFoundError:
-                return
-        with FileLock(self._files, self._path, self._waiting, _STALE, _PRIVATE) as lock:
-            lock.commit(_VERSION)
+        if self._file.read() is not None:
+            with self._file.locked() as lock:
+                lock.commit(_VERSION)
 
     def _change(self, how: Callable[[Keys], object]) -> Keys:
-        with refusing("The keys for URLs cannot be written"):
-            make_above(self._files, self._data, self._path)
-            if found_at(self._files, self._path) is None:
-                sync_above(self._files, self._data, self._path)
-        with FileLock(self._files, self._path, self._waiting, _STALE, _PRIVATE) as lock:
+        with self._file.locked() as lock:
             keys = self.all()
             before = dict(keys)
             how(keys)

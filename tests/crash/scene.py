@@ -255,8 +255,8 @@ def _made_by_others(world: World) -> Any:
 
 
 def seen_file(root: Path, mailbox: Any, files: Files, clock: Clock) -> SeenFile:
-    path = root / "Reader" / "greenmail-data" / "seen" / mailbox.mailbox_id
-    return SeenFile(files, bytes(path), Waiting(clock.sleep, clock.now, 60.0))
+    data = bytes(root / "Reader" / "greenmail-data")
+    return SeenFile(files, data, mailbox.mailbox_id, Waiting(clock.sleep, clock.now, 60.0))
 
 
 def _mark(world: World, change: FlagChange) -> Any:

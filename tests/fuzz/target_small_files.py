@@ -10,6 +10,7 @@ from fuzz.place import fresh
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
 from greenmail.storage import dovecot_index, maildir_name, metadata, mutf7, seen_file
+from greenmail.storage.data_file import NO_FILE
 from greenmail.storage.filesystem import Files
 from greenmail.storage.history import ranges
 from greenmail.storage.locks import Waiting
@@ -128,8 +129,8 @@ def _seen_on_disk(data: bytes) -> None:
     """Sets of small numbers, made of octets: what the file says is what sets say."""
     home = fresh()
     path = home + b"/greenmail-data/seen/M1"
-    file = seen_file.SeenFile(FILES, path, WAITING)
-    assert file.stamp() == seen_file.NO_FILE and file.read(17) == []
+    file = seen_file.SeenFile(FILES, home + b"/greenmail-data", "M1", WAITING)
+    assert file.stamp() == NO_FILE and file.read(17) == []
     wanted: set[int] = set()
     live = sorted({octet + 1 for octet in data[:100]})
     for piece in (data[:20], data[20:40], data[40:60]):

@@ -80,7 +80,7 @@ def test_any_octets_are_a_file_or_none(data: bytes) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> SeenFile:
-    return SeenFile(Files(), bytes(tmp_path / "greenmail-data" / "seen" / ("a" * 32)), WAITING)
+    return SeenFile(Files(), bytes(tmp_path / "greenmail-data"), "a" * 32, WAITING)
 
 
 def test_changes_are_relative_to_the_disk(file: SeenFile) -> None:
@@ -136,9 +136,9 @@ def test_whatever_fails_the_file_is_the_old_one_or_the_new_one(tmp_path: Path) -
     for last in range(200):
         home = tmp_path / str(last)
         home.mkdir()
-        path = bytes(home / "greenmail-data" / "seen" / ("a" * 32))
+        place = bytes(home / "greenmail-data"), "a" * 32
         if last % 2:
-            SeenFile(Files(), path, WAITING).change(7, [1], [], [1, 2])
+            SeenFile(Files(), *place, WAITING).change(7, [1], [], [1, 2])
         calls = itertools.count()
 
         def call(name: str, function: Callable[..., Any], *args: Any, last: int = last) -> Any:
@@ -149,14 +149,14 @@ def test_whatever_fails_the_file_is_the_old_one_or_the_new_one(tmp_path: Path) -
         old = [(1, 1)] if last % 2 else []
         new = [(1, 2)] if last % 2 else [(2, 2)]
         try:
-            SeenFile(Files(call), path, WAITING).change(7, [2], [], [1, 2])
+            SeenFile(Files(call), *place, WAITING).change(7, [2], [], [1, 2])
             allowed = [new]
         except StorageError:
             tried += 1
             allowed = [old, new]
-        assert SeenFile(Files(), path, WAITING).read(7) in allowed
-        SeenFile(Files(), path, WAITING).change(7, [1, 2], [], [1, 2])
-        assert SeenFile(Files(), path, WAITING).read(7) == [(1, 2)]
+        assert SeenFile(Files(), *place, WAITING).read(7) in allowed
+        SeenFile(Files(), *place, WAITING).change(7, [1, 2], [], [1, 2])
+        assert SeenFile(Files(), *place, WAITING).read(7) == [(1, 2)]
         if next(calls) < last // 2:
             break
     assert tried > 20
