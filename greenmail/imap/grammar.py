@@ -109,20 +109,6 @@ def _literal_octets(cur: Cursor, pattern: re.Pattern[bytes], what: str) -> bytes
     return cur.text[start : start + size]
 
 
-def at_literal(cur: Cursor) -> bool:
-    """Whether a literal or literal8 comes next."""
-    return cur.peek() == b"{" or cur.peek(2) == b"~{"
-
-
-def staged_literal(cur: Cursor) -> object:
-    """literal / literal8 of a command whose literals are streamed: what its sink's `finish` gave. RFC 9051 6.3.12."""
-    found = _LITERAL.match(cur.text, cur.pos) or _LITERAL8.match(cur.text, cur.pos)
-    if found is None or found.end() not in cur.staged:
-        raise cur.wrong("expected a literal")
-    cur.pos = found.end()
-    return cur.staged[cur.pos]
-
-
 def string(cur: Cursor) -> bytes:
     """string = quoted / literal — RFC 9051 9."""
     return literal(cur) if cur.peek() == b"{" else quoted(cur)
@@ -156,11 +142,6 @@ def userid(cur: Cursor) -> bytes:
 
 def password(cur: Cursor) -> bytes:
     """password = astring — RFC 9051 9."""
-    return astring(cur)
-
-
-def tag_string(cur: Cursor) -> bytes:
-    """tag-string = astring — RFC 9051 9."""
     return astring(cur)
 
 
@@ -221,16 +202,8 @@ def nz_number64(cur: Cursor) -> int:
     return number64(cur)
 
 
-def mod_sequence_value(cur: Cursor) -> int:
-    """mod-sequence-value = 1*DIGIT ; 0 < n, 63 bits — RFC 7162 7."""
-    value = number64(cur)
-    if not value:
-        raise cur.wrong("mod-sequence is zero")
-    return value
-
-
 def mod_sequence_valzer(cur: Cursor) -> int:
-    """mod-sequence-valzer = "0" / mod-sequence-value — RFC 7162 7."""
+    """mod-sequence-valzer = "0" / mod-sequence-value ; 63 bits — RFC 7162 7."""
     return number64(cur)
 
 

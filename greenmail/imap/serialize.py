@@ -105,11 +105,6 @@ def _flag_key(flag: str) -> tuple[int, str]:
     return _FLAG_ORDER.get(flag, len(_FLAG_ORDER)), flag
 
 
-def number_list(numbers: Iterable[int]) -> bytes:
-    """Numbers with a space between them, as in "* SEARCH 2 84 882"."""
-    return b" ".join([b"%d" % value for value in numbers])
-
-
 def parenthesized(parts: Sequence[bytes]) -> bytes:
     """ "(" parts with SP between them ")"."""
     return b"(" + b" ".join(parts) + b")"

@@ -91,11 +91,6 @@ def test_flag_list_has_flags_only(flags, expected):
     assert serialize.flag_list(flags) == expected
 
 
-def test_number_list():
-    assert serialize.number_list([2, 84, 882]) == b"2 84 882"  # RFC 9051 7.3.4
-    assert serialize.number_list([]) == b""
-
-
 def test_addresses():
     # RFC 9051 8, the envelope of the example
     terry = serialize.address(b"Terry Gray", None, b"gray", b"cac.washington.edu")
