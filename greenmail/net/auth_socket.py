@@ -11,7 +11,6 @@ import os
 import secrets
 import socket
 import stat
-from collections.abc import Callable
 from typing import Any
 
 from gevent.lock import RLock
@@ -20,13 +19,11 @@ from gevent.server import StreamServer
 
 from greenmail import metrics
 from greenmail.auth import postfix_auth
-from greenmail.auth.api import Authenticator
-from greenmail.auth.logins import Guard, Patience, Register
 from greenmail.auth.postfix_auth import MAX_LINE, AuthClient, BadLine, Services
 from greenmail.config import Config
 from greenmail.config_types import account_ids, group_id
+from greenmail.net.engines import Means, patience
 from greenmail.net.tls import CannotStart
-from greenmail.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -88,18 +85,19 @@ def remove(config: Config, bound: socket.socket) -> None:
         log.debug("auth-socket path=%r not removed: %s", config.auth_socket, error)
 
 
-def services(
-    config: Config,
-    runtime: Runtime,
-    authenticator: Authenticator,
-    register: Register,
-    guard: Guard,
-    new_sid: Callable[[], str],
-) -> Services:
+def services(means: Means) -> Services:
     """What a worker's connections share, made from the configuration."""
-    patience = Patience(config.max_auth_failures, config.auth_failure_delay)
-    names = config.sasl_mechanisms
-    return Services(runtime, authenticator, register, patience, guard, names, config.counts_as_secure, new_sid)
+    config = means.config
+    return Services(
+        means.runtime,
+        means.authenticator,
+        means.register,
+        patience(config),
+        means.guard,
+        config.sasl_mechanisms,
+        config.counts_as_secure,
+        means.new_sid,
+    )
 
 
 def _make_room(path: str) -> None:

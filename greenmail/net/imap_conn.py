@@ -4,19 +4,15 @@ import logging
 from collections.abc import Callable
 
 from greenmail import __version__
-from greenmail.auth.api import Authenticator, User
-from greenmail.auth.logins import Guard, Patience, Register
-from greenmail.auth.passage import Carrier, Passage
+from greenmail.auth.passage import Passage
 from greenmail.config import Config
 from greenmail.imap.execute import Serving
 from greenmail.imap.ext.filters import wrong
 from greenmail.imap.session import Limits, Others, Services, Session
+from greenmail.net.engines import Means, patience
 from greenmail.net.server import Talk
 from greenmail.net.stream import Stream
-from greenmail.runtime import Runtime
-from greenmail.storage.api import Account
 from greenmail.storage.text_index import FullText
-from greenmail.transcript import Traces
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +40,7 @@ def limits(config: Config) -> Limits:
         max_depth=config.max_depth,
         max_bad_commands=config.max_bad_commands,
         max_commands_per_minute=config.max_commands_per_minute,
-        patience=Patience(config.max_auth_failures, config.auth_failure_delay),
+        patience=patience(config),
         timeout_anonymous=config.timeout_anonymous,
         timeout_authenticated=config.timeout_authenticated,
         timeout_idle=config.timeout_idle,
@@ -53,34 +49,22 @@ def limits(config: Config) -> Limits:
     )
 
 
-def handler(
-    config: Config,
-    runtime: Runtime,
-    authenticator: Authenticator,
-    normalize: Callable[[str], str],
-    open_account: Callable[[User], Account],
-    register: Register,
-    new_sid: Callable[[], str],
-    traces: Traces,
-    guard: Guard,
-    carrier: Carrier | None,
-    full_text: FullText | None = None,
-    others: Others | None = None,
-) -> Callable[..., Talk]:
+def handler(means: Means, full_text: FullText | None = None, others: Others | None = None) -> Callable[..., Talk]:
     """The engine for one connection after another: of a stream, and of a `Passage` if its login was elsewhere.
 
     What it gives is to be called until it gives None: `Serving.go_on`.
     """
+    config = means.config
     for name, text in config.shared_filters.items():
         if problem := wrong(text):
             log.error("shared-filters name=%r criteria=%r: nobody can use it: %s", name, text, problem)
     services = Services(
-        runtime=runtime,
-        authenticator=authenticator,
-        open_account=open_account,
-        register=register,
-        guard=guard,
-        carrier=carrier,
+        runtime=means.runtime,
+        authenticator=means.authenticator,
+        open_account=means.open_account,
+        register=means.register,
+        guard=means.guard,
+        carrier=means.carrier,
         mechanisms=config.sasl_mechanisms,
         limits=limits(config),
         literal_minus=config.literal_minus,
@@ -95,15 +79,15 @@ def handler(
         jmap_url=config.jmap_url,
         preferred_language=config.preferred_language,
         url_hosts=config.url_hosts,
-        submit_users=tuple(map(normalize, config.submit_users)),
+        submit_users=tuple(map(means.authenticator.normalize, config.submit_users)),
         others=others,
         server_id={"name": "GreenMail", "version": __version__},
-        normalize=normalize,
-        traces=traces,
+        normalize=means.authenticator.normalize,
+        traces=means.traces,
     )
 
     def begin(stream: Stream, passage: Passage | None = None) -> Talk:
-        stream.session = Session(stream, services, new_sid() if passage is None else passage.sid)
+        stream.session = Session(stream, services, means.new_sid() if passage is None else passage.sid)
         return Serving(stream.session, passage).go_on
 
     return begin

@@ -35,6 +35,7 @@ from greenmail.net import (
     auth_socket,
     client_certificates,
     databases,
+    engines,
     guard,
     hosted,
     imap_conn,
@@ -215,20 +216,21 @@ class _Worker:
         full_text = FullTextService(Means(runtime, Pool("text", 1, self._work.clock).run, gevent.spawn))
         open_account = accounts.opener(config, store, owners)
         others = OtherUsers(config, opened, self._work.passwords.run, open_account)
-        shared = (
-            authenticator,
-            authenticator.normalize,
-            open_account,
-            self._register,
-            self._new_sid,
-            self._traces,
-            self._guard,
-            self._carrier(config),
+        means = engines.Means(
+            config=config,
+            runtime=runtime,
+            authenticator=authenticator,
+            open_account=open_account,
+            register=self._register,
+            guard=self._guard,
+            carrier=self._carrier(config),
+            traces=self._traces,
+            new_sid=self._new_sid,
         )
         return {
-            "imap": imap_conn.handler(config, runtime, *shared, full_text, others),
-            "pop3": pop3_conn.handler(config, runtime, *shared),
-            "smtp": auth_socket.services(config, runtime, authenticator, self._register, self._guard, self._new_sid),
+            "imap": imap_conn.handler(means, full_text, others),
+            "pop3": pop3_conn.handler(means),
+            "smtp": auth_socket.services(means),
         }
 
     def _carrier(self, config: Config) -> OwnersCarrier | None:
