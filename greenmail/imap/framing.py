@@ -63,12 +63,7 @@ class Frame(NamedTuple):
     text: bytes
     staged: Mapping[int, Any] = _NOTHING
     failure: Failure | None = None
-    sinks: tuple[Sink, ...] = ()
-
-    def discard(self) -> None:
-        """Abort what was streamed, as far as the command made no use of it. To be called when a command is over."""
-        for sink in self.sinks:
-            sink.abort()
+    sinks: tuple[Sink, ...] = ()  # to be aborted when the command is over, whatever use it has made of them
 
 
 class _Draft:

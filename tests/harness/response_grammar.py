@@ -19,6 +19,7 @@ from harness.response_octets import (
     TEXT,
     Octets,
     astring,
+    binary,
     flag_list,
     literal,
     nstring,
@@ -293,10 +294,8 @@ def url_fetch(octets: Octets) -> None:
         octets.expect(b" ")
         if item == b"BODYPARTSTRUCTURE":
             bodystructure(octets)
-        elif item == b"BINARY" and octets.next() == b"~":
-            literal(octets, rb"~\{")
         else:
-            nstring(octets)
+            (binary if item == b"BINARY" else nstring)(octets)
         octets.expect(b")")
         if not octets.take(b" "):
             return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from harness.response_octets import DATE_TIME, NZ, Octets, astring, flag_list, literal, nstring, number, string
+from harness.response_octets import DATE_TIME, NZ, Octets, astring, binary, flag_list, nstring, number, string
 
 
 def message_data(octets: Octets) -> None:
@@ -35,10 +35,8 @@ def section(octets: Octets, name: bytes) -> None:
     octets.expect(b" ")
     if name == b"BINARY.SIZE":
         number(octets)
-    elif name == b"BINARY" and octets.next() == b"~":
-        literal(octets, rb"~\{")
     else:
-        nstring(octets)
+        (binary if name == b"BINARY" else nstring)(octets)
 
 
 def envelope(octets: Octets) -> None:

@@ -89,6 +89,14 @@ def nstring(octets: Octets) -> None:
         string(octets)
 
 
+def binary(octets: Octets) -> None:
+    """nstring / literal8 — RFC 9051 9, msg-att-static."""
+    if octets.next() == b"~":
+        literal(octets, rb"~\{")
+    else:
+        nstring(octets)
+
+
 def astring(octets: Octets) -> None:
     if octets.next() in (b'"', b"{"):
         string(octets)

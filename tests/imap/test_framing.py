@@ -134,8 +134,7 @@ def test_streamed_literals_go_to_their_sinks():
     assert frame.failure is None
     assert peer.sent == b"+ OK\r\n"
     assert [sink.log for sink in peer.sinks] == [["write", "finish"]] * 2
-    frame.discard()
-    assert [sink.log[-1] for sink in peer.sinks] == ["abort"] * 2
+    assert frame.sinks == tuple(peer.sinks)
     assert peer.frame().text == b"A4 NOOP"
 
 
