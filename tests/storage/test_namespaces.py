@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.namespaces import ALIAS, OWN, PUBLIC, SHARED, Spool, furnished, refusal
+from support.namespaces import ALIAS, OWN, PUBLIC, SHARED, Spool, refusal
 
 from greenmail.errors import Reason
 from greenmail.runtime import direct
@@ -15,16 +15,6 @@ from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.mounted import MountedMailbox
 from greenmail.storage.namespace_names import Kind, Listed, OwnSeen, Space
 from greenmail.storage.namespaces import NamespacesAccount
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return furnished(tmp_path)
-
-
-@pytest.fixture
-def account(spool: Spool) -> NamespacesAccount:
-    return spool.worker().account()
 
 
 def listed(account: NamespacesAccount) -> list[str]:

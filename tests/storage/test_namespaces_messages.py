@@ -4,30 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
-from support.namespaces import OWN, Spool, furnished, refusal, shown
+from support.namespaces import OWN, Spool, refusal, shown
 
 from greenmail.errors import Reason
 from greenmail.storage import snapshot
 from greenmail.storage.api import SEEN, FlagAction, FlagChange, Mailbox
 from greenmail.storage.filesystem import Files, ownership
 from greenmail.storage.namespace_names import Kind, OwnSeen, Space
-from greenmail.storage.namespaces import NamespacesAccount
 from greenmail.storage.quota_rules import Limits, QuotaRules
 
 ADD, REMOVE, REPLACE = FlagAction.ADD, FlagAction.REMOVE, FlagAction.REPLACE
 
 
 FLAGGED, DELETED = "\\Flagged", "\\Deleted"
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return furnished(tmp_path)
-
-
-@pytest.fixture
-def account(spool: Spool) -> NamespacesAccount:
-    return spool.worker().account()
 
 
 def subjects(mailbox: Mailbox) -> list[bytes]:

@@ -26,11 +26,6 @@ from greenmail.storage.quota import count
 from greenmail.storage.quota_rules import Limits, QuotaRules, from_user
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "Maildir")
-
-
 def truth(place: Place) -> tuple[int, int]:
     boxes = [place.maildir, *(path for path in place.maildir.iterdir() if path.name.startswith(".") and path.is_dir())]
     found = count(Files(), [os.fsencode(box) for box in boxes])

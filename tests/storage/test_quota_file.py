@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,12 +26,6 @@ from greenmail.storage.filesystem import Files
 from greenmail.storage.maildir_store import MaildirStore
 from greenmail.storage.quota import limits_of, parse
 from greenmail.storage.quota_rules import QuotaRules, from_user
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "Maildir")
-
 
 # Without a quota
 
