@@ -50,13 +50,26 @@ _State = tuple[int, int, int, int]
 _UNREAD = (0, 0, 0, 0)  # a file that nobody has looked for
 
 
-def _state(files: Files, path: bytes, known: _State | None) -> _State | None:
-    """As it is now. That a file is absent is asked twice (`Files.surely`) only if it was there when it was `known`."""
-    try:
-        found = files.stat(path) if known is None else files.surely(files.stat, path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _state(found: os.stat_result) -> _State:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _news(files: Files, path: bytes, known: _State | None) -> tuple[_State | None, bytes] | None:
+    """What the file is now, and says, if it is not as it was `known`; None if it is. A state of None: it is not there.
+
+    That is asked twice (`Files.surely`) only if it was there before.
+    """
+    with refusing("cannot read the keywords"):
+        try:
+            state = _state(files.stat(path) if known is None else files.surely(files.stat, path))
+        except (FileNotFoundError, NotADirectoryError):
+            state = None
+        if state == known:
+            return None
+        try:
+            return state, files.surely(files.read_file, path) if state is not None else b""
+        except FileNotFoundError:
+            return None, b""
 
 
 def is_keyword(name: str) -> bool:
@@ -80,17 +93,11 @@ class Keywords:
 
     def refresh(self) -> bool:
         """Read the file if it changed; whether it did."""
-        with refusing("cannot read the keywords"):
-            state = _state(self._files, self._path, self._state)
-            if state == self._state:
-                return False
-            try:
-                data = self._files.surely(self._files.read_file, self._path) if state is not None else b""
-            except FileNotFoundError:
-                data, state = b"", None
-        self._state = state
-        self._take(_parse_indexes(data))
-        return True
+        found = _news(self._files, self._path, self._state)
+        if found is not None:
+            self._state = found[0]
+            self._take(_parse_indexes(found[1]))
+        return found is not None
 
     def _take(self, raw: dict[int, bytes]) -> None:
         names: dict[int, str] = {}
@@ -172,7 +179,7 @@ class Keywords:
             mtime = max(int(time.time()), before + 1)
             owner = ownership(self._files.stat(os.path.dirname(self._path)))
             made = self._files.replace_file(self._path, data, owner, self._path + b".lock", mtime)
-        self._state = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
+        self._state = _state(made)
         self._take(raw)
 
 
@@ -216,17 +223,11 @@ class OverflowKeywords:
 
     def refresh(self) -> bool:
         """Read the file if it changed; whether it did."""
-        with refusing("cannot read the keywords"):
-            state = _state(self._files, self._path, self._state)
-            if state == self._state:
-                return False
-            try:
-                data = self._files.surely(self._files.read_file, self._path) if state is not None else b""
-            except FileNotFoundError:
-                data, state = b"", None
-        self._state = state
-        self.names, self._messages, self._others = _parse_overflow(data)
-        return True
+        found = _news(self._files, self._path, self._state)
+        if found is not None:
+            self._state = found[0]
+            self.names, self._messages, self._others = _parse_overflow(found[1])
+        return found is not None
 
     def print(self) -> list[int]:
         """Inode, size and mtime of the file as it was read or written last; zeros if there was none."""
@@ -286,7 +287,7 @@ class OverflowKeywords:
             self._make_directory()
             owner = ownership(self._files.stat(self._directory))
             made = self._files.replace_file(self._path, b"\n".join(lines) + b"\n", owner)
-        self._state = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
+        self._state = _state(made)
         self.names, self._messages = names, messages
 
     def _make_directory(self) -> None:
