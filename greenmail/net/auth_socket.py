@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from gevent.lock import RLock
@@ -144,11 +145,7 @@ class AuthSocket:
             return
         self._open += 1
         try:
-            self._talk(sock)
-        except BadLine as bad:
-            log.warning("auth-socket closed reason=%r", str(bad))
-        except OSError as error:
-            log.debug("auth-socket gone reason=%s", error)
+            _goes_on(self._talk, sock)
         finally:
             self._open -= 1
 
@@ -177,14 +174,20 @@ class AuthSocket:
 
 def _take(client: AuthClient, line: bytes, sock: Any) -> None:
     """A login takes its time; those after it need not wait."""
+    if not _goes_on(client.take, line):
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def _goes_on(work: Callable[[Any], None], what: Any) -> bool:
+    """Do it; False: the connection ends with that, and the log says why."""
     try:
-        client.take(line)
-        return
+        work(what)
+        return True
     except BadLine as bad:
         log.warning("auth-socket closed reason=%r", str(bad))
     except OSError as error:
         log.debug("auth-socket gone reason=%s", error)
     except Exception:
         log.exception("bug in the answer to an auth client")
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+    return False

@@ -115,7 +115,7 @@ class Relay:
         self._stream.carried = True
         self._stream.session = None
         gone: Disconnected | None = None
-        helpers = [gevent.spawn(self._gather), gevent.spawn(self._pass_on)]
+        helpers = [gevent.spawn(self._help, work) for work in (self._gather, self._pass_on)]
         try:
             if rest:
                 self._send(rest)
@@ -164,29 +164,28 @@ class Relay:
         return True
 
     def _gather(self) -> None:
+        while data := self._sock.recv(RECEIVE):
+            self._answers.append(data)
+            self._octets += len(data)
+            self._wake()
+            while self._octets > AHEAD:
+                self._room.clear()
+                self._room.wait()
+
+    def _pass_on(self) -> None:
+        for data in self._out:
+            self._sock.sendall(data)
+            self._sending = False
+            self._wake()
+
+    def _help(self, work: Callable[[], None]) -> None:
+        """On a green thread of its own; its end is that of the session there."""
         try:
-            while data := self._sock.recv(RECEIVE):
-                self._answers.append(data)
-                self._octets += len(data)
-                self._wake()
-                while self._octets > AHEAD:
-                    self._room.clear()
-                    self._room.wait()
+            work()
         except OSError as error:
             log.debug("relay rip=%s reason=%s", self._stream.peer, error)
         self._over = True
         self._wake()
-
-    def _pass_on(self) -> None:
-        try:
-            for data in self._out:
-                self._sock.sendall(data)
-                self._sending = False
-                self._wake()
-        except OSError as error:
-            log.debug("relay rip=%s reason=%s", self._stream.peer, error)
-            self._over = True
-            self._wake()
 
     def _wake(self) -> None:
         self._news.set()

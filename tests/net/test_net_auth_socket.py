@@ -1,10 +1,12 @@
 """The socket at which other programs ask about logins, as a worker serves it; their protocol: tests/auth."""
 
 import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
 import gevent.socket
+import pytest
 from harness.engine import PASSWORD, USER, Seats, Users
 
 from greenmail.auth.logins import NoGuard, Patience
@@ -12,32 +14,52 @@ from greenmail.auth.postfix_auth import Services
 from greenmail.net.auth_socket import AuthSocket
 from greenmail.runtime import direct
 
+Arrive = Callable[[], tuple[gevent.socket.socket, bytes]]
 
-def test_it_takes_so_many_connections_and_one_more_when_one_has_gone(tmp_path: Path) -> None:
-    """`max-auth-socket-connections`."""
+
+@pytest.fixture
+def arrive(tmp_path: Path) -> Iterator[Arrive]:
+    """A function that gives a client, and what it is told first; there is room for two."""
+    users = Users({USER: PASSWORD})
     services = Services(
-        direct(), Users({USER: PASSWORD}), Seats(), Patience(), NoGuard(), ("PLAIN",), lambda address: True, lambda: "s"
+        direct(), users, Seats(), Patience(), NoGuard(), ("PLAIN", "CRAM-MD5"), lambda address: True, lambda: "s"
     )
     listener = gevent.socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "auth"))
     listener.listen(8)
     served = AuthSocket(listener, services, 0, most=2)
     served.start()
+    clients = []
 
-    def arrive() -> tuple[gevent.socket.socket, bytes]:
+    def arrived() -> tuple[gevent.socket.socket, bytes]:
         client = gevent.socket.socket(socket.AF_UNIX)
+        clients.append(client)
         client.settimeout(20)
         client.connect(str(tmp_path / "auth"))
         return client, client.recv(8)
 
-    try:
-        (first, said), (second, _), (third, nothing) = arrive(), arrive(), arrive()
-        assert said == b"VERSION\t" and nothing == b""
-        first.close()
-        with gevent.Timeout(10):
-            while not (found := arrive())[1]:
-                found[0].close()
-        for client in (second, third, found[0]):
-            client.close()
-    finally:
-        served.close()
+    yield arrived
+    for client in clients:
+        client.close()
+    served.close()
+
+
+def test_it_takes_so_many_connections_and_one_more_when_one_has_gone(arrive: Arrive) -> None:
+    """`max-auth-socket-connections`."""
+    (first, said), _, (_, nothing) = arrive(), arrive(), arrive()
+    assert said == b"VERSION\t" and nothing == b""
+    first.close()
+    with gevent.Timeout(10):
+        while not arrive()[1]:
+            gevent.sleep(0.001)
+
+
+def test_a_bug_is_in_the_log_and_ends_one_connection(
+    arrive: Arrive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not on standard error, where gevent would write it."""
+    with monkeypatch.context() as broken:
+        broken.setattr(Users, "able", lambda self: 1 / 0)
+        assert arrive()[1] == b""
+    assert "bug in the answer to an auth client" in caplog.text
+    assert arrive()[1] == b"VERSION\t"
