@@ -21,27 +21,20 @@ def message_uids(session: Session, seqs: SequenceSet, uid: bool) -> list[int]:
     A sequence number beyond the last message is BAD, RFC 9051 9 seq-number.
     Lenient: "*" in an empty mailbox is no message, for all who FETCH 1:* right behind SELECT; RFC 9051 9 wants BAD.
     """
-    view = selected(session)
-    if not uid:
-        check_numbers(view, seqs)
-    return view.between(message_ranges(session, seqs, uid), uid)
+    return selected(session).between(_known_ranges(session, seqs, uid), uid)
 
 
 def message_run(session: Session, seqs: SequenceSet, uid: bool) -> Sequence[int]:
     """As `message_uids`; of the one range that most sets are, without an object for each."""
     view = selected(session)
-    if not uid:
-        check_numbers(view, seqs)
-    ranges = message_ranges(session, seqs, uid)
+    ranges = _known_ranges(session, seqs, uid)
     return view.neighbours(*ranges[0], uid) if len(ranges) == 1 else view.between(ranges, uid)
 
 
 def named_among(session: Session, seqs: SequenceSet, uid: bool, uids: Sequence[int]) -> list[int]:
     """Those of `uids`, ascending, that `message_uids` would give: where they are few, it costs no more than they."""
     view = selected(session)
-    if not uid:
-        check_numbers(view, seqs)
-    ranges = message_ranges(session, seqs, uid)
+    ranges = _known_ranges(session, seqs, uid)
     firsts = [first for first, _ in ranges]
     found = []
     for one in uids:
@@ -51,6 +44,13 @@ def named_among(session: Session, seqs: SequenceSet, uid: bool, uids: Sequence[i
         if seq and place and number <= ranges[place - 1][1]:
             found.append(one)
     return found
+
+
+def _known_ranges(session: Session, seqs: SequenceSet, uid: bool) -> Ranges:
+    """`message_ranges`; raises BadSyntax for a sequence number beyond the last message."""
+    if not uid:
+        _check_numbers(selected(session), seqs)
+    return message_ranges(session, seqs, uid)
 
 
 def message_ranges(session: Session, seqs: SequenceSet, uid: bool) -> Ranges:
@@ -65,7 +65,7 @@ def message_ranges(session: Session, seqs: SequenceSet, uid: bool) -> Ranges:
     return join([*ranges, *ranges_of(saved if uid else seq for seq, saved in known)])
 
 
-def check_numbers(view: View, seqs: SequenceSet) -> None:
+def _check_numbers(view: View, seqs: SequenceSet) -> None:
     """Raises BadSyntax if `seqs` has a sequence number for which there is no message."""
     count = len(view.uids)
     for pair in seqs.ranges:

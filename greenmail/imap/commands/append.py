@@ -35,6 +35,14 @@ def parse_append(cur: Cursor, uid: bool) -> AppendRequest:
     return AppendRequest(name, tuple(Walk().tokens(cur, is_whole=True)), incoming_of(cur))
 
 
+def resumed(cur: Cursor) -> Incoming | None:
+    """`incoming_of`, and `cur` behind that literal: what stands before it was read when it began."""
+    incoming = incoming_of(cur)
+    if incoming is not None:
+        cur.pos = max(cur.staged)
+    return incoming
+
+
 def incoming_of(cur: Cursor) -> Incoming | None:
     """What is made of the text before the last literal, if there was one."""
     found = next(iter(cur.staged.values()), None)
@@ -44,14 +52,13 @@ def incoming_of(cur: Cursor) -> Incoming | None:
 
 def stream_message(session: Session, cur: Cursor, size: int) -> Streamed | None:
     """Where the literal at the end of the text goes; None: it is the mailbox name, or a URL."""
-    incoming = incoming_of(cur)
-    if incoming is not None:  # what stands before the last literal was read when that began
-        cur.pos = max(cur.staged)
-        return incoming.announced(cur, size)
-    cur.space()
-    if is_announced(cur):
-        return None
-    return Incoming(session, grammar.mailbox(cur)).announced(cur, size)
+    incoming = resumed(cur)
+    if incoming is None:
+        cur.space()
+        if is_announced(cur):
+            return None
+        incoming = Incoming(session, grammar.mailbox(cur))
+    return incoming.announced(cur, size)
 
 
 def run_append(session: Session, request: AppendRequest) -> Ok:

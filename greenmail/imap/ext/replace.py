@@ -13,7 +13,7 @@ from greenmail.errors import BadSyntax, Refused, StorageError
 from greenmail.imap import grammar, rights
 from greenmail.imap.append_data import Begin, Token, Walk, is_announced
 from greenmail.imap.command import SELECTED, Capability, Command, Feature, always
-from greenmail.imap.commands.append import incoming_of, tell_normalized
+from greenmail.imap.commands.append import incoming_of, resumed, tell_normalized
 from greenmail.imap.commands.expunge import writable
 from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import quota
@@ -55,18 +55,17 @@ def parse_replace(cur: Cursor, uid: bool) -> ReplaceRequest:
 
 def stream_replacement(session: Session, cur: Cursor, size: int) -> Streamed | None:
     """Where the literal at the end of the text goes; None: it is the mailbox name, or a URL."""
-    incoming = incoming_of(cur)
-    if incoming is not None:  # what stands before the last literal was read when that began
-        cur.pos = max(cur.staged)
-        return incoming.announced(cur, size)
-    cur.space()
-    number = seq_number(cur)
-    cur.space()
-    if is_announced(cur):
-        return None
-    # The text begins with tag SP ["UID" SP] "REPLACE".
-    is_uid = cur.text[: cur.pos].split(None, 2)[1].upper() == b"UID"
-    return _incoming(session, number, is_uid, grammar.mailbox(cur)).announced(cur, size)
+    incoming = resumed(cur)
+    if incoming is None:
+        cur.space()
+        number = seq_number(cur)
+        cur.space()
+        if is_announced(cur):
+            return None
+        # The text begins with tag SP ["UID" SP] "REPLACE".
+        is_uid = cur.text[: cur.pos].split(None, 2)[1].upper() == b"UID"
+        incoming = _incoming(session, number, is_uid, grammar.mailbox(cur))
+    return incoming.announced(cur, size)
 
 
 def _incoming(session: Session, number: int | None, uid: bool, name: str) -> Incoming:
