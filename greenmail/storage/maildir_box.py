@@ -296,7 +296,8 @@ class Box:
         if flags is None:
             if len(self._by_info) >= _KINDS:
                 self._by_info.clear()
-            flags = self._by_info[info] = self.flags_of_letters(letters_of(info))
+                self._by_letters.clear()
+            flags = self._by_info[info] = self._flags_of_letters(letters_of(info))
         return flags | overflow if overflow else flags
 
     def flags_of_all(self, files: Sequence[tuple[bytes, bool]]) -> list[Flags]:
@@ -307,8 +308,8 @@ class Box:
         known = {kind: self.flags_of(b":" + kind, False) for kind in set(kinds)}
         return list(map(known.__getitem__, kinds))
 
-    def flags_of_letters(self, letters: bytes) -> Flags:
-        """Flags for letters as `letters_of` gives them."""
+    def _flags_of_letters(self, letters: bytes) -> Flags:
+        """Flags for letters as `letters_of` gives them: one object, whatever else the names have."""
         flags = self._by_letters.get(letters)
         if flags is None:
             names = self.keywords.names

@@ -300,6 +300,15 @@ def test_keywords_beyond_the_letters(site: Site) -> None:
     assert set(target.table.flags_of(0)) == wanted - {"kw29", "kw00"}
 
 
+def test_what_letters_mean_is_not_remembered_for_ever(site: Site) -> None:
+    """There are some 100 million sets of flags, and a client may have STORE make them all."""
+    box = site.inbox().box
+    for number in range(12_000):
+        letters = "".join(sorted(chr(ord("a") + bit) for bit in range(14) if number >> bit & 1))
+        assert len(box.flags_of(f"1.M1P1.mx:2,{letters}".encode(), False)) == len(letters)
+    assert max(len(box._by_letters), len(box._by_info)) <= 10_000
+
+
 def test_letters_that_another_program_names_anew(site: Site) -> None:
     site.deliver(where="cur", name="x:2,a")
     (site.path / "dovecot-keywords").write_text("0 old\n")
