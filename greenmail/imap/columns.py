@@ -77,6 +77,8 @@ def live_rows(table: Table, uids: Sequence[int]) -> Sequence[int]:
 def _place(table: Table, uids: Sequence[int]) -> int:
     """The row of the first of `uids` if the others follow it in the table, else -1."""
     first = table.row(uids[0]) if uids else -1
+    if len(uids) == 1:
+        return first
     if first < 0 or table.row(uids[-1]) != first + len(uids) - 1:
         return -1
     there = table.uids[first : first + len(uids)]

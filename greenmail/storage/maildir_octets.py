@@ -88,22 +88,27 @@ def _of_whole(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> tup
 def _whole(files: Files, one: _Wanted, largest: int = LARGEST) -> tuple[bytes, int, int] | None:
     """The octets of a message with CRLF line ends; size and date, -1 where they are not wanted."""
     path, known, claimed, wants_size, wants_date = one
+    if known >= largest:
+        return None
     try:
         descriptor = files.open(path, _READ)
         try:
-            found = files.fstat(descriptor)
-            disk = found.st_size
-            # If it is not as told the size is counted anew, which is more than is done here.
-            is_usual = disk <= largest and _is_as_told(known, claimed, disk)
-            octets = files.pread(descriptor, disk, 0) if is_usual else b""
+            found = files.fstat(descriptor) if known < 0 or wants_date else None
+            # Without it: as many octets as there can be, and one with which there would be more.
+            disk = known + 1 if found is None else found.st_size
+            octets = files.pread(descriptor, disk, 0) if disk <= largest else b""
         finally:
             files.close(descriptor)
     except OSError:
         return None  # who opens it in full says why
-    if not is_usual or len(octets) != disk or kind_of(octets) is not None:
+    is_whole = len(octets) < disk if found is None else len(octets) == disk
+    # If it is not as told the size is counted anew, which is more than is done here.
+    if not is_whole or not _is_as_told(known, claimed, len(octets)) or kind_of(octets) is not None:
         return None
     octets = to_crlf(octets)
-    return octets, len(octets) if wants_size else -1, int(found.st_mtime) if wants_date else -1
+    if found is None and len(octets) != known:
+        return None
+    return octets, len(octets) if wants_size else -1, int(found.st_mtime) if found is not None and wants_date else -1
 
 
 def _of_headers(files: Files, wanted: Sequence[_Wanted | None], make: Make) -> tuple[list[Any], list[Fact]]:

@@ -118,6 +118,52 @@ def test_what_is_not_there_any_more_is_left(maildir: Path) -> None:
         mailbox.content(uids[2])
 
 
+def test_a_message_of_a_known_size_is_read_without_a_look_at_its_file(maildir: Path) -> None:
+    mailbox = mailbox_of(maildir)
+    uids = list(mailbox.table.uids)
+    mailbox.fill(uids, sizes=True, dates=True)
+    before = read_many(mailbox, uids, True, (True, False))
+    events: list[str] = []
+
+    def call(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        events.append(name)
+        return function(*args)
+
+    mailbox.box.files = Files(call)
+    assert read_many(mailbox, uids, True, (True, True)) == before
+    assert before == [None if number in (8, 10) else to_crlf(data) for number, data in enumerate(FILES)]
+    assert events == ["open", "pread", "close"] * (len(FILES) - 1)  # the very large one is left as it is
+    assert mailbox.octets(uids[0]) == before[0]
+
+
+KNOWN = b"Subject: a\n\nbody\n"
+
+
+@pytest.mark.parametrize("data", [b"", KNOWN[:-1], KNOWN + b"\n", b"x" * 17, b"x" * 19, b"x" * 21, b"x" * 1000])
+def test_a_file_of_another_size_than_is_known_is_left(tmp_path: Path, data: bytes) -> None:
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / "m" / part).mkdir(parents=True)
+    path = tmp_path / "m" / "cur" / "1700000000.M1P1.host:2,S"
+    path.write_bytes(KNOWN)
+    mailbox = mailbox_of(tmp_path / "m")
+    mailbox.fill([1], sizes=True, dates=True)
+    assert mailbox.octets(1) == to_crlf(KNOWN)
+    path.write_bytes(data)
+    assert mailbox.octets(1) is None
+    assert opened(mailbox, 1, True) == to_crlf(data)
+
+
+def test_a_file_that_is_read_in_part_is_left(maildir: Path) -> None:
+    """A network file system that gives less than was asked for."""
+    mailbox = mailbox_of(maildir)
+    uids = list(mailbox.table.uids)
+    mailbox.fill(uids, sizes=True, dates=True)
+    mailbox.box.files = Files(
+        lambda name, function, *args: function(*args)[:-1] if name == "pread" else function(*args)
+    )
+    assert [mailbox.octets(uid) for uid in uids if uid != 4] == [None] * (len(uids) - 1)
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_each_of_them_is_looked_at_before_the_next_is_read(maildir: Path, whole: bool) -> None:
     """So there is never more than one of them in memory."""
