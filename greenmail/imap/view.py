@@ -87,14 +87,17 @@ class Contexts(Protocol):
 class View:
     """`uids[n - 1]` is the UID of message sequence number n. Made behind a `look`, and behind `claim_recent`."""
 
-    def __init__(self, mailbox: Mailbox, read_only: bool, first_recent: int, shows_recent: bool = True) -> None:
+    def __init__(
+        self, mailbox: Mailbox, read_only: bool, first_recent: int, shows_recent: bool = True, old: "View | None" = None
+    ) -> None:
+        """`old`: the view that this client had before, which is not used any more."""
         self.mailbox = mailbox
         self.name = mailbox.name  # by which the session's account knows it: the object is also others'
         self.rights: Rights = ALL_RIGHTS  # as of the last look, RFC 4314 2.1
         self.told_rights: Rights = ALL_RIGHTS  # of which PERMANENTFLAGS told
         self.read_only = read_only
         self.shows_recent = shows_recent  # False after ENABLE IMAP4rev2, which knows no \\Recent
-        self.uids: array[int] = array("I", mailbox.table.uids)
+        self.uids: array[int] = _uids(mailbox, old)
         self.recent: set[int] = set(self.uids[bisect_left(self.uids, first_recent) :]) if shows_recent else set()
         self.told = mailbox.modseq  # the client knows everything up to this mod-sequence, but for `pending` ...
         self.answered: dict[int, int] = {}  # ... and these UIDs up to these: own STOREs, answered or silent
@@ -251,3 +254,10 @@ class View:
         if row is None or self.answered.get(uid, 0) >= row.modseq:
             return None
         return Changed(seq, uid, row.flags | {RECENT} if uid in self.recent else row.flags, row.modseq)
+
+
+def _uids(mailbox: Mailbox, old: View | None) -> "array[int]":
+    """The UIDs of all messages; if by its old view the client knows just these, they need not be copied."""
+    if old is not None and old.mailbox is mailbox and old.told == mailbox.modseq and not old.pending:
+        return old.uids
+    return array("I", mailbox.table.uids)

@@ -46,6 +46,33 @@ def test_no_change_is_no_news() -> None:
     assert not NO_NEWS
 
 
+@pytest.mark.parametrize(
+    ("is_taken_over", "change"),
+    [
+        (True, lambda box, old: None),
+        (True, lambda box, old: [remove(box, 2), add(box), old.news(may_expunge=True)]),
+        (False, lambda box, old: remove(box, 2)),
+        (False, lambda box, old: [remove(box, 2), old.news(may_expunge=False)]),
+        (False, lambda box, old: add(box)),
+        (False, lambda box, old: flag(box, [2], "x")),
+    ],
+)
+def test_who_selects_it_again_has_the_messages_of_now(
+    is_taken_over: bool, change: Callable[[MemoryMailbox, View], object]
+) -> None:
+    """The column of the view before is taken over only where it says the same."""
+    box = mailbox(5)
+    old = view(box)
+    before = old.uids
+    change(box, old)
+    new = View(box, False, box.claim_recent(), old=old)
+    assert new.uids == box.table.uids
+    assert (new.uids is before) == is_taken_over
+    assert View(mailbox(5), False, 6, old=old).uids is not before
+    add(box)
+    assert new.news(may_expunge=True).exists == len(box.table)
+
+
 def test_expunge_goes_highest_first() -> None:
     """RFC 9051 7.5.1: each renumbers what follows."""
     box = mailbox(5)

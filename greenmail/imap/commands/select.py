@@ -66,10 +66,10 @@ def parse_select(cur: Cursor, uid: bool) -> SelectRequest:
 
 def select_params(cur: Cursor) -> tuple[tuple[SelectParam, Any], ...]:
     """select-params = SP "(" select-param *(SP select-param) ")" — RFC 4466 3."""
-    from greenmail.imap import registry  # not at the top: it imports this module
-
     if not cur.take(b" "):
         return ()
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
+
     found: dict[str, tuple[SelectParam, Any]] = {}
     cur.open()
     while True:
@@ -99,12 +99,13 @@ def _select(session: Session, request: SelectRequest, examine: bool) -> Ok:
     for param, value in request.params:
         if param.check is not None:
             param.check(session, value)
+    old = session.view
     mailbox, name, mine = _opened(session, request.name)
     is_selected = False
     try:
         read_only = examine or mailbox.read_only or not mine & rights.WRITING  # RFC 4314 5.2
         first_recent = mailbox.first_recent if read_only else claim_recent(mailbox)
-        session.view = view = View(mailbox, read_only, first_recent, shows_recent=not session.rev2)
+        session.view = view = View(mailbox, read_only, first_recent, not session.rev2, old)
         is_selected = True
     finally:
         if not is_selected:
