@@ -3,7 +3,9 @@
 The modules that FEATURES comes from need the tables while they parse (`FETCH_ATTS` in FETCH, and so on). They import
 this module inside the function, since at their top the import would be circular:
 
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
+
+Not `from greenmail.imap import registry`: in a compiled module that goes through Python's import each time.
 """
 
 from collections.abc import Callable, Mapping

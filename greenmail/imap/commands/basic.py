@@ -12,7 +12,7 @@ def parse_nothing(cur: Cursor, uid: bool) -> None:
 
 def run_capability(session: Session, argument: None) -> Ok:
     """RFC 9051 6.1.1; what is true now: before TLS, before and after login it differs."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     session.out.write(b"* CAPABILITY %b\r\n" % registry.capabilities(session))
     return Ok("CAPABILITY completed")

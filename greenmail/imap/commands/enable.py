@@ -22,7 +22,7 @@ def parse_enable(cur: Cursor, uid: bool) -> list[str]:
 
 def run_enable(session: Session, words: list[str]) -> Ok:
     """ENABLED names what this command has enabled, and not what was so before; unknown words are ignored."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     def can_be_enabled(word: str) -> bool:
         """RFC 5161 3.1: only what the server supports, and that is what CAPABILITY says of this session."""

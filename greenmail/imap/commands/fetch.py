@@ -66,7 +66,7 @@ _NO_MATTER = frozenset(
 def parse_fetch(cur: Cursor, uid: bool) -> FetchRequest:
     """fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
     [SP "(" fetch-modifier *(SP fetch-modifier) ")"] — RFC 9051 9, RFC 4466 3."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     cur.space()
     seqs = sequence_set(cur)

@@ -122,7 +122,7 @@ def mbox_or_pat(cur: Cursor) -> tuple[str, ...]:
 
 def list_return_opts(cur: Cursor, query: ListQuery) -> ListQuery:
     """list-return-opts = "RETURN" SP "(" [list-return-opt *(SP list-return-opt)] ")"; `query` with them."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     cur.expect(b"RETURN")
     cur.space()

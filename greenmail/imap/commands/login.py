@@ -126,7 +126,7 @@ def enter(session: Session, user: User, mechanism: str, client: str) -> Ok:
     """What follows a login that is right: the seat, the account, the answer. `client` is for the log."""
     _enter(session, user)
     session.logins.succeeded(user, mechanism, f"client={client}")
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     return Ok("Logged in", b"CAPABILITY " + registry.capabilities(session))
 

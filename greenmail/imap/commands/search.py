@@ -57,7 +57,7 @@ def parse_search(cur: Cursor, uid: bool) -> SearchRequest:
 
 def parse_program(cur: Cursor, uid: bool, returns: Returns | None) -> SearchRequest:
     """search-program = ["CHARSET" SP charset SP] search-key *(SP search-key) — RFC 9051 9."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     name = ""
     if cur.take(b"CHARSET "):
@@ -71,7 +71,7 @@ def parse_program(cur: Cursor, uid: bool, returns: Returns | None) -> SearchRequ
 
 def parse_returns(cur: Cursor) -> Returns | None:
     """["RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" SP]"""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     if not cur.take(b"RETURN "):
         return None
@@ -152,7 +152,7 @@ def saving(session: Session, returns: Returns | None) -> Iterator[bool]:
 
 def search_criteria(cur: Cursor) -> tuple[str, Key]:
     """search-criteria = charset 1*(SP search-key) — RFC 5256 5."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     name = charset(cur)
     cur.space()
@@ -200,7 +200,7 @@ def answer(session: Session, returns: Returns | None, found: Found, plain: bytes
 
     No name: always ESEARCH, as after ENABLE IMAP4rev2.
     """
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     options: Returns = returns or {}
     if returns is None and plain:

@@ -62,7 +62,7 @@ def run_status(session: Session, argument: Status) -> Ok:
 def chosen_atts(names: tuple[str, ...]) -> tuple[StatusAtt, ...]:
     """The items of these names. Raises BadSyntax for one that no feature has."""
     # At run time: the registry imports this module.
-    from greenmail.imap import registry
+    import greenmail.imap.registry as registry
 
     unknown = [name for name in names if name not in registry.STATUS_ATTS]
     if unknown:

@@ -282,7 +282,7 @@ def _contexts(session: Session) -> dict[bytes, Context]:
 
 def _parse_update(cur: Cursor) -> tuple[Item, ...]:
     """modifier-update = "UPDATE" [SP "(" fetch-att *(SP fetch-att) ")"] — RFC 5267 5, RFC 5465 8."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     if cur.peek(2) != b" (":
         return ()

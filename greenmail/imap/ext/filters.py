@@ -132,7 +132,7 @@ def wrong(text: str) -> str:
 
 def criteria(cur: Cursor) -> Key:
     """search-criteria = search-key *(SP search-key), and nothing behind — RFC 5466 4. Strings are quoted or atoms."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     key = search_keys(cur, registry.SEARCH_KEYS)
     cur.end()

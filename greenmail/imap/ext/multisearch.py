@@ -204,7 +204,7 @@ def _examined(session: Session, view: View) -> Iterator[None]:
 
 def _searched(session: Session, search: SearchRequest) -> list[int]:
     """RFC 7377 2.1: no answer where nothing is found; else with MAILBOX, TAG and UIDVALIDITY, and by UID."""
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     view = selected(session)
     run = Search(session, search.key, search.charset)

@@ -188,7 +188,7 @@ def _events(cur: Cursor) -> tuple[frozenset[str], tuple[Item, ...]]:
 
 
 def _fetch_atts(cur: Cursor) -> tuple[Item, ...]:
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     return fetch_atts(cur, registry.FETCH_ATTS, MACROS)
 

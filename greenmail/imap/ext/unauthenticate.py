@@ -21,7 +21,7 @@ def run_unauthenticate(session: Session, argument: None) -> Ok:
     """
     if session.is_hosted:
         raise BadSyntax("UNAUTHENTICATE is not offered here")
-    from greenmail.imap import registry  # not at the top: it imports this module
+    import greenmail.imap.registry as registry  # not at the top: it imports this module
 
     name = session.user.name if session.user else ""
     try:
