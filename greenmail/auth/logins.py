@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from greenmail import metrics
@@ -117,12 +118,39 @@ class Failed:
     is_last: bool = False  # patience is at its end: the connection is to be closed
 
 
+_KEPT = 64  # answers to what may be offered: few settings, and what can be used changes seldom
 _GUESSES = frozenset({Denial.UNKNOWN, Denial.MISMATCH, Denial.INVALID_NAME})
 
 
 def _wants_stored(mechanism: str) -> bool:
     """Whether it can be used only by who has a password that is stored in a certain way."""
     return mechanism.removesuffix(scram.PLUS) in scram.HASHES or mechanism == digests.CRAM_MD5
+
+
+@lru_cache(maxsize=_KEPT)
+def _want_stored(mechanisms: tuple[str, ...]) -> bool:
+    """Whether one of them does."""
+    return any(map(_wants_stored, mechanisms))
+
+
+@lru_cache(maxsize=_KEPT)  # asked with each greeting
+def _usable(mechanisms: tuple[str, ...], able: frozenset[str], is_certified: bool, can_bind: bool) -> tuple[str, ...]:
+    """Those that can be used. `able`: of such as not everybody has the means for, those for which he has them.
+
+    `is_certified`: the client has shown a certificate; `can_bind`: there is a TLS channel that both ends know.
+    """
+
+    def is_usable(name: str) -> bool:
+        base = name.removesuffix(scram.PLUS)
+        if name == vouched.EXTERNAL:
+            return is_certified
+        if name in (*vouched.WITH_TOKEN, ANONYMOUS):
+            return name in able
+        if not _wants_stored(name):
+            return True
+        return base in able and (base == name or can_bind)
+
+    return tuple(filter(is_usable, mechanisms))
 
 
 class Logins:
@@ -178,19 +206,9 @@ class Logins:
             able = frozenset(vouched.WITH_TOKEN)
         if authenticator.anonymous_user:
             able |= {ANONYMOUS}
-        if any(_wants_stored(name) for name in mechanisms):
+        if _want_stored(mechanisms):
             able |= authenticator.able()
-        return tuple(name for name in mechanisms if self._can(name, able))
-
-    def _can(self, name: str, able: frozenset[str]) -> bool:
-        base = name.removesuffix(scram.PLUS)
-        if name == vouched.EXTERNAL:
-            return bool(self._wire.certified)
-        if name in (*vouched.WITH_TOKEN, ANONYMOUS):
-            return name in able
-        if not _wants_stored(name):
-            return True
-        return base in able and (base == name or bool(self._wire.end_point or self._wire.exporter))
+        return _usable(mechanisms, able, bool(self._wire.certified), bool(self._wire.end_point or self._wire.exporter))
 
     def can_apop(self, authenticator: Authenticator) -> bool:
         """Whether APOP may be used now, by every user: RFC 1939 7. As for SASL, not where others may listen."""
