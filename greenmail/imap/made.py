@@ -26,7 +26,7 @@ SORTED_BY = {
 class Maker:
     """Makes some kinds for many messages; `order` says which, one after the other."""
 
-    __slots__ = ("_by_header", "_by_scan", "_from", "order", "whole")
+    __slots__ = ("_by_header", "_by_scan", "order", "whole")
 
     def __init__(self, kinds: Set[CacheKind]) -> None:
         """More than `kinds` is made where they need a scan.
@@ -34,18 +34,17 @@ class Maker:
         That is what costs: whoever asks for a structure will ask for parts, and the other way round.
         """
         self.whole = not kinds <= OF_HEADER  # all octets of a message are needed, and not its header alone
-        self.order: Sequence[CacheKind] = sorted(kinds | _FOR_NOTHING if self.whole else kinds)
+        of_header = sorted(kinds & OF_HEADER)
+        of_scan = sorted((kinds | _FOR_NOTHING) - OF_HEADER) if self.whole else []
+        self.order: Sequence[CacheKind] = [*of_header, *of_scan]
         ways = {**_BY_HEADER, CacheKind.HEADERS: Recorder().record}
-        self._by_header = [ways[kind] for kind in self.order if kind in ways]
-        self._by_scan = [_BY_SCAN[kind] for kind in self.order if kind not in ways]
-        # Where each of `order` stands if those of headers are made first.
-        first = [kind for kind in self.order if kind in ways] + [kind for kind in self.order if kind not in ways]
-        self._from = [] if first == self.order else [first.index(kind) for kind in self.order]
+        self._by_header = [ways[kind] for kind in of_header]
+        self._by_scan = [_BY_SCAN[kind] for kind in of_scan]
 
-    def make(self, _: int, octets: bytes) -> list[bytes]:
-        """Of a message, or of its header, in which lines end with CRLF; in a header without a CR with LF.
+    def make(self, place: int, octets: bytes) -> list[bytes]:
+        """What is made of a message if `whole`, else of its header; `place`, which `make_many` gives, does not matter.
 
-        Which of many it is does not matter.
+        Lines end with CRLF; in a header without any CR with LF.
         """
         if not self.whole:
             return [way(octets) for way in self._by_header]
@@ -53,7 +52,7 @@ class Maker:
         header = octets[: root.header[1]] if self._by_header else b""
         made = [way(header) for way in self._by_header]
         made += [scanned(octets, root) for scanned in self._by_scan]
-        return [made[place] for place in self._from] if self._from else made
+        return made
 
 
 def _envelope(header: bytes) -> bytes:
