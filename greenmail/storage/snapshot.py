@@ -36,7 +36,7 @@ class Snapshot:
 
     meta: dict[str, Any]
     columns: dict[str, "array[int]"]
-    files: list[bytes]  # "new/..." and "cur/...", as the disk had them
+    files: list[bytes]  # names of files without their directory; `meta` says which are in `new/`
 
 
 def _parts(snapshot: Snapshot) -> Iterator[bytes]:
