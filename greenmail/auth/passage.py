@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from greenmail.auth.api import User
+from greenmail.errors import Disconnected
 from greenmail.runtime import Wire
 
 
@@ -43,6 +44,16 @@ class HandOver(Exception):
     def __init__(self, go: Callable[[bytes], None]) -> None:
         super().__init__("the session goes on in another process")
         self.go = go
+
+
+def pass_on(passing: HandOver, wire: Wire, take_rest: Callable[[], bytes]) -> str:
+    """Carry the session on until it is over there or here; what the log says of its end."""
+    try:
+        wire.flush()
+        passing.go(take_rest())
+    except Disconnected as end:
+        return end.text
+    return "carried on"
 
 
 class Carrier(Protocol):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from greenmail import metrics
-from greenmail.auth.passage import HandOver, Passage
+from greenmail.auth.passage import HandOver, Passage, pass_on
 from greenmail.errors import BadSyntax, Disconnected, Reason, Refused, StorageError
 from greenmail.imap import framing, grammar, registry, rights, serialize
 from greenmail.imap.command import Command, State
@@ -103,7 +103,7 @@ class Serving:
         except Disconnected as end:
             reason = _farewell(session, inbox, end)
         except HandOver as passing:
-            reason = _pass_on(session, passing)
+            reason = pass_on(passing, session.wire, session.reader.take_rest)
         finally:
             if dormant is None:
                 _leave(session, inbox, session.services.runtime.elapsed() - self._started, reason)
@@ -131,16 +131,6 @@ def _arrive(session: Session, passage: Passage) -> None:
     _finish(session, answer)
     if session.logging_out:
         session.out.status(b"* BYE Not logged in\r\n")
-
-
-def _pass_on(session: Session, passing: HandOver) -> str:
-    """The session goes on in another process; why it has ended, for the log."""
-    try:
-        session.wire.flush()
-        passing.go(session.reader.take_rest())
-    except Disconnected as end:
-        return end.text
-    return "carried on"
 
 
 class _Inbox:

@@ -3,7 +3,7 @@
 import logging
 
 from greenmail import metrics
-from greenmail.auth.passage import HandOver, Passage
+from greenmail.auth.passage import HandOver, Passage, pass_on
 from greenmail.errors import BadSyntax, Disconnected, Refused, StorageError
 from greenmail.pop3.commands import execute
 from greenmail.pop3.login import enter, greet
@@ -30,7 +30,7 @@ def run(session: Session, passage: Passage | None = None) -> None:
             session.services.runtime.breathe()  # thousands of commands fit into what is received at once
         session.wire.flush()
     except HandOver as passing:
-        reason = _pass_on(session, passing)
+        reason = pass_on(passing, session.wire, session.reader.take_rest)
     except Disconnected as end:
         # RFC 1939 3: at an autologout the server closes the connection without a word, and removes nothing.
         reason = end.text
@@ -55,16 +55,6 @@ def _arrive(session: Session, passage: Passage) -> None:
     except StorageError as error:
         session.error(error.text, REASON_CODES[error.reason])
     session.logging_out = session.maildrop is None
-
-
-def _pass_on(session: Session, passing: HandOver) -> str:
-    """The session goes on in another process; why it has ended, for the log."""
-    try:
-        session.wire.flush()
-        passing.go(session.reader.take_rest())
-    except Disconnected as end:
-        return end.text
-    return "carried on"
 
 
 def _serve_one(session: Session) -> None:
