@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 1.0
 KEPT = 0.01  # seconds in which somebody who is back finds his seat
+AGAIN = 0.05  # seconds after which one who was denied a seat asks again: those that were kept are given up by then
 FRESH = 1.0  # seconds for which it counts that a user has few sessions
 CARRY_TIMEOUT = 5.0  # a process may have to be forked
 LARGEST = 1 << 16  # octets of a message
@@ -134,8 +135,8 @@ class Seats:
     """The worker's side: seats that were left, and are given up a moment later if nobody takes them.
 
     Clients come and go: who leaves is often back at once, and then the parent need not hear of it. But only while the
-    user has few sessions, as the parent has said a short while ago: who is at his limit shall not be denied for a seat
-    that nobody has.
+    user has few sessions, as the parent has said a short while ago; and nobody is denied for a seat that nobody has:
+    see AGAIN.
     """
 
     __slots__ = ("_give_up", "_heard", "_left", "_order", "_timer", "_until")
@@ -230,6 +231,9 @@ class RegisterClient:
         self._held.setdefault(key, []).append(number)
         question = {"n": number, "op": "login", "user": user, "address": address, "protocol": protocol}
         answer = self._ask(question)
+        if answer is not None and "deny" in answer:
+            gevent.sleep(AGAIN)
+            answer = self._ask(question)
         if answer is None:
             # Should it be denied later, the session is not in the register and is not to be taken out of it.
             self._waiting[number] = lambda late: self._forget(key, number) if "deny" in late else None

@@ -154,6 +154,11 @@ def made_parent(per_user):
 
 
 @pytest.fixture
+def small():
+    yield from made_parent(2)
+
+
+@pytest.fixture
 def roomy():
     yield from made_parent(8)
 
@@ -200,6 +205,17 @@ def test_a_seat_is_given_back_when_nobody_comes_and_the_register_is_right_then(r
             gevent.sleep(0.001)
     assert roomy.heard == ["login", "login", "logout", "logout"]
     assert enter(roomy) is None
+
+
+def test_nobody_is_denied_for_a_seat_that_is_only_kept(small):
+    """It was loose when it was given, and then the user came up to his limit within a moment, from elsewhere."""
+    client = small.client
+    assert client.login("alice", "192.0.2.7", "imap") is None
+    client.logout("alice", "192.0.2.7", "imap")
+    assert client.login("alice", "192.0.2.8", "imap") is None
+    assert client.login("alice", "192.0.2.9", "imap") is None
+    assert "too many" in client.login("alice", "192.0.2.7", "imap")
+    assert len(small.register.who()) == 2
 
 
 def test_who_has_more_than_half_of_his_seats_gives_his_back_at_once(parent, monkeypatch):
