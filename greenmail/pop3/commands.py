@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 HEAD = 8192  # most headers fit into this
 SLICE = 65536  # octets of a message that are read and sent at once
+_AT_A_STRETCH = 16  # unique ids, for each of which a header may have to be read
 _SECRET = frozenset(("PASS", "AUTH", "APOP"))
 
 
@@ -182,7 +183,7 @@ def run_uidl(session: Session, argument: bytes) -> None:
     ids: dict[int, str] = {}  # all of them first: after the first line an error could not be told any more
     for number in maildrop.numbers():
         ids[number] = maildrop.unique_id(number)
-        if number % 256 == 0:
+        if len(ids) % _AT_A_STRETCH == 0:
             session.services.runtime.breathe()
     _watch_ids(session, maildrop, ids.__getitem__)
     session.lines(text, [f"{number} {unique_id}".encode("ascii") for number, unique_id in ids.items()])

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,18 @@ def test_others_may_run_between_commands_that_are_sent_ahead() -> None:
     del answered[:]
     host.talk(wire, b"NOOP\r\nRETR 1\r\n" * 25)
     assert set(range(3, 52)) <= set(answered)
+
+
+def test_others_may_run_while_unique_ids_are_made_of_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message is opened for that."""
+    host, opened, turns = Host(MAIL * 100, pop3_uidl_format="%m"), list[int](), [0]
+    wire = host.login()
+    session, content = host.sessions[0], host.inbox.content
+    monkeypatch.setattr(host.inbox, "content", lambda uid: opened.append(uid) or content(uid))
+    runtime = replace(host.services.runtime, breathe=lambda: turns.append(len(opened)))
+    session.services = replace(host.services, runtime=runtime)
+    host.talk(wire, b"UIDL\r\n")
+    assert len(opened) == 300 and max(late - early for early, late in pairwise([*turns, 300])) <= 16
 
 
 def test_figures_of_stat_and_list() -> None:
