@@ -42,7 +42,7 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.locks import Waiting, lock_session
 from greenmail.storage.maildir_box import Box
-from greenmail.storage.maildir_change import Change
+from greenmail.storage.maildir_change import LARGE_CHANGE, Change
 from greenmail.storage.maildir_content import Contents
 from greenmail.storage.maildir_measure import Fact, measure
 from greenmail.storage.maildir_octets import Make, make_many, octets_of
@@ -196,7 +196,8 @@ class MaildirMailbox:
     def _learn(self, facts: Sequence[Fact]) -> None:
         if not facts:
             return
-        self.box.facts.extend(facts)
+        if len(self.box.facts) <= LARGE_CHANGE:  # else all that is known is written with the next change
+            self.box.facts.extend(facts)
         for fact in facts:
             self.box.index.learn(*fact)
 

@@ -13,6 +13,8 @@ from greenmail.storage.api import Flags
 from greenmail.storage.history import CHANGED_LIMIT, ranges
 from greenmail.storage.journal import Batch
 
+LARGE_CHANGE = CHANGED_LIMIT // 2  # messages; what is larger is folded into a snapshot, not journalled
+
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
@@ -128,7 +130,7 @@ class Change:
 
 def is_large(change: Change) -> bool:
     """Whether a change is better folded into a snapshot than journalled."""
-    return change.length > CHANGED_LIMIT // 2 or change.arrived is not None
+    return change.length > LARGE_CHANGE or change.arrived is not None
 
 
 def _texts(names: Sequence[bytes]) -> list[str]:

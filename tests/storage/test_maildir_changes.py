@@ -300,6 +300,19 @@ def test_keywords_beyond_the_letters(site: Site) -> None:
     assert set(target.table.flags_of(0)) == wanted - {"kw29", "kw00"}
 
 
+def test_what_is_known_of_a_million_messages_is_kept_once(site: Site) -> None:
+    """What FETCH of sizes and dates works out stands in the table; what is to be journalled of it is a few thousand."""
+    inbox = site.inbox()
+    uid = put(inbox)
+    for start in range(100, 40_100, 500):
+        inbox._learn([(number, 1, 1) for number in range(start, start + 500)])
+    inbox._learn([(uid, -1, 1_234_567_890)])
+    assert len(inbox.box.facts) < 11_000
+    put(inbox)
+    assert not inbox.box.facts
+    assert site.inbox().table.dates[0] == 1_234_567_890, "also what is not among those few thousand"
+
+
 def test_what_letters_mean_is_not_remembered_for_ever(site: Site) -> None:
     """There are some 100 million sets of flags, and a client may have STORE make them all."""
     box = site.inbox().box
