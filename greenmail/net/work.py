@@ -14,11 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import gevent
+import gevent.threadpool  # a hub imports parts of it when it is first used, when a worker may not be able to any more
 from gevent.event import Event
-from gevent.threadpool import ThreadPool
+from gevent.hub import Waiter
 
 from greenmail import metrics
 from greenmail.net.lag import Watchdog
@@ -112,19 +114,45 @@ class GreenLock:
             self._held = False
 
 
+class _Task(NamedTuple):
+    """Something for a thread to do, and who waits for it."""
+
+    waiter: Any
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    asked: float
+
+
+class _Outcome(NamedTuple):
+    """What became of a task, and how many seconds it waited and computed."""
+
+    result: Any
+    error: BaseException | None
+    waited: float
+    computed: float
+
+
 class Pool:
     """Native threads for long work: `size` tasks run, the others wait in order.
 
     A task is handed in by a green thread that waits for it, so there are never more of them than sessions. Logins,
     which anybody may try, are bounded before they come here, by `auth.gate`.
+
+    Not gevent's pool, of which a task costs half as much again: here is one bell for all results in the place of one for
+    each, and threads wait for tasks in C.
     """
 
     def __init__(self, name: str, size: int, clock: Clock) -> None:
         self._name = name
+        self._size = size
         self._clock = clock
-        self._threads = ThreadPool(size)
+        self._threads = 0
         self._home = threading.get_ident()
-        self._asked = 0  # tasks that were handed in and are not finished
+        self._asked = 0  # tasks that were handed in, and are still waited for
+        self._under_way = 0  # tasks that were handed in, and are not finished
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._done: deque[tuple[Any, _Outcome]] = deque()
+        self._bell = gevent.get_hub().loop.async_()  # rung by a thread that has finished a task
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """The result of `function`, run on a thread of the pool; what it raises is raised here.
@@ -142,44 +170,77 @@ class Pool:
             return function(*args)
         self._count(1)
         used = self._clock.used()
-        limit = gevent.Timeout(seconds)
+        waiter = Waiter()
         try:
-            with limit:
-                task = self._threads.spawn(_guarded, function, args, time.monotonic())  # waits, too, if many do
-                result, error, waited, computed = task.get()
-            used += computed
-        except gevent.Timeout as over:
-            if over is not limit:
-                raise
-            raise TimeoutError(f"no answer within {seconds:g} seconds") from None
+            self._hand_in(_Task(waiter, function, args, time.monotonic()))
+            outcome: _Outcome = waiter.get() if seconds is None else _within(seconds, waiter)
+            used += outcome.computed
         finally:
             self._count(-1)
             self._clock.resumed(used)
-        metrics.pool_wait(self._name, waited)
-        if error is not None:
-            raise error
-        return result
+        metrics.pool_wait(self._name, outcome.waited)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
 
     def _count(self, change: int) -> None:
         self._asked += change
-        busy = min(self._asked, self._threads.maxsize)
+        busy = min(self._asked, self._size)
         metrics.pool_tasks(self._name, self._asked - busy, busy)
+
+    def _hand_in(self, task: _Task) -> None:
+        """Have a thread that is free, or will be, do it."""
+        if self._threads < min(self._under_way + 1, self._size):
+            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+            self._threads += 1
+        if not self._under_way:
+            self._bell.start(self._hand_out)  # as long as something is under way the loop does not end
+        self._under_way += 1
+        self._tasks.put(task)
+
+    def _serve(self) -> None:
+        """The life of a thread."""
+        while (task := self._tasks.get()) is not None:
+            outcome = _guarded(task.function, task.args, task.asked)
+            self._done.append((task.waiter, outcome))
+            del task, outcome  # nothing is kept by a thread that waits
+            self._bell.send()
+
+    def _hand_out(self) -> None:
+        """On the loop: give what is done to who waits for it; nobody may, who was killed or had no more time."""
+        while self._done:
+            waiter, outcome = self._done.popleft()
+            self._under_way -= 1
+            if not self._under_way:
+                self._bell.stop()
+            waiter.switch(outcome)
 
     def close(self) -> None:
         """End the threads; what runs is left to finish."""
-        self._threads.kill()
+        for _ in range(self._threads):
+            self._tasks.put(None)
 
 
-def _guarded(
-    function: Callable[..., Any], args: tuple[Any, ...], asked: float
-) -> tuple[Any, BaseException | None, float, float]:
-    """On the pool's thread: the result or the exception as a value, or gevent would print a traceback for each."""
+def _within(seconds: float, waiter: Any) -> _Outcome:
+    limit = gevent.Timeout(seconds)
+    try:
+        with limit:
+            outcome: _Outcome = waiter.get()
+            return outcome
+    except gevent.Timeout as over:
+        if over is not limit:
+            raise
+        raise TimeoutError(f"no answer within {seconds:g} seconds") from None
+
+
+def _guarded(function: Callable[..., Any], args: tuple[Any, ...], asked: float) -> _Outcome:
+    """On the pool's thread: the result or the exception as a value, which is for who waits."""
     waited = time.monotonic() - asked
     began = time.thread_time()
     try:
-        return function(*args), None, waited, time.thread_time() - began
+        return _Outcome(function(*args), None, waited, time.thread_time() - began)
     except BaseException as error:  # carried over to the caller, whatever it is, and raised there
-        return None, error, waited, time.thread_time() - began
+        return _Outcome(None, error, waited, time.thread_time() - began)
 
 
 class Work:

@@ -75,6 +75,54 @@ def test_the_loop_goes_on_while_a_task_works(pool):
     assert task.get(timeout=20) is True
 
 
+def test_tasks_one_after_the_other_need_one_thread(pool):
+    assert len({pool.run(threading.get_ident) for _ in range(5)}) == 1
+
+
+def test_what_nobody_waits_for_any_more_is_given_to_nobody(pool):
+    gate = threading.Event()
+    doomed = gevent.spawn(pool.run, lambda: gate.wait(20) and "of the doomed")
+    gevent.sleep(0.001)
+    doomed.kill()
+    with pytest.raises(TimeoutError, match=r"within 0\.001 seconds"):
+        pool.run_within(0.001, lambda: gate.wait(20) and "too late")
+    gate.set()
+    assert [pool.run(lambda number: number, number) for number in range(5)] == list(range(5))
+    assert isinstance(doomed.value, gevent.GreenletExit)
+
+
+def test_a_limit_that_was_set_elsewhere_is_not_taken_for_that_of_the_task(pool):
+    gate = threading.Event()
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.001):
+        pool.run_within(20, gate.wait, 20)
+    gate.set()
+
+
+def test_the_loop_ends_when_nothing_is_under_way():
+    found = []
+
+    def alone() -> None:
+        """In a thread, which has a loop of its own: nothing else keeps it."""
+        pool = Pool("work", 1, Clock())
+        found.append(pool.run(int, "7"))
+        pool.close()
+        found.append(gevent.get_hub().join(timeout=20))
+
+    thread = threading.Thread(target=alone)
+    thread.start()
+    thread.join()
+    assert found == [7, True]
+
+
+def test_a_task_that_runs_is_finished_although_the_pool_is_closed():
+    pool, gate = Pool("work", 1, Clock()), threading.Event()
+    task = gevent.spawn(pool.run, gate.wait, 20)
+    gevent.sleep(0.001)
+    pool.close()
+    gate.set()
+    assert task.get(timeout=20) is True
+
+
 def test_breathe_does_nothing_within_a_turn():
     clock, others = Clock(), []
     gevent.spawn(others.append, 1)
