@@ -117,6 +117,7 @@ class Reader:
     ) -> None:
         self.authenticated = False
         self.staged: Mapping[int, Any] = {}  # while begin_literal runs: the streamed literals before, as in Frame
+        self.receipts = 0  # how often octets came
         self._receive = receive
         self._write = write
         self._limits = limits
@@ -204,7 +205,11 @@ class Reader:
             self._fill()
 
     def _fill(self) -> None:
-        self._buffer += self._receive()
+        self._buffer += self._received()
+
+    def _received(self) -> bytes:
+        self.receipts += 1
+        return self._receive()
 
     def _take_line(self) -> bytes | None:
         """The next line without its line end, or None if it is longer than allowed: then nothing of it was taken."""
@@ -305,7 +310,7 @@ class Reader:
         """At least one octet, at most `most` and 64 KiB."""
         most = min(most, PIECE)
         if not self._buffer:
-            data = self._receive()
+            data = self._received()
             if len(data) <= most:
                 return data
             self._buffer += data

@@ -36,6 +36,7 @@ class Incoming:
         self._freed = freed
         self._messages: list[Streamed] = []
         self._target: tuple[Mailbox, Rights] | None = None  # where they go, and what the user may do there
+        self._asked = 0  # `Reader.receipts` when it was asked what he may do
         self._sources = catenate.Sources(session)
         self._walk = Walk()  # where it stands behind the last literal
         self._done = 0  # tokens
@@ -46,13 +47,16 @@ class Incoming:
         tokens = list(walk.tokens(cur, is_whole=False))
         if not tokens or not isinstance(tokens[-1], Text):
             return None
-        with ExitStack() as undo:
-            undo.callback(self.abort)
+        is_taken = False
+        try:
             for token in tokens[:-1]:
                 self._do(token)
             self._count()
             self._messages[-1].announced(tokens[-1], size)
-            undo.pop_all()
+            is_taken = True
+        finally:
+            if not is_taken:
+                self.abort()
         self._walk = walk
         return self._messages[-1]
 
@@ -62,15 +66,25 @@ class Incoming:
             self._do(token)
         return self._messages
 
+    def granted(self) -> Rights:
+        """What the user may do where the messages go, now that they are there. Raises NOT_FOUND, NO_PERMISSION.
+
+        A message may be on its way for long; of one that was there at once it was asked just now.
+        """
+        if self._target is not None and self._asked == self._session.reader.receipts:
+            return self._target[1]
+        return rights.granted(self._session, self._name, "i")
+
     def abort(self) -> None:
-        """Remove what was not saved, and give back the mailbox."""
+        """Remove what was not saved, and give back the mailbox. Does nothing the second time."""
+        target, self._target = self._target, None
+        if target is None:
+            return
         with ExitStack() as everything:  # each is tried, whatever becomes of the others
             for message in self._messages:
                 everything.callback(message.discard)
             everything.callback(self._sources.close)
-            target, self._target = self._target, None
-            if target is not None:
-                everything.callback(target[0].close)
+            everything.callback(target[0].close)
 
     def _do(self, token: Token) -> None:
         self._count()
@@ -95,7 +109,7 @@ class Incoming:
         check_number(self._session.limits, len(self._messages) + 1)
         if self._target is None:
             opened, _, granted = rights.open_target(self._session, self._name)
-            self._target = opened, granted
+            self._target, self._asked = (opened, granted), self._session.reader.receipts
         mailbox, mine = self._target
         upload = mailbox.upload(self._freed(self._name) if self._freed is not None else (0, 0))
         # RFC 4314 4: flags that he may not set are not refused, but lost.

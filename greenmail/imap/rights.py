@@ -235,7 +235,7 @@ def is_over_soft_quota(session: Session, name: str) -> bool:
     """Whether a mailbox, which the client has just written to, counts in such a quota, and he may be told."""
     account = account_of(session)
     # Rights are looked at only where there is something to tell.
-    is_over = any(quota.is_soft and quota.is_exceeded for quota in map(account.quota, account.quota_roots(name)))
+    is_over = any(quota.is_soft and quota.is_exceeded for quota in map(account.quota, account.quota_roots(name, True)))
     return is_over and any(quota.is_soft and quota.is_exceeded for quota in quotas(session, name))
 
 

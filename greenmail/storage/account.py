@@ -364,10 +364,10 @@ class MaildirAccount:
         found = [self._data_of(place) + b"/" + FILE for place in places]
         return [*found, *self._worker.runtime.blocking(files_beside, self._files, self._places.data)]
 
-    def quota_roots(self, name: str) -> list[str]:
+    def quota_roots(self, name: str, soft: bool = False) -> list[str]:
         """The quota root, if a mailbox of this name is counted."""
-        root = self._quota.root() if self._quota.counts("INBOX" if is_inbox(name) else name) else None
-        return [root] if root is not None else []
+        asks = self._quota.counts("INBOX" if is_inbox(name) else name) and not (soft and self._quota.rules.enforced)
+        return [root] if asks and (root := self._quota.root()) is not None else []
 
     def quota(self, root: str) -> Quota:
         """What is used and allowed now."""

@@ -442,8 +442,8 @@ class Account(Protocol):
     def unsubscribe(self, name: str) -> None:
         """Does nothing if not subscribed."""
 
-    def quota_roots(self, name: str) -> list[str]:
-        """The quota roots that a mailbox of this name has or would have. RFC 9208 4.1.2."""
+    def quota_roots(self, name: str, soft: bool = False) -> list[str]:
+        """The quota roots that a mailbox of this name has or would have; `soft`: that only warn. RFC 9208 4.1.2."""
 
     def quota(self, root: str) -> Quota:
         """What is used and allowed now. Raises NOT_FOUND."""

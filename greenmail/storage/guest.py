@@ -69,7 +69,7 @@ class GuestAccount:
         """What the owner has chosen to show."""
         return self._inner.subscriptions()
 
-    def quota_roots(self, name: str) -> list[str]:
+    def quota_roots(self, name: str, soft: bool = False) -> list[str]:
         """RFC 9208 8: none that a guest would learn of."""
         return []
 

@@ -295,8 +295,9 @@ class MaildirMailbox:
             self._mirror()
 
     def _writable(self) -> None:
-        self.box.check()
-        if self.box.read_only:
+        """A first refusal, before anything is done: whether it is still there is asked again under its lock."""
+        if self.box.is_gone or self.box.read_only:
+            self.box.check()
             raise StorageError(Reason.READ_ONLY, "The mailbox cannot be written.")
 
     def upload(self, freed: tuple[int, int] = (0, 0)) -> Upload:

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Letters of system flags, in the order in which they stand in a name.
 FLAG_OF_LETTER = {
@@ -34,8 +34,7 @@ _SIZE = re.compile(rb"(\d{1,19})(?=,|\Z)")
 _UID_ORDER = re.compile(rb"(\d*)(?:(\.[^.]*?M)(\d+))?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(NamedTuple):
     """The size fields of a base name; None: absent or malformed."""
 
     on_disk: int | None  # ",S="

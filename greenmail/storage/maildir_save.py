@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.compressed import kind_of
@@ -106,8 +106,7 @@ def _create(box: Box) -> tuple[bytes, int]:
                 files.make_directory(box.tmp_path.rstrip(b"/"), box.ownership)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A complete file in `tmp/` that is to become a message."""
 
     path: bytes
@@ -119,8 +118,7 @@ class Arrival:
     on_disk: int = 0  # octets of the file
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     source: bytes
     target: bytes
     name: bytes

@@ -181,9 +181,10 @@ class MemoryAccount:
         counted = [box for box in self.mailboxes.values() if not rules.ignores(box.name, self.separator)]
         return sum(box.counters().size for box in counted), sum(len(box.table) for box in counted)
 
-    def quota_roots(self, name: str) -> list[str]:
+    def quota_roots(self, name: str, soft: bool = False) -> list[str]:
         rules = self.quota_rules
-        return [rules.root] if rules is not None and not rules.ignores(name, self.separator) else []
+        is_one = rules is not None and not rules.ignores(name, self.separator) and not (soft and rules.enforced)
+        return [rules.root] if rules is not None and is_one else []
 
     def quota(self, root: str) -> Quota:
         rules = self.quota_rules

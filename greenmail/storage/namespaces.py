@@ -342,13 +342,13 @@ class NamespacesAccount:
 
     # Quota
 
-    def quota_roots(self, name: str) -> list[str]:
+    def quota_roots(self, name: str, soft: bool = False) -> list[str]:
         """Those of the user's own account; what others use and may use is not shown."""
         try:
             mount, inner = self._find(name)
         except StorageError:
             return []
-        return mount.account.quota_roots(inner) if mount.account is self._inbox else []
+        return mount.account.quota_roots(inner, soft) if mount.account is self._inbox else []
 
     def quota(self, root: str) -> Quota:
         """What is used and allowed now."""

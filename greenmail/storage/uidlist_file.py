@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from greenmail.storage.filesystem import Files
 
@@ -25,8 +26,7 @@ class Refreshed(Enum):
     MISSING = "no such file; what was known before is still known"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """The file as it was when it was last read or written."""
 
     device: int

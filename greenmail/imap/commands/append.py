@@ -6,7 +6,7 @@ none. What a command did not use is removed when it is over, whatever happened.
 
 from dataclasses import dataclass
 
-from greenmail.imap import grammar, rights, text_search
+from greenmail.imap import grammar, text_search
 from greenmail.imap.append_data import Token, Walk, is_announced
 from greenmail.imap.command import AUTHENTICATED, Capability, Command, Feature, always
 from greenmail.imap.commands.listing import render_renamed
@@ -65,14 +65,14 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
     """Make what was streamed messages, all or none, and tell their UIDs. RFC 9051 6.3.12, 7.1 APPENDUID."""
     incoming = request.incoming or Incoming(session, request.name)
     try:
-        return _append(session, request.name, incoming.complete(request.tokens))
+        return _append(session, request.name, incoming, incoming.complete(request.tokens))
     finally:
         incoming.abort()
 
 
-def _append(session: Session, name: str, messages: list[Streamed]) -> Ok:
+def _append(session: Session, name: str, incoming: Incoming, messages: list[Streamed]) -> Ok:
     mailbox = messages[0].mailbox
-    mine = rights.granted(session, name, "i")  # a message may be on its way for long
+    mine = incoming.granted()
     uids = mailbox.save([message.upload for message in messages])
     session.figures.appended += len(uids)
     text_search.changed(session, mailbox)

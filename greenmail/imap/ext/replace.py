@@ -102,14 +102,14 @@ def run_replace(session: Session, request: ReplaceRequest) -> Ok:
         raise Refused("the message is gone; nothing was replaced", EXPUNGEISSUED if old else NONEXISTENT)
     incoming = request.incoming or _incoming(session, request.number, request.uid, request.name)
     try:
-        return _replace(session, view, old, request.name, incoming.complete(request.tokens)[0])
+        return _replace(session, view, old, incoming, incoming.complete(request.tokens)[0], request.name)
     finally:
         incoming.abort()
 
 
-def _replace(session: Session, view: View, old: int, name: str, message: Streamed) -> Ok:
+def _replace(session: Session, view: View, old: int, incoming: Incoming, message: Streamed, name: str) -> Ok:
     target = message.mailbox
-    mine = rights.granted(session, name, "i")  # a message may be on its way for long
+    mine = incoming.granted()
     uids = target.save([message.upload])
     _remove(view.mailbox, old, target, uids)
     session.figures.appended += len(uids)
