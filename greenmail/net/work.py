@@ -138,7 +138,7 @@ class Pool:
     A task is handed in by a green thread that waits for it, so there are never more of them than sessions. Logins,
     which anybody may try, are bounded before they come here, by `auth.gate`.
 
-    Not gevent's pool, of which a task costs half as much again: here is one bell for all results in the place of one for
+    Not gevent's pool, where a task costs half as much again: here is one bell for all results in the place of one for
     each, and threads wait for tasks in C.
     """
 
