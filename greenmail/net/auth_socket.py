@@ -170,6 +170,7 @@ class AuthSocket:
                     under_way.spawn(_take, client, line, sock)
                 else:
                     client.take(line)
+            self._services.runtime.breathe()  # one who never stops talking is never waited for
 
 
 def _take(client: AuthClient, line: bytes, sock: Any) -> None:

@@ -33,7 +33,7 @@ class Sleep:
         self._set(seconds, True)
 
     def sooner(self, seconds: float) -> None:
-        """Let it end in so many seconds at the latest, and whenever that is, not as it had been set at the beginning.
+        """Let it end in so many seconds at the latest; `wake` is told then that there may be more to do.
 
         Does nothing if it is over: who is being woken looks for himself.
         """

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -18,11 +19,24 @@ Arrive = Callable[[], tuple[gevent.socket.socket, bytes]]
 
 
 @pytest.fixture
-def arrive(tmp_path: Path) -> Iterator[Arrive]:
+def breaths() -> list[int]:
+    """One for each time at which others may run."""
+    return []
+
+
+@pytest.fixture
+def arrive(tmp_path: Path, breaths: list[int]) -> Iterator[Arrive]:
     """A function that gives a client, and what it is told first; there is room for two."""
     users = Users({USER: PASSWORD})
     services = Services(
-        direct(), users, Seats(), Patience(), NoGuard(), ("PLAIN", "CRAM-MD5"), lambda address: True, lambda: "s"
+        replace(direct(), breathe=lambda: breaths.append(1)),
+        users,
+        Seats(),
+        Patience(),
+        NoGuard(),
+        ("PLAIN", "CRAM-MD5"),
+        lambda address: True,
+        lambda: "s",
     )
     listener = gevent.socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "auth"))
@@ -63,3 +77,12 @@ def test_a_bug_is_in_the_log_and_ends_one_connection(
         assert arrive()[1] == b""
     assert "bug in the answer to an auth client" in caplog.text
     assert arrive()[1] == b"VERSION\t"
+
+
+def test_others_may_run_beside_one_who_never_stops_talking(arrive: Arrive, breaths: list[int]) -> None:
+    client, _ = arrive()
+    client.sendall(b"VERSION\t1\t1\n" + b"CPID\t1\n" * 20_000)
+    client.shutdown(socket.SHUT_WR)
+    while client.recv(4096):
+        pass
+    assert len(breaths) >= 5
