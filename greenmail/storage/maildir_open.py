@@ -82,7 +82,7 @@ def _load(box: Box) -> str:
     box.uidlist.remember(*(read_uidnext(box.files, box.data_path) or (0, 1)))
     place = box.place
     is_made_up = False
-    if place.index_root and (box.refresh_uidlist(locked=False) is Refreshed.MISSING or not box.uidlist.guid):
+    if place.index_root and (_read_uidlist(box) is Refreshed.MISSING or not box.uidlist.guid):
         if not box.read_only:
             return "missing"
         _read_only_uidlist(box)
@@ -108,6 +108,12 @@ def _load(box: Box) -> str:
     return "" if _agrees(box) else "foreign"
 
 
+def _read_uidlist(box: Box) -> Refreshed:
+    """What it says now, without a lock; a long one is read in the pool."""
+    refreshed: Refreshed = box.offload(box.uidlist_print()[1] > LARGE_FILE, box.refresh_uidlist, False)
+    return refreshed
+
+
 def _has_uidlist(box: Box) -> bool:
     with refusing("the mailbox cannot be opened"):
         return found_at(box.files, box.place.control + b"/dovecot-uidlist") is not None
@@ -115,7 +121,7 @@ def _has_uidlist(box: Box) -> bool:
 
 def _agrees(box: Box) -> bool:
     """Whether the uidlist, which changed since, is still that of the index; what differs is found by listing."""
-    refreshed = box.refresh_uidlist(locked=False)
+    refreshed = _read_uidlist(box)
     box.is_settled = False
     if refreshed is Refreshed.MISSING:
         return True
@@ -278,7 +284,7 @@ def _read_only_uidlist(box: Box) -> None:
     RFC 9051 2.3.1.1: UIDVALIDITY grows when UIDs may be others. Files that were added or removed since give other
     numbers, and a later time to their directory.
     """
-    box.refresh_uidlist(locked=False)
+    _read_uidlist(box)
     validity = min(max(max(box.directory_times()) // 1_000_000_000, 1), (1 << 32) - 1)
     if is_courier(box.files, box.place.directory, box.place.control):
         imported = import_mailbox(box.files, box.place.directory, box.place.is_inbox)

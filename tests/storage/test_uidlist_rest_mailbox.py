@@ -57,6 +57,19 @@ def resting(
     return owner, again
 
 
+def watched() -> tuple[Runtime, list[str]]:
+    """What is done in the pool at the moment."""
+    work: list[str] = []
+
+    def blocking(function: Callable[..., Any], *args: Any) -> Any:
+        work.append(function.__name__)
+        done = function(*args)
+        work.pop()
+        return done
+
+    return replace(direct(), blocking=blocking), work
+
+
 ASKED: dict[str, Callable[[MaildirAccount, MaildirMailbox], Any]] = {
     "pop3": lambda _, inbox: [item.uid for item in inbox.maildrop()],
     "emailid": lambda _, inbox: len(inbox.guids([1, 2])),
@@ -103,15 +116,8 @@ def test_a_list_that_rests_is_read_in_the_pool_once_for_all_that_is_copied(
 
     `is_there`: the target has one of the messages, so the others go by way of `tmp/`.
     """
-    work: list[str] = []
-
-    def blocking(function: Callable[..., Any], *args: Any) -> Any:
-        work.append(function.__name__)
-        done = function(*args)
-        work.pop()
-        return done
-
-    owner, inbox = resting(site, monkeypatch, replace(direct(), blocking=blocking))
+    runtime, work = watched()
+    owner, inbox = resting(site, monkeypatch, runtime)
     archive = owner.open("Archive")
     assert isinstance(archive, MaildirMailbox)
     uids = [pair[1] for pair in inbox.copy([1], archive)] if is_there else []
@@ -220,3 +226,23 @@ def test_pop3_lets_a_list_rest_that_has_no_fields_for_it(site: Watched, monkeypa
     path.write_bytes(path.read_bytes().replace(b"\n2 ", b"\n2 Pkept.before "))  # another program, under its lock
     items = inbox.maildrop()
     assert [(item.uid, item.uidl) for item in items] == [(1, None), (2, "kept.before")]
+
+
+@pytest.mark.parametrize("has_index_path", [False, True])
+def test_a_long_list_is_read_in_the_pool_when_a_mailbox_is_opened(
+    site: Watched, tmp_path: Path, has_index_path: bool
+) -> None:
+    """Another server has changed it; or the index files are where its GUID says. Of 100,000 lines it takes 140 ms."""
+    settings = {"index_path": str(tmp_path / "index")} if has_index_path else {}
+    site.deliver()
+    site.worker(**settings).open("INBOX").claim_recent()
+    path = site.path / "dovecot-uidlist"
+    path.write_bytes(path.read_bytes() + b"".join(b"%d :%d.M1P1.mx\n" % (uid, uid) for uid in range(10, 10_010)))
+    runtime, work = watched()
+    opened: list[list[str]] = []
+    site.before_uidlist = lambda: opened.append(work[:])
+    inbox = site.worker(runtime, **settings).open("INBOX")
+    assert opened
+    assert all(opened), "read here"
+    assert list(inbox.table.uids) == [1]
+    assert inbox.uidnext == 10_010
