@@ -15,7 +15,7 @@ from greenmail.message.collation import DEFAULT, FAILED, Comparator
 from greenmail.message.decode import converted_words, sent_seconds, words_octets
 from greenmail.message.envelope import Address, addresses
 from greenmail.message.headers import collect, finder
-from greenmail.message.subject import base_subject_of
+from greenmail.message.subject import base_subject
 
 LONGEST = 1000  # octets of one key
 MOST = 1000  # references of a message
@@ -139,9 +139,9 @@ def _subject(value: bytes, comparator: Comparator) -> tuple[bytes, bool]:
     """The key of the base subject; what there is to be stripped is US-ASCII, whatever the rest is."""
     text = converted_words(value)
     if text is not None:
-        base, is_reply = base_subject_of(text)
+        base, is_reply = base_subject(text)
         return comparator.key(base), is_reply
-    base, is_reply = base_subject_of(words_octets(value).decode("latin-1"))
+    base, is_reply = base_subject(words_octets(value).decode("latin-1"))
     return FAILED + base.encode("latin-1"), is_reply
 
 

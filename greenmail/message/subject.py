@@ -6,8 +6,6 @@ of any length and malice take time in proportion to their length.
 
 import re
 
-from greenmail.message.decode import decode_words
-
 _SPACES = re.compile(r"[ \t\r\n]+")
 _BLOBS = r"(?:\[[^\[\]]*+\][ \t]*+)"  # subj-blob
 # subj-leader, without its alternative WSP: blobs, "re", "fw" or "fwd", perhaps a blob, a colon.
@@ -18,20 +16,12 @@ _FORWARD = "[fwd:"  # subj-fwd-hdr; subj-fwd-trl is "]"
 _TRAILER = "(fwd)"
 
 
-def base_subject(subject: bytes) -> tuple[str, bool]:
-    """The base subject of the value of a Subject field, and whether that subject is one of a reply or forward.
+def base_subject(text: str) -> tuple[str, bool]:
+    """The base subject of a subject that is decoded, and whether that is one of a reply or forward.
 
     The base subject is not folded to one case yet: see `collation`.
     """
-    return base_subject_of(decode_words(subject))
-
-
-def base_subject_of(text: str) -> tuple[str, bool]:
-    """`base_subject` of a subject that is decoded."""
-    return _stripped(_SPACES.sub(" ", text))  # step 1
-
-
-def _stripped(text: str) -> tuple[str, bool]:
+    text = _SPACES.sub(" ", text)  # step 1
     start, end, is_reply = 0, len(text), False
     while True:
         end, cut = _without_trailers(text, start, end)  # step 2
