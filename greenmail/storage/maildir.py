@@ -1,7 +1,7 @@
 """`api.Mailbox` over a Maildir: the shared object that sessions hold.
 
-What it does is in `maildir_scan` (look), `maildir_write` (flags, expunge), `maildir_save` (append) and `maildir_copy`;
-here are the questions that need no change of the disk.
+What it does is in `maildir_scan` (look), `maildir_flags`, `maildir_write` (expunge), `maildir_save` (append) and
+`maildir_copy`; here are the questions that need no change of the disk.
 """
 
 import logging
