@@ -347,10 +347,6 @@ class Cache:
         """Octets that it takes up in memory, estimated."""
         return sum(17 * len(known.keys) + 150 * len(known.loose) for known in self._kinds.values())
 
-    def octets(self) -> int:
-        """The size of the file."""
-        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
-
     def wants_rewrite(self, is_live: Callable[[int], bool]) -> bool:
         """Whether the file is damaged, or more than half of what was scanned is of no use. Reads nothing."""
         total = self._scanned - HEADER

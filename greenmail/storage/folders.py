@@ -228,10 +228,6 @@ class Folders:
             self._files.fsync_directory(self._layout.root)
         return trash
 
-    def _is_parent(self, name: str) -> bool:
-        below = self._canonical(name) + self._layout.separator
-        return any(found.startswith(below) for found in self._names())
-
     def _canonical(self, name: str) -> str:
         """The one spelling of a name; NOT_FOUND for a name that cannot be."""
         try:

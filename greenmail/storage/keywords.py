@@ -242,11 +242,6 @@ class OverflowKeywords:
         """The overflow keywords of a message."""
         return self._messages.get(base, frozenset())
 
-    def spelling(self, name: str) -> str | None:
-        """The spelling under which an overflow keyword is known, compared without case."""
-        folded = name.casefold()
-        return next((known for known in self.names if known.casefold() == folded), None)
-
     def change(
         self, messages: Mapping[bytes, Collection[str]], live: Collection[bytes] | None = None, is_import: bool = False
     ) -> None:

@@ -60,7 +60,6 @@ class Uidlist:
         "_seen",
         "_trusted",
         "_version",
-        "appended",
         "guid",
         "must_rewrite",
         "next_uid",
@@ -83,7 +82,6 @@ class Uidlist:
         self._searches = 0  # since it rests
         self._trusted: tuple[Any, ...] = ()  # print, UIDVALIDITY and GUID of the file, if somebody knows it
         self._absent: set[bytes] = set()  # base names that were searched, and are not there
-        self.appended: list[tuple[int, bytes]] = []  # what the last refresh that said APPENDED added: (UID, base name)
         self.uidvalidity = 0  # 0: not known, the file is missing or its header is broken; `start` must be called
         self.guid = b""  # 32 hex digits, or empty if not known
         self.next_uid = 1  # never goes down unless uidvalidity changes
@@ -211,8 +209,9 @@ class Uidlist:
     def _take_up(self, descriptor: int, locked: bool) -> Refreshed:
         seen, found = self._seen, Seen.of(self._files.fstat(descriptor))
         may_have_grown = seen is not None and seen.same_file(found) and seen.size <= found.size
+        lines = self._lines
         if seen and may_have_grown and self._read_on(descriptor, seen, found):
-            return Refreshed.APPENDED if self.appended else Refreshed.UNCHANGED
+            return Refreshed.APPENDED if self._lines > lines else Refreshed.UNCHANGED
         if seen is None and self._take_trusted(descriptor, found):
             return Refreshed.UNCHANGED
         self._read_all(self._files.read_from(descriptor, 0), found, locked)
@@ -223,7 +222,6 @@ class Uidlist:
 
         An inode number may be used again for another file: so the last line known must stand where it stood.
         """
-        self.appended = []
         if self.must_rewrite or self._version != VERSION:
             return False
         start = self._offset - len(self._last_line)
@@ -235,14 +233,10 @@ class Uidlist:
         if end < len(data) or (end == 0 and found.mtime_ns != seen.mtime_ns):
             return False
         records = parse_appended(data, self._highest if self._records is None else self._records.highest)
-        if records is None or self._has_any([base for _, _, base in records], descriptor):
+        bases = [base for _, _, base in records or ()]
+        if records is None or self._has_any(bases, descriptor):
             return False
-        self.appended = [(uid, base) for uid, _, base in records]
-        self._add(
-            [base for _, base in self.appended],
-            [uid for uid, _ in self.appended],
-            {base: raw for _, raw, base in records if raw},
-        )
+        self._add(bases, [uid for uid, _, _ in records], {base: raw for _, raw, base in records if raw})
         self._took(found, data, len(records))
         self._raise_next(records[-1][0] + 1 if records else 1)
         return True
@@ -480,7 +474,7 @@ class Uidlist:
     def _begin_rest(self, highest: int) -> None:
         self._searches = 0
         self._absent.clear()
-        self._highest, self._records, self.appended = highest, None, []
+        self._highest, self._records = highest, None
 
     def memory(self) -> int:
         """Octets that the records take up."""

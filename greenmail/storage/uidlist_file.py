@@ -21,7 +21,7 @@ class Refreshed(Enum):
     """What `Uidlist.refresh` found."""
 
     UNCHANGED = "as it was"
-    APPENDED = "only new lines behind the old ones: see `Uidlist.appended`"
+    APPENDED = "only new lines behind the old ones"
     REREAD = "another file: everything may be different"
     MISSING = "no such file; what was known before is still known"
 

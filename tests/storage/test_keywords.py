@@ -165,7 +165,6 @@ def test_overflow_is_there_after_a_restart(folder):
     assert again.of(b"b with space") == {"kw26", "KW27"}
     assert again.of(b"c") == {"KW27"}  # the first spelling stays
     assert again.of(b"other") == frozenset()
-    assert again.spelling("kw27") == "KW27" and again.spelling("x") is None
 
 
 def test_overflow_is_forgotten_with_its_message(folder):

@@ -232,7 +232,6 @@ def test_appended_lines_are_read_on(path):
     with open(path, "ab") as other:
         other.write(b"30 :b\n31 W5 :c\n")
     assert uidlist.refresh(locked=True) is Refreshed.APPENDED
-    assert uidlist.appended == [(30, b"b"), (31, b"c")]
     assert uidlist.uids is known and known == {b"a": 1, b"b": 30, b"c": 31}
     assert (fields_of(uidlist.uids), uidlist.next_uid) == ({31: b"W5"}, 32)
     assert uidlist.refresh(locked=True) is Refreshed.UNCHANGED
