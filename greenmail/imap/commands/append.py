@@ -65,19 +65,20 @@ def run_append(session: Session, request: AppendRequest) -> Ok:
     """Make what was streamed messages, all or none, and tell their UIDs. RFC 9051 6.3.12, 7.1 APPENDUID."""
     incoming = request.incoming or Incoming(session, request.name)
     try:
-        return _append(session, request.name, incoming, incoming.complete(request.tokens))
+        return _append(session, request, incoming)
     finally:
         incoming.abort()
 
 
-def _append(session: Session, name: str, incoming: Incoming, messages: list[Streamed]) -> Ok:
+def _append(session: Session, request: AppendRequest, incoming: Incoming) -> Ok:
+    messages = incoming.complete(request.tokens)
     mailbox = messages[0].mailbox
     mine = incoming.granted()
     uids = mailbox.save([message.upload for message in messages])
     session.figures.appended += len(uids)
     text_search.changed(session, mailbox)
     quota.warn(session, mailbox.name)
-    tell_normalized(session, mailbox, name)
+    tell_normalized(session, mailbox, request.name)
     code = b"APPENDUID %d %b" % (mailbox.uidvalidity, compact(uids))
     # Who may not SELECT the mailbox learns nothing of it: RFC 4315 3.
     return Ok("APPEND completed", code if "r" in mine else b"")

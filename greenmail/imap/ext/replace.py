@@ -102,12 +102,13 @@ def run_replace(session: Session, request: ReplaceRequest) -> Ok:
         raise Refused("the message is gone; nothing was replaced", EXPUNGEISSUED if old else NONEXISTENT)
     incoming = request.incoming or _incoming(session, request.number, request.uid, request.name)
     try:
-        return _replace(session, view, old, incoming, incoming.complete(request.tokens)[0], request.name)
+        return _replace(session, view, old, request, incoming)
     finally:
         incoming.abort()
 
 
-def _replace(session: Session, view: View, old: int, incoming: Incoming, message: Streamed, name: str) -> Ok:
+def _replace(session: Session, view: View, old: int, request: ReplaceRequest, incoming: Incoming) -> Ok:
+    message = incoming.complete(request.tokens)[0]
     target = message.mailbox
     mine = incoming.granted()
     uids = target.save([message.upload])
@@ -115,7 +116,7 @@ def _replace(session: Session, view: View, old: int, incoming: Incoming, message
     session.figures.appended += len(uids)
     session.figures.expunged += 1
     quota.warn(session, target.name)
-    tell_normalized(session, target, name)
+    tell_normalized(session, target, request.name)
     # Who may not SELECT the mailbox learns nothing of it: RFC 4315 3.
     code = b"APPENDUID %d %d" % (target.uidvalidity, uids[0]) if "r" in mine else b""
     if code:
