@@ -13,7 +13,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from greenmail.errors import Reason, StorageError
 from greenmail.message.turn import turns
@@ -78,18 +78,19 @@ def _originals(box: Box, uids: Sequence[int]) -> list[Original]:
     read_records(box)
     originals: list[Original] = []
     for batch in batches(uids):
-        originals += [original for uid in batch if (original := _original(box, uid)) is not None]
+        guids = box.uidlist.fields(batch, b"G")
+        originals += [original for uid in batch if (original := _original(box, uid, guids)) is not None]
         box.context.runtime.breathe()  # each is as it was found: its file is looked for when it is linked
     return originals
 
 
-def _original(box: Box, uid: int) -> Original | None:
+def _original(box: Box, uid: int, guids: Mapping[int, bytes]) -> Original | None:
     index, table = box.index, box.index.table
     row = table.row(uid)
     if row < 0:
         return None
     name = index.names[row]
-    guid = box.uidlist.field(uid, b"G") or base_name(name)
+    guid = guids.get(uid) or base_name(name)
     item = Item(uid, name, uid in index.in_new)
     return Original(item, table.flags_of(row), guid, table.sizes[row], largest=box.context.max_unpacked_size)
 
@@ -189,7 +190,7 @@ def _link_and_number(
     if not bases:
         return made, []
     try:
-        for path in sorted({os.path.dirname(path) for _, path, _ in links.wanted}):
+        for path in sorted({path.rpartition(b"/")[0] for _, path, _ in links.wanted}):
             files.fsync_directory(path)
         now = int(target.context.runtime.now())
         fields = {
@@ -239,7 +240,7 @@ def _arrived(
 
 
 def _copy_by_tmp(box: Box, originals: Sequence[Original], target: Box, counts: bool) -> list[Copied]:
-    there = [replace(original, temporary=target.tmp_path + target.context.unique.next()) for original in originals]
+    there = [original._replace(temporary=target.tmp_path + target.context.unique.next()) for original in originals]
     made = box.context.runtime.blocking(link_all, box.files, box.place.directory, there, target.ownership)
     if isinstance(made, OSError):
         raise refusal(made, "The messages cannot be copied") from made

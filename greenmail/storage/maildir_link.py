@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from greenmail.message.compressed import MAGIC, kind_of
 from greenmail.message.content import BLOCK
@@ -28,8 +28,7 @@ _RETRIES = 10
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
+class Original(NamedTuple):
     """A message that is to be copied."""
 
     item: Item
@@ -40,8 +39,7 @@ class Original:
     largest: int = LARGEST  # see `measured`
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
+class Linked(NamedTuple):
     """What `link_all` made of an original: None as `sizes` if it is gone."""
 
     original: Original
