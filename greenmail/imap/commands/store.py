@@ -12,7 +12,7 @@ from greenmail.imap.cursor import Cursor
 from greenmail.imap.ext import messagelimit
 from greenmail.imap.ext.condstore import enable_in_mailbox
 from greenmail.imap.ext.inprogress import in_slices
-from greenmail.imap.message_set import message_uids
+from greenmail.imap.message_set import message_uids, selected
 from greenmail.imap.news import tells_modseq
 from greenmail.imap.response import EXPUNGEISSUED, LIMIT, NOPERM, Completion, No, Ok
 from greenmail.imap.sequence_set import SequenceSet, compact, sequence_set
@@ -85,7 +85,7 @@ def run_store(session: Session, request: StoreRequest) -> Completion:
         chunk = [uid for uid in uids[start : start + _CHUNK] if uid not in missing]
         # Rendered and marked in one step, then written: what others do meanwhile is news.
         if request.silent or modified:
-            lines = [_answer(session, view, request, uid, expected.get(uid), uid in modified) for uid in chunk]
+            lines = [_answer(session, request, uid, expected.get(uid), uid in modified) for uid in chunk]
         else:
             lines = _plain_answers(session, view, request.uid, chunk)
         session.out.write(b"".join(reversed(lines) if limit else lines))
@@ -177,10 +177,9 @@ def _plain_answers(session: Session, view: View, with_uid: bool, uids: list[int]
     return lines
 
 
-def _answer(
-    session: Session, view: View, request: StoreRequest, uid: int, expected: Flags | None, failed: bool
-) -> bytes:
+def _answer(session: Session, request: StoreRequest, uid: int, expected: Flags | None, failed: bool) -> bytes:
     """The FETCH for one message, or nothing: then it is as the client believes, or `execute` will tell it as news."""
+    view = selected(session)
     row = view.mailbox.last_row(uid)
     seq = view.seq(uid)
     if row is None or not seq:
