@@ -87,18 +87,20 @@ def existing(session: Session, given: str, needed: str) -> str:
 
     RFC 9051 5.1. Raises NOT_FOUND, NO_PERMISSION.
     """
-    name, rights = _found(session, given)
-    if not rights.issuperset(needed):
-        raise _refusal(rights)
-    return name
+    return _permitted(session, given, needed)[0]
 
 
 def granted(session: Session, given: str, needed: str) -> Rights:
     """The rights of one who has all of `needed`. Raises NOT_FOUND, NO_PERMISSION."""
-    _, rights = _found(session, given)
+    return _permitted(session, given, needed)[1]
+
+
+def _permitted(session: Session, given: str, needed: str) -> tuple[str, Rights]:
+    """The name that was meant, and all rights of one who has those that are needed."""
+    name, rights = _found(session, given)
     if not rights.issuperset(needed):
         raise _refusal(rights)
-    return rights
+    return name, rights
 
 
 def _found(session: Session, given: str) -> tuple[str, Rights]:
@@ -120,9 +122,7 @@ def _refusal(rights: Rights) -> StorageError:
 
 def open_mailbox(session: Session, given: str, needed: str, looks: bool = True) -> tuple[Mailbox, str, Rights]:
     """A mailbox for one who has all rights of `needed`, the name that it has for him, and his rights."""
-    name, rights = _found(session, given)
-    if not rights.issuperset(needed):
-        raise _refusal(rights)
+    name, rights = _permitted(session, given, needed)
     return account_of(session).open(name, looks), name, rights
 
 
