@@ -83,7 +83,8 @@ def frames(stream: bytes, piece: int, limits: Limits, flags: int) -> tuple[list[
             assert frame.failure is None or not frame.sinks
             assert all(sink.finished for sink in frame.sinks)
             assert all(0 < place <= len(frame.text) for place in frame.staged)
-            frame.discard()
+            for sink in frame.sinks:
+                sink.abort()
             found.append((frame.text, dict(frame.staged), str(frame.failure)))
             if b"IDLE" in frame.text:
                 found.append(_line(reader))
