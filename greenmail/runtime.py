@@ -72,6 +72,10 @@ class Watch(Protocol):
         May raise Dormant if `Wire.may_sleep`; news that come from then on are those of the next `wait`.
         """
 
+    @property
+    def news_age(self) -> float:
+        """Seconds: a look at the mailbox that began since then, by whomever, is enough after `wait` said CHANGED."""
+
     def looks_in(self) -> float:
         """Seconds until `wait` says CHANGED although there is no news."""
 

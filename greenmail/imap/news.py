@@ -27,11 +27,19 @@ GONE_TEXT = b"The selected mailbox was deleted, renamed or replaced."
 _UNREADABLE_TEXT = b"You may not read the selected mailbox any more."
 
 
-def report(session: Session, may_expunge: bool, by_itself: bool = False, age: float = 0.0, own: bool = False) -> None:
+def report(
+    session: Session,
+    may_expunge: bool,
+    by_itself: bool = False,
+    age: float = 0.0,
+    own: bool = False,
+    news_age: float = 0.0,
+) -> None:
     """Look at the selected mailbox and write what the client does not know; at the end of a command, and in IDLE.
 
-    A look in the last `age` seconds is enough. `by_itself`: the command was one by which this client may have taken its
-    own mailbox away, DELETE or RENAME. `own`: it has expunged messages itself, and is told whatever NOTIFY says.
+    A look in the last `age` seconds is enough, or in the last `news_age` seconds by whomever (`rights.look`).
+    `by_itself`: the command was one by which this client may have taken its own mailbox away, DELETE or RENAME. `own`:
+    it has expunged messages itself, and is told whatever NOTIFY says.
     """
     view = session.view
     if view is None:
@@ -39,7 +47,7 @@ def report(session: Session, may_expunge: bool, by_itself: bool = False, age: fl
     wanted, largest = session.wanted, view.largest_uid
     had_pending = bool(view.pending)
     try:
-        rights.look(session, view, age)
+        rights.look(session, view, age, news_age)
         news = view.news(may_expunge, wanted.flags) if wanted.messages or own else NO_NEWS
     except StorageError as error:
         if error.reason is Reason.GONE:

@@ -45,10 +45,11 @@ def account_of(session: Session) -> Account:
 # The selected mailbox
 
 
-def look(session: Session, view: View, age: float = 0.0) -> None:
+def look(session: Session, view: View, age: float = 0.0, news_age: float = 0.0) -> None:
     """Take up what anyone changed in the selected mailbox, and in what may be done with it. Raises GONE.
 
-    A look of this session that began less than `age` seconds ago is enough.
+    A look of this session that began less than `age` seconds ago is enough; and one at the mailbox, by whomever, that
+    began less than `news_age` seconds ago.
 
     RFC 4314 5.1.1 leaves open what becomes of a client that may no longer read what it has selected: the mailbox is
     gone for it.
@@ -56,7 +57,8 @@ def look(session: Session, view: View, age: float = 0.0) -> None:
     began = time.monotonic()
     if began - view.looked < age:
         return
-    view.mailbox.look()
+    if not view.mailbox.was_looked_at(news_age):
+        view.mailbox.look()
     try:
         view.rights = account_of(session).my_rights(view.name)
     except StorageError as error:

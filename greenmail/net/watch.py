@@ -27,6 +27,7 @@ from gevent import get_hub
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
 
 from greenmail import metrics
+from greenmail.net.lookout import Lookout
 from greenmail.net.stream import Stream
 from greenmail.runtime import Dormant, Wake
 from greenmail.storage.mounts import NO_EVENTS, Mount, mount_at
@@ -130,6 +131,7 @@ class Watcher:
         self.overflowed = False
         self._paths: dict[str, _Path] = {}
         self._mounts: dict[int, Mount] = {}  # by device
+        self._lookouts: dict[tuple[str, ...], Lookout] = {}
         self._warned: set[str] = set()
         self._polled = 0
         self._watches = 0
@@ -157,6 +159,22 @@ class Watcher:
         The first two are the directories `new` and `cur`, `storage.api.Mailbox.watched`; without them there is polling.
         """
         return Interest(self, paths, notify)
+
+    def look_out(self, paths: tuple[str, ...], user: "SessionWatch") -> Lookout:
+        """Have `user` told when it shall look because something happened at `paths`, as of `interest`."""
+        lookout = self._lookouts.get(paths)
+        if lookout is None:
+            lookout = self._lookouts[paths] = Lookout(lambda notify: self.interest(paths, notify))
+        lookout.users[user] = None
+        return lookout
+
+    def look_no_more(self, paths: tuple[str, ...], user: "SessionWatch") -> None:
+        """`user` waits no longer; the last one ends the watches."""
+        lookout = self._lookouts[paths]
+        del lookout.users[user]
+        if not lookout.users:
+            del self._lookouts[paths]
+            lookout.close()
 
     def count_polled(self, change: int) -> None:
         """A mailbox began (+1) or ended (-1) to be looked at by time."""
@@ -294,7 +312,10 @@ class SessionWatch:
         self._stream = stream
         self._places = places
         self._watcher = watcher
-        self._interest: Interest | None = None
+        self._paths: tuple[str, ...] = ()
+        self._lookout: Lookout | None = None
+        self.is_waiting = False
+        self._looked_since = math.inf  # a look that began then is enough
         self._cancel: Callable[[], None] | None = None
         self._ripe: float | None = None  # when to look at the news that has come; None: no news
         self._counted = False
@@ -302,12 +323,13 @@ class SessionWatch:
         self._mailbox = mailbox
         if mailbox is not None:
             self._cancel = mailbox.subscribe(self._changed_here)
-            self._interest = watcher.interest(mailbox.watched(), self._changed)
+            self._paths = mailbox.watched()
+            self._lookout = watcher.look_out(self._paths, self)
         self._look_at = self._next_look()
         if places is not None:
-            places.wake = self._changed
+            places.wake = self.news
             if places.dirty:
-                self._changed(0.0)
+                self.news(0.0)
 
     def wait(self, timeout: float) -> Wake:
         """Wait for the client or for news, at most `timeout` seconds. Sends what was written before waiting.
@@ -318,6 +340,7 @@ class SessionWatch:
         if mailbox is None:
             return self._wait(timeout)
         mailbox.resting(True)
+        self.is_waiting = True
         is_asleep = False
         try:
             return self._wait(timeout)
@@ -327,15 +350,17 @@ class SessionWatch:
             raise
         finally:
             if not is_asleep:
-                mailbox.resting(False)
+                self._rests_no_more()
 
     def _rests_no_more(self) -> None:
+        self.is_waiting = False
         self._mailbox.resting(False)
 
     def _wait(self, timeout: float) -> Wake:
         end = time.monotonic() + timeout
-        if self._interest is not None:
-            self._interest.renew()
+        self._looked_since = math.inf
+        if self._lookout is not None:
+            self._lookout.interest.renew()
         unsure_until = self._unsure_until()
         while True:
             now = time.monotonic()
@@ -348,6 +373,8 @@ class SessionWatch:
             now = time.monotonic()
             if self._ripe is not None and now >= self._ripe:
                 self._ripe = None
+                if self._lookout is not None and now < self._look_at:
+                    self._looked_since = self._lookout.newest
                 return Wake.CHANGED
             if now >= look_at:
                 if now >= self._look_at:
@@ -359,6 +386,16 @@ class SessionWatch:
                     return Wake.CHANGED
             if now >= end:
                 return Wake.TIMEOUT
+
+    @property
+    def news_age(self) -> float:
+        """Seconds: a look that began since then is enough after `wait` said CHANGED."""
+        return max(0.0, time.monotonic() - self._looked_since)
+
+    def was_looked_at(self, since: float) -> bool:
+        """As of `lookout.Looker`."""
+        found: bool = self._mailbox.was_looked_at(time.monotonic() - since)
+        return found
 
     def looks_in(self) -> float:
         """Seconds until it looks without news."""
@@ -374,24 +411,25 @@ class SessionWatch:
             self._watcher.count_polled(-1)
         if self._cancel is not None:
             self._cancel()
-        if self._interest is not None:
-            self._interest.close()
+        if self._lookout is not None:
+            self._watcher.look_no_more(self._paths, self)
         if self._places is not None:
             self._places.wake = None
 
     def _changed_here(self) -> None:
-        self._changed(GATHER)
+        self.news(GATHER)
 
-    def _changed(self, delay: float) -> None:
+    def news(self, delay: float) -> None:
+        """It shall look in so many seconds; at once."""
         if self._ripe is None:
             self._ripe = time.monotonic() + delay
             self._stream.interrupt(delay)
 
     def _next_look(self) -> float:
         """When to look without news; jittered, so that ten thousand sessions do not look at once."""
-        if self._interest is None:
+        if self._lookout is None:
             return float("inf")
-        polled = self._interest.polled
+        polled = self._lookout.interest.polled
         if polled != self._counted:
             self._counted = polled
             self._watcher.count_polled(1 if polled else -1)

@@ -342,6 +342,9 @@ class Mailbox(Protocol):
     def lock_maildrop(self) -> Held:
         """The exclusive POP3 session, RFC 1939 3. Raises IN_USE."""
 
+    def was_looked_at(self, age: float) -> bool:
+        """Whether a look began in the last `age` seconds and took up all there was, so that none is needed; at once."""
+
     def unsure(self) -> float:
         """Seconds until a look may find what no event tells of (`maildir_scan`); infinity if none would; at once."""
 

@@ -109,13 +109,14 @@ class MaildirMailbox:
         """Take up what anyone changed on disk. Parked, it stays so while all subscribers wait and nothing happened."""
         parked, began = self._parked, time.monotonic()
         if parked is not None and self.references <= len(self._subscribers) and parked.is_unchanged():
+            parked.looked = began
             return
         if self._box is None:
             self._wake()  # which looks
             return
         try:
             look(self._box)
-            self._box.looked = began
+            self._box.looked = max(began, self._box.looked)
         finally:
             self._mirror()
 
@@ -379,6 +380,11 @@ class MaildirMailbox:
         index = self.box.index_files
         return MaildropLock(self.box.files, held, index.directory if index is not None else b"")
 
+    def was_looked_at(self, age: float) -> bool:
+        """Whether a look began in the last `age` seconds."""
+        looked = self._parked.looked if self._parked is not None else self.box.looked
+        return time.monotonic() - looked < age and not self.is_gone
+
     def unsure(self) -> float:
         """When to look again."""
         return self._parked.unsure if self._parked is not None else self.box.unsure()
@@ -445,8 +451,11 @@ class MaildirMailbox:
             box.subscribe(self._subscribers.notify)
             self._box, self._parked = box, None
             box.looked = began
+        before = self.uidnext, self.modseq
         self._mirror()
         self._keeper.changed(self)
+        if before != (self.uidnext, self.modseq):  # found by `parked.wake`, which nobody was subscribed to
+            self._subscribers.notify()
         return box
 
     @property

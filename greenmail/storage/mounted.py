@@ -321,6 +321,10 @@ class MountedMailbox:
             return _Unheld()
         return self.inner.lock_maildrop()
 
+    def was_looked_at(self, age: float) -> bool:
+        """Of the reader's own \\Seen nobody knows."""
+        return self.own is None and self.inner.was_looked_at(age)
+
     def unsure(self) -> float:
         """Seconds until a look may find what no event tells of."""
         return self.inner.unsure()

@@ -40,6 +40,7 @@ class Parked:
     waking: Lock
     is_gone: bool = False
     has_failed: bool = False  # the last attempt to wake it
+    looked: float = float("-inf")  # when it was found unchanged last, by the monotonic clock
 
     @classmethod
     def of(cls, box: Box) -> "Parked | None":

@@ -222,6 +222,11 @@ class MemoryWatch:
             return Wake.CHANGED
         return Wake.TIMEOUT
 
+    @property
+    def news_age(self) -> float:
+        """Nobody else looks for it."""
+        return 0.0
+
     def looks_in(self) -> float:
         return float("inf")
 

@@ -25,12 +25,19 @@ class Box:
         self.subscribers = []
         self.seconds = float("inf")
         self.rested = []
+        self.looked = float("-inf")
 
     def resting(self, is_resting: bool) -> None:
         self.rested.append(is_resting)
 
     def unsure(self) -> float:
         return self.seconds
+
+    def look(self) -> None:
+        self.looked = time.monotonic()
+
+    def was_looked_at(self, age: float) -> bool:
+        return time.monotonic() - self.looked < age
 
     def watched(self) -> tuple[str, ...]:
         return (str(self.root / "new"), str(self.root / "cur"), str(self.journal))

@@ -165,6 +165,21 @@ def test_what_happens_meanwhile_is_told(site: Site, case: str) -> None:
     assert here.client == truth(site)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_who_did_not_look_himself_is_told_by_the_mailbox_that_there_is_something(site: Site, case: str) -> None:
+    """Of all who idle only one looks (`net/lookout.py`)."""
+    site.age()
+    account = site.worker()
+    looker, second = Idler(account.open("INBOX")), Idler(account.open("INBOX"))
+    assert looker.mailbox is second.mailbox and looker.mailbox.park()
+    CASES[case](site)
+    looker.wake_up()
+    assert bool(second.told) >= (looker.client != second.client)
+    second.wake_up()
+    assert second.client == looker.client
+    assert second.mailbox.was_looked_at(60)
+
+
 def test_an_expunge_whose_record_was_lost_is_told(site: Site) -> None:
     staying = Idler(site.inbox())
     (site.path / "cur" / site.names()[2]).unlink()

@@ -104,19 +104,20 @@ class _Idling:
 def _until_done(session: Session, idling: _Idling, looks: bool) -> Completion:
     """`looks`: the client may not know yet what there is; else it was told, and IDLE waits."""
     now = session.services.runtime.elapsed
+    news_age = 0.0
     while True:
         if looks:
-            report(session, may_expunge=True)
+            report(session, may_expunge=True, news_age=news_age)
             if session.listening is not None and not session.logging_out:
                 session.listening.tell()
             if session.logging_out:
                 return No("IDLE ended: the mailbox is gone")
         line = b""
-        idling.watch()
+        watch = idling.watch()
         wake = Wake.INPUT if session.reader.buffered else idling.wait()
         if wake is Wake.INPUT:
             line = session.reader.read_line()
-        looks = wake is not Wake.TIMEOUT
+        looks, news_age = wake is not Wake.TIMEOUT, watch.news_age
         if line:
             break
         if now() >= idling.end:
