@@ -60,12 +60,17 @@ class Lookout:
             return
         looker.news(delay)
         if self._timer is None and len(self.users) > 1:
-            self._timer = get_hub().loop.timer(delay + PATIENCE)
-            self._timer.start(self._make_sure, self.newest)
+            self._make_sure_in(delay + PATIENCE)
+
+    def _make_sure_in(self, seconds: float) -> None:
+        self._timer = get_hub().loop.timer(seconds)
+        self._timer.start(self._make_sure, self.newest)
 
     def _make_sure(self, since: float) -> None:
         self._stop()
         self._tell([user for user in self.users if not user.was_looked_at(since)], 0.0)
+        if self.newest > since:  # something more has happened, and nobody may have looked behind that
+            self._make_sure_in(PATIENCE)
 
     def _tell(self, users: Sequence[Looker], delay: float) -> None:
         for user in users:

@@ -73,6 +73,16 @@ def test_what_happens_while_one_looks_is_looked_at_by_another(box, waiting):
     assert not box.was_looked_at(watches[waits.index(second)].news_age)
 
 
+def test_all_look_if_the_next_one_does_not(box, waiting):
+    """Also where it happens before it was made sure that the first one has looked."""
+    _, waits = waiting
+    box.deliver("1.a.b")
+    (first,) = gevent.wait(waits, timeout=30, count=1)
+    box.look()
+    box.deliver("2.a.b")
+    assert [wait.get(timeout=10) for wait in waits if wait is not first] == [Wake.CHANGED] * 2
+
+
 def test_who_does_something_else_is_not_waited_for(box, watching):
     watcher = Watcher(60.0)
     (_, busy), (_, other) = watching(box, watcher), watching(box, watcher)
