@@ -53,8 +53,8 @@ class Dormant(Exception):
     It passes through the engine to the shell, which gives up the green thread, and calls the engine anew when there is
     something to do, or after `seconds`. No error: that nothing happens is what ten thousand clients in IDLE want.
 
-    `sign` may be asked when the time is over: what is to be sent then, and after how many seconds more the engine is to
-    be called, if that was all there was to do. It neither waits nor raises.
+    `sign` may be asked when the time is over: what is to be sent then, if anything, and after how many seconds more the
+    engine is to be called, if that was all there was to do. It neither waits nor raises.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -78,6 +78,9 @@ class Watch(Protocol):
 
     def looks_in(self) -> float:
         """Seconds until `wait` says CHANGED although there is no news."""
+
+    def has_looked(self) -> bool:
+        """Where that time is over: whether there is nothing for certain, so that nobody has to look; at once."""
 
     def close(self) -> None:
         """End the registration."""

@@ -268,12 +268,12 @@ class _Life:
             gevent.spawn_raw(self._go_on)
 
     def _said_sign(self) -> bool:
-        """Whether a sign of life was all there was to do: it is sent, and the sleep goes on."""
+        """Whether a sign of life was all there was to do, or nothing: it is sent, and the sleep goes on."""
         stream = self._stream
         if not stream.can_whisper or (sign := self._sign()) is None:
             return False
         line, seconds = sign
-        if not stream.whisper(line):
+        if line and not stream.whisper(line):
             return False
         self._connections.asleep[stream] = None
         stream.sleep(seconds, self._wake)

@@ -402,6 +402,15 @@ class SessionWatch:
         look_at = self._look_at if self._places is None else min(self._look_at, self._places.look_at)
         return look_at - time.monotonic()
 
+    def has_looked(self) -> bool:
+        """Whether nothing happened for certain; then it is looked again when that would be due anew."""
+        is_news = self._ripe is not None or self._places is not None
+        if is_news or self._lookout is None or not self._mailbox.is_unchanged():
+            return False
+        self._lookout.interest.renew()
+        self._look_at = self._next_look()
+        return True
+
     def close(self) -> None:
         """End the registration."""
         if self._closed:

@@ -44,8 +44,7 @@ _FEW = 4
 class Table:
     """The live messages of one mailbox: parallel columns, ascending UID. Only the store changes it.
 
-    `flags` holds indexes into `flag_sets`, the distinct sets of flags: there are few of them, so a question about
-    flags is asked once a set and not once a message.
+    `flags` holds indexes into `flag_sets`, which are few: a question is asked once a set, not once a message.
     """
 
     __slots__ = ("_sets", "dates", "flag_sets", "flags", "modseqs", "sizes", "uids")
@@ -267,10 +266,7 @@ class Mailbox(Protocol):
         """The row of `uid`, or what is remembered of it if it was expunged lately; at once."""
 
     def claim_recent(self) -> int:
-        """Take what is \\Recent for one caller of all and move `new/` to `cur/`; the first such UID. RFC 3501 2.3.2.
-
-        Afterwards `first_recent` is `uidnext`.
-        """
+        """Take what is \\Recent, up to `uidnext`, and move `new/` to `cur/`; the first such UID. RFC 3501 2.3.2."""
 
     def counters(self) -> Counters:
         """As of the last `look`; from counters, not by counting."""
@@ -341,6 +337,9 @@ class Mailbox(Protocol):
 
     def lock_maildrop(self) -> Held:
         """The exclusive POP3 session, RFC 1939 3. Raises IN_USE."""
+
+    def is_unchanged(self) -> bool:
+        """Whether a look would find nothing for certain; False says nothing; at once."""
 
     def was_looked_at(self, age: float) -> bool:
         """Whether a look began in the last `age` seconds and took up all there was, so that none is needed; at once."""

@@ -107,9 +107,8 @@ class MaildirMailbox:
 
     def look(self) -> None:
         """Take up what anyone changed on disk. Parked, it stays so while all subscribers wait and nothing happened."""
-        parked, began = self._parked, time.monotonic()
-        if parked is not None and self.references <= len(self._subscribers) and parked.is_unchanged():
-            parked.looked = began
+        began = time.monotonic()
+        if self.is_unchanged():
             return
         if self._box is None:
             self._wake()  # which looks
@@ -379,6 +378,11 @@ class MaildirMailbox:
         held = lock_session(self.box.files, self.box.place.control, context.owner, waiting)
         index = self.box.index_files
         return MaildropLock(self.box.files, held, index.directory if index is not None else b"")
+
+    def is_unchanged(self) -> bool:
+        """Of a parked mailbox all of whose sessions wait: four `stat`."""
+        parked = self._parked
+        return parked is not None and self.references <= len(self._subscribers) and parked.is_unchanged()
 
     def was_looked_at(self, age: float) -> bool:
         """Whether a look began in the last `age` seconds."""

@@ -333,6 +333,10 @@ class MemoryMailbox:
         self.maildrop_is_locked = True
         return MemoryHeld(self)
 
+    def is_unchanged(self) -> bool:
+        """A look costs nothing."""
+        return False
+
     def was_looked_at(self, age: float) -> bool:
         """A look costs nothing."""
         return False

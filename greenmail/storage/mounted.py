@@ -321,6 +321,10 @@ class MountedMailbox:
             return _Unheld()
         return self.inner.lock_maildrop()
 
+    def is_unchanged(self) -> bool:
+        """Of the reader's own \\Seen nobody knows."""
+        return self.own is None and self.inner.is_unchanged()
+
     def was_looked_at(self, age: float) -> bool:
         """Of the reader's own \\Seen nobody knows."""
         return self.own is None and self.inner.was_looked_at(age)

@@ -11,6 +11,7 @@ Nothing holds the inode of a parked mailbox's directory. If another directory ge
 tell that it is another one.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class Parked:
         """Whether the mailbox is for certain as it was. False says nothing: wake it."""
         if self.is_gone or self.has_failed:
             return False
+        began = time.monotonic()
         glance, remote, directory = self.context.files.glance, self.is_remote, self.place.directory
         try:
             found = glance(directory, remote)
@@ -71,11 +73,14 @@ class Parked:
             journal = self.context.files.stat(self.journal_path)
         except OSError:
             return False
-        return (
+        is_so = (
             (found.st_dev, found.st_ino) == self.identity
             and (new.st_mtime_ns, cur.st_mtime_ns) == self.times
             and (journal.st_dev, journal.st_ino, journal.st_size) == self.journal
         )
+        if is_so:
+            self.looked = began
+        return is_so
 
     @property
     def unsure(self) -> float:

@@ -230,6 +230,9 @@ class MemoryWatch:
     def looks_in(self) -> float:
         return float("inf")
 
+    def has_looked(self) -> bool:
+        return False
+
     def close(self) -> None:
         self._wire.watches.remove(self)
         if self._cancel is not None:

@@ -18,6 +18,7 @@ from greenmail import log as logs
 from greenmail.errors import Disconnected
 from greenmail.imap.execute import Serving
 from greenmail.imap.session import Session
+from greenmail.net import watch
 from greenmail.net.figures import Figures
 from greenmail.net.server import Acceptor, Board, Connections, Crowds, Service, Talk
 from greenmail.net.stream import Stream
@@ -306,6 +307,28 @@ def test_signs_of_life_go_on(house: House) -> None:
     assert house.naps == 1, "who only says that he is here is not woken"
 
 
+def test_a_timed_look_wakes_nobody_where_nothing_happened_for_certain(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SLOW_LOOK", 0.02)
+    client = house.arrive()
+    mailbox = house.engine.backend.outside.open("INBOX")
+    looks: list[bool] = []
+    is_certain = True
+
+    def is_unchanged() -> bool:
+        looks.append(is_certain)
+        return is_certain
+
+    mailbox.is_unchanged = is_unchanged
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"+ idling")
+    until(lambda: len(looks) > 5)
+    assert house.naps == 1
+    is_certain = False
+    until(lambda: house.naps > 1)
+
+
 def test_sleep_over_tls_and_behind_compression(house: House) -> None:
     client = house.arrive()
     heard(client, b"ready\r\n")
@@ -364,7 +387,7 @@ def test_what_ends_in_an_engine_ends_the_connection(house: House) -> None:
     assert not calls
 
 
-@pytest.mark.parametrize("sign", [lambda: 1 / 0, lambda: (None, 1.0)])
+@pytest.mark.parametrize("sign", [lambda: 1 / 0, lambda: (1, 1.0)])
 def test_a_sign_of_life_that_fails_wakes_the_session(house: House, sign: Any) -> None:
     """It is asked for on the loop, where nobody else would call the engine again."""
     sleep = Dormant(0.001)

@@ -36,6 +36,9 @@ class Box:
     def look(self) -> None:
         self.looked = time.monotonic()
 
+    def is_unchanged(self) -> bool:
+        return False
+
     def was_looked_at(self, age: float) -> bool:
         return time.monotonic() - self.looked < age
 

@@ -79,16 +79,21 @@ class _Idling:
 
     def sign(self) -> tuple[bytes, float] | None:
         """As of `Dormant`."""
-        session = self._session
+        session, watch = self._session, self._watch
         now = session.services.runtime.elapsed()
-        if self._watch is None or self._watch.looks_in() <= 0 or session.out.tap is not None:
+        if watch is None or now >= self.end or session.out.tap is not None:
             return None
-        if not self.keepalive - _EARLY <= now < self.end:
+        has_looked = watch.looks_in() <= _EARLY
+        if has_looked and not watch.has_looked():
             return None
-        line = session.out.said(_STILL_HERE)
-        self.keepalive = _next_keepalive(session)
-        session.out.octets += len(line)
-        return line, max(0.0, min(self._watch.looks_in(), self.end - now, self.keepalive - now))
+        line = b""
+        if now >= self.keepalive - _EARLY:
+            line = session.out.said(_STILL_HERE)
+            self.keepalive = _next_keepalive(session)
+            session.out.octets += len(line)
+        elif not has_looked:
+            return None
+        return line, max(0.0, min(watch.looks_in(), self.end - now, self.keepalive - now))
 
     def close(self) -> None:
         """It is over."""
