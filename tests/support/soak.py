@@ -247,6 +247,15 @@ def at_work(
     return figures
 
 
+def _whereabouts(place: Place, text: str, known: Known, live: dict[Place, str], complaints: list[str]) -> str:
+    """All that is known of a message that is not where it was promised."""
+    server = "Dovecot" if place in known.by_dovecot else "GreenMail"
+    seen = sorted(one for one, other in known.texts.items() if other == text)
+    promised = sorted(one for one, other in known.promised.items() if other == text)
+    there, moved = [one for one, other in live.items() if other == text], sorted(known.moved.intersection(seen))
+    return f"{text} at {place} by {server}: {seen=} {promised=} {moved=} {there=} complaints={complaints[:20]}"
+
+
 def verify(pair: Pair, known: Known, workers: list[Worker]) -> dict[str, int]:
     """Everything of check 43; the figures."""
     assert not known.reused, known.reused[:10]
@@ -276,7 +285,7 @@ def verify(pair: Pair, known: Known, workers: list[Worker]) -> dict[str, int]:
     gone = known.moved.union(*(broken(line, complaints, known.by_dovecot) for line in complaints))
     kept = {place: text for place, text in known.promised.items() if not may_die(text) and place not in gone}
     lost = {place: text for place, text in kept.items() if place not in live}
-    assert not lost, lost
+    assert not lost, [_whereabouts(place, text, known, live, complaints) for place, text in lost.items()]
     there = set(live.values())
     missing = {marker for marker in known.sent if not may_die(marker) and marker not in there}
     assert not missing, missing
