@@ -3,6 +3,7 @@
 import functools
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from support.descriptors import LetGo  # from the path that was just set
 
 # One machine is slow, another fast: no example fails because of its time. A change is judged by the same examples each
 # time; others are drawn by `make properties`.
@@ -59,3 +62,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--interleavings", type=int, default=3000, help="orders of the concurrency tests; make check: 10000"
     )
     parser.addoption("--interleaving-seed", type=int, default=None, help="run this one order again")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_all_go() -> Iterator[None]:
+    """The few that each test of a module may leave are many together."""
+    made = LetGo()
+    yield
+    made()
+
+
+@pytest.fixture(autouse=True)
+def let_go() -> Iterator[LetGo]:
+    """No test leaves hundreds of open files to the next ones: a limit of 1,024, as shells have it, is enough."""
+    made = LetGo()
+    yield made
+    made()

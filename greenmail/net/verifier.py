@@ -115,7 +115,7 @@ class _Verifier:
         while not self._ends:
             self._reap()
             inputs = [wake, self._control] + ([self._line] if len(self._children) < MOST else [])
-            ready, _, _ = select.select(inputs, [], [], max(0.0, alive_at - time.monotonic()))
+            ready = _readable(inputs, max(0.0, alive_at - time.monotonic()))
             if wake in ready:
                 _empty(wake)
             if self._control in ready and not self._control.recv(register.LARGEST):
@@ -198,6 +198,15 @@ def _answer(request: Mapping[str, Any], limit: float, descriptor: int, foreign: 
         log.exception("bug in a question to PAM")
     finally:
         os._exit(status)
+
+
+def _readable(sockets: list[socket.socket], seconds: float) -> list[socket.socket]:
+    """Those of them that have something to read, or ended, within that time; whatever their descriptors' numbers."""
+    poll = select.poll()
+    for one in sockets:
+        poll.register(one, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+    return [one for one in sockets if one.fileno() in ready]
 
 
 def _empty(reader: socket.socket) -> None:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import pty
 import re
-import select
+import selectors
 import struct
 import subprocess
 import sys
@@ -50,8 +50,10 @@ def read_until(terminal: int, is_enough: object, seconds: float = 20) -> str:
     """What the terminal was told."""
     assert callable(is_enough)
     found, end = "", time.monotonic() + seconds
-    while not is_enough(found):
-        assert time.monotonic() < end, repr(found[-2000:])
-        if select.select([terminal], [], [], 0.5)[0]:
-            found += os.read(terminal, 65536).decode("utf-8", "replace")
+    with selectors.DefaultSelector() as selector:
+        selector.register(terminal, selectors.EVENT_READ)
+        while not is_enough(found):
+            assert time.monotonic() < end, repr(found[-2000:])
+            if selector.select(0.5):
+                found += os.read(terminal, 65536).decode("utf-8", "replace")
     return found

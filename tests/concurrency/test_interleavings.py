@@ -15,6 +15,7 @@ from harness.strict_client import Known, Step, StrictClient, silent_change
 from harness.waiting import WaitingAccount
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.descriptors import LetGo
 
 from greenmail.storage.memory import MemoryStore
 
@@ -201,7 +202,7 @@ def test_interleavings_on_a_maildir(tmp_path: Path, pytestconfig: pytest.Config)
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_opposite_moves_lose_nothing(store: str, tmp_path: Path) -> None:
+def test_opposite_moves_lose_nothing(store: str, tmp_path: Path, let_go: LetGo) -> None:
     """Design 3a: locks of one mailbox at a time. Two sessions move all they have to each other's mailbox, and back."""
     for number in range(25):
         scheduler = Scheduler()
@@ -223,6 +224,7 @@ def test_opposite_moves_lose_nothing(store: str, tmp_path: Path) -> None:
             for uid in mailbox.table.uids:
                 subjects.add(mailbox.content(uid).read().partition(b"Subject: ")[2].split(b"\r\n")[0])
         assert subjects == {b"Message %d" % k for k in range(1, 7)}, (number, answers)
+        let_go()
 
 
 @settings(max_examples=150)

@@ -242,7 +242,9 @@ class LivePeers:
     def unread(self, connection: int) -> bytes:
         """What is there within a moment: a server over a socket has no point at which it is known to be silent."""
         item = self._socket(connection)
-        if select.select([item], [], [], 0.05)[0]:
+        poll = select.poll()  # any descriptor, also one above 1,023
+        poll.register(item, select.POLLIN)
+        if poll.poll(50):
             self._unread[connection] += item.recv(1 << 20)
         return self._unread[connection]
 

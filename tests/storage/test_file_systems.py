@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.descriptors import LetGo
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
@@ -210,7 +211,9 @@ def test_what_listings_of_one_second_miss_is_not_gone(tmp_path: Path, monkeypatc
     assert len(mailbox.table) == 0
 
 
-def test_what_was_said_to_be_stale_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_said_to_be_stale_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, let_go: LetGo
+) -> None:
     """ESTALE at each system call in turn: a look does without, a change is done or can be done again."""
     monkeypatch.setattr(maildir_box, "mount_of", lambda _: Mount("nfs4", "/mail"))
     struck: dict[str, int] = {}
@@ -256,6 +259,7 @@ def test_what_was_said_to_be_stale_is_looked_at_again(tmp_path: Path, monkeypatc
             break
         struck[volume.struck] = struck.get(volume.struck, 0) + 1
         mailbox.close()
+        let_go()
         other.close()
     assert sum(struck.values()) == at - 1 and {"open", "glance", "rename", "flock", "listdir"} <= struck.keys()
 

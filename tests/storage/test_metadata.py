@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.descriptors import LetGo
 from support.namespaces import ALIAS, ARCHIVE, OWN, PUBLIC, SHARED, Spool
 
 from greenmail.errors import Reason, StorageError
@@ -180,7 +181,7 @@ class _Death:
         return function(*args)
 
 
-def test_a_writer_that_dies_leaves_the_old_annotations_or_the_new_ones(tmp_path: Path) -> None:
+def test_a_writer_that_dies_leaves_the_old_annotations_or_the_new_ones(tmp_path: Path, let_go: LetGo) -> None:
     old, new = {COMMENT: b"old"}, {COMMENT: b"new", OWN_COMMENT: b"x"}
     seen = []
     for steps in range(200):
@@ -199,6 +200,7 @@ def test_a_writer_that_dies_leaves_the_old_annotations_or_the_new_ones(tmp_path:
         assert found in (old, new)
         assert died or found == new
         seen.append(found[COMMENT])
+        let_go()
         if not died:
             break
     assert len(seen) > 10

@@ -40,6 +40,7 @@ class Pair:
 
 
 _TWICE = re.compile(r"/Maildir(\S*)/dovecot-uidlist: Duplicate file entry at line \d+: (\S+) \(uid (\d+) -> (\d+)\)")
+_FORGOTTEN = " - retrying by re-reading from beginning"
 _AGAIN = re.compile(r"/Maildir(\S*): Expunged message reappeared, .* \(old uid=(\d+), file=([^:)]+)")
 
 
@@ -51,7 +52,8 @@ def not_its_own(complaints: list[str], by_dovecot: set[Place]) -> list[str]:
     """Without those about names that Dovecot itself moved back to where its own old line still stood.
 
     It finds such a name twice. If its index had forgotten the old UID already it may take the old line for right, say
-    that the message reappeared, and give it a third UID: then it breaks its own promise.
+    that the message reappeared, and give it a third UID: then it breaks its own promise. So it does where it reads the
+    list again from the beginning: the new line counts as read by then, and is missing where it writes the list anew.
     """
     mine = [line for line in complaints if _is_moved_back(line, by_dovecot) or broken(line, complaints, by_dovecot)]
     return [line for line in complaints if line not in mine]
@@ -63,7 +65,10 @@ def _is_moved_back(line: str, by_dovecot: set[Place]) -> bool:
 
 
 def broken(line: str, complaints: list[str], by_dovecot: set[Place]) -> set[Place]:
-    """The promises that Dovecot says it has broken: UIDs of a name that it moved back, and that reappeared."""
+    """The promises that Dovecot may have broken: UIDs of a name that it moved back, and that reappeared or was lost."""
+    found = _TWICE.search(line)
+    if found is not None and line.endswith(_FORGOTTEN):
+        return {(_box(found[1]), int(found[4]))} & by_dovecot
     again = _AGAIN.search(line)
     if again is None:
         return set()

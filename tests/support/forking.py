@@ -9,7 +9,7 @@ import contextlib
 import gc
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import sys
@@ -51,8 +51,11 @@ def serve(requests: socket.socket) -> list[str] | None:
     os.set_blocking(wakeup, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wakeup)
+    selector = selectors.PollSelector()  # no descriptor of its own, which a child would have
+    selector.register(requests, selectors.EVENT_READ)
+    selector.register(died, selectors.EVENT_READ)
     while True:
-        waiting, _, _ = select.select([requests, died], [], [])
+        waiting = [key.fileobj for key, _ in selector.select()]
         if died in waiting:
             os.read(died, 100)
             reap(pipes)
