@@ -73,8 +73,12 @@ def let_all_go() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def let_go() -> Iterator[LetGo]:
-    """No test leaves hundreds of open files to the next ones: a limit of 1,024, as shells have it, is enough."""
+def let_go(request: pytest.FixtureRequest) -> Iterator[LetGo]:
+    """No test leaves hundreds of open files to the next ones: a limit of 1,024, as shells have it, is enough.
+
+    What the tests of a module share stays: who uses it may have opened more of it.
+    """
     made = LetGo()
     yield made
-    made()
+    if not _shared(request.node.nodeid.partition("::")[0]):
+        made()
