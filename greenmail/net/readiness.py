@@ -90,9 +90,9 @@ class Readiness:
         self._loop.run_callback(self._waiter.switch, Wake.CHANGED)
         return True
 
-    def sleep(self, seconds: float, wake: Callable[[bool], None]) -> Sleep:
+    def sleep(self, seconds: float, wake: Callable[[], None], due: Callable[[], float | None]) -> Sleep:
         """Wait for input without a green thread."""
-        return Sleep(self._loop, self._ios[READ], seconds, wake)
+        return Sleep(self._loop, self._ios[READ], seconds, wake, due)
 
     @property
     def is_closed(self) -> bool:

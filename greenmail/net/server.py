@@ -254,30 +254,25 @@ class _Life:
         if dormant is not None:
             self._sign = dormant.sign
             self._connections.asleep[stream] = None
-            stream.sleep(dormant.seconds, self._wake)
+            stream.sleep(dormant.seconds, self._wake, self._due)
 
-    def _wake(self, is_due: bool) -> None:
-        """On the loop. `is_due`: only time has passed; then a sign of life may be all there is to do."""
-        sleeps_on = False
-        if is_due:
-            try:
-                sleeps_on = self._said_sign()
-            except Exception:  # nobody else would ever wake it
-                log.exception("bug protocol=%s rip=%s asleep", self._stream.protocol, self._stream.peer)
-        if not sleeps_on:
-            gevent.spawn_raw(self._go_on)
+    def _wake(self) -> None:
+        """On the loop."""
+        gevent.spawn_raw(self._go_on)
 
-    def _said_sign(self) -> bool:
-        """Whether a sign of life was all there was to do, or nothing: it is sent, and the sleep goes on."""
+    def _due(self) -> float | None:
+        """On the loop, when only time has passed: a sign of life is sent if that is all; how long to sleep on then."""
         stream = self._stream
-        if not stream.can_whisper or (sign := self._sign()) is None:
-            return False
-        line, seconds = sign
-        if line and not stream.whisper(line):
-            return False
-        self._connections.asleep[stream] = None
-        stream.sleep(seconds, self._wake)
-        return True
+        try:
+            if stream.can_whisper and (sign := self._sign()) is not None:
+                line, seconds = sign
+                if line and not stream.whisper(line):
+                    return None
+                metrics.octets(stream.protocol, *stream.unreported())
+                return seconds
+        except Exception:  # nobody else would ever wake it
+            log.exception("bug protocol=%s rip=%s asleep", stream.protocol, stream.peer)
+        return None
 
     def _go_on(self) -> None:
         self._connections.asleep.pop(self._stream, None)

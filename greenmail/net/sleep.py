@@ -19,14 +19,17 @@ LONGEST = 86400.0  # seconds
 class Sleep:
     """Until the socket is ready, or time is over; then `wake` is called, once, on the loop.
 
-    It is told whether it was the time that had been set at the beginning, and nothing else.
+    When only the time is over that was set at the beginning, `due` is asked first: for how many seconds the sleep goes
+    on; None: it does not. Nothing is given back and taken again then: ten thousand sleepers cost little else.
     """
 
-    __slots__ = ("_io", "_is_over", "_loop", "_timer", "_until", "_wake")
+    __slots__ = ("_due", "_io", "_is_over", "_loop", "_timer", "_until", "_wake")
 
-    def __init__(self, loop: Any, io: Any, seconds: float, wake: Callable[[bool], None]) -> None:
+    def __init__(
+        self, loop: Any, io: Any, seconds: float, wake: Callable[[], None], due: Callable[[], float | None]
+    ) -> None:
         """`io`: the watcher of the socket's input."""
-        self._loop, self._io, self._wake = loop, io, wake
+        self._loop, self._io, self._wake, self._due = loop, io, wake, due
         self._timer: Any = None
         self._is_over = False
         io.start(self._over, False)
@@ -58,9 +61,16 @@ class Sleep:
         if self._is_over:  # the socket and the timer in one turn of the loop
             return
         self._is_over = True
+        if is_due:
+            seconds = self._due()
+            if seconds is not None:
+                self._is_over = False
+                self._stop()
+                self._set(seconds, True)
+                return
         self._io.stop()
         self._stop()
-        self._wake(is_due)
+        self._wake()
 
 
 def has_room(sock: Any) -> bool:

@@ -287,9 +287,12 @@ class Stream:
             raise Dormant(end - latest)
         return wake
 
-    def sleep(self, seconds: float, wake: Callable[[bool], None]) -> None:
-        """Have `wake` called on the loop where a `rest` would have ended. Nobody uses the stream until `awake`."""
-        self._sleep = self._readiness.sleep(seconds, wake)
+    def sleep(self, seconds: float, wake: Callable[[], None], due: Callable[[], float | None]) -> None:
+        """Have `wake` called on the loop where a `rest` would have ended, unless `due` says for how long it goes on.
+
+        Nobody uses the stream until `awake`.
+        """
+        self._sleep = self._readiness.sleep(seconds, wake, due)
 
     @property
     def can_whisper(self) -> bool:

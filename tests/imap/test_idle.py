@@ -1,9 +1,11 @@
-"""IDLE when what it waits for goes in its midst."""
+"""IDLE when what it waits for goes in its midst; its signs of life."""
 
 import pytest
 from harness.engine import Engine, memory_backend
 from harness.green import Scheduler
 from harness.wire import MemoryWatch
+
+from greenmail.imap.commands import idle
 
 
 def waits_are_counted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
@@ -61,3 +63,14 @@ def test_time_in_idle_is_none_in_which_nothing_was_asked(command: bytes) -> None
     assert made.talk(wire, b"c NOOP\r\n").endswith(b"c OK NOOP completed\r\n")
     scheduler.clock.advance(101.0)
     assert made.talk(wire, b"").startswith(b"* BYE ")
+
+
+def test_signs_of_life_of_one_second_are_sent_together() -> None:
+    """Each alone would find the processor's caches cold. None is later than the setting says, nor much sooner."""
+    made = Engine(scheduler := Scheduler(), memory_backend(scheduler))
+    made.login()
+    (session,) = made.sessions
+    for _ in range(100):
+        scheduler.clock.advance(0.13)
+        due = idle._next_keepalive(session)
+        assert due % 1 == 0 and 120 * 0.8 - 1 <= due - scheduler.clock.now() <= 120

@@ -15,6 +15,7 @@ from harness.engine import PASSWORD, USER, Engine, memory_backend
 from harness.green import Scheduler
 
 from greenmail import log as logs
+from greenmail import metrics
 from greenmail.errors import Disconnected
 from greenmail.imap.execute import Serving
 from greenmail.imap.session import Session
@@ -305,6 +306,19 @@ def test_signs_of_life_go_on(house: House) -> None:
     for _ in range(5):
         heard(client, b"* OK Still here\r\n")
     assert house.naps == 1, "who only says that he is here is not woken"
+
+
+def test_octets_of_signs_of_life_are_counted_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sleeps is not looked at for the figures."""
+    sent: list[int] = []
+    monkeypatch.setattr(metrics, "octets", lambda protocol, received, more: sent.append(more))
+    services = house.engine.services
+    house.engine.services = replace(services, limits=replace(services.limits, idle_keepalive=0.03))
+    client = house.arrive()
+    client.sendall(SELECTED + b"d IDLE\r\n")
+    heard(client, b"* OK Still here\r\n")
+    heard(client, b"* OK Still here\r\n")
+    assert sent[-1] == len(b"* OK Still here\r\n")
 
 
 def test_a_timed_look_wakes_nobody_where_nothing_happened_for_certain(
