@@ -104,6 +104,9 @@ class Serving:
             reason = _farewell(session, inbox, end)
         except HandOver as passing:
             reason = pass_on(passing, session.wire, session.reader.take_rest)
+        except Exception:
+            reason = "bug"  # logged by the caller
+            raise
         finally:
             if dormant is None:
                 _leave(session, inbox, session.services.runtime.elapsed() - self._started, reason)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from harness.engine import Engine, memory_backend
 from harness.green import Scheduler
+from harness.wire import MemoryWire
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -239,6 +240,16 @@ def test_log_of_a_session(engine: Engine, lines: list[str]) -> None:
     assert told[0] == "login sid=s1 user='alice' mech=LOGIN rip=192.0.2.7 lip=192.0.2.1 tls=yes client=None"
     assert told[1].startswith("logout sid=s1 user='alice' rip=192.0.2.7 commands=3 in=64 out=")
     assert told[1].endswith("seconds=0.0 fetched=0 appended=1 expunged=0 reason='logout'")
+
+
+def test_the_log_of_a_session_that_a_bug_ended_says_so(
+    engine: Engine, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = engine.login()
+    monkeypatch.setattr(MemoryWire, "flush", lambda wire: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.talk(wire, b"a NOOP\r\n")
+    assert next(line for line in lines if line.startswith("logout")).endswith("reason='bug'")
 
 
 def test_trace_shows_neither_passwords_nor_bodies(engine: Engine, lines: list[str]) -> None:
