@@ -53,10 +53,10 @@ def test_a_client_that_hurries_waits(tmp_path: Path) -> None:
         start(tmp_path, str(tmp_path / "Maildir"), workers=1, max_commands_per_minute=120) as server,
         Imap(server.imaps, tls=True, timeout=30).login() as imap,
     ):
+        began = time.monotonic()  # what passes from here on, on whatever machine, is not waited again
         for _ in range(115):
             imap.ok("NOOP")
-        began = time.monotonic()
         imap.send(b"".join(b"n%d NOOP\r\n" % number for number in range(8)))
         while not imap.line().startswith(b"n7 OK"):
             pass
-        assert 0.9 < time.monotonic() - began < 10
+        assert 1.2 < time.monotonic() - began < 30
