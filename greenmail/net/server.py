@@ -266,9 +266,10 @@ class _Life:
         try:
             if stream.can_whisper and (sign := self._sign()) is not None:
                 line, seconds = sign
-                if line and not stream.whisper(line):
-                    return None
-                metrics.octets(stream.protocol, *stream.unreported())
+                if line:
+                    if not stream.whisper(line):
+                        return None
+                    metrics.octets(stream.protocol, *stream.unreported())  # nobody looks at who sleeps
                 return seconds
         except Exception:  # nobody else would ever wake it
             log.exception("bug protocol=%s rip=%s asleep", stream.protocol, stream.peer)

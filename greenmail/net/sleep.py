@@ -60,7 +60,7 @@ class Sleep:
     def _over(self, is_due: bool) -> None:
         if self._is_over:  # the socket and the timer in one turn of the loop
             return
-        self._is_over = True
+        self._is_over = True  # also for `sooner`, while `due` is asked
         if is_due:
             seconds = self._due()
             if seconds is not None:

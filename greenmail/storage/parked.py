@@ -62,7 +62,7 @@ class Parked:
         )  # fmt: skip
 
     def is_unchanged(self) -> bool:
-        """Whether the mailbox is for certain as it was. False says nothing: wake it."""
+        """Whether the mailbox is for certain as it was; that counts as a look. False says nothing: wake it."""
         if self.is_gone or self.has_failed:
             return False
         began = time.monotonic()

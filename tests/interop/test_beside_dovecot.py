@@ -99,7 +99,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("idles", ["greenmail", "dovecot"])
-def test_a_change_made_by_one_is_seen_at_once_by_who_idles_at_the_other(pair: Pair, idles: str) -> None:
+def test_a_change_made_by_one_is_seen_within_a_second_by_who_idles_at_the_other(pair: Pair, idles: str) -> None:
     watcher, actor = (pair.ours, pair.theirs) if idles == "greenmail" else (pair.theirs, pair.ours)
     seconds = {}
     with actor() as client:
@@ -111,8 +111,7 @@ def test_a_change_made_by_one_is_seen_at_once_by_who_idles_at_the_other(pair: Pa
             seconds[name] = idler.saw(pattern, time.monotonic())
             idler.close()
     print(json.dumps({idles: {name: round(value, 3) for name, value in seconds.items()}}))
-    # Half a second is Dovecot's own; a look by `poll-interval` would take fifteen, or Dovecot's thirty.
-    assert max(seconds.values()) < 4.0, seconds
+    assert max(seconds.values()) < 1.0, seconds
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -120,7 +119,7 @@ def test_check_44_new_mail_shows_up_in_idle_and_has_one_uid_in_both_servers(pair
     idler = Idler(pair.ours())
     since = time.monotonic()
     Deliverer(pair.maildir).deliver("delivered", link=link)
-    assert idler.saw(rb"EXISTS", since) < 4.0
+    assert idler.saw(rb"EXISTS", since) < 1.0
     idler.close()
     with pair.ours() as ours, pair.theirs() as theirs:
         ours.ok("SELECT INBOX")

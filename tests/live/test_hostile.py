@@ -90,14 +90,10 @@ def test_a_client_that_does_not_read_costs_no_work(tmp_path: Path, tls: bool) ->
         client.ok("SELECT INBOX")
         client.send(b"f FETCH 1 BODY.PEEK[]\r\n")
         client.socket.recv(1)
-        worked = []
-        for _ in range(15):  # on a machine on which much else runs it takes a while until it is stuck
-            before = processor_time(site)
-            time.sleep(2)  # the length of the test itself
-            worked.append(processor_time(site) - before)
-            if worked[-1] < 0.2:
-                break
-        assert worked[-1] < 0.2, worked
+        time.sleep(1)  # until it is stuck
+        before = processor_time(site)
+        time.sleep(2)  # the length of the test itself
+        assert processor_time(site) - before < 0.2
         client.file.close()
         client.socket.close()
 

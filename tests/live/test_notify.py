@@ -27,15 +27,15 @@ def deliver(maildir: Path, name: str) -> None:
 
 
 def soon(client: Imap, start: bytes) -> bytes:
-    """The next line, which must come at once, as machines go on which much else runs, and begin so."""
+    """The next line, which must come within a second and begin so."""
     begun = time.monotonic()
     line = client.line()
-    assert time.monotonic() - begun < 5, line  # without events it is `poll-interval`
+    assert time.monotonic() - begun < 1, line
     assert line.startswith(start), line
     return line
 
 
-def test_deliveries_elsewhere_are_told_to_all_connections_at_once(server: Server, tmp_path: Path) -> None:
+def test_deliveries_elsewhere_are_told_to_all_connections_within_a_second(server: Server, tmp_path: Path) -> None:
     """Four connections, so that both workers have some; one of them in IDLE."""
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(Imap(server.imaps, tls=True).login("alice")) for _ in range(4)]

@@ -51,12 +51,13 @@ def test_a_client_that_hurries_waits(tmp_path: Path) -> None:
     """120 a minute: half a second for each command beyond the first 120."""
     with (
         start(tmp_path, str(tmp_path / "Maildir"), workers=1, max_commands_per_minute=120) as server,
-        Imap(server.imaps, tls=True, timeout=30).login() as imap,
+        Imap(server.imaps, tls=True, timeout=30) as imap,
     ):
-        began = time.monotonic()  # what passes from here on, on whatever machine, is not waited again
+        began = time.monotonic()  # from here on commands are counted, and what the machine takes is not waited again
+        imap.login()
         for _ in range(115):
             imap.ok("NOOP")
         imap.send(b"".join(b"n%d NOOP\r\n" % number for number in range(8)))
         while not imap.line().startswith(b"n7 OK"):
             pass
-        assert 1.2 < time.monotonic() - began < 30
+        assert 1.9 < time.monotonic() - began < 10  # 124 commands

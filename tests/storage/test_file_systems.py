@@ -259,8 +259,8 @@ def test_what_was_said_to_be_stale_is_looked_at_again(
             break
         struck[volume.struck] = struck.get(volume.struck, 0) + 1
         mailbox.close()
-        let_go()
         other.close()
+        let_go()
     assert sum(struck.values()) == at - 1 and {"open", "glance", "rename", "flock", "listdir"} <= struck.keys()
 
 

@@ -84,16 +84,14 @@ class _Idling:
         now = session.services.runtime.elapsed()
         if watch is None or now >= self.end or session.out.tap is not None:
             return None
-        has_looked = watch.looks_in() <= _EARLY
-        if has_looked and not watch.has_looked():
+        is_look_due, is_sign_due = watch.looks_in() <= _EARLY, now >= self.keepalive - _EARLY
+        if not (is_look_due or is_sign_due) or (is_look_due and not watch.has_looked()):
             return None
         line = b""
-        if now >= self.keepalive - _EARLY:
+        if is_sign_due:
             line = session.out.said(_STILL_HERE)
             self.keepalive = _next_keepalive(session)
             session.out.octets += len(line)
-        elif not has_looked:
-            return None
         return line, max(0.0, min(watch.looks_in(), self.end - now, self.keepalive - now))
 
     def close(self) -> None:
