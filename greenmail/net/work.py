@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import gevent
@@ -132,6 +131,31 @@ class _Outcome(NamedTuple):
     computed: float
 
 
+class _Thread:
+    """A native thread of a pool: does what it is given, and then waits, in C, for more."""
+
+    __slots__ = ("_bell", "_task")
+
+    def __init__(self, task: _Task, name: str, done: Callable[["_Thread", Any, _Outcome], None]) -> None:
+        self._bell = threading.Lock()  # its own: of many who wait at one, each wakes the next, who finds nothing
+        self._bell.acquire()
+        self._task: _Task | None = task
+        threading.Thread(target=self._live, args=(done,), name=name, daemon=True).start()
+
+    def give(self, task: _Task | None) -> None:
+        """Its next task; None: no more. Only while it waits."""
+        self._task = task
+        self._bell.release()
+
+    def _live(self, done: Callable[["_Thread", Any, _Outcome], None]) -> None:
+        while (task := self._task) is not None:
+            self._task = None
+            outcome = _guarded(task.function, task.args, task.asked)
+            done(self, task.waiter, outcome)
+            del task, outcome  # nothing is kept by a thread that waits
+            self._bell.acquire()
+
+
 class Pool:
     """Native threads for long work: `size` tasks run, the others wait in order.
 
@@ -139,7 +163,7 @@ class Pool:
     which anybody may try, are bounded before they come here, by `auth.gate`.
 
     Not gevent's pool, where a task costs half as much again: here is one bell for all results in the place of one for
-    each, and threads wait for tasks in C.
+    each, and threads wait for tasks in C. Which thread does what is decided on the loop alone.
     """
 
     def __init__(self, name: str, size: int, clock: Clock) -> None:
@@ -150,8 +174,10 @@ class Pool:
         self._home = threading.get_ident()
         self._asked = 0  # tasks that were handed in, and are still waited for
         self._under_way = 0  # tasks that were handed in, and are not finished
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._done: deque[tuple[Any, _Outcome]] = deque()
+        self._free: list[_Thread] = []  # they wait; the last one did so last, and is the warmest
+        self._tasks: deque[_Task] = deque()  # for which no thread is free
+        self._done: deque[tuple[_Thread, Any, _Outcome]] = deque()
+        self._is_closed = False
         self._bell = gevent.get_hub().loop.async_()  # rung by a thread that has finished a task
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -189,27 +215,33 @@ class Pool:
         metrics.pool_tasks(self._name, self._asked - busy, busy)
 
     def _hand_in(self, task: _Task) -> None:
-        """Have a thread that is free, or will be, do it."""
-        if self._threads < min(self._under_way + 1, self._size):
-            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
-            self._threads += 1
+        """Have a thread do it: one that is free, a new one, or else the next that will be free."""
         if not self._under_way:
             self._bell.start(self._hand_out)  # as long as something is under way the loop does not end
         self._under_way += 1
-        self._tasks.put(task)
+        if self._free:
+            self._free.pop().give(task)
+        elif self._threads < self._size:
+            _Thread(task, self._name, self._finished)
+            self._threads += 1
+        else:
+            self._tasks.append(task)
 
-    def _serve(self) -> None:
-        """The life of a thread."""
-        while (task := self._tasks.get()) is not None:
-            outcome = _guarded(task.function, task.args, task.asked)
-            self._done.append((task.waiter, outcome))
-            del task, outcome  # nothing is kept by a thread that waits
-            self._bell.send()
+    def _finished(self, thread: _Thread, waiter: Any, outcome: _Outcome) -> None:
+        """On the thread, which waits for what it is given then."""
+        self._done.append((thread, waiter, outcome))
+        self._bell.send()
 
     def _hand_out(self) -> None:
         """On the loop: give what is done to who waits for it; nobody may, who was killed or had no more time."""
         while self._done:
-            waiter, outcome = self._done.popleft()
+            thread, waiter, outcome = self._done.popleft()
+            if self._tasks:
+                thread.give(self._tasks.popleft())
+            elif self._is_closed:
+                thread.give(None)
+            else:
+                self._free.append(thread)
             self._under_way -= 1
             if not self._under_way:
                 self._bell.stop()
@@ -217,8 +249,9 @@ class Pool:
 
     def close(self) -> None:
         """End the threads; what runs is left to finish."""
-        for _ in range(self._threads):
-            self._tasks.put(None)
+        self._is_closed = True
+        while self._free:
+            self._free.pop().give(None)
 
 
 def _within(seconds: float, waiter: Any) -> _Outcome:

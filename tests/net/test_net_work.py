@@ -79,6 +79,32 @@ def test_tasks_one_after_the_other_need_one_thread(pool):
     assert len({pool.run(threading.get_ident) for _ in range(5)}) == 1
 
 
+def test_a_task_wakes_one_thread_the_one_that_worked_last():
+    pool = Pool("work", 4, Clock())
+    gate = threading.Barrier(5)
+    tasks = [gevent.spawn(pool.run, gate.wait, 20) for _ in range(4)]
+    gevent.sleep(0.001)  # each of the four has a task now
+    gate.wait(20)
+    gevent.joinall(tasks, timeout=20, raise_error=True)
+    last = pool.run(threading.get_ident)
+    assert {pool.run(threading.get_ident) for _ in range(20)} == {last}
+    pool.close()
+
+
+def test_the_threads_of_a_closed_pool_end_also_those_that_were_at_work():
+    pool, gate = Pool("test-ends", 2, Clock()), threading.Event()
+    pool.run(int, "7")
+    tasks = [gevent.spawn(pool.run, gate.wait, 20) for _ in range(3)]  # one of them waits for a thread
+    gevent.sleep(0.001)
+    pool.close()
+    gate.set()
+    gevent.joinall(tasks, timeout=20, raise_error=True)
+    for thread in threading.enumerate():
+        if thread.name == "test-ends":
+            thread.join(20)
+            assert not thread.is_alive()
+
+
 def test_what_nobody_waits_for_any_more_is_given_to_nobody(pool):
     gate = threading.Event()
     doomed = gevent.spawn(pool.run, lambda: gate.wait(20) and "of the doomed")
