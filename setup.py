@@ -21,7 +21,7 @@ DATABASES = {
 # What is compiled: docs/decisions/0016-compiled-modules.md says by which rules.
 COMPILED = {
     "imap": "append_data chars columns command cursor date_time esearch execute fetch_att flag_search framing grammar"
-    " header_column header_record incoming listening made message_set news octets parts render repeats"
+    " header_column header_record incoming listening made message_set news octets parts recent render repeats"
     " response results rights search_key section sequence_set serialize session slices trace view"
     " commands/append commands/basic commands/copy commands/expunge commands/fetch commands/idle"
     " commands/listing commands/login commands/patterns commands/search commands/select commands/status"

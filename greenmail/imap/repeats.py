@@ -60,7 +60,7 @@ class Repeats:
         first, seq = table.row(uids[0]), view.seq(uids[0])
         if not seq or first < 0 or view.seq(uids[-1]) != seq + count - 1:
             return None
-        if self._shows_flags and view.recent and not view.recent.isdisjoint(uids):
+        if self._shows_flags and view.recent.of(uids) is not False:
             return None
         here = slice(first, first + count)
         octets = table.uids[here].tobytes()

@@ -16,6 +16,7 @@ from greenmail.imap.cursor import Cursor
 from greenmail.imap.date_time import search_date
 from greenmail.imap.fetch_att import Rows
 from greenmail.imap.grammar import astring, flag_keyword, header_fld_name, number64
+from greenmail.imap.recent import Recent
 from greenmail.imap.sequence_set import SequenceSet, sequence_set
 from greenmail.imap.session import Session
 from greenmail.storage.api import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
@@ -281,7 +282,7 @@ def date_key(name: str, test: Callable[[Session, Any, Rows], Iterable[bool]]) ->
 
 def _recent(session: Session, argument: Any, rows: Rows) -> Iterable[bool]:
     """\\Recent is a matter of the session, RFC 3501 2.3.2."""
-    recent = session.view.recent if session.view is not None else set()
+    recent = session.view.recent if session.view is not None else Recent()
     return [uid in recent for uid in rows.uids]
 
 

@@ -16,6 +16,7 @@ from itertools import compress, filterfalse
 from typing import Any, Protocol
 
 from greenmail.errors import Reason, StorageError
+from greenmail.imap.recent import Recent
 from greenmail.storage.api import ALL_RIGHTS, Flags, Mailbox, Rights
 
 RECENT = "\\Recent"  # RFC 3501 2.3.2; not in RFC 9051
@@ -98,7 +99,9 @@ class View:
         self.read_only = read_only
         self.shows_recent = shows_recent  # False after ENABLE IMAP4rev2, which knows no \\Recent
         self.uids: array[int] = _uids(mailbox, old)
-        self.recent: set[int] = set(self.uids[bisect_left(self.uids, first_recent) :]) if shows_recent else set()
+        self.recent = Recent()
+        if shows_recent:
+            self.recent.add(self.uids[bisect_left(self.uids, first_recent) :])
         self.told = mailbox.modseq  # the client knows everything up to this mod-sequence, but for `pending` ...
         self.answered: dict[int, int] = {}  # ... and these UIDs up to these: own STOREs, answered or silent
         self.looked = float("-inf")  # when the last look at the mailbox began, by the monotonic clock
@@ -191,7 +194,7 @@ class View:
         self.told = mailbox.modseq
         if not (self.pending or self.withheld) or self.complete > self.told:
             self.complete = self.told
-        return News(expunged, exists, len(self.recent), changed)
+        return News(expunged, exists, self.recent.count(self.uids), changed)
 
     def _claim(self) -> int:
         """The first UID that is \\Recent here among those the client does not know yet. RFC 3501 2.3.2."""
@@ -214,7 +217,6 @@ class View:
         else:
             for seq, _ in found:
                 del self.uids[seq - 1]
-        self.recent.difference_update(uids)
         return found
 
     def _told(self, uids: Sequence[int]) -> list[tuple[int, int]]:
@@ -241,7 +243,7 @@ class View:
         if not new:
             return None
         if self.shows_recent:
-            self.recent.update(new[bisect_left(new, first_claimed) :])
+            self.recent.add(new[bisect_left(new, first_claimed) :])
         self.uids.extend(new)
         return len(self.uids)
 

@@ -40,6 +40,7 @@ from greenmail.imap.header_record import TOO_LONG, Subset
 from greenmail.imap.message_set import message_run, named_among, selected
 from greenmail.imap.news import tells_modseq
 from greenmail.imap.octets import Answer, Message, add_section, from_records, wanted_kinds
+from greenmail.imap.recent import Recent
 from greenmail.imap.repeats import Repeats
 from greenmail.imap.response import REASON_CODES, Completion, No, Ok
 from greenmail.imap.section import Section, SectionText
@@ -402,11 +403,12 @@ def _flags_column(session: Session, rows: Rows) -> Iterable[bytes]:
     """Each distinct set of flags is rendered once a chunk; \\Recent is the session's, RFC 3501 2.3.2."""
     known = set(rows.flags)
     rendered: dict[Flags, bytes] = {flags: flag_list(flags) for flags in known}
-    recent = session.view.recent if session.view is not None else set()
-    if not recent or recent.isdisjoint(rows.uids):
+    recent = session.view.recent if session.view is not None else Recent()
+    are_recent = recent.of(rows.uids)
+    if are_recent is False:
         return map(rendered.__getitem__, rows.flags)
     with_recent: dict[Flags, bytes] = {flags: flag_list(flags | {RECENT}) for flags in known}
-    if recent.issuperset(rows.uids):  # nobody has opened the mailbox before
+    if are_recent:  # nobody has opened the mailbox before
         return map(with_recent.__getitem__, rows.flags)
     return [
         with_recent[flags] if uid in recent else rendered[flags]

@@ -152,7 +152,7 @@ def _description(session: Session, view: View) -> bytes:
     mailbox = view.mailbox
     parts = _flags_line(tuple(mailbox.keywords)) + permanentflags(view) + b"* %d EXISTS\r\n" % len(view.uids)
     if not session.rev2:  # RFC 9051 E: RECENT and UNSEEN are gone
-        parts += b"* %d RECENT\r\n" % len(view.recent)
+        parts += b"* %d RECENT\r\n" % view.recent.count(view.uids)
         if not session.uid_only and (unseen := _first_unseen(view)):
             parts += b"* OK [UNSEEN %d] First unseen message\r\n" % unseen
     parts += b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Predicted next UID\r\n" % (
