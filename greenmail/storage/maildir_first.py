@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from greenmail.storage.maildir_name import sizes_of, uid_order
-from greenmail.storage.maildir_slices import SLICE, in_octet_order, same_seconds
+from greenmail.storage.maildir_slices import SLICE, in_octet_order, rest, same_seconds
 
 _KINDS = 255  # infos; the number of one fits into an octet
 _DIGITS = bytes(ord("0") if 48 <= octet < 58 else octet for octet in range(256))
@@ -61,6 +61,7 @@ def columns(new: Sequence[bytes], cur: Sequence[bytes]) -> First | None:
             return None
         last = found[-1]
         first.bases += found
+        rest(start)
     if not first.is_even:
         _by_number(first)
     return first if _unmark(first, len(marked)) else None
