@@ -5,6 +5,7 @@
 
 import os
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +37,11 @@ COMPILED = {
 }
 
 
+# On Linux another library may bring any function of this one, so calls inside it go by a table, and none is inlined.
+# Here none may: docs/decisions/0016-compiled-modules.md
+_INSIDE = ["-fno-semantic-interposition", "-fno-plt"]
+
+
 class ParallelBuild(build_ext):
     """Compiles the C files of one extension side by side."""
 
@@ -62,7 +68,7 @@ def extensions(base: str) -> list[object]:
 
     # What GreenMail depends on may be missing here, and only the modules below count: all others are for `make types`.
     options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
-    return mypycify(
+    made = mypycify(
         [*options, *modules()],
         opt_level="2",
         debug_level="0",
@@ -70,6 +76,10 @@ def extensions(base: str) -> list[object]:
         target_dir=base,
         group_name="greenmail",
     )
+    for extension in made if sys.platform == "linux" else ():
+        extension.extra_compile_args += _INSIDE
+        extension.extra_link_args += ["-Wl,-Bsymbolic"]
+    return made
 
 
 BASE = os.environ.get("GREENMAIL_BUILD_BASE", "")

@@ -26,10 +26,10 @@ INLINE = 4  # up to this many system calls are made here, more in the pool
 _RETRIES = 10
 
 
-def batches(uids: Iterable[int]) -> list[list[int]]:
-    """Ascending UIDs, at most BATCH in each."""
+def batches(uids: Iterable[int], size: int = BATCH) -> list[list[int]]:
+    """Ascending UIDs, at most `size` in each."""
     ordered = sorted(set(uids))
-    return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 # On disk

@@ -23,6 +23,7 @@ from greenmail.storage.maildir_unlink import Unlinked, unlink_all
 log = logging.getLogger(__name__)
 
 _MOVE_PASSES = 5
+_EXPUNGED = 2 * BATCH  # messages of one batch: an unlink takes half as long as a rename
 _JUST_NOW = 0.002  # seconds since a look: SELECT, which made it, need not make another one
 _TMP_AGE = 36 * 3600.0
 
@@ -40,7 +41,7 @@ def expunge(box: Box, uids: Sequence[int] | None, flagged: bool) -> list[int]:
         doomed = [DELETED in flags for flags in table.flag_sets]
         known = compress(table.uids, map(doomed.__getitem__, table.flags)) if any(doomed) else ()
     removed: list[int] = []
-    parts = batches(known if wanted is None else filter(wanted.__contains__, known))
+    parts = batches(known if wanted is None else filter(wanted.__contains__, known), _EXPUNGED)
     for batch in parts:
         with box.locked():
             freshen(box)
