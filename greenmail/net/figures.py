@@ -43,20 +43,18 @@ class Figures:
         """Everything, as of now; users, slowest first, since the last call."""
         sessions = {"imap": 0, "pop3": 0}
         idle = 0
-        asleep = self._connections.asleep
-        for stream in self._connections.streams():
-            session, known = stream.session, asleep.get(stream)
-            if known is not None:
-                sessions[known[0]] += 1
-                idle += known[1]
-                continue
+        stirred = self._connections.stirred()  # now, as who sleeps is counted now
+        for (protocol, is_idle), number in self._connections.sleepers.items():
+            sessions[protocol] = sessions.get(protocol, 0) + number
+            idle += number * is_idle
+        for stream in stirred:
             self._clock.breathe()
+            session = stream.session
             if session is not None and session.user is not None:
                 is_idle = session.transcript.running == "IDLE"
                 sessions[stream.protocol] = sessions.get(stream.protocol, 0) + 1
                 idle += is_idle
-                if stream in asleep:
-                    asleep[stream] = (stream.protocol, is_idle)
+                self._connections.count_as(stream, (stream.protocol, is_idle))
             self._add(stream)
         users, self._users = self._users, {}
         slowest = sorted(users.items(), key=lambda item: -item[1][2])[:MOST_USERS]

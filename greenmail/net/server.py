@@ -107,8 +107,11 @@ class Connections:
         self._limit = limit
         self._crowds = crowds
         self._open: set[Stream] = set()
-        # Who sleeps, and what he counts as (`Figures`) since he was looked at: thousands of them do nothing for long.
-        self.asleep: dict[Stream, tuple[str, bool] | None] = {}
+        # Who sleeps, and what he counts as (`Figures`) since he was looked at: thousands of them do nothing for long,
+        # so nobody goes through them every few seconds.
+        self._asleep: dict[Stream, tuple[str, bool] | None] = {}
+        self.sleepers: dict[tuple[str, bool], int] = {}  # how many sleep and count as that
+        self._stirred: set[Stream] = set()  # all others
         self._refusing = 0
         self._told: dict[str, float] = {}  # when a limit was last spoken of in the log
         self.draining = False
@@ -125,12 +128,16 @@ class Connections:
             self._refuse(service, sock, address)
             return
         stream = Stream(sock, address, service.shared)
-        self._open.add(stream)
+        self._opened(stream)
         self._board.put(self._slot, len(self._open))
         metrics.connection_opened(protocol, service.implicit_tls)
+        _Life(self, stream, self._counted_out).live(lambda: self._begin(service, stream))
+
+    def _opened(self, stream: Stream) -> None:
+        self._open.add(stream)
+        self._stirred.add(stream)
         if self.draining:
             stream.drain()
-        _Life(self, stream, self._counted_out).live(lambda: self._begin(service, stream))
 
     def _begin(self, service: Service, stream: Stream) -> Talk | None:
         """The engine's part; None: the client has been told that there is none for him."""
@@ -149,6 +156,7 @@ class Connections:
         self._crowds.leave(stream.crowd)
         stream.close()
         self._open.discard(stream)
+        self._stirred.discard(stream)
         self.closed(stream)
         stream.session = None  # which refers to the stream
         if self.draining and not self._open:
@@ -167,14 +175,34 @@ class Connections:
 
     def host(self, stream: Stream, begin: Callable[[Stream], Talk]) -> None:
         """A session that another process has accepted, and counts."""
-        self._open.add(stream)
-        if self.draining:
-            stream.drain()
+        self._opened(stream)
         _Life(self, stream, _nothing).live(lambda: begin(stream))
 
     def streams(self) -> list[Stream]:
         """Those that are open now, and whose sessions are here."""
         return [stream for stream in self._open if not stream.carried]
+
+    def stirred(self) -> list[Stream]:
+        """Of `streams` all that do not count among the `sleepers`."""
+        return [stream for stream in self._stirred if not stream.carried]
+
+    def fell_asleep(self, stream: Stream) -> None:
+        """No green thread is with it any more."""
+        self._asleep[stream] = None
+
+    def woke(self, stream: Stream) -> None:
+        """A green thread has it again."""
+        known = self._asleep.pop(stream, None)
+        if known is not None:
+            self.sleepers[known] -= 1
+            self._stirred.add(stream)
+
+    def count_as(self, stream: Stream, kind: tuple[str, bool]) -> None:
+        """Who sleeps is that, until it wakes, and need not be looked at again."""
+        if stream in self._asleep:
+            self._asleep[stream] = kind
+            self.sleepers[kind] = self.sleepers.get(kind, 0) + 1
+            self._stirred.discard(stream)
 
     def drain(self) -> None:
         """Have every session end at its next idle point; `none_left` is set when all have."""
@@ -201,9 +229,7 @@ class Connections:
 
     def report(self, clock: Clock) -> None:
         """Add the octets of living connections to the metrics."""
-        for stream in list(self._open):
-            if self.asleep.get(stream) is not None:
-                continue
+        for stream in list(self._stirred):
             clock.breathe()
             metrics.octets(stream.protocol, *stream.unreported())
 
@@ -253,7 +279,7 @@ class _Life:
                 self._end()
         if dormant is not None:
             self._sign = dormant.sign
-            self._connections.asleep[stream] = None
+            self._connections.fell_asleep(stream)
             stream.sleep(dormant.seconds, self._wake, self._due)
 
     def _wake(self) -> None:
@@ -276,7 +302,7 @@ class _Life:
         return None
 
     def _go_on(self) -> None:
-        self._connections.asleep.pop(self._stream, None)
+        self._connections.woke(self._stream)
         self._stream.awake()
         self.live()
 

@@ -424,8 +424,13 @@ def test_who_sleeps_is_counted_and_what_he_did_is_told_once(house: House) -> Non
     samples = [figures.sample() for _ in range(2)]
     assert [(one["sessions"]["imap"], one["idle"]) for one in samples] == [(1, 1)] * 2
     assert [len(one["users"]) for one in samples] == [1, 0]
+    assert house.connections.stirred() == [], "who sleeps on is not looked at again"
     client.sendall(b"DONE\r\n")
     heard(client, b"d OK")
     house.slept()
     sample = figures.sample()
     assert (sample["sessions"]["imap"], sample["idle"], len(sample["users"])) == (1, 0, 1)
+    client.close()
+    until(lambda: not len(house.connections))
+    sample = figures.sample()
+    assert (sample["sessions"]["imap"], sample["idle"], house.connections.stirred()) == (0, 0, [])
