@@ -1,10 +1,11 @@
 """How late the event loop is, and who kept it.
 
 A native thread asks the loop for a sign of life every 50 ms; a loop with nothing to do less and less often, down to
-four times a second, since a question costs 0.2 ms of CPU on a machine that sleeps. How long the answer takes is how
-long the octets of any client had to wait: that goes to /metrics, `greenmail_hub_lag_seconds`. When an answer is 50 ms
-late the thread looks at what the loop's thread is doing, and if the loop was kept for 100 ms or more it tells, once
-the answer is there:
+four times a second. A question costs 0.3 ms of CPU on a machine that sleeps: so where the thread sees that the loop
+waits for input, and that nobody in this process computes, it takes the answer for given, but for one a second. How long
+the answer takes is how long the octets of any client had to wait: that goes to /metrics, `greenmail_hub_lag_seconds`.
+When an answer is 50 ms late the thread looks at what the loop's thread is doing, and if the loop was kept for 100 ms or
+more it tells, once the answer is there:
 
     hub-held seconds=0.312 cpu=0.260 by=greenlet sid=3a9 at=imap/commands/store.py:88:run_store suppressed=0 stack=...
 
@@ -19,6 +20,7 @@ the loop for more than 5 s is told before it ends, with `seconds` so far.
 # (gevent has no type hints)
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -36,8 +38,10 @@ log = logging.getLogger(__name__)
 
 PAUSE = 0.05  # seconds between an answer and the next question
 LONGEST_PAUSE = 0.25  # where the loop has nothing to do
+LONGEST_SILENCE = 0.9  # a loop that waits for input is asked when there was no answer for so long
 BUSY = 0.05  # the part of a core from which on it has
 LOOK = 0.05  # an answer is that late: look who it is
+LATE = 0.01  # and the thread itself is late then
 HELD = 0.1  # that late is worth a line
 HANG = 5.0  # and that is worth one before it ends
 SAME_PLACE = 60.0  # seconds between two lines about one place in the code
@@ -67,7 +71,8 @@ class Watchdog:
         self._home = threading.get_ident()
         self._task = threading.get_native_id()
         self._clock = time.pthread_getcpuclockid(self._home)
-        self._asked = 0.0
+        self._asked = -math.inf
+        self._given = 0  # answers taken for given since the last
         self._lag = 0.0
         self._gate = threading.Lock()  # closed while an answer is awaited
         self._gate.acquire()
@@ -90,16 +95,26 @@ class Watchdog:
     def _answer(self) -> None:
         """On the loop: here I am."""
         self._lag = time.monotonic() - self._asked
-        metrics.hub_lag(self._lag)
+        given, self._given = self._given, 0  # the thread waits: it does not count now
+        for lag in (*(0.0,) * given, self._lag):
+            metrics.hub_lag(lag)
         if self._gate.locked():
             self._gate.release()
 
     def _run(self) -> None:
-        pause, computed = PAUSE, 0.0
+        pause, computed, all_computed, due = PAUSE, 0.0, 0.0, math.inf
         while not self._ended.wait(pause):
             before, computed = computed, time.clock_gettime(self._clock)
-            pause = PAUSE if computed - before > BUSY * pause else min(2 * pause, LONGEST_PAUSE)
-            self._asked = time.monotonic()
+            all_before, all_computed = all_computed, time.process_time()
+            now, busy = time.monotonic(), BUSY * pause
+            # Who comes late himself had to wait for the interpreter, as the loop may have to.
+            is_quiet = all_computed - all_before <= busy and now - due < LATE
+            pause = PAUSE if computed - before > busy else min(2 * pause, LONGEST_PAUSE)
+            due = now + pause
+            if is_quiet and now - self._asked < LONGEST_SILENCE and waits_for_input(self._home):
+                self._given += 1
+                continue
+            self._asked = now
             self._async.send()
             if not self._gate.acquire(timeout=LOOK):
                 self._wait_for_answer()
@@ -146,12 +161,22 @@ class Watchdog:
 def find_holder(frames: dict[int, FrameType], home: int) -> Holder | None:
     """Who keeps the loop of thread `home`: what runs there, or else a busy thread of the pool; None: nobody."""
     frame = frames.get(home)
-    if frame is not None and not frame.f_code.co_filename.endswith(_LOOP):
+    if frame is not None and not _is_loop(frame):
         return _holder("greenlet", frame)
     for thread, found in frames.items():
         if thread != home and any(_is_task(above) for above in _outwards(found)):
             return _holder("thread", found)
     return None
+
+
+def waits_for_input(home: int) -> bool:
+    """Whether the loop of thread `home` does nothing else."""
+    frame = sys._current_frames().get(home)
+    return frame is not None and _is_loop(frame)
+
+
+def _is_loop(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.endswith(_LOOP)
 
 
 def _outwards(frame: FrameType | None) -> list[FrameType]:

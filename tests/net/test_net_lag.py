@@ -115,6 +115,36 @@ def test_a_thread_of_the_pool_is_named_when_the_loop_itself_waits():
     assert ":task < " in seen[0].stack
 
 
+def test_a_loop_is_seen_waiting_for_input_from_another_thread():
+    seen: list[bool] = []
+    home = threading.get_ident()
+
+    def look(gate: threading.Event) -> None:
+        seen.append(lag.waits_for_input(home))
+        gate.set()
+
+    gate = threading.Event()
+    threading.Timer(0.0, look, [gate]).start()
+    gate.wait(20)  # a green thread that keeps the loop
+    gate = threading.Event()
+    threading.Timer(0.05, look, [gate]).start()
+    while not gate.is_set():
+        gevent.sleep(0.02)
+    assert seen == [False, True]
+
+
+def test_answers_that_were_taken_for_given_count_with_the_next(watchdog, monkeypatch):
+    lags: list[float] = []
+    monkeypatch.setattr(lag.metrics, "hub_lag", lags.append)
+    for _ in range(10):
+        while not any(lags):
+            gevent.sleep(0.01)
+        if lags.count(0.0):
+            break
+        lags.clear()
+    assert lags[:-1] and not any(lags[:-1]) and lags[-1], "the questions that were left out, then the one that was not"
+
+
 SLOW_NOOP = """
 import time
 from greenmail.imap.commands import basic
