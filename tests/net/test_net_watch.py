@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from greenmail.net import watch as module
-from greenmail.net.watch import GATHER, Watcher
+from greenmail.net.watch import GATHER, SLOW_LOOK, TOGETHER, Watcher
 from greenmail.runtime import Wake
 from greenmail.storage.mounts import Mount
 
@@ -258,6 +258,22 @@ def test_without_a_watch_the_mailbox_is_polled_and_the_log_says_so_once(box, wat
     assert f"reason={reason}" in caplog.text
     watch.close()
     assert watcher._polled == 0
+    watcher._fd = real
+    watcher.close()
+
+
+def test_timed_looks_that_are_due_in_one_second_come_together(box, watching):
+    """Of thousands of mailboxes; not of those that are polled, which a file server has to be asked about."""
+    watcher = Watcher(15.0)
+    _, watch = watching(box, watcher)
+    assert SLOW_LOOK * 0.8 - 2 * TOGETHER < watch.looks_in() <= SLOW_LOOK
+    assert watch._look_at % TOGETHER == 0.0
+    watch.close()
+    real, watcher._fd = watcher._fd, Refusing(errno.ENOSPC)
+    polled = [watching(box, watcher)[1] for _ in range(5)]
+    assert any(watch._look_at % TOGETHER for watch in polled)
+    for watch in polled:
+        watch.close()
     watcher._fd = real
     watcher.close()
 
