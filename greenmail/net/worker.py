@@ -347,10 +347,15 @@ class _Worker:
 
     def _park(self) -> None:
         """Mailboxes whose sessions all wait for news are given up, until something happens there."""
-        after = self._plan.config.park_after
+        after, mailboxes = self._plan.config.park_after, self._store.mailboxes
+        rests: Any = Event()
+        mailboxes.begins_to_rest = rests.set
         while after:
+            rests.wait()
             gevent.sleep(PARK_EVERY)
-            self._store.mailboxes.park(after, self._work.clock.breathe)
+            mailboxes.park(after, self._work.clock.breathe)
+            if not mailboxes.is_any_resting:
+                rests.clear()
 
     def _ask_pool(self) -> None:
         while True:

@@ -47,6 +47,7 @@ class SharedMailboxes:
         self._used: dict[Identity, MaildirMailbox] = {}
         self._warm: OrderedDict[Identity, MaildirMailbox] = OrderedDict()
         self._resting: OrderedDict[int, tuple[MaildirMailbox, float]] = OrderedDict()  # by id(): since when
+        self.begins_to_rest: Callable[[], None] = _nothing  # told when one does and no other did
 
     def get(self, identity: Identity, place: Place, make: Callable[[], Box]) -> MaildirMailbox:
         """A reference to the mailbox in `place`; `make` opens it if there is no object that still stands for it."""
@@ -150,12 +151,19 @@ class SharedMailboxes:
         """A reference began or ceased to rest, or went: those that all rest are parked some time later."""
         self._resting.pop(id(mailbox), None)
         if mailbox.may_park:
+            if not self._resting:
+                self.begins_to_rest()
             self._resting[id(mailbox)] = mailbox, time.monotonic()
 
     def changed(self, mailbox: MaildirMailbox) -> None:
         """It was parked or woken."""
         self._weigh(mailbox, mailbox.memory())
         self._shrink()
+
+    @property
+    def is_any_resting(self) -> bool:
+        """Whether there may be something to `park`, now or later."""
+        return bool(self._resting)
 
     def park(self, after: float, breathe: Callable[[], None]) -> int:
         """Park the mailboxes whose sessions have all rested for `after` seconds; how many were.
@@ -199,6 +207,10 @@ class SharedMailboxes:
         """Give up every object that nobody uses."""
         self._memory = -1
         self._shrink()
+
+
+def _nothing() -> None:
+    return None
 
 
 class Shared:

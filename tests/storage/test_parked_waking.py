@@ -118,6 +118,25 @@ def test_who_is_in_a_mailbox_that_is_gone_does_not_keep_its_successor_from_being
     assert account._worker.mailboxes.park(0.0, lambda: None) == 1
 
 
+def test_who_parks_is_told_when_a_mailbox_begins_to_rest(site: Site) -> None:
+    """And need not look before, nor when all are parked."""
+    site.age()
+    account = site.worker()
+    mailboxes, told = account._worker.mailboxes, []
+    mailboxes.begins_to_rest = lambda: told.append(mailboxes.is_any_resting)
+    here = Idler(account.open("INBOX"))
+    assert (told, mailboxes.is_any_resting) == ([False], True)
+    here.mailbox.resting(False)
+    assert not mailboxes.is_any_resting
+    here.mailbox.resting(True)
+    assert (told, mailboxes.is_any_resting) == ([False, False], True)
+    assert mailboxes.park(0.0, lambda: None) == 1
+    assert not mailboxes.is_any_resting
+    site.deliver()
+    here.wake_up()
+    assert (told, mailboxes.is_any_resting) == ([False, False, False], True)
+
+
 class Killed(BaseException):
     """As gevent kills a green thread."""
 
