@@ -76,7 +76,9 @@ class Watchdog:
         self._lag = 0.0
         self._gate = threading.Lock()  # closed while an answer is awaited
         self._gate.acquire()
-        self._ended = threading.Event()
+        self._is_ended = False
+        self._end = threading.Lock()  # closed until then; an Event does much more in Python to wait
+        self._end.acquire()
         self._told: dict[str, tuple[float, int]] = {}  # by function: when, and lines left out since
         self._last = -ANY_PLACE
         self._async = get_hub().loop.async_(ref=False)
@@ -86,7 +88,8 @@ class Watchdog:
 
     def close(self) -> None:
         """Stop watching. On the loop's thread."""
-        self._ended.set()
+        self._is_ended = True
+        self._end.release()
         self._async.stop()
         if self._gate.locked():
             self._gate.release()
@@ -103,7 +106,7 @@ class Watchdog:
 
     def _run(self) -> None:
         pause, computed, all_computed, due = PAUSE, 0.0, 0.0, math.inf
-        while not self._ended.wait(pause):
+        while not self._end.acquire(timeout=pause):
             before, computed = computed, time.clock_gettime(self._clock)
             all_before, all_computed = all_computed, time.process_time()
             now, busy = time.monotonic(), BUSY * pause
@@ -128,7 +131,7 @@ class Watchdog:
             self._gate.acquire()
             return
         cpu, kept_from_cpu = self._used()[0] - computed, self._used()[1] - starved
-        if self._lag >= HELD and not self._ended.is_set() and kept_from_cpu < (time.monotonic() - looked) / 2:
+        if self._lag >= HELD and not self._is_ended and kept_from_cpu < (time.monotonic() - looked) / 2:
             self._tell(holder, self._lag, cpu)
 
     def _used(self) -> tuple[float, float]:
