@@ -57,10 +57,9 @@ def look(session: Session, view: View, age: float = 0.0, news_age: float = 0.0) 
     began = time.monotonic()
     if began - view.looked < age:
         return
-    if not view.mailbox.was_looked_at(news_age):
-        view.mailbox.look()
+    seen = None if view.mailbox.was_looked_at(news_age) else view.mailbox.look()
     try:
-        view.rights = account_of(session).my_rights(view.name)
+        view.rights = account_of(session).my_rights(view.name, seen)
     except StorageError as error:
         if error.reason is not Reason.NOT_FOUND:
             raise
@@ -136,13 +135,10 @@ def reopened(session: Session, view: View, given: str, needed: str) -> Rights | 
     if given != view.name:
         return None
     try:
-        mine = account_of(session).my_rights(given)
-        if not mine.issuperset(needed):
-            return None
-        view.mailbox.look()
+        mine = account_of(session).my_rights(given, view.mailbox.look())
     except StorageError:  # what is wrong is said by whoever opens it anew
         return None
-    return mine
+    return mine if mine.issuperset(needed) else None
 
 
 def open_as(account: Account, name: str, needed: str) -> Mailbox:

@@ -1,5 +1,6 @@
 """Who may do what in one account: the methods of `api.Account` about rights, over any keeper of lists."""
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -16,8 +17,11 @@ class Lists(Protocol):
     def read(self, place: bytes) -> Acl:
         """The list as it is now; one without lines if there is none."""
 
-    def unchanged(self, place: bytes) -> Acl | None:
-        """The list that was read before, if one look is enough to know that place and list are still the same."""
+    def unchanged(self, place: bytes, seen: os.stat_result | None) -> Acl | None:
+        """The list that was read before, if one look is enough to know that place and list are still the same.
+
+        `seen`: what a look at the place gave just now.
+        """
 
     def default(self) -> Acl:
         """What counts for those whom a mailbox's own list says nothing of."""
@@ -37,10 +41,10 @@ class Access:
         self._lists, self._find, self._separator = lists, find, separator
         self._found: dict[str, bytes] = {}
 
-    def my_rights(self, name: str) -> Rights:
+    def my_rights(self, name: str, seen: os.stat_result | None = None) -> Rights:
         """What the one who looks may do with this mailbox. Asked with each command: some 5 µs if nothing changed."""
         place = self._found.get(name)
-        acl = None if place is None else self._lists.unchanged(place)
+        acl = None if place is None else self._lists.unchanged(place, seen)
         if acl is None:
             place = self._find(name)
             if len(self._found) >= _MOST:

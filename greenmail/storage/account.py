@@ -385,9 +385,9 @@ class MaildirAccount:
 
     # Access control
 
-    def my_rights(self, name: str) -> Rights:
+    def my_rights(self, name: str, seen: os.stat_result | None = None) -> Rights:
         """What `user` may do with this mailbox."""
-        return self._access.my_rights(name)
+        return self._access.my_rights(name, seen)
 
     def may_create(self, name: str) -> bool:
         """Whether `user` may make a mailbox of this name."""

@@ -10,6 +10,7 @@ makes it anew.
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,10 @@ _KEPT_OCTETS = 4 << 20  # of lists that are remembered; as objects they take som
 
 _NONE = Acl()
 _Stamp = tuple[int, int, int, int, int]
+
+
+def _stamp_of(found: os.stat_result) -> _Stamp:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +106,18 @@ class AclFiles:
             self._without.clear()
         self._without[directory] = stamp if self._is_cool(stamp) else (*stamp[:2], -1, -1, -1)
 
-    def unchanged(self, directory: bytes) -> Acl | None:
+    def unchanged(self, directory: bytes, seen: os.stat_result | None) -> Acl | None:
         """What `read` would find, if one stat can tell: whoever puts a list into a directory changes its time.
+
+        `seen` is that stat, where the mailbox was looked at just now; of another directory it differs from all that is
+        remembered of this one.
 
         So does whoever puts anything else there, as our own locks. Then, if it still is the same directory, it is
         asked for both lists again. (Not where a directory may stay when its mailbox goes.)
         """
         before = self._without.get(directory)
         if before is not None:
-            stamp = self._stamp(directory)
+            stamp = self._stamp(directory) if seen is None else _stamp_of(seen)
             if stamp == before:
                 return self._none
             if stamp is None or stamp[:2] != before[:2] or self._is_nested or not self._has_none(directory):
@@ -137,7 +145,7 @@ class AclFiles:
             found = self._files.stat(path)
         except OSError:
             return None
-        return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return _stamp_of(found)
 
     def _is_cool(self, stamp: _Stamp) -> bool:
         """Its time would show the next change."""
@@ -145,7 +153,7 @@ class AclFiles:
 
     def _read(self, path: bytes, understand: Callable[[bytes], Acl]) -> Acl:
         found = self._files.stat(path)
-        stamp: _Stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        stamp = _stamp_of(found)
         known = self._known.get(path)
         if known is not None and known.stamp == stamp:
             return known.acl

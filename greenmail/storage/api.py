@@ -8,6 +8,7 @@ A method may let others run (it may wait for a lock or for the pool) unless its 
 are good only until the next call. Any may raise StorageError; reasons named in a docstring are the expected ones.
 """
 
+import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -256,8 +257,8 @@ class Mailbox(Protocol):
     def read_only(self) -> bool:
         """This process may not write here."""
 
-    def look(self) -> None:
-        """Take up what anyone changed on disk. Some 5 µs if nothing did. Raises GONE."""
+    def look(self) -> os.stat_result | None:
+        """Take up what anyone changed on disk. Some 5 µs if nothing did: then its directory, if any. Raises GONE."""
 
     def changes(self, since: int) -> Changes:
         """What happened after mod-sequence `since`, as far as `look` has seen it; at once."""
@@ -453,10 +454,10 @@ class Account(Protocol):
     def set_quota(self, root: str, limits: QuotaLimits) -> None:
         """From now on just these limits count, whatever is configured. RFC 9208 4.1.3. Raises NOT_FOUND."""
 
-    def my_rights(self, name: str) -> Rights:
+    def my_rights(self, name: str, seen: os.stat_result | None = None) -> Rights:
         """What `user` may do with this mailbox, as the ACL is on disk now. Raises NOT_FOUND if there is none.
 
-        Of an ACL that cannot be read the owner has all rights, and nobody else any.
+        Of an ACL that cannot be read the owner has all rights, and nobody else any. `seen`: what `look` gave just now.
         """
 
     def may_create(self, name: str) -> bool:

@@ -7,6 +7,7 @@ each method that would change something refuses. Annotations that are one user's
 To a client it is what RFC 9051 6.3.10 has in its second example: nothing of it is personal, all of it is shared.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
@@ -57,9 +58,9 @@ class GuestAccount:
         inner = self._inner.open(name, looks)
         return MountedMailbox(inner.name, inner, None, inner.close, sealed=True)
 
-    def my_rights(self, name: str) -> Rights:
+    def my_rights(self, name: str, seen: os.stat_result | None = None) -> Rights:
         """`l` and `r`, at most."""
-        return self._inner.my_rights(name) & READING
+        return self._inner.my_rights(name, seen) & READING
 
     def may_create(self, name: str) -> bool:
         """Nothing."""

@@ -105,19 +105,20 @@ class MaildirMailbox:
         self.read_only = box.read_only
         self.can_add_keywords = not box.read_only and (box.keywords.free > 0 or not box.overflow.is_full)
 
-    def look(self) -> None:
+    def look(self) -> os.stat_result | None:
         """Take up what anyone changed on disk. Parked, it stays so while all subscribers wait and nothing happened."""
         began = time.monotonic()
         if self.is_unchanged():
-            return
+            return None
         if self._box is None:
             self._wake()  # which looks
-            return
+            return None
         try:
-            look(self._box)
+            found = look(self._box)
             self._box.looked = max(began, self._box.looked)
         finally:
             self._mirror()
+        return found
 
     def changes(self, since: int) -> Changes:
         """What happened after `since`; at once."""
@@ -147,9 +148,8 @@ class MaildirMailbox:
         """Where names do not tell sizes, the files are read once to know the sum."""
         index = self.box.index
         if index.unknown_sizes:
-            self.fill(
-                [uid for uid, size in zip(self.table.uids, self.table.sizes, strict=True) if size < 0], sizes=True
-            )
+            unknown = [uid for uid, size in zip(self.table.uids, self.table.sizes, strict=True) if size < 0]
+            self.fill(unknown, sizes=True)
         return index.octets
 
     def fill(self, uids: Sequence[int], sizes: bool = False, dates: bool = False) -> None:

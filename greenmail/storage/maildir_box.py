@@ -149,22 +149,23 @@ class Box:
             self.is_gone = True
             self.notify()
 
-    def is_as_seen(self) -> bool:
-        """Whether nothing changed: asks what `maildir_scan.look` asks, which has the rest, in fewer steps."""
+    def as_seen(self) -> os.stat_result | None:
+        """The mailbox directory, if nothing changed: asks what `maildir_scan.look` asks, which has the rest, in fewer
+        steps."""
         times, files = self.index.times, self.files
         journal = self.index_files.journal if self.index_files is not None else None
         if not times or times[1] or not self.is_settled or self.is_gone or self.times.is_remote or journal is None:
-            return False
+            return None
         try:
             found = files.glance(self.place.directory, False)
             if (found.st_dev, found.st_ino) != self.identity or not journal.is_as_read():
-                return False
+                return None
             new, cur = files.glance(self.new_path, False), files.glance(self.cur_path, False)
         except OSError:
-            return False
+            return None
         now = self.now_ns() if times[3] else 0
         is_due = times[3] and (now >= times[3] or self.went_back(now))
-        return (new.st_mtime_ns, cur.st_mtime_ns) == (times[0], times[2]) and not is_due
+        return found if (new.st_mtime_ns, cur.st_mtime_ns) == (times[0], times[2]) and not is_due else None
 
     def went_back(self, now: int) -> bool:
         """Whether a verification is due later than it was ever set: else it would have to wait for the clock."""

@@ -10,6 +10,7 @@ nothing changed; else the moment from which one more listing gives that certaint
 """
 
 import logging
+import os
 from array import array
 
 from greenmail.errors import Reason, StorageError
@@ -50,14 +51,15 @@ def _list(box: Box, path: bytes) -> Names:
     return names
 
 
-def look(box: Box) -> None:
-    """Take up what anyone changed. Raises GONE."""
-    if box.is_as_seen():
-        return
+def look(box: Box) -> os.stat_result | None:
+    """Take up what anyone changed; as `api.Mailbox.look`. Raises GONE."""
+    found = box.as_seen()
+    if found is not None:
+        return found
     for _ in range(_STALE_LOOKS):
         try:
             _look(box)
-            return
+            return None
         except StorageError as error:
             if error.reason is Reason.NOT_FOUND:
                 box.check()  # GONE, if the mailbox went in the midst of the look
@@ -66,6 +68,7 @@ def look(box: Box) -> None:
                 raise
             log.info("stale mailbox=%r error=%r", box.name, error.text)
     _look(box)
+    return None
 
 
 def _look(box: Box) -> None:

@@ -3,6 +3,7 @@
 Nothing here waits, so each method is one step for everybody else. Names are Unicode; `INBOX` in any case is INBOX.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -226,8 +227,8 @@ class MemoryAccount:
         if most and octets > 0 and self._number([name]) and self._annotations() + octets > most:
             raise StorageError(Reason.OVER_QUOTA, "There is no room left for annotations of mailboxes.")
 
-    def my_rights(self, name: str) -> Rights:
-        return self._access.my_rights(name)
+    def my_rights(self, name: str, seen: os.stat_result | None = None) -> Rights:
+        return self._access.my_rights(name, seen)
 
     def may_create(self, name: str) -> bool:
         return self._access.may_create(name)
@@ -288,7 +289,7 @@ class MemoryLists:
     def read(self, place: bytes) -> Acl:
         return self._acls.get(place, Acl())
 
-    def unchanged(self, place: bytes) -> Acl | None:
+    def unchanged(self, place: bytes, seen: os.stat_result | None) -> Acl | None:
         return None
 
     def default(self) -> Acl:

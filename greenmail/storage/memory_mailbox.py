@@ -1,5 +1,6 @@
 """A mailbox in memory; see `memory`."""
 
+import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -103,9 +104,10 @@ class MemoryMailbox:
         self._size = 0
         self._gone = False
 
-    def look(self) -> None:
+    def look(self) -> os.stat_result | None:
         if self._gone:
             raise StorageError(Reason.GONE, "The mailbox was deleted or renamed; select it again.")
+        return None
 
     def changes(self, since: int) -> Changes:
         return self._history.changes(since, self.table)

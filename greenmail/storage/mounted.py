@@ -108,10 +108,11 @@ class MountedMailbox:
         if self.sealed:
             raise StorageError(Reason.READ_ONLY, "Nothing can be changed here by who has not said his name.")
 
-    def look(self) -> None:
+    def look(self) -> os.stat_result | None:
         """Take up what anyone changed on disk."""
-        self.inner.look()
+        found = self.inner.look()
         self._take_up()
+        return found
 
     def _take_up(self) -> None:
         if self.own is not None:

@@ -11,6 +11,7 @@ Subscriptions to names in a namespace that keeps none stand in the file of the u
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -360,10 +361,10 @@ class NamespacesAccount:
 
     # Rights
 
-    def my_rights(self, name: str) -> Rights:
+    def my_rights(self, name: str, seen: os.stat_result | None = None) -> Rights:
         """What the user may do with this mailbox."""
         mount, inner = self._find(name)
-        rights = mount.account.my_rights(inner)
+        rights = mount.account.my_rights(inner, seen)
         space = self._meant(mount.space)
         if not space.read_only:
             return rights

@@ -95,6 +95,35 @@ def test_a_list_that_appears_or_goes_later_is_seen(root: Path, monkeypatch: pyte
     assert bob.my_rights("A") == {"x"}
 
 
+def test_what_a_look_saw_is_not_looked_at_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as nothing changed; and what it saw of another directory says nothing of this one."""
+    directory, other = box(root / ".A"), box(root / ".B")
+    for part in ("cur", "new"):
+        long_ago(directory / part)
+    calls: list[str] = []
+
+    def count(name: str, function: Any, *args: Any) -> Any:
+        calls.append(name)
+        return function(*args)
+
+    shifted = direct()
+    alice = account(root, "alice", files=Files(count))
+    monkeypatch.setattr(alice._acls, "_now", lambda: shifted.now() + 10)
+    mailbox = alice.open("A")
+    assert alice.my_rights("A") == ALL_RIGHTS
+    calls.clear()
+    assert alice.my_rights("A", mailbox.look()) == ALL_RIGHTS
+    assert calls == ["glance"] * 4
+    assert alice.my_rights("A", other.stat()) == ALL_RIGHTS
+    (directory / "dovecot-acl").write_text("owner lr\n")
+    assert alice.my_rights("A", other.stat()) == frozenset("lr")
+    (directory / "dovecot-acl").unlink()
+    assert alice.my_rights("A", mailbox.look()) == ALL_RIGHTS
+    (directory / "dovecot-acl").write_text("owner lr\n")
+    assert alice.my_rights("A", mailbox.look()) == frozenset("lr")
+    mailbox.close()
+
+
 def test_without_a_list_the_owner_alone_has_rights(root: Path) -> None:
     box(root / ".A")
     assert account(root, "alice").my_rights("A") == ALL_RIGHTS
