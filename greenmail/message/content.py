@@ -405,7 +405,7 @@ class FileContent:
     def _block_of(self, start: int) -> int:
         """The number of the block that octet `start` is in; -1 if the message ends before it."""
         points = self.checkpoints
-        while not points.complete and points.starts[-1] <= start:
+        while not points.complete and points.starts[-1] < start:
             points.add(self._pread((len(points.starts) - 1) * BLOCK, BLOCK))
         self._correct()
         if points.complete and start >= points.size:

@@ -151,6 +151,22 @@ def test_header_does_not_read_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
         served.close()
 
 
+def test_slices_read_each_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one too, of which nobody knows yet where its lines end."""
+    data = b"line\n" * 100000
+    sent = as_sent(data)
+    with file_of(data) as fd:
+        served = FileContent(fd, len(sent), len(data))
+        read: list[int] = []
+        real = os.pread
+        monkeypatch.setattr(os, "pread", lambda fd, n, at: read.append(at) or real(fd, n, at))
+        found = [served.read(start, start + content.BLOCK) for start in range(0, len(sent) + 1, content.BLOCK)]
+        assert b"".join(found) == sent
+        blocks = [at for at in read if at]
+        assert sorted(set(blocks)) == blocks and read.count(0) == 2, "MAGIC, and the first block"
+        served.close()
+
+
 def test_a_closed_file_is_a_storage_error() -> None:
     with file_of(b"abc") as fd:
         served = FileContent(fd)
