@@ -53,11 +53,14 @@ class Capability:
     """A word of the CAPABILITY answer, RFC 9051 7.2.2, and when it is true.
 
     If the word depends on the settings, `render` gives the words that stand for `name`: AUTH=PLAIN AUTH=LOGIN.
+    `settled`: both look at the settings alone (`services`, `limits`), and whether somebody is logged in. They are asked
+    once then, not with each greeting.
     """
 
     name: str
     when: Callable[[Session], bool]
     render: Callable[[Session], tuple[str, ...]] | None = None
+    settled: bool = False
 
     def words(self, session: Session) -> tuple[str, ...]:
         return (self.name,) if self.render is None else self.render(session)

@@ -148,14 +148,14 @@ LIST_RETURN_OPTS: Mapping[str, Callable[[Cursor], ListRender]] = _joined(lambda 
 SELECT_PARAMS: Mapping[str, Any] = _joined(lambda feature: feature.select_params)
 
 
-def _settled(is_after_login: bool) -> tuple[bytes | Capability, ...]:
-    """All capabilities in their order; those for which nothing more has to be asked are joined."""
+def _asked(session: Session) -> tuple[bytes | Capability, ...]:
+    """All capabilities in their order; those for which nothing has to be asked another time are joined."""
     found: list[bytes | Capability] = []
     words: list[str] = []
     for item in CAPABILITIES.values():
-        if item.render is None and item.when in (always, after_login):
-            if is_after_login or item.when is always:
-                words.append(item.name)
+        if item.settled or (item.render is None and item.when in (always, after_login)):
+            if item.when(session):
+                words += item.words(session)
             continue
         if words:
             found.append(" ".join(words).encode())
@@ -164,16 +164,17 @@ def _settled(is_after_login: bool) -> tuple[bytes | Capability, ...]:
     return (*found, " ".join(words).encode()) if words else tuple(found)
 
 
-_BEFORE_LOGIN, _AFTER_LOGIN = _settled(False), _settled(True)
-
-
 def capabilities(session: Session) -> bytes:
     """capability-data without "CAPABILITY": what is true for this session now. RFC 9051 7.2.2.
 
     A capability's name may depend on the services (AUTH=..., APPENDLIMIT=...): see `Capability.words`.
     """
+    known, is_after_login = session.services.capabilities, session.account is not None
+    items = known.get(is_after_login)
+    if items is None:
+        items = known[is_after_login] = _asked(session)
     found: list[bytes] = []
-    for item in _BEFORE_LOGIN if session.account is None else _AFTER_LOGIN:
+    for item in items:
         if isinstance(item, bytes):
             found.append(item)
         elif item.when(session):

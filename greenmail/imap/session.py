@@ -94,6 +94,8 @@ class Services:
     url_hosts: tuple[str, ...] = ()  # names of this server in IMAP URLs, in lower case; none: no URLAUTH
     submit_users: tuple[str, ...] = ()  # who fetches URLs for message submission, RFC 4467 3
     others: Others | None = None
+    # By whether there is a login: what `registry.capabilities` has found to follow from all this.
+    capabilities: dict[bool, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False)
 
 
 class Idling(Protocol):

@@ -1,6 +1,7 @@
 """The tables of features: what is advertised is there, and each thing has one owner."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from harness.engine import Engine, memory_backend
@@ -86,6 +87,21 @@ def test_capabilities_by_state() -> None:
         "CONDSTORE",
     }  # fmt: skip
     assert "LITERAL-" not in inside
+
+
+def test_what_is_settled_asks_for_the_settings_alone() -> None:
+    """`Capability.settled`: another session has the same answer."""
+    scheduler = Scheduler()
+    engine = Engine(scheduler, memory_backend(scheduler))
+    session = engine.sessions[-1] if engine.login() else None
+    assert session is not None
+    settled = [item for item in registry.CAPABILITIES.values() if item.settled]
+    assert settled
+    for account in (None, session.account):
+        bare = SimpleNamespace(services=session.services, limits=session.limits, account=account)
+        for item in settled:
+            if item.when(bare):
+                item.words(bare)
 
 
 @pytest.mark.parametrize("settings", [{}, {"literal_minus": True, "condstore": False}, {"message_limit": 0}], ids=str)

@@ -51,7 +51,7 @@ FEATURE: Feature = Feature(
     capabilities=(
         Capability("IMAP4rev2", always),
         Capability("IMAP4rev1", always),
-        Capability("LITERAL+", always, render=_literal_plus),  # RFC 7888 5: never both
+        Capability("LITERAL+", always, render=_literal_plus, settled=True),  # RFC 7888 5: never both
     ),
     enables=("IMAP4REV2",),
 )

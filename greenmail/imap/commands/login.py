@@ -191,7 +191,7 @@ FEATURE: Feature = Feature(
     capabilities=(
         Capability("STARTTLS", _may_start_tls),
         Capability("LOGINDISABLED", _login_disabled),
-        Capability("SASL-IR", _not_logged_in),
+        Capability("SASL-IR", _not_logged_in, settled=True),
         Capability("AUTH=", _not_logged_in, render=_offered),
     ),
 )

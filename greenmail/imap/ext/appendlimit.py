@@ -21,6 +21,6 @@ def _status(session: Session, mailbox: Mailbox, counters: Counters) -> bytes:
 
 FEATURE: Feature = Feature(
     "appendlimit",
-    capabilities=(Capability("APPENDLIMIT", always, render=_words),),
+    capabilities=(Capability("APPENDLIMIT", always, render=_words, settled=True),),
     status_atts={"APPENDLIMIT": StatusAtt("APPENDLIMIT", _status)},
 )

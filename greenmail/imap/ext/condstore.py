@@ -113,7 +113,7 @@ def _select(session: Session, value: None) -> None:
 
 FEATURE: Feature = Feature(
     "condstore",
-    capabilities=(Capability(CONDSTORE, lambda session: session.services.condstore),),
+    capabilities=(Capability(CONDSTORE, lambda session: session.services.condstore, settled=True),),
     enables=(CONDSTORE,),
     fetch_atts={"MODSEQ": named(MODSEQ)},
     fetch_modifiers={"CHANGEDSINCE": FetchModifier("CHANGEDSINCE", _parse_changedsince, _apply_changedsince)},

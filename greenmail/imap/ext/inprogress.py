@@ -54,4 +54,4 @@ def _is_told(session: Session) -> bool:
     return session.limits.progress_interval > 0
 
 
-FEATURE: Feature = Feature("inprogress", capabilities=(Capability("INPROGRESS", _is_told),))
+FEATURE: Feature = Feature("inprogress", capabilities=(Capability("INPROGRESS", _is_told, settled=True),))

@@ -29,4 +29,6 @@ def _is_known(session: Session) -> bool:
     return bool(session.services.jmap_url) and after_login(session)
 
 
-FEATURE: Feature = Feature("jmapaccess", commands=(GETJMAPACCESS,), capabilities=(Capability("JMAPACCESS", _is_known),))
+FEATURE: Feature = Feature(
+    "jmapaccess", commands=(GETJMAPACCESS,), capabilities=(Capability("JMAPACCESS", _is_known, settled=True),)
+)

@@ -127,8 +127,8 @@ def _saves_less(session: Session) -> bool:
 FEATURE: Feature = Feature(
     "messagelimit",
     capabilities=(
-        Capability("MESSAGELIMIT", _has_limit, lambda session: (f"MESSAGELIMIT={session.limits.message_limit}",)),
-        Capability("SAVELIMIT", _saves_less, lambda session: (f"SAVELIMIT={session.limits.savable}",)),
+        Capability("MESSAGELIMIT", _has_limit, lambda session: (f"MESSAGELIMIT={session.limits.message_limit}",), True),
+        Capability("SAVELIMIT", _saves_less, lambda session: (f"SAVELIMIT={session.limits.savable}",), True),
     ),
     search_keys={
         "UIDAFTER": SearchKey("UIDAFTER", _parse_after),

@@ -209,7 +209,7 @@ def _apply_vanished(session: Session, request: FetchRequest, value: None) -> Fet
 
 FEATURE: Feature = Feature(
     "qresync",
-    capabilities=(Capability(QRESYNC, lambda session: session.services.condstore),),
+    capabilities=(Capability(QRESYNC, lambda session: session.services.condstore, settled=True),),
     enables=(QRESYNC,),
     fetch_modifiers={"VANISHED": FetchModifier("VANISHED", _parse_nothing, _apply_vanished, _check_vanished)},
     select_params={QRESYNC: SelectParam(QRESYNC, parse_known, check=_check_enabled, after=_resynchronize)},

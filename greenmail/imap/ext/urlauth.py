@@ -359,5 +359,7 @@ GENURLAUTH = Command("GENURLAUTH", AUTHENTICATED, parse_genurlauth, run_genurlau
 URLFETCH = Command("URLFETCH", AUTHENTICATED, urlauth_binary.parse_urlfetch, run_urlfetch)
 
 FEATURE: Feature = Feature(
-    "urlauth", commands=(RESETKEY, GENURLAUTH, URLFETCH), capabilities=(Capability("URLAUTH", is_offered),)
+    "urlauth",
+    commands=(RESETKEY, GENURLAUTH, URLFETCH),
+    capabilities=(Capability("URLAUTH", is_offered, settled=True),),
 )

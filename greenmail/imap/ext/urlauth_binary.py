@@ -186,4 +186,4 @@ def is_offered(session: Session) -> bool:
     return bool(session.services.url_hosts) and session.services.others is not None
 
 
-FEATURE: Feature = Feature("urlauth-binary", capabilities=(Capability("URLAUTH=BINARY", is_offered),))
+FEATURE: Feature = Feature("urlauth-binary", capabilities=(Capability("URLAUTH=BINARY", is_offered, settled=True),))

@@ -46,6 +46,6 @@ def header_check(session: Session) -> HeaderCheck | None:
 
 FEATURE: Feature = Feature(
     "utf8-accept",
-    capabilities=(Capability(UTF8_ACCEPT, lambda session: session.services.utf8_accept),),
+    capabilities=(Capability(UTF8_ACCEPT, lambda session: session.services.utf8_accept, settled=True),),
     enables=(UTF8_ACCEPT,),
 )
