@@ -18,6 +18,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from greenmail.message.content import line_feeds
 from greenmail.message.envelope import Envelope, envelope
 from greenmail.message.headers import Params, collect, finder, token_and_params, tokens
 from greenmail.message.turn import turn
@@ -120,7 +121,7 @@ class _Delimiter:
 _NEVER = 1 << 62
 _NO_PARAMS: Params = ()
 _NO_LANGUAGES: tuple[bytes, ...] = ()
-_BLOCK = 65536  # for counting lines
+_BLOCK = 16384  # for counting lines
 _SHORT_TYPE = 64  # octets of a Content-Type that is remembered: others have a boundary or a name in them
 _PLAIN = (b"text", b"plain")
 _OCTETS = (b"application", b"octet-stream")
@@ -302,17 +303,17 @@ class _Scanner:
     def _lines(self, start: int, end: int) -> int:
         """Line ends between two offsets; nested messages ask for the same octets again and again."""
         if end - start <= 4 * _BLOCK:
-            return self.data.count(b"\n", start, end)
+            return line_feeds(self.data, start, end)
         counts = self.line_counts
         if not counts:
             total = 0
             for place in range(0, len(self.data) + _BLOCK, _BLOCK):
                 counts.append(total)
-                total += self.data.count(b"\n", place, place + _BLOCK)
+                total += line_feeds(self.data, place, place + _BLOCK)
                 turn()
         first, last = -(-start // _BLOCK), end // _BLOCK
         inner = counts[last] - counts[first]
-        return self.data.count(b"\n", start, first * _BLOCK) + inner + self.data.count(b"\n", last * _BLOCK, end)
+        return line_feeds(self.data, start, first * _BLOCK) + inner + line_feeds(self.data, last * _BLOCK, end)
 
 
 def _plain_node(place: int) -> _Node:

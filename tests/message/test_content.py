@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from greenmail.errors import StorageError
 from greenmail.message import content
-from greenmail.message.content import STEP, BytesContent, Checkpoints, FileContent, bare_line_feeds, to_crlf
+from greenmail.message.content import STEP, BytesContent, Checkpoints, FileContent, bare_line_feeds, line_feeds, to_crlf
 from greenmail.message.measured import crlf_size, sizes
 from greenmail.message.to_disk import ToDisk
 
@@ -216,6 +216,14 @@ def test_line_ends_are_counted_where_two_steps_meet(around: bytes, before: int) 
     data = b"x" * (STEP - before) + around + b"\nyz\r\n"
     assert bare_line_feeds(data) == len(re.findall(rb"(?<!\r)\n", data))
     assert bare_line_feeds(b"\n" + data, after_cr=True) == len(re.findall(rb"(?<!\r)\n", data))
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b"", b"a", b"\r", b"\n", b"\r\n", b"\0", b"long" * 9])).map(b"".join), st.data())
+def test_line_feeds_are_those_that_count_finds(data: bytes, dice: st.DataObject) -> None:
+    start = dice.draw(st.integers(0, len(data) + 2))
+    end = dice.draw(st.integers(0, len(data) + 2))
+    assert line_feeds(data, start, end) == data.count(b"\n", start, end)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
