@@ -122,6 +122,7 @@ _NEVER = 1 << 62
 _NO_PARAMS: Params = ()
 _NO_LANGUAGES: tuple[bytes, ...] = ()
 _BLOCK = 16384  # for counting lines
+_NEAR = 8192  # octets in which a delimiter is looked for as it is
 _SHORT_TYPE = 64  # octets of a Content-Type that is remembered: others have a boundary or a name in them
 _PLAIN = (b"text", b"plain")
 _OCTETS = (b"application", b"octet-stream")
@@ -190,7 +191,7 @@ class _Scanner:
         best: _Delimiter | None = None
         for delimiter in self.delimiters:
             if delimiter.at < place:
-                delimiter.at = self._find(delimiter.needle, place, len(self.data))
+                delimiter.at = self._find_delimiter(delimiter.needle, place)
             if delimiter.at == _NEVER:
                 continue
             order = (delimiter.at, -len(delimiter.needle))
@@ -198,16 +199,22 @@ class _Scanner:
                 best = delimiter
         return best
 
-    def _find(self, needle: bytes, place: int, limit: int) -> int:
-        """Where `needle`, which begins with CRLF, comes first, at or after `place` and before `limit`.
+    def _find_delimiter(self, needle: bytes, place: int) -> int:
+        """Where `needle`, which begins with CRLF and a hyphen, comes first at or after `place`.
 
-        The octet behind its CRLF is looked for before it: twenty times faster, and base64 has no hyphen.
+        Beyond a header and a short body the hyphen is looked for first: twenty times faster, and base64 has none.
         """
-        octet = needle[2:3]
+        found = self.data.find(needle, place, place + _NEAR)
+        if found >= 0:
+            return found
+        place += max(_NEAR - len(needle) + 1, 0)
+        hyphen = self._find(b"-", place + 2, len(self.data))
+        return self._find(needle, hyphen - 2, len(self.data)) if hyphen != _NEVER else _NEVER
+
+    def _find(self, needle: bytes, place: int, limit: int) -> int:
+        """Where `needle` comes first, at or after `place` and before `limit`."""
         while place <= limit - len(needle):
-            end = min(place + WINDOW + len(needle) - 1, limit)
-            first = self.data.find(octet, place + 2, end)
-            found = self.data.find(needle, first - 2, end) if first >= 0 else -1
+            found = self.data.find(needle, place, min(place + WINDOW + len(needle) - 1, limit))
             if found >= 0:
                 return found
             place += WINDOW

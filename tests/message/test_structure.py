@@ -268,6 +268,19 @@ def test_work_is_linear(number: int) -> None:
     assert least(lambda: scan(bomb), 4) < 4
 
 
+@pytest.mark.parametrize("boundary", ["b", "=_1_2-3", "x" * 9000])
+@pytest.mark.parametrize("filling", [b"x", b"-", b"\r\n--", b"\r\n"])
+def test_a_delimiter_is_found_however_far_it_is(boundary: str, filling: bytes) -> None:
+    head = b'Content-Type: multipart/mixed; boundary="%b"\r\n\r\n' % boundary.encode()
+    delimiter = b"\r\n--" + boundary.encode()
+    near = max(8192 - len(delimiter), 45)
+    for octets in (0, *range(near - 45, near + 20), 8192, 70_000, 1 << 20):
+        body = (filling * (octets // len(filling) + 1))[:octets] + b"."
+        root = scan(head + delimiter[2:] + b"\r\n\r\n" + body + delimiter + b"\r\n\r\nlast" + delimiter + b"--")
+        assert [part.octets for part in root.children] == [len(body), 4]
+        assert [part.lines for part in root.children] == [body.count(b"\n"), 0]
+
+
 # --- Properties -------------------------------------------------------------------------------------------------------
 
 
