@@ -20,7 +20,7 @@ _HUGE = 0xFFFFFFFF
 _WAITING = frozenset({"IDLE"})  # commands that end when the client wants them to
 
 _LITERAL = re.compile(rb"~?\{([0-9]++)\+?\}\r?\n\Z")
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?')
+_QUOTED = re.compile(rb'"(?>(?:[^"\\]|\\.)*)"?')
 _FETCHED = re.compile(rb"\* [0-9]++ (?:UID)?FETCH ", re.IGNORECASE)
 _PRIVATE = re.compile(rb"\* (?:GENURLAUTH|URLFETCH|METADATA) ", re.IGNORECASE)
 _MOST_LINE = 2000  # octets of a line in a trace

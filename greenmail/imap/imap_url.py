@@ -30,16 +30,16 @@ LONGEST = 8192  # octets of a URL
 _ACHAR = r"(?:[\w.~!$'()*+,&=-]|%[0-9a-f]{2})"  # unreserved / sub-delims but ";" / pct-encoded; \w is ASCII's
 _BCHAR = r"(?:[\w.~!$'()*+,&=:@/-]|%[0-9a-f]{2})"
 _FLAGS = re.IGNORECASE | re.ASCII
-_BCHARS = re.compile(_BCHAR + "++", _FLAGS)
+_BCHARS = re.compile(f"(?>{_BCHAR}+)", _FLAGS)
 _AUTHORITY = re.compile(
-    rf"(?:(?P<user>{_ACHAR}*+)(?:;AUTH=(?P<auth>{_ACHAR}++))?@)?"
-    rf"(?P<host>\[[0-9a-f:.]++\]|(?:{_ACHAR}|;)++)(?::(?P<port>[0-9]{{0,5}}+))?",
+    rf"(?:(?P<user>(?>{_ACHAR}*))(?:;AUTH=(?P<auth>(?>{_ACHAR}+)))?@)?"
+    rf"(?P<host>\[[0-9a-f:.]++\]|(?>(?:{_ACHAR}|;)+))(?::(?P<port>[0-9]{{0,5}}+))?",
     _FLAGS,
 )
 _RANGE = re.compile(r"([0-9]{1,19})(?:\.([1-9][0-9]{0,18}))?", _FLAGS)
 _NZ_NUMBER = re.compile(r"[1-9][0-9]{0,9}", _FLAGS)
 _URLAUTH = re.compile(
-    rf"(?P<access>(?:submit|user)(?=\+)|authuser|anonymous)(?:\+(?P<userid>{_ACHAR}++))?"
+    rf"(?P<access>(?:submit|user)(?=\+)|authuser|anonymous)(?:\+(?P<userid>(?>{_ACHAR}+)))?"
     r"(?P<verifier>:(?P<mechanism>[a-z0-9.-]++):(?P<token>[0-9a-f]{32,}+))?",
     _FLAGS,
 )

@@ -11,7 +11,7 @@ DEFAULT = "i-default"  # RFC 2277 4.5: English in US-ASCII, until the client ask
 ENGLISH = "en"
 _DEEPEST = 3  # texts within texts
 _LONGEST = 1000  # characters of a text that is looked up
-_RANGE = re.compile(r"(?:\*|[A-Za-z]{1,8})(?:-(?:\*|[A-Za-z0-9]{1,8}))*+")
+_RANGE = re.compile(r"(?:\*|[A-Za-z]{1,8})(?>(?:-(?:\*|[A-Za-z0-9]{1,8}))*)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _ATOM = re.compile(rb"[^\x00-\x20()<>\[\]:;@\\,\"]+|\\|[\x00-\x1f]+")
 _A = rb"[^\x00-\x20\x7f()<>\[\]:;@\\,\"]++"  # as _ATOM; nothing that could be a special
 # What most addresses look like: `name <local@domain>`, `"name" <local@domain>`, `local@domain`.
 _USUAL = re.compile(
-    rb"[ \t]*+(?:(?:\"([^\"\\]++)\"[ \t]*+|(" + _A + rb"(?: " + _A + rb")*+)[ \t]*+)?<(" + _A + rb")@(" + _A + rb")>"
+    rb"[ \t]*+(?:(?:\"([^\"\\]++)\"[ \t]*+|(" + _A + rb"(?>(?: " + _A + rb")*))[ \t]*+)?<(" + _A + rb")@(" + _A + rb")>"
     rb"|(" + _A + rb")@(" + _A + rb"))[ \t]*+(?:,|\Z)"
 )
 _FIELDS = finder(

@@ -9,8 +9,8 @@ import re
 _SPACES = re.compile(r"[ \t\r\n]+")
 _BLOBS = r"(?:\[[^\[\]]*+\][ \t]*+)"  # subj-blob
 # subj-leader, without its alternative WSP: blobs, "re", "fw" or "fwd", perhaps a blob, a colon.
-_LEADER = re.compile(rf"{_BLOBS}*+(?:re|fwd?)[ \t]*+{_BLOBS}?+:", re.IGNORECASE | re.ASCII)
-_RUN = re.compile(rf"{_BLOBS}++")
+_LEADER = re.compile(rf"(?>{_BLOBS}*)(?:re|fwd?)[ \t]*+(?>{_BLOBS}?):", re.IGNORECASE | re.ASCII)
+_RUN = re.compile(rf"(?>{_BLOBS}+)")
 _BLOB = re.compile(_BLOBS)
 _FORWARD = "[fwd:"  # subj-fwd-hdr; subj-fwd-trl is "]"
 _TRAILER = "(fwd)"

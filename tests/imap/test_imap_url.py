@@ -178,6 +178,8 @@ def test_a_url_is_taken_apart(text: str, expected: ImapUrl) -> None:
         "/INBOX/;UID=1?ALL",
         "/in box/;UID=1",
         "/in%box/;UID=1",
+        "/in%4/;UID=1",
+        "imap://joe%4@example.org/INBOX/;UID=1",
         "/in%FFbox/;UID=1",
         "/in%00box/;UID=1",
         "/in%0Abox/;UID=1",

@@ -24,7 +24,7 @@ def _kept(session: Session, rows: Rows) -> Iterable[bytes]:
     return [made or b"NIL" for made in mailbox.cached_many(rows.uids, CacheKind.PREVIEW)]
 
 
-_LAZY = re.compile(rb" \((?:LAZY)(?: LAZY)*+\)", re.IGNORECASE)
+_LAZY = re.compile(rb" \((?:LAZY)(?>(?: LAZY)*)\)", re.IGNORECASE)
 
 PREVIEW = RenderedItem(b"PREVIEW", CacheKind.PREVIEW)
 LAZY = RowItem(b"PREVIEW %b", _kept)
