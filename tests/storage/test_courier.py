@@ -2,12 +2,12 @@
 
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.trees import unpack
 
 from greenmail.errors import Reason, StorageError
 from greenmail.runtime import direct
@@ -30,9 +30,7 @@ EXPECTED = json.loads((CAROL / "expected.json").read_text())
 
 @pytest.fixture
 def carol(tmp_path):
-    with tarfile.open(CAROL / "carol.tar.gz") as tar:
-        tar.extractall(tmp_path, filter="tar")
-    return os.fsencode(tmp_path / "Maildir")
+    return os.fsencode(unpack("courier", tmp_path))
 
 
 @pytest.fixture

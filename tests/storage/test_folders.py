@@ -5,12 +5,12 @@ import json
 import os
 import re
 import stat
-import tarfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.trees import unpack
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import mutf7
@@ -193,13 +193,12 @@ def refused(function, *args):
 
 
 @pytest.mark.parametrize(
-    "sample, layout, count",
-    [("dovecot/alice", {}, 18), ("courier/carol", {"separator": ".", "prefix": "INBOX.", "encoding": UTF8}, 14)],
+    "server, layout, count",
+    [("dovecot", {}, 18), ("courier", {"separator": ".", "prefix": "INBOX.", "encoding": UTF8}, 14)],
 )
-def test_listing_of_the_recorded_trees(tmp_path, sample, layout, count):
-    with tarfile.open(DATA / f"{sample}.tar.gz") as tar:
-        tar.extractall(tmp_path, filter="tar")
-    expected = json.loads((DATA / sample.split("/")[0] / "expected.json").read_text())
+def test_listing_of_the_recorded_trees(tmp_path, server, layout, count):
+    unpack(server, tmp_path)
+    expected = json.loads((DATA / server / "expected.json").read_text())
     lines = [re.fullmatch(r'\* LIST \((.*)\) "." "?(.*?)"?', line) for line in expected["list_raw"]]
     wanted = {line[2]: set(line[1].split()) - {"\\Marked", "\\UnMarked"} for line in lines}
     found = folders(os.fsencode(tmp_path / "Maildir"), **layout).listing()

@@ -1,13 +1,12 @@
 """The list of subscriptions: formats.md 3.2, 6.1, checks 2, 29, 48."""
 
 import os
-import tarfile
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.trees import unpack
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.filesystem import Files
@@ -15,7 +14,6 @@ from greenmail.storage.folder_names import Encoding, Layout
 from greenmail.storage.locks import Waiting
 from greenmail.storage.subscriptions import Subscriptions
 
-DATA = Path(__file__).parent.parent / "data" / "maildirs"
 V2 = b"V\t2\n\n"
 
 
@@ -147,17 +145,15 @@ def test_an_empty_list_of_ours_hides_couriers(root):
 
 
 @pytest.mark.parametrize(
-    "sample, options, count",
-    [("dovecot/alice", {}, 10), ("courier/carol", {**COURIER, "encoding": Encoding.UTF8}, 8)],
+    "server, options, count",
+    [("dovecot", {}, 10), ("courier", {**COURIER, "encoding": Encoding.UTF8}, 8)],
 )
-def test_the_recorded_lists(tmp_path, sample, options, count):
-    with tarfile.open(DATA / f"{sample}.tar.gz") as tar:
-        tar.extractall(tmp_path, filter="tar")
-    made = subscriptions(os.fsencode(tmp_path / "Maildir"), **options)
+def test_the_recorded_lists(tmp_path, server, options, count):
+    made = subscriptions(os.fsencode(unpack(server, tmp_path)), **options)
     names = made.names()
     assert len(names) == count and names[0] == "INBOX"
-    assert ("Doomed" in names) == (sample == "dovecot/alice")
-    before = read(made._layout.root) if sample == "dovecot/alice" else b""
+    assert ("Doomed" in names) == (server == "dovecot")
+    before = read(made._layout.root) if server == "dovecot" else b""
     prefix = options.get("prefix", "")
     assert made.add(prefix + "Zü") and made.remove(prefix + "Zü")
     assert not before or read(made._layout.root) == before

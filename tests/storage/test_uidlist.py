@@ -2,13 +2,12 @@
 
 import errno
 import os
-import tarfile
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cost import least
+from support.trees import unpack
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage import uidlist_format, uidlist_records
@@ -16,7 +15,6 @@ from greenmail.storage.filesystem import Files
 from greenmail.storage.uidlist import Refreshed, Uidlist
 from greenmail.storage.uidlist_format import format_fields, new_guid, parse, parse_fields, parse_header
 
-DATA = Path(__file__).parent.parent / "data" / "maildirs"
 GUID = b"513ef33294c3026bc318000074170df8"
 HEADER = b"3 V1795343254 N21 G" + GUID + b"\n"
 
@@ -442,8 +440,7 @@ def test_guids_are_32_hex_digits():
 
 
 def test_every_list_that_dovecot_wrote_is_kept_byte_for_byte(tmp_path):
-    with tarfile.open(DATA / "dovecot" / "alice.tar.gz") as tar:
-        tar.extractall(tmp_path, filter="tar")
+    unpack("dovecot", tmp_path)
     found = sorted(tmp_path.rglob("dovecot-uidlist"))
     assert len(found) > 10
     for file in found:
