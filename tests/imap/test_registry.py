@@ -89,6 +89,7 @@ def test_capabilities_by_state() -> None:
     assert "LITERAL-" not in inside
 
 
+@pytest.mark.interpreted
 def test_what_is_settled_asks_for_the_settings_alone() -> None:
     """`Capability.settled`: another session has the same answer."""
     scheduler = Scheduler()
