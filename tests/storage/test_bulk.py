@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.maildir_site import ADD, Site, change, flags, put
 
+from greenmail.storage import maildir_slices
 from greenmail.storage.api import DELETED, FLAGGED, SEEN
 from greenmail.storage.maildir_change import Change
 from greenmail.storage.maildir_index import Index
@@ -136,3 +137,14 @@ def test_rights_are_asked_for_again_while_the_directory_changes(tmp_path: Path) 
     assert "w" in account.my_rights("A")
     (folder / "courierimapacl").write_text("owner lr\n")
     assert "w" not in account.my_rights("A")
+
+
+def test_very_many_names_are_put_in_order_with_rests_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop gets the interpreter for longer than one system call of its own; few names need none."""
+    rests: list[float] = []
+    monkeypatch.setattr(maildir_slices.time, "sleep", rests.append)
+    few = [b"%010d.%d" % (number % 977, number) for number in range(maildir_slices._MANY - 1)]
+    assert maildir_slices.in_octet_order(few) == sorted(few) and not rests
+    many = few + [name + b"x" for name in few]
+    assert maildir_slices.in_octet_order(many) == sorted(many)
+    assert len(rests) >= len(few) // maildir_slices.SLICE
