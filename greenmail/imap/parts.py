@@ -94,7 +94,7 @@ def without_data(data: bytes, parts: bytes, start: int) -> bytes | None:
     for first, behind, end in _NO_TEXT.findall(parts):
         if b"message" in data[int(first) : int(behind)].lower():
             return None
-        pieces.append(data[start : int(behind)])
+        pieces.append(data[start : max(start, int(behind))])  # the header may be longer now than when it was scanned
         start = max(start, int(end))
     pieces.append(data[start:])
     return b"".join(pieces)

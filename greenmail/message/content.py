@@ -73,7 +73,9 @@ class BytesContent:
 
     def read(self, start: int = 0, end: int | None = None) -> bytes:
         """Octets `start` up to but not including `end`, cut at the message's end."""
-        return self._data[max(start, 0) : self.size if end is None else max(end, 0)]
+        start = max(start, 0)
+        # Compiled, a slice may not end before it begins: docs/decisions/0016-compiled-modules.md
+        return self._data[start : self.size if end is None else max(start, end)]
 
     def header(self) -> bytes:
         """The header with the empty line that ends it; all of it if there is no such line."""
@@ -179,7 +181,7 @@ class FileContent:
         if self._whole is not None:
             return self._whole[start : None if end is None else max(end, 0)]
         if self._left and end is not None and end < len(self._left):
-            return self._left[start : max(end, 0)]
+            return self._left[start : max(start, end)]  # as in BytesContent
         self._look()
         if self._unpacked is not None and (end is None or end >= self.size):
             self._reach(_ALL)  # then sizes are right

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenmail.imap.parts import find_part, format_parts, numbered
+from greenmail.imap.parts import find_part, format_parts, numbered, without_data
 from greenmail.message.structure import scan
 
 
@@ -75,6 +75,15 @@ def test_a_message_that_is_no_multipart_has_part_1() -> None:
     assert [number for number, _ in numbered(scan(b"Subject: x\r\n\r\ntext"))] == [b"1"]
     nested = entity("message/rfc822", b"Subject: inner\r\n\r\ntext")
     assert [number for number, _ in numbered(scan(nested))] == [b"1", b"1.1"]
+
+
+def test_parts_of_what_was_in_the_file_before_do_no_harm() -> None:
+    """Somebody has given the message a longer header since: its body begins behind where the first part began."""
+    before = entity("image/gif", b"octets")
+    label = b"X-Label: somebody's\r\n"
+    parts = format_parts(scan(before))
+    assert without_data(before, parts, len(before) - 6) == b""
+    assert without_data(label + before, parts, len(label) + len(before) - 6) == b"octets"
 
 
 _pieces = st.lists(

@@ -343,6 +343,13 @@ def test_a_charset_in_the_header_of_the_message_counts_for_its_body(charset: byt
     assert probe.of(mail, None)[0] == probe.of(mail, format_parts(scan(mail)))[0] == {key}
 
 
+def test_a_message_is_searched_though_its_header_became_longer_since_its_parts_were_found() -> None:
+    before = b"Content-Type: image/gif\r\n\r\nlee"
+    label, body = TextKey(b"ann", header=True), TextKey(b"lee", header=False)
+    probe = TextProbe([Needle(label, "ann"), Needle(body, "lee")], Comparator(INSTALLED[0]))
+    assert probe.of(b"X-Label: of ann, who wrote it\r\n" + before, format_parts(scan(before)))[0] == {label}
+
+
 @given(
     st.lists(st.sampled_from(_PIECES), max_size=8).map(b"".join),
     st.sampled_from(["ann", "ann lee", "", "x", "a:", "Ann"]),

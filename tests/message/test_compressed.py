@@ -163,6 +163,7 @@ def test_a_small_damaged_message_still_has_its_header() -> None:
     with file_of(data[:-9]) as fd:
         served = FileContent(fd)
         assert served.header() == b"From: a@example.org\r\nSubject: one\r\n\r\n"
+        assert [served.read(*span) for span in ((0, 4), (2, 4), (7, 3), (7, -1))] == [b"From", b"om", b"", b""]
         with pytest.raises(StorageError, match="damaged"):
             served.read()
         served.close()

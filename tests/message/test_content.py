@@ -83,7 +83,7 @@ def test_any_slice_equals_the_slice_of_the_whole(
             served = FileContent(fd, len(sent), len(data)) if claim else FileContent(fd)
             assert served.size == len(sent)
             for start, end in itertools.pairwise(cuts):
-                assert served.read(start, end) == sent[start:end]
+                assert served.read(start, end) == BytesContent(data).read(start, end) == sent[start:end]
             assert served.read() == sent
             assert served.header() == BytesContent(data).header()
             again = FileContent(os.dup(fd), checkpoints=served.checkpoints)
@@ -216,6 +216,16 @@ def test_line_ends_are_counted_where_two_steps_meet(around: bytes, before: int) 
     data = b"x" * (STEP - before) + around + b"\nyz\r\n"
     assert bare_line_feeds(data) == len(re.findall(rb"(?<!\r)\n", data))
     assert bare_line_feeds(b"\n" + data, after_cr=True) == len(re.findall(rb"(?<!\r)\n", data))
+
+
+@pytest.mark.parametrize("lines", [1, 2000])
+def test_a_slice_that_ends_before_it_begins_is_empty(lines: int) -> None:
+    data = (b"x" * 70 + b"\r\n") * lines
+    with file_of(data) as fd:
+        served = FileContent(fd)
+        for start, end in ((7, 3), (2, 1), (1, 0), (len(data), 5), (len(data) + 9, len(data) - 1), (3, -1)):
+            assert served.read(start, end) == BytesContent(data).read(start, end) == b""
+        served.close()
 
 
 @settings(deadline=None)
