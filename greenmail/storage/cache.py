@@ -455,6 +455,8 @@ def _whole_records(fd: int, start: int, broke: Callable[[], None]) -> Iterator[P
     while place + _RECORD.size <= size:
         if place + _RECORD.size > first + len(block) or place < first:
             block, first = os.pread(fd, _SCAN, place), place
+            if len(block) < _RECORD.size:  # cut off since its size was asked for
+                return
         uid, kind, length, crc = _RECORD.unpack_from(block, place - first)
         end = place + _RECORD.size + length
         if length > MAX_DATA:

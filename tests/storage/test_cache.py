@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from greenmail.storage.api import CacheKind
-from greenmail.storage.cache import Cache, nothing, owner_of
+from greenmail.storage.cache import HEADER, Cache, _whole_records, nothing, owner_of
 from greenmail.storage.filesystem import Files, Ownership
 
 ENVELOPE, PREVIEW = CacheKind.ENVELOPE, CacheKind.PREVIEW
@@ -46,6 +46,23 @@ def test_many_values_over_several_reads(tmp_path: Path) -> None:
         writer.put(uid, ENVELOPE, b"%d" % uid * (uid * 10))
     found = open_cache(tmp_path)
     assert all(found.get(uid, ENVELOPE) == b"%d" % uid * (uid * 10) for uid in range(1, 300))
+
+
+@pytest.mark.parametrize("more", [0, 1, 15, 16, 20])
+def test_a_file_that_is_cut_off_while_it_is_scanned_ends_there(tmp_path: Path, more: int) -> None:
+    """Who owns a mailbox may do that to its cache."""
+    writer = open_cache(tmp_path)
+    for uid in range(1, 300):
+        writer.put(uid, ENVELOPE, b"x" * 1000)
+    path = tmp_path / "greenmail.cache"
+    fd = os.open(path, os.O_RDONLY)
+    records = _whole_records(fd, HEADER, nothing)
+    found = [next(records)]
+    length = found[0][3]
+    os.truncate(path, HEADER + 100 * length + more)
+    found += records
+    os.close(fd)
+    assert [uid for uid, *_ in found] == list(range(1, 101))
 
 
 def test_what_the_snapshot_saved_is_taken_over(tmp_path: Path) -> None:
