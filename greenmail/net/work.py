@@ -132,28 +132,27 @@ class _Outcome(NamedTuple):
 
 
 class _Thread:
-    """A native thread of a pool: does what it is given, and then waits, in C, for more."""
+    """A native thread of a pool: waits, in C, for what it is given. Raises RuntimeError where no more can be made."""
 
     __slots__ = ("_bell", "_task")
 
-    def __init__(self, task: _Task, name: str, done: Callable[["_Thread", Any, _Outcome], None]) -> None:
+    def __init__(self, name: str, done: Callable[["_Thread", Any, _Outcome], None]) -> None:
         self._bell = threading.Lock()  # its own: of many who wait at one, each wakes the next, who finds nothing
         self._bell.acquire()
-        self._task: _Task | None = task
+        self._task: _Task | None = None
         threading.Thread(target=self._live, args=(done,), name=name, daemon=True).start()
 
     def give(self, task: _Task | None) -> None:
-        """Its next task; None: no more. Only while it waits."""
+        """Its next task; None: no more. Only to one that is new, or has finished."""
         self._task = task
         self._bell.release()
 
     def _live(self, done: Callable[["_Thread", Any, _Outcome], None]) -> None:
-        while (task := self._task) is not None:
+        while self._bell.acquire() and (task := self._task) is not None:
             self._task = None
             outcome = _guarded(task.function, task.args, task.asked)
             done(self, task.waiter, outcome)
             del task, outcome  # nothing is kept by a thread that waits
-            self._bell.acquire()
 
 
 class Pool:
@@ -216,14 +215,14 @@ class Pool:
 
     def _hand_in(self, task: _Task) -> None:
         """Have a thread do it: one that is free, a new one, or else the next that will be free."""
+        if not self._free and self._threads < self._size:
+            self._free.append(_Thread(self._name, self._finished))
+            self._threads += 1
         if not self._under_way:
             self._bell.start(self._hand_out)  # as long as something is under way the loop does not end
         self._under_way += 1
         if self._free:
             self._free.pop().give(task)
-        elif self._threads < self._size:
-            _Thread(task, self._name, self._finished)
-            self._threads += 1
         else:
             self._tasks.append(task)
 

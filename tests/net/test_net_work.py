@@ -105,6 +105,29 @@ def test_the_threads_of_a_closed_pool_end_also_those_that_were_at_work():
             assert not thread.is_alive()
 
 
+def test_where_no_thread_can_be_made_the_task_fails_and_is_not_counted(monkeypatch):
+    found = []
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def alone() -> None:
+        """In a thread, which has a loop of its own: nothing that was counted keeps it."""
+        pool = Pool("work", 2, Clock())
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError):
+                pool.run(int, "7")
+        found.append(gevent.get_hub().join(timeout=5))
+        found.append(pool.run(int, "7"))
+        pool.close()
+
+    thread = threading.Thread(target=alone)
+    thread.start()
+    thread.join()
+    assert found == [True, 7]
+
+
 def test_what_nobody_waits_for_any_more_is_given_to_nobody(pool):
     gate = threading.Event()
     doomed = gevent.spawn(pool.run, lambda: gate.wait(20) and "of the doomed")
