@@ -19,6 +19,7 @@ import os
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
@@ -28,11 +29,13 @@ from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import Batch, Journal
 from greenmail.storage.maildir_change import Change, is_large
 from greenmail.storage.maildir_index import NO_CHANGE, Index, from_snapshot
+from greenmail.storage.maildir_slices import set_of
 from greenmail.storage.presence import is_directory
 
 log = logging.getLogger(__name__)
 
 FOLD_RECORDS = 10_000
+_MANY = 10_000  # messages of which a snapshot is written in the pool: it takes a millisecond
 _ATTEMPTS = 5
 
 
@@ -229,6 +232,7 @@ class IndexFiles:
         """Write a snapshot of `index` and begin a new journal.
 
         It continues the old one only if everything in `index` stood there: else the others must load the snapshot.
+        A large one is written in the pool: who looks meanwhile sees what `index` says, and the old files.
         """
         old = self._journal
         ident = journal.new_ident()
@@ -238,7 +242,7 @@ class IndexFiles:
         try:
             if self.cache is not None:
                 self._save_cache(self.cache, index, saved)
-            snapshot.write(self._files, self._snapshot_path, saved, self._owner)
+            self._run(len(index.names), snapshot.write, self._files, self._snapshot_path, saved, self._owner)
             previous = "" if old is None or self._has_lost else old.ident
             journal.create(self._files, self.journal_path, ident, previous, self._owner)
         except OSError as error:
@@ -249,9 +253,14 @@ class IndexFiles:
         self._has_lost = False
         self.begin_cache(index)
 
+    def _run(self, count: int, function: Callable[..., Any], *args: Any) -> Any:
+        """Run what costs something for each of `count` messages: here, or in the pool. The locks keep all as it is."""
+        return self._blocking(function, *args) if count > _MANY else function(*args)
+
     def _save_cache(self, cache: Cache, index: Index, saved: snapshot.Snapshot) -> None:
-        is_live: Callable[[int], bool] = set(index.table.uids).__contains__
-        if cache.wants_rewrite(is_live):
+        count = len(index.table)
+        is_live: Callable[[int], bool] = self._run(count, set_of, index.table.uids).__contains__
+        if cache.wants_rewrite(is_live, partial(self._run, count)):
             cache.rewrite(is_live, self._blocking)
         generation, saved.columns["cache_keys"], saved.columns["cache_places"], scanned = cache.saved()
         saved.meta["cache"] = [generation.hex(), scanned]

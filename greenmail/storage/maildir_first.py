@@ -20,8 +20,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from greenmail.message.turn import rest
 from greenmail.storage.maildir_name import sizes_of, uid_order
-from greenmail.storage.maildir_slices import SLICE, in_octet_order, rest, same_seconds
+from greenmail.storage.maildir_slices import SLICE, in_octet_order, same_seconds
 
 _KINDS = 255  # infos; the number of one fits into an octet
 _DIGITS = bytes(ord("0") if 48 <= octet < 58 else octet for octet in range(256))
@@ -140,6 +141,7 @@ def by_uid(first: First, uids: Sequence[int]) -> Sequence[int]:
         if not all(map(operator.lt, [last, *some], some)):
             break
         last = some[-1]
+        rest(start)
     else:
         return uids
     order = _rows_by_uid(uids)

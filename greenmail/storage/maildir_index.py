@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from greenmail.message.turn import turn, turns
+from greenmail.message.turn import rest, turn, turns
 from greenmail.storage.api import DELETED, SEEN, Flags, Row, Table
 from greenmail.storage.history import History
 from greenmail.storage.journal import Batch
@@ -181,7 +181,7 @@ class Index:
             unknown = sizes.count(-1)
             self.unknown_sizes += unknown
             self.octets += sum(sizes) + unknown
-            turn()
+            rest(start)
         self.names = arrived.names
         for number, flags in enumerate(arrived.flags):
             messages = arrived.kinds.count(number)

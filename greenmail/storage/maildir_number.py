@@ -5,8 +5,8 @@ Part of `maildir_scan`, under the same locks; where there is much of it, in the 
 
 import logging
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import takewhile
 
 from greenmail.errors import Reason, StorageError
 from greenmail.storage.maildir_box import Box
@@ -64,8 +64,10 @@ def _describe_first(box: Box, first: First, scan: Scan, change: Change) -> None:
     change.value("next", box.uidlist.next_uid)
     if box.index.first_recent == 1:
         new = set(first.new)
-        recent = takewhile(lambda row: uids[row] >= next_uid or row in new, range(len(uids) - 1, -1, -1))
-        change.value("recent", min((uids[row] for row in recent), default=box.uidlist.next_uid))
+        row = bisect_left(uids, next_uid)
+        while row and row - 1 in new:
+            row -= 1
+        change.value("recent", uids[row] if row < len(uids) else box.uidlist.next_uid)
 
 
 def _number_first(box: Box, first: First, scan: Scan) -> Sequence[int]:

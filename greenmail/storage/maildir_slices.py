@@ -7,37 +7,30 @@ that sorts a million names is one instruction.
 import operator
 import random
 import re
-import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, repeat
-from typing import Any
+from typing import Any, TypeVar
 
+from greenmail.message.turn import rest
 from greenmail.storage.maildir_name import only_messages, uid_order
 
+_T = TypeVar("_T")
+
 SLICE = 4096
-_MANY = 10 * SLICE
-_REST = 0.0002  # seconds
+_CLOSE = 1024  # names among which those of one second are looked at closely, which takes a millisecond
 _HEAD = 11  # ten digits and a dot
 _SECONDS = re.compile(rb"(?:[0-9]{10}\.)*+")
 _SAMPLES = 4  # for each bucket
 _CUTS = 8  # names of each run that are looked at, to know where to cut
 
 
-def rest(done: int) -> None:
-    """Between two slices of very many: leave the interpreter to the event loop for more than one system call of its.
-
-    `done`: how many things have been worked on. What takes less than some 20 ms in all needs no rest.
-    """
-    if done >= _MANY:
-        time.sleep(_REST)
-
-
-def set_of(names: Sequence[bytes]) -> set[bytes]:
-    """`set(names)`."""
-    found: set[bytes] = set()
-    for start in range(0, len(names), SLICE):
-        found.update(names[start : start + SLICE])
+def set_of(things: Sequence[_T]) -> set[_T]:
+    """`set(things)`."""
+    found: set[_T] = set()
+    for start in range(0, len(things), SLICE):
+        found.update(things[start : start + SLICE])
+        rest(start)
     return found
 
 
@@ -76,6 +69,7 @@ def let_go(things: list[Any]) -> None:
     """Empty the list: no other thread can run while a million objects are given back."""
     while things:
         del things[-SLICE:]
+        rest(len(things))
 
 
 def in_uid_order(bases: Sequence[bytes]) -> list[bytes]:
@@ -126,15 +120,16 @@ def _by_number_in_runs(bases: list[bytes]) -> list[bytes]:
 def same_seconds(bases: Sequence[bytes]) -> Iterator[slice]:
     """Where two or more names stand together that begin with the same ten digits; these may be put in another order."""
     end = 0  # of the last run
-    for start in range(0, len(bases), SLICE):
-        heads = [base[:_HEAD] for base in bases[start : start + SLICE + 1]]
-        for place in compress(range(start, start + SLICE), map(operator.eq, heads, heads[1:])):
+    for start in range(0, len(bases), _CLOSE):
+        heads = [base[:_HEAD] for base in bases[start : start + _CLOSE + 1]]
+        for place in compress(range(start, start + _CLOSE), map(operator.eq, heads, heads[1:])):
             if place < end:
                 continue
             end, head = place + 2, bases[place][:_HEAD]
             while end < len(bases) and bases[end].startswith(head):
                 end += 1
             yield slice(place, end)
+        rest(start)
 
 
 def messages_of(names: list[bytes]) -> list[bytes]:

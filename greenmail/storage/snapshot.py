@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from greenmail.message.turn import rest
 from greenmail.storage.filesystem import Files, Ownership
 
 MAGIC = b"GMSNAP01"
@@ -42,7 +43,10 @@ class Snapshot:
 def _parts(snapshot: Snapshot) -> Iterator[bytes]:
     """The octets of the file, in pieces: no other thread can run while a piece is made."""
     count = len(snapshot.files)
-    names = [b"\0".join(snapshot.files[start : start + _NAMES]) for start in range(0, count, _NAMES)]
+    names = []
+    for start in range(0, count, _NAMES):
+        names.append(b"\0".join(snapshot.files[start : start + _NAMES]))
+        rest(start)
     header = json.dumps(
         {
             "order": sys.byteorder,
@@ -61,6 +65,7 @@ def _parts(snapshot: Snapshot) -> Iterator[bytes]:
         for part in (b"\0", piece) if number else (piece,):
             crc = zlib.crc32(part, crc)
             yield part
+        rest(number * _NAMES)
     yield _SIZE.pack(crc)
 
 

@@ -18,6 +18,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
 from typing import Any
 
+from greenmail.message.turn import rest
+
 YOUNG = 65_536
 BLOCK = 64
 _SLICE = 4096
@@ -355,6 +357,7 @@ def lines_of(bases: Sequence[bytes], first: int, fields: Mapping[bytes, bytes]) 
             yield b"".join([line_of(uid, fields.get(base, b""), base) for uid, base in enumerate(some, first + at)])
         else:
             yield _plain_lines(range(first + at, first + at + len(some)), some)
+        rest(at)
 
 
 def _plain_lines(uids: Sequence[int], bases: Sequence[bytes]) -> bytes:
