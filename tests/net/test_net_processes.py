@@ -34,15 +34,21 @@ def test_two_workers_share_the_connections_and_their_counters_add_up(serve):
     counter = 'greenmail_connections_total{protocol="imap",tls="yes"}'
     before = value(server, counter)
     clients = [Client(server.imaps, trusting(server)) for _ in range(24)]
+    # Who is free takes the next one: beside other work on the machine one of them may be so for a while, and alone.
+    while len(clients) < 500 and not all(map(has_some, workers(server))):
+        clients.append(Client(server.imaps, trusting(server)))
     assert all(client.greeting.startswith(b"* OK") for client in clients)
-    assert value(server, counter) == before + 24
-    assert value(server, 'greenmail_open_connections{protocol="imap"}') == 24
-    assert value(server, 'greenmail_tls_handshakes_total{protocol="imap",result="ok"}') == 24
-    for pid in workers(server):
-        assert sum("socket:" in target for target in descriptors(pid)) > 5  # it has some of them
+    assert value(server, counter) == before + len(clients)
+    assert value(server, 'greenmail_open_connections{protocol="imap"}') == len(clients)
+    assert value(server, 'greenmail_tls_handshakes_total{protocol="imap",result="ok"}') == len(clients)
+    assert all(map(has_some, workers(server)))
     for client in clients:
         client.close()
     until(lambda: value(server, 'greenmail_open_connections{protocol="imap"}') == 0, "the end of all connections")
+
+
+def has_some(pid):
+    return sum("socket:" in target for target in descriptors(pid)) > 5
 
 
 def descriptors(pid):
