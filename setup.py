@@ -29,9 +29,9 @@ COMPILED = {
     " commands/store ext/condstore ext/qresync",
     "message": "collation content decode envelope headers measured search sort_keys structure subject to_disk",
     "pop3": "commands framing maildrop serve session uidl",
-    "storage": "account answers cache cache_places filesystem flag_names folder_names folders history index_files"
-    " index_place journal keywords lost_answers maildir maildir_box maildir_change maildir_content maildir_copy"
-    " maildir_data maildir_find maildir_flags maildir_index maildir_lines maildir_measure maildir_name maildir_octets"
+    "storage": "account answers cache filesystem flag_names folder_names folders history index_files index_place"
+    " journal keywords lost_answers maildir maildir_box maildir_change maildir_content maildir_copy maildir_data"
+    " maildir_find maildir_flags maildir_index maildir_lines maildir_measure maildir_name maildir_octets"
     " maildir_open maildir_save maildir_settings maildir_store maildir_twins maildir_unlink maildir_write"
     " maildrop_items mutf7 parked places presence rights save_dates",
 }

@@ -25,11 +25,11 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import compress, islice
+from operator import lt
 from typing import Any
 
 from greenmail.storage.api import CacheKind
-from greenmail.storage.cache_places import KIND_SHIFT, LENGTH, PLACE_SHIFT, UID, Places, live_octets
 from greenmail.storage.filesystem import Files, Ownership, is_stale
 from greenmail.storage.snapshot import replace_cache_file
 
@@ -39,11 +39,16 @@ _RECORD = struct.Struct("<IIII")
 _CRC_OF = struct.Struct("<III")
 _CRC = struct.Struct("<I")
 _HEAD = _RECORD.size
+_KIND_SHIFT = 32  # a key is the kind and 32 bit of UID
+_PLACE_SHIFT = 25  # a place is an offset in the file and 25 bit of length
+_LENGTH = (1 << _PLACE_SHIFT) - 1
+_UID = (1 << _KIND_SHIFT) - 1
 MAX_DATA = 16 << 20  # longer values are not kept
 _SCAN = 1 << 16  # octets read at once while scanning
 _STEP = 256  # records that are scanned before others may run ...
 _STEP_OCTETS = 1 << 20  # ... or so many octets of them
 _PIECE = 1 << 18  # octets read at once for several records
+_FEW = 512  # keys out of order that are found by hash before they are put into the columns
 _ABANDONED = 60.0  # seconds after which a half-made file is of one who died
 
 
@@ -65,7 +70,7 @@ def at_once(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _key(uid: int, kind: int) -> int:
-    return kind << KIND_SHIFT | uid
+    return kind << _KIND_SHIFT | uid
 
 
 def _crc(uid: int, kind: int, data: bytes) -> int:
@@ -74,6 +79,79 @@ def _crc(uid: int, kind: int, data: bytes) -> int:
 
 def _record(uid: int, kind: int, data: bytes) -> bytes:
     return _RECORD.pack(uid, kind, len(data), _crc(uid, kind, data)) + data
+
+
+class _Places:
+    """Where the records of one kind are: `keys` ascends, and what comes in another order waits in `loose`."""
+
+    __slots__ = ("checked", "keys", "loose", "places")
+
+    def __init__(self, keys: "array[int]", places: "array[int]") -> None:
+        self.keys = keys
+        self.places = places
+        self.checked = bytearray(len(keys))  # 1: the record was seen whole
+        self.loose: dict[int, int] = {}
+
+    def add(self, key: int, place: int) -> None:
+        """A record that was written here, or seen whole."""
+        if not self.keys or key > self.keys[-1]:
+            self.keys.append(key)
+            self.places.append(place)
+            self.checked.append(1)
+            return
+        self.loose[key] = place
+        if len(self.loose) > max(_FEW, len(self.keys) >> 8):
+            self.keys, self.places, self.checked = self.merged()
+            self.loose = {}
+
+    def add_many(self, keys: Sequence[int], places: Sequence[int]) -> None:
+        """Several of them; nearly always new ones, that come in order."""
+        is_behind = not self.keys or not keys or keys[0] > self.keys[-1]
+        if is_behind and all(map(lt, keys, islice(keys, 1, None))):
+            self.keys.extend(keys)
+            self.places.extend(places)
+            self.checked.extend(b"\1" * len(keys))
+            return
+        for key, place in zip(keys, places, strict=True):
+            self.add(key, place)
+
+    def merged(self) -> tuple["array[int]", "array[int]", bytearray]:
+        """The columns with what is loose in its place: whole runs are copied, so it is no long step."""
+        count = len(self.checked)
+        keys, places, checked = array("Q"), array("Q"), bytearray()
+        start = 0
+        for key, place in sorted(self.loose.items()):
+            row = bisect_left(self.keys, key, start, count)
+            if row > start:
+                keys.extend(self.keys[start:row])
+                places.extend(self.places[start:row])
+                checked.extend(self.checked[start:row])
+            keys.append(key)
+            places.append(place)
+            checked.append(1)
+            start = row + 1 if row < count and self.keys[row] == key else row
+        keys.extend(self.keys[start:count])
+        places.extend(self.places[start:count])
+        checked.extend(self.checked[start:count])
+        return keys, places, checked
+
+    def find(self, key: int) -> int | None:
+        place = self.loose.get(key)
+        if place is not None:
+            return place
+        row = bisect_left(self.keys, key)
+        return self.places[row] if row < len(self.keys) and self.keys[row] == key else None
+
+    def ends_before(self, key: int) -> bool:
+        """Whether nothing is known of this key and of all behind it."""
+        return not self.loose and (not self.keys or self.keys[-1] < key)
+
+    def rows(self, keys: "array[int]") -> slice | None:
+        """The rows of the columns that hold exactly `keys` (ascending, not empty), if some do."""
+        first = bisect_left(self.keys, keys[0])
+        last = first + len(keys)
+        is_there = self.keys[first:last] == keys and (not self.loose or self.loose.keys().isdisjoint(keys))
+        return slice(first, last) if is_there else None
 
 
 class Cache:
@@ -98,7 +176,7 @@ class Cache:
         self._scanned = 0
         self._is_broken = False
         self.generation = b""
-        self._kinds: dict[int, Places] = {}
+        self._kinds: dict[int, _Places] = {}
 
     def restore(self, generation: bytes, keys: "array[int]", places: "array[int]", scanned: int) -> None:
         """Take over what the snapshot knows of the file, if it is of the generation that is there."""
@@ -109,9 +187,9 @@ class Cache:
         self._scanned = scanned
         start = 0
         while start < len(keys):
-            kind = keys[start] >> KIND_SHIFT
+            kind = keys[start] >> _KIND_SHIFT
             end = bisect_left(keys, _key(0, kind + 1), start)
-            self._kinds[kind] = Places(keys[start:end], places[start:end])
+            self._kinds[kind] = _Places(keys[start:end], places[start:end])
             start = end
 
     def saved(self) -> tuple[bytes, "array[int]", "array[int]", int]:
@@ -188,8 +266,8 @@ class Cache:
 
         Records that are near each other are read at once.
         """
-        first, top = min(places) >> PLACE_SHIFT, max(places)
-        last = (top >> PLACE_SHIFT) + _RECORD.size + (top & LENGTH)
+        first, top = min(places) >> _PLACE_SHIFT, max(places)
+        last = (top >> _PLACE_SHIFT) + _RECORD.size + (top & _LENGTH)
         if last - first > _PIECE and len(places) > 1:
             half = len(places) // 2
             before, behind = (None, None) if keys is None else (keys[:half], keys[half:])
@@ -197,11 +275,13 @@ class Cache:
         block = os.pread(self._fd, last - first, first)
         if keys is None and len(block) == last - first:
             base = first - _RECORD.size
-            return [block[(start := (place >> PLACE_SHIFT) - base) : start + (place & LENGTH)] for place in places]
+            return [block[(start := (place >> _PLACE_SHIFT) - base) : start + (place & _LENGTH)] for place in places]
         if keys is None:  # somebody cut the file off
             self._is_broken = True
             return [None] * len(places)
-        values = [_checked(block, (place >> PLACE_SHIFT) - first, key) for place, key in zip(places, keys, strict=True)]
+        values = [
+            _checked(block, (place >> _PLACE_SHIFT) - first, key) for place, key in zip(places, keys, strict=True)
+        ]
         self._is_broken = self._is_broken or None in values
         return values
 
@@ -228,8 +308,8 @@ class Cache:
                 keys, places = fresh.setdefault(number, ([], []))
             head = _CRC_OF.pack(uid, number, length)
             pieces += (head, _CRC.pack(zlib.crc32(data, zlib.crc32(head))), data)
-            keys.append(number << KIND_SHIFT | uid)
-            places.append(at << PLACE_SHIFT | length)
+            keys.append(number << _KIND_SHIFT | uid)
+            places.append(at << _PLACE_SHIFT | length)
             at += _HEAD + length
         self._files.write_all(self._fd, b"".join(pieces))
         end = os.lseek(self._fd, 0, os.SEEK_CUR)
@@ -237,16 +317,16 @@ class Cache:
         if start == self._scanned:  # nobody else wrote since we looked
             self._scanned = end
         for number, (keys, places) in fresh.items():
-            self._of_kind(number).add_many(keys, [(start << PLACE_SHIFT) + place for place in places])
+            self._of_kind(number).add_many(keys, [(start << _PLACE_SHIFT) + place for place in places])
 
-    def _of_kind(self, kind: int) -> Places:
+    def _of_kind(self, kind: int) -> _Places:
         known = self._kinds.get(kind)
         if known is None:
-            known = self._kinds[kind] = Places(array("Q"), array("Q"))
+            known = self._kinds[kind] = _Places(array("Q"), array("Q"))
         return known
 
     def _add(self, uid: int, kind: int, start: int, length: int) -> None:
-        self._of_kind(kind).add(_key(uid, kind), start << PLACE_SHIFT | length)
+        self._of_kind(kind).add(_key(uid, kind), start << _PLACE_SHIFT | length)
 
     def refresh(self) -> None:
         """Go over to the file that took the place of ours, if one did; one fstat."""
@@ -267,16 +347,16 @@ class Cache:
         """Octets that it takes up in memory, estimated."""
         return sum(17 * len(known.keys) + 150 * len(known.loose) for known in self._kinds.values())
 
-    def wants_rewrite(self, is_live: Callable[[int], bool], blocking: Callable[..., Any] = at_once) -> bool:
-        """Whether the file is damaged, or more than half of what was scanned is of no use. Reads nothing.
-
-        `blocking` runs the work, on columns of its own.
-        """
+    def wants_rewrite(self, is_live: Callable[[int], bool]) -> bool:
+        """Whether the file is damaged, or more than half of what was scanned is of no use. Reads nothing."""
         total = self._scanned - HEADER
         if self._is_broken or total <= 65536:
             return self._is_broken
-        columns = [known.merged()[:2] for known in self._kinds.values()]
-        live: int = blocking(live_octets, columns, is_live, _RECORD.size)
+        live = 0
+        for known in self._kinds.values():
+            keys, places, _ = known.merged()
+            lives = list(compress(places, map(is_live, map(_UID.__and__, keys))))
+            live += sum(map(_LENGTH.__and__, lives)) + _RECORD.size * len(lives)
         return live * 2 < total
 
     def rewrite(self, is_live: Callable[[int], bool], blocking: Callable[..., Any] = at_once) -> None:
@@ -404,7 +484,7 @@ def _write_live(
         if is_live(uid):
             values[_key(uid, kind)] = os.pread(fd, length - _RECORD.size, place + _RECORD.size)
     parts = [MAGIC, secrets.token_bytes(16), owner[0]]
-    parts.extend(_record(key & UID, key >> KIND_SHIFT, values[key]) for key in sorted(values))
+    parts.extend(_record(key & _UID, key >> _KIND_SHIFT, values[key]) for key in sorted(values))
     replace_cache_file(files, path, [b"".join(parts)], owner[1])
 
 

@@ -19,7 +19,6 @@ import os
 import time
 from array import array
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from greenmail.errors import Reason, StorageError
@@ -29,13 +28,11 @@ from greenmail.storage.filesystem import Files, Ownership
 from greenmail.storage.journal import Batch, Journal
 from greenmail.storage.maildir_change import Change, is_large
 from greenmail.storage.maildir_index import NO_CHANGE, Index, from_snapshot
-from greenmail.storage.maildir_slices import set_of
 from greenmail.storage.presence import is_directory
 
 log = logging.getLogger(__name__)
 
 FOLD_RECORDS = 10_000
-_MANY = 10_000  # messages of which a snapshot is written in the pool: it takes a millisecond
 _ATTEMPTS = 5
 
 
@@ -232,38 +229,37 @@ class IndexFiles:
         """Write a snapshot of `index` and begin a new journal.
 
         It continues the old one only if everything in `index` stood there: else the others must load the snapshot.
-        A large one is written in the pool: who looks meanwhile sees what `index` says, and the old files.
         """
-        old = self._journal
         ident = journal.new_ident()
-        saved = index.snapshot()
-        saved.meta["journal"] = ident
-        saved.meta["previous"] = [old.ident, old.offset] if old is not None else ["", 0]
         try:
             if self.cache is not None:
-                self._save_cache(self.cache, index, saved)
-            self._run(len(index.names), snapshot.write, self._files, self._snapshot_path, saved, self._owner)
+                self._tidy_cache(self.cache, index)
+            # From here on nobody else runs: what is written is one state.
+            old = self._journal
+            saved = index.snapshot()
+            saved.meta["journal"] = ident
+            saved.meta["previous"] = [old.ident, old.offset] if old is not None else ["", 0]
+            if self.cache is not None:
+                _save_places(self.cache, saved)
+            snapshot.write(self._files, self._snapshot_path, saved, self._owner)
             previous = "" if old is None or self._has_lost else old.ident
             journal.create(self._files, self.journal_path, ident, previous, self._owner)
         except OSError as error:
             self._became_stale(error)
             return
+        except BaseException:  # no memory, no thread: the next lock holder folds
+            self.is_stale = self._has_lost = True
+            raise
         self._follow_instead(journal.open_journal(self._files, self.journal_path))
         self.is_stale = self._journal is None
         self._has_lost = False
         self.begin_cache(index)
 
-    def _run(self, count: int, function: Callable[..., Any], *args: Any) -> Any:
-        """Run what costs something for each of `count` messages: here, or in the pool. The locks keep all as it is."""
-        return self._blocking(function, *args) if count > _MANY else function(*args)
-
-    def _save_cache(self, cache: Cache, index: Index, saved: snapshot.Snapshot) -> None:
-        count = len(index.table)
-        is_live: Callable[[int], bool] = self._run(count, set_of, index.table.uids).__contains__
-        if cache.wants_rewrite(is_live, partial(self._run, count)):
+    def _tidy_cache(self, cache: Cache, index: Index) -> None:
+        """Drop what is of no use, if that is much. Lets others run."""
+        is_live: Callable[[int], bool] = set(index.table.uids).__contains__
+        if cache.wants_rewrite(is_live):
             cache.rewrite(is_live, self._blocking)
-        generation, saved.columns["cache_keys"], saved.columns["cache_places"], scanned = cache.saved()
-        saved.meta["cache"] = [generation.hex(), scanned]
 
     def _became_stale(self, error: OSError) -> None:
         if not self.is_stale:
@@ -304,3 +300,9 @@ class IndexFiles:
                 self._files.make_directory(path, owner)
             except FileExistsError:
                 continue
+
+
+def _save_places(cache: Cache, saved: snapshot.Snapshot) -> None:
+    """Where the cache's records are, for the snapshot."""
+    generation, saved.columns["cache_keys"], saved.columns["cache_places"], scanned = cache.saved()
+    saved.meta["cache"] = [generation.hex(), scanned]
