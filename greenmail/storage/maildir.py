@@ -42,7 +42,7 @@ from greenmail.storage.api import (
 )
 from greenmail.storage.locks import Waiting, lock_session
 from greenmail.storage.maildir_box import Box
-from greenmail.storage.maildir_change import LARGE_CHANGE, Change
+from greenmail.storage.maildir_change import LARGE_CHANGE
 from greenmail.storage.maildir_content import Contents
 from greenmail.storage.maildir_measure import Fact, measure
 from greenmail.storage.maildir_octets import Make, make_many, octets_of
@@ -431,7 +431,11 @@ class MaildirMailbox:
         May wait for the lock if something is to be written first.
         """
         if self.may_park and self.box.facts:
-            self.save_facts(1)
+            self.references += 1  # others run meanwhile: whoever leaves is not the last one, who would close it
+            try:
+                self.save_facts(1)
+            finally:
+                self.close()
         box = self._box
         parked = Parked.of(box) if box is not None and self.may_park else None
         if parked is None or box is None:
@@ -490,11 +494,5 @@ class MaildirMailbox:
 
     def save_facts(self, least: int = _SAVE_FACTS) -> None:
         """Before the object is given up: keep what cost reading many files, if nobody else is at the mailbox."""
-        box = self._box
-        if box is None or len(box.facts) < least or box.is_gone or (box.read_only and not box.keeps_index):
-            return
-        try:
-            with box.reading() if box.read_only else box.locked():
-                self.box.commit(Change())
-        except StorageError as error:
-            log.debug("facts mailbox=%r error=%r", self.name, error.text)
+        if self._box is not None and len(self._box.facts) >= least:
+            maildir_write.save_facts(self._box)

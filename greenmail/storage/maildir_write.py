@@ -66,6 +66,17 @@ def touch(box: Box) -> None:
         box.commit(change)
 
 
+def save_facts(box: Box) -> None:
+    """Keep sizes and dates that were found by reading files. May wait for the lock."""
+    if box.is_gone or (box.read_only and not box.keeps_index):
+        return
+    try:
+        with box.reading() if box.read_only else box.locked():
+            box.commit(Change())
+    except StorageError as error:
+        log.debug("facts mailbox=%r error=%r", box.name, error.text)
+
+
 def drop(box: Box, unlinked: Unlinked, weighs: bool, tidies: bool = True) -> list[int]:
     """Journal which files went; their UIDs. What was not unlinked is settled as it was found.
 

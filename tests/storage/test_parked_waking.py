@@ -183,3 +183,35 @@ def test_a_session_that_ends_at_any_moment_of_waking_the_mailbox_leaves_it_to_ot
     go(two)
     store.close()
     assert (store._weight, store._weights, store._resting) == (0, {}, {})
+
+
+def test_who_leaves_while_facts_are_saved_is_not_the_last_one(tmp_path: Path) -> None:
+    """A mailbox that is about to be parked may wait for its lock: what is at work on it is not closed meanwhile."""
+    site = Meanwhile(tmp_path / "Maildir")
+    site.worker()
+    for _ in range(5):
+        site.deliver()
+    site.inbox().close()
+    before = descriptors()
+    account = site.worker()
+    mailbox = account.open("INBOX")
+    assert isinstance(mailbox, MaildirMailbox)
+    mailbox.claim_recent()
+    site.age()
+    mailbox.look()
+    here = Idler(mailbox)
+    mailbox.fill([1, 2, 3, 4, 5], sizes=True, dates=True)
+    store = account._worker.mailboxes
+    left: list[int] = []
+
+    def leave() -> None:
+        store._memory = 0  # so that nothing stays that nobody uses
+        go(here)
+        left.append(mailbox.references)
+
+    site.then["write"] = leave
+    assert not mailbox.park()
+    assert left == [1], "it was at work"
+    assert (store._weight, store._weights, store._resting, store._used) == (0, {}, {}, {})
+    assert descriptors() == before
+    assert all(size > 0 for size in site.inbox().table.sizes)
