@@ -1,7 +1,8 @@
-"""Giving way in the midst of long work that is compiled: docs/decisions/0016-compiled-modules.md.
+"""Giving way in the midst of long work on a thread of the pool: docs/decisions/0016-compiled-modules.md.
 
-A thread of the pool hands the interpreter over between two instructions of Python, and compiled code has none. This
-module is never compiled: to enter one of its functions is such an instruction.
+A thread hands the interpreter over between two instructions of Python, and compiled code has none. This module is
+never compiled: to enter one of its functions is such an instruction. `turn` and `turns` are that and no more. The event
+loop needs the interpreter some ten times to answer one NOOP, so what goes on for long sleeps now and then: `rest`.
 """
 
 import threading
@@ -29,5 +30,5 @@ def rest(done: int) -> None:
 
     `done`: how many things have been worked on. What takes less than some 20 ms in all needs no rest.
     """
-    if done >= _MANY and threading.current_thread() is not threading.main_thread():  # that is the event loop's
+    if done >= _MANY and threading.current_thread() is not threading.main_thread():  # on that is the event loop
         time.sleep(_REST)
