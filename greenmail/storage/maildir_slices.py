@@ -10,12 +10,10 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, repeat
-from typing import Any, TypeVar
+from typing import Any
 
 from greenmail.message.turn import rest
 from greenmail.storage.maildir_name import only_messages, uid_order
-
-_T = TypeVar("_T")
 
 SLICE = 4096
 _CLOSE = 1024  # names among which those of one second are looked at closely, which takes a millisecond
@@ -25,11 +23,11 @@ _SAMPLES = 4  # for each bucket
 _CUTS = 8  # names of each run that are looked at, to know where to cut
 
 
-def set_of(things: Sequence[_T]) -> set[_T]:
-    """`set(things)`."""
-    found: set[_T] = set()
-    for start in range(0, len(things), SLICE):
-        found.update(things[start : start + SLICE])
+def set_of(names: Sequence[bytes]) -> set[bytes]:
+    """`set(names)`."""
+    found: set[bytes] = set()
+    for start in range(0, len(names), SLICE):
+        found.update(names[start : start + SLICE])
         rest(start)
     return found
 
