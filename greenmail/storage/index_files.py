@@ -231,7 +231,7 @@ class IndexFiles:
         It continues the old one only if everything in `index` stood there: else the others must load the snapshot.
         """
         ident = journal.new_ident()
-        is_known = False  # what became of it
+        was_stale, self.is_stale = self.is_stale, True  # until it is written, whatever comes: no memory, no thread
         try:
             if self.cache is not None:
                 self._tidy_cache(self.cache, index)
@@ -245,14 +245,10 @@ class IndexFiles:
             snapshot.write(self._files, self._snapshot_path, saved, self._owner)
             previous = "" if old is None or self._has_lost else old.ident
             journal.create(self._files, self.journal_path, ident, previous, self._owner)
-            is_known = True
         except OSError as error:
+            self.is_stale = was_stale
             self._became_stale(error)
-            is_known = True
             return
-        finally:
-            if not is_known:  # no memory, no thread: the next lock holder folds
-                self.is_stale = self._has_lost = True
         self._follow_instead(journal.open_journal(self._files, self.journal_path))
         self.is_stale = self._journal is None
         self._has_lost = False

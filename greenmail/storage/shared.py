@@ -182,8 +182,7 @@ class SharedMailboxes:
             surplus -= self._weights.get(id(mailbox), 0)
             if mailbox.park():
                 count += 1
-            else:
-                self.rested(mailbox)
+            self.rested(mailbox)
             breathe()
         return count
 

@@ -345,3 +345,16 @@ def test_a_parked_mailbox_tells_what_one_tells_that_never_is(acts: list[str]) ->
         staying.wake_up()
         assert parking.client == staying.client == truth(site)
         assert list(parking.client) == list(staying.client)
+
+
+def test_what_was_saved_and_parked_does_not_wait_to_be_parked(site: Site) -> None:
+    account = site.worker()
+    site.age()
+    mailbox = account.open("INBOX")
+    assert isinstance(mailbox, MaildirMailbox)
+    mailbox.look()
+    Idler(mailbox)
+    mailbox.fill([1, 2, 3, 4, 5], sizes=True, dates=True)
+    store = account._worker.mailboxes
+    assert store.park(0.0, lambda: None) == 1
+    assert not store.is_any_resting
