@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness.engine import Engine, deliver, memory_backend
+from harness.engine import Engine, change_flags, deliver, memory_backend, remove
 from harness.green import Scheduler
 from harness.wire import MemoryWire
 from hypothesis import given, settings
@@ -65,6 +65,35 @@ def test_flags_of_a_hundred_thousand_messages_come_in_chunks(writes: list[int]) 
     assert lines[-3:] == [b"* 100000 FETCH (UID 100000 FLAGS () RFC822.SIZE 2)", b"a OK FETCH completed", b""]
     assert len(lines) == 100_002
     assert max(writes) <= 256 * 1024
+
+
+@pytest.mark.parametrize("gone", [0, 1, 1500])
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (b"FETCH 1:* (UID FLAGS)", b"* %(n)d FETCH (UID %(uid)d FLAGS (%(flags)b))"),
+        (b"FETCH 700:* FLAGS", b"* %(n)d FETCH (FLAGS (%(flags)b))"),
+        (b"UID FETCH 1:* (FLAGS RFC822.SIZE)", b"* %(n)d FETCH (UID %(uid)d FLAGS (%(flags)b) RFC822.SIZE 2)"),
+        (b"UID FETCH 1:* (FLAGS) (PARTIAL -1:-9000)", b"* %(n)d FETCH (UID %(uid)d FLAGS (%(flags)b))"),
+        (b"UID FETCH 1:* (FLAGS)", b"* %(uid)d UIDFETCH (FLAGS (%(flags)b))"),
+    ],
+)
+def test_each_of_many_messages_has_its_own_number_uid_and_flags(command: bytes, expected: bytes, gone: int) -> None:
+    """Numbers of a chunk are kept as text for all mailboxes: here are some with other UIDs and flags, one by one."""
+    made = engine(*[b"\r\n"] * 20_000)
+    inbox = made.backend.outside.open("INBOX")
+    change_flags(made.backend.outside, "INBOX", [*range(gone + 2, 20_001, 3)], "+flags", frozenset({"\\Seen"}))
+    remove(made.backend.outside, "INBOX", [*range(1, gone + 1), 9_000])
+    uids = [uid for uid in range(gone + 1, 20_001) if uid != 9_000]
+    wire = made.select()
+    if b"UIDFETCH" in expected:
+        made.talk(wire, b"e ENABLE UIDONLY\r\n")
+    lines = ask(made, command, wire).split(b"\r\n")[:-2]
+    flags = {uid: b"\\Seen" if (uid - gone - 2) % 3 == 0 else b"" for uid in uids}
+    wanted = [expected % {b"n": n, b"uid": uid, b"flags": flags[uid]} for n, uid in enumerate(uids, 1)]
+    first = 699 if b"700" in command else len(uids) - 9_000 if b"PARTIAL" in command else 0
+    assert sorted(lines) == sorted(wanted[first:])
+    inbox.close()
 
 
 def test_a_large_message_goes_out_in_slices(writes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ the order in which they were asked for: some clients rely on it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import compress
 from typing import Any
 
@@ -56,6 +57,10 @@ SEEN_CHUNK = 64  # messages that are marked \\Seen before they are sent: the cli
 FEW = 4096  # messages that are looked up one by one in a set
 JOINED = 1 << 20  # octets that are answered in one piece
 CHUNK_OCTETS = 1 << 20  # of messages that a chunk marks \Seen before it sends them
+_NUMBERED = [
+    range(first, first + CHUNK) for first in range(1, 16 * CHUNK, CHUNK)
+]  # chunks whose numbers are kept as text
+_NUMBERED_LENGTH = 64  # octets of a template that is kept with them: 2.6 MiB at most
 
 _ADD_SEEN = FlagChange(FlagAction.ADD, frozenset({SEEN}))
 # A message can be read even where it cannot be marked as read.
@@ -258,8 +263,8 @@ class _Fetch:
     def _join(self, rows: Rows, rendered: Columns) -> None:
         """The whole chunk from its columns."""
         columns = [self._values(item, rows, rendered) for item in self.items]
-        template = self.session.fetch_opening + b" ".join(_template(item) for item in self.items) + b")\r\n"
-        octets = _formatted(template, (self._numbers(rows), *columns))
+        template = b" ".join(_template(item) for item in self.items) + b")\r\n"
+        octets = _formatted(self.session.fetch_opening, template, self._numbers(rows), columns)
         if self.repeats is not None:
             self.repeats.keep(rows.uids, octets)
         if FLAGS in self.items:
@@ -378,16 +383,26 @@ def _is_short(columns: Columns) -> bool:
     return octets <= JOINED
 
 
-def _formatted(template: bytes, columns: Sequence[Iterable[Any]]) -> bytes:
-    """`template` formatted with each row of `columns`, one after the other: all of them at once, since a call costs as
-    much as a number."""
+def _formatted(opening: bytes, template: bytes, numbers: Sequence[int], columns: Sequence[Iterable[Any]]) -> bytes:
+    """`opening` with each of `numbers`, and `template` behind it with each row of `columns`: all at once, since a call
+    costs as much as a number."""
+    count = len(numbers)
+    if count == CHUNK and numbers in _NUMBERED and len(template) <= _NUMBERED_LENGTH:
+        text = _numbered(opening, template, numbers[0])
+    else:
+        text = (opening + template) * count
+        columns = (numbers, *columns)
     width = len(columns)
-    first = list(columns[0])
-    values: list[Any] = [None] * (width * len(first))
-    values[0::width] = first
-    for place, column in enumerate(columns[1:], 1):
+    values: list[Any] = [None] * (width * count)
+    for place, column in enumerate(columns):
         values[place::width] = column
-    return (template * len(first)) % tuple(values)
+    return text % tuple(values)
+
+
+@lru_cache(2 * len(_NUMBERED))
+def _numbered(opening: bytes, template: bytes, first: int) -> bytes:
+    """What `_formatted` formats, with the numbers in it: a chunk of any mailbox has the same."""
+    return (opening + template.replace(b"%", b"%%")) * CHUNK % tuple(range(first, first + CHUNK))
 
 
 def _template(item: Item) -> bytes:
