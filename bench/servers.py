@@ -1,6 +1,7 @@
 """The servers that are measured: started on private ports, each on Maildirs of its own, CPU counted by a control group.
 
-dovecot        Debian's defaults; only limits of processes and connections are raised
+dovecot        Debian's defaults; only limits of processes, connections and memory are raised: with its 256 MB a first
+               SELECT of a million messages ends the process
 dovecot-perf   with shared login processes (`service_count = 0`) and imap processes that serve many sessions
 greenmail      one worker
 greenmail-all  as many workers as there are cores, the default
@@ -35,6 +36,7 @@ mail_location = maildir:{mail}/%u
 mail_max_userip_connections = {many}
 default_client_limit = {clients}
 default_process_limit = {many}
+default_vsz_limit = 4G
 ssl = yes
 ssl_cert = <{cert}
 ssl_key = <{key}
