@@ -102,7 +102,7 @@ setup(
         "greenlet>=3.1,<4",
         "pyOpenSSL>=24.3,<27",
         "PyYAML>=6.0.1,<7",
-        "watchdog>=7.1,<8",
+        "watchdog>=7.1,<7.2",
         "prometheus-client>=0.20,<1",
         "cryptography>=42",  # pyOpenSSL's own foundation; makes the development certificate
         "pydantic>=2.7,<3",  # docs/decisions/0001-configuration-by-pydantic.md

@@ -1,8 +1,7 @@
 """News of mailboxes: inotify, other sessions of this worker, and time.
 
-One `InotifyFD` of watchdog a worker: a native thread that reads one inotify descriptor. It hands over with a deque and
-an async watcher; everything else here runs on the event loop. The stock Observer would take a thread a directory and
-hold events back for half a second after every move from `new` to `cur`.
+One inotify descriptor a worker, of watchdog, which the event loop reads (`inotify`): all of this runs there. The stock
+Observer would take a thread a directory and hold events back for half a second after every move from `new` to `cur`.
 
 An event says "look", never "so it is": events may be lost (overflow), doubled, late, or never come (network file
 systems). So whatever fails here only makes news slower: what cannot be watched is looked at every `poll-interval`,
@@ -24,9 +23,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gevent import get_hub
-from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
+from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, Mask, WatchDescriptor
 
 from greenmail import metrics
+from greenmail.net.inotify import Inotify
 from greenmail.net.lookout import Lookout
 from greenmail.net.stream import Stream
 from greenmail.runtime import Dormant, Wake
@@ -55,7 +55,7 @@ _FILE_MASK = Mask(InotifyConstants.IN_MODIFY | InotifyConstants.IN_ATTRIB | _SEL
 
 
 class _Path:
-    """A watched path: watchdog's callback. The `on_` methods run on the inotify thread and only leave a mark."""
+    """A watched path: watchdog's callback. The `on_` methods only leave a mark, once for all that is read together."""
 
     __slots__ = ("counted", "dirty", "lost", "path", "users", "watcher", "wd")
 
@@ -64,7 +64,7 @@ class _Path:
         self.path = path
         self.wd: int = -1  # -1: not watched
         self.users: list[Interest] = []
-        self.counted = False  # in the metric; on the loop only
+        self.counted = False  # in the metric
         self.dirty = False
         self.lost = False  # deleted, moved or replaced: to be watched anew by its name
 
@@ -83,11 +83,10 @@ class _Path:
         self.mark()
 
     def mark(self) -> None:
-        # The loop clears `dirty` before it looks at the rest, so no mark is lost between the two threads.
+        """Have its users told, once."""
         if not self.dirty:
             self.dirty = True
-            self.watcher.marked.append(self)
-            self.watcher.wake()
+            self.watcher.mark(self)
 
 
 class Interest:
@@ -136,23 +135,22 @@ class Watcher:
         self._warned: set[str] = set()
         self._polled = 0
         self._watches = 0
-        self._async = get_hub().loop.async_(ref=False)
-        self._async.start(self._drain)
-        self._fd: InotifyFD | None = None
+        self._fd: Inotify | None = None
         try:
-            self._fd = InotifyFD()
-            self._fd.start()
+            self._fd = Inotify(self._broken)
         except OSError as error:
             self._fail("limit", f"no inotify instance: {error.strerror}; raise fs.inotify.max_user_instances")
 
     @property
     def working(self) -> bool:
-        """Whether the inotify thread lives."""
-        return self._fd is not None and self._fd.is_alive()
+        """Whether there are events."""
+        return self._fd is not None
 
-    def wake(self) -> None:
-        """From any thread: have the loop look at `marked`."""
-        self._async.send()
+    def mark(self, path: _Path) -> None:
+        """Tell the users of `path` when all events that were read have been looked at."""
+        if not self.marked:
+            get_hub().loop.run_callback(self._drain)
+        self.marked.append(path)
 
     def interest(self, paths: Sequence[str], notify: Callable[[float], None]) -> Interest:
         """Have `notify(delay)` called, at once and on the loop, when something happens at `paths`.
@@ -251,13 +249,15 @@ class Watcher:
         )
 
     def close(self) -> None:
-        """End the thread and all watches."""
+        """End all watches."""
         fd, self._fd = self._fd, None
         if fd is not None:
-            fd.stop()
-            fd.join(2.0)
-        self._async.stop()
-        self._async.close()
+            fd.close()
+
+    def _broken(self, error: OSError) -> None:
+        """There will be no more events: what was watched is polled."""
+        self.close()
+        self._fail("error", f"inotify cannot be read: {error.strerror}")
 
     def _count_watches(self, change: int) -> None:
         self._watches += change
@@ -374,8 +374,11 @@ class SessionWatch:
             now = time.monotonic()
             if self._ripe is not None and now >= self._ripe:
                 self._ripe = None
-                if self._lookout is not None and now < self._look_at:
-                    self._looked_since = self._lookout.newest
+                if self._lookout is not None:
+                    if now < self._look_at:
+                        self._looked_since = self._lookout.newest
+                    if self._lookout.interest.polled is not self._counted:  # events came to an end, or come again
+                        self._look_at = self._next_look()
                 return Wake.CHANGED
             if now >= look_at:
                 if now >= self._look_at:

@@ -214,7 +214,7 @@ def test_nobody_hears_of_what_nobody_watches_any_more(box, watching):
 
 
 def test_an_overflow_makes_everybody_look(tmp_path, watching, caplog):
-    """The kernel reports it once for the whole descriptor; watchdog hands it to every callback, on its thread."""
+    """The kernel reports it once for the whole descriptor; watchdog hands it to every callback."""
     watcher = Watcher(60)
     boxes = [Box(tmp_path / str(number)) for number in range(3)]
     watches = [watching(box, watcher)[1] for box in boxes]
@@ -240,9 +240,6 @@ class Refusing:
 
     def remove_callbacks(self, callbacks) -> None:
         pass
-
-    def is_alive(self) -> bool:
-        return True
 
 
 @pytest.mark.parametrize("number, reason", [(errno.ENOSPC, "limit"), (errno.EACCES, "error"), (errno.EIO, "error")])
@@ -293,10 +290,10 @@ def test_when_there_is_room_again_the_polling_ends(box, watching):
 
 
 def test_without_any_inotify_instance_everything_is_polled(box, watching, monkeypatch, caplog):
-    def no_instance() -> None:
+    def no_instance(failed) -> None:
         raise OSError(errno.EMFILE, "inotify instance limit reached")
 
-    monkeypatch.setattr(module, "InotifyFD", no_instance)
+    monkeypatch.setattr(module, "Inotify", no_instance)
     _, watch = watching(box, poll_interval=0.05)
     assert watch.wait(30) is Wake.CHANGED
     assert "max_user_instances" in caplog.text
@@ -339,3 +336,18 @@ def test_one_session_looks_for_all(box, watching):
     gevent.sleep(0.01)
     box.seconds = float("inf")  # another session has looked
     assert waiting.get(timeout=30) is Wake.TIMEOUT
+
+
+def test_when_events_cannot_be_read_any_more_everything_is_polled(box, watching, caplog):
+    watcher = Watcher(0.05)
+    _, watch = watching(box, watcher)
+    assert watcher._watches == 2
+    watcher._broken(OSError(errno.EIO, os.strerror(errno.EIO)))
+    assert watch.wait(30) is Wake.CHANGED  # at once: what happened until now may not have been told
+    assert not watcher.working
+    assert watcher._watches == 0
+    assert watch.wait(30) is Wake.CHANGED  # by time
+    assert watcher._polled == 1
+    assert caplog.text.count("watch-fallback reason=error") == 1
+    watch.close()
+    watcher.close()
