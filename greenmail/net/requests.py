@@ -147,11 +147,7 @@ def _trace(office: Office, wanted: Wanted, reply: Reply) -> None:
         raise Refused(f"there are {_MOST_TRACES} traces already: end one of them first")
     seconds = number(wanted, "seconds", TRACE_SECONDS, 1, _LONGEST_TRACE)
     limit = int(number(wanted, "limit", TRACE_LIMIT, 1024, _MOST_TRACE))
-    name = re.sub("[^A-Za-z0-9@._-]", "_", user)[:80]
-    path = office.run / time.strftime(f"trace-{name}-%Y%m%d-%H%M%S-{time.monotonic_ns() % 1000:03d}.log")
-    # Made here, where the workers' user cannot make anything; they are given the open file.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    path, descriptor = trace_file(office.run, user, time.localtime())
     try:
         trace = office.traces[user] = TraceFile(user, str(path), time.time() + seconds, limit)
         told: dict[str, Any] = {"user": user, "path": trace.path, "until": trace.until, "limit": limit}
@@ -159,6 +155,22 @@ def _trace(office: Office, wanted: Wanted, reply: Reply) -> None:
         ask(office, "trace", asked, lambda found: reply.give(told | _told("sessions", found)), [descriptor])
     finally:
         os.close(descriptor)
+
+
+def trace_file(run: Path, user: str, now: time.struct_time) -> tuple[Path, int]:
+    """A new file for a user's trace, and its descriptor: one of his own for each trace, however soon after another.
+
+    Made here, where the workers' user cannot make anything; they are given the open file.
+    """
+    name = re.sub("[^A-Za-z0-9@._-]", "_", user)[:80]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    number = 1
+    while True:
+        path = run / time.strftime(f"trace-{name}-%Y%m%d-%H%M%S-{number:03d}.log", now)
+        try:
+            return path, os.open(path, flags, 0o600)
+        except FileExistsError:
+            number += 1
 
 
 def _forget_old_traces(office: Office) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from greenmail.net import asking
 from greenmail.net.asking import Answers, Asking
+from greenmail.net.requests import trace_file
 from greenmail.transcript import MOST, Tap, Trace, Traces, Transcript
 
 
@@ -135,6 +136,20 @@ def test_a_tap_of_endless_lines_keeps_no_memory_and_no_secret(tmp_path: Path) ->
     trace.close()
     assert "secret" not in text and " S: * 2 EXISTS\n" in text
     assert len(text) < 3000
+
+
+def test_each_trace_has_a_file_of_its_own_however_soon_after_another(tmp_path: Path) -> None:
+    now = time.struct_time((2026, 11, 24, 11, 15, 43, 1, 328, 0))
+    made = [trace_file(tmp_path, user, now) for user in ("anna", "anna", "../a%Ynna", "anna")]
+    for _, descriptor in made:
+        assert os.fstat(descriptor).st_mode & 0o777 == 0o600
+        os.close(descriptor)
+    assert [path.name for path, _ in made] == [
+        "trace-anna-20261124-111543-001.log",
+        "trace-anna-20261124-111543-002.log",
+        "trace-.._a_Ynna-20261124-111543-001.log",
+        "trace-anna-20261124-111543-003.log",
+    ]
 
 
 def test_traces_are_of_one_user_and_end(tmp_path: Path) -> None:
