@@ -257,7 +257,10 @@ class Watcher:
     def _broken(self, error: OSError) -> None:
         """There will be no more events: what was watched is polled."""
         self.close()
-        self._fail("error", f"inotify cannot be read: {error.strerror}")
+        self._fail(
+            "error",
+            f"inotify cannot be read any more ({error.strerror}); every mailbox is polled until `greenmail reload`",
+        )
 
     def _count_watches(self, change: int) -> None:
         self._watches += change

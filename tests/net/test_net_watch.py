@@ -349,5 +349,6 @@ def test_when_events_cannot_be_read_any_more_everything_is_polled(box, watching,
     assert watch.wait(30) is Wake.CHANGED  # by time
     assert watcher._polled == 1
     assert caplog.text.count("watch-fallback reason=error") == 1
+    assert "every mailbox is polled until `greenmail reload`" in caplog.text  # what it means, and what helps
     watch.close()
     watcher.close()
